@@ -1,0 +1,36 @@
+# Each target makes the environment on first use. Several clones can share one: make VENV=~/envs/medsanity run
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench board clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
+
+$(READY): pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+run: $(READY) ## Score Grad-CAM++ on the built-in cohort and write the report
+	$(PY) -m benchmark run --explainer gradcampp
+
+test: lint ## Lint, type check and test
+	$(PY) -m pytest
+
+lint: $(READY) ## Lint and type check only
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(READY) ## Measure seconds over the floor, protocol by protocol
+	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=min,mean,rounds --benchmark-sort=name
+
+board: $(READY) ## Score every built-in explainer and write the table and report of all
+	$(PY) -m benchmark run --explainer all --report medsanity-runs/board
+
+clean: ## Remove what runs and tests have written
+	rm -rf medsanity-runs .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,0 +1,1 @@
+"""What medsanity ships to be scored: explainers, reference models and cohorts."""

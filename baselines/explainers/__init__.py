@@ -1,0 +1,1 @@
+"""Attribution methods; one file is one family."""

@@ -1,0 +1,84 @@
+"""Every error that medsanity raises on purpose.
+
+::
+
+    SanityError
+    ├── InputError            something the user can mend; exit code 2
+    │   ├── UnknownNameError  a name that no catalogue entry has
+    │   ├── CohortError       a cohort that cannot be read or contradicts itself
+    │   ├── ClassifierError   a model that does not fit the cohort or the suite
+    │   ├── SuiteError        a suite file that cannot be used
+    │   ├── PluginError       a plugin that cannot be imported or is not of its kind
+    │   ├── DeviceError       a device that this machine does not have
+    │   └── StoreError        a store or report folder that cannot be read or written
+    ├── AttributionError      an explainer broke its contract; the cell is `failed`
+    ├── UnsupportedError      this pair cannot be scored, by its nature; `unsupported`
+    └── NotAssessableError    the model gives the protocol nothing to assess; `not assessable`
+
+Messages are one sentence: what arrived, what was expected, what is known.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SanityError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class InputError(SanityError):
+    """Something that the user gave and can mend."""
+
+
+class UnknownNameError(InputError):
+    """A name that the catalogue does not hold.
+
+    Args:
+        kind: What was looked for, in the singular, such as ``"explainer"``.
+        name: The name that arrived.
+        known: The names that would have been accepted.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        nearest = difflib.get_close_matches(name, choices, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        super().__init__(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+
+
+class CohortError(InputError):
+    """A cohort that cannot be read or that contradicts itself."""
+
+
+class ClassifierError(InputError):
+    """A model that does not fit the cohort or the suite."""
+
+
+class SuiteError(InputError):
+    """A suite file that cannot be used."""
+
+
+class PluginError(InputError):
+    """A plugin that cannot be imported or is not what its folder promises."""
+
+
+class DeviceError(InputError):
+    """A device that this machine does not have."""
+
+
+class StoreError(InputError):
+    """A folder that cannot be read or written as a store or report."""
+
+
+class AttributionError(SanityError):
+    """An explainer returned something that is not an attribution, or touched the network."""
+
+
+class UnsupportedError(SanityError):
+    """This explainer cannot be scored on this model, by its nature; the message is the reason."""
+
+
+class NotAssessableError(SanityError):
+    """The model gives the protocol nothing to assess; the message is the reason."""

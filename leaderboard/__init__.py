@@ -1,0 +1,1 @@
+"""The frozen suites and what is published from their records."""
