@@ -1,0 +1,354 @@
+"""A cohort: images, who they are, and where things lie in them.
+
+Arrays live on the host and may be memory maps; ``batches`` moves a few rows at a time to a device.
+``*S`` is (H, W) or (D, H, W), and nothing above this file branches on which.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmark.errors import CohortError
+
+SPLITS = ("train", "validation", "test")
+_OWN_COLUMNS = ("subject", "group", "split")
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the voxels lie in the world.
+
+    Attributes:
+        spacing: Voxel size in mm along each of the axes ``*S``.
+        affine: [4, 4]; takes array indices to RAS+ millimetres. A two-dimensional image counts
+            as [H, W, 1].
+        registered: Whether all images share one anatomical space, so that a voxel means the same
+            place in every subject.
+    """
+
+    spacing: tuple[float, ...]
+    affine: npt.NDArray[np.float64]
+    registered: bool = False
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Known regions of every image, each [N, 1, *S] bool.
+
+    Attributes:
+        foreground: The organ; every protocol ranks pixels inside it only.
+        rois: Regions that the disease is known to change, by name, one per hemisphere.
+        control_rois: For each name in ``rois`` a region of the same area away from the disease.
+        truth: Names of the ``rois`` whose union is known to hold the whole difference between the
+            groups; empty where no such truth is known.
+    """
+
+    foreground: BoolArray
+    rois: Mapping[str, BoolArray] = field(default_factory=dict)
+    control_rois: Mapping[str, BoolArray] = field(default_factory=dict)
+    truth: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a cohort on a device.
+
+    Attributes:
+        rows: Row numbers in the cohort that the batch was cut from, [B].
+        keys: Name of each image, as ``Cohort.keys`` gives it; seeds random streams.
+        images: [B, 1, *S] float32.
+        foreground: [B, 1, *S] bool.
+        truth: [B, 1, *S] bool, or None where the cohort knows none.
+    """
+
+    rows: npt.NDArray[np.int64]
+    keys: tuple[str, ...]
+    images: Tensor
+    foreground: Tensor
+    truth: Tensor | None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Images of subjects from two groups, divided into splits by subject.
+
+    Attributes:
+        name: How the cohort is called in records and tables.
+        images: [N, 1, *S] float32 in [0, 1]; may be a memory map.
+        participants: One row an image: ``subject`` (str, may repeat), ``group`` (0 reference,
+            1 case), ``split`` (train, validation or test), and any covariates: ``age`` in years,
+            ``sex``, ``tiv`` in mL, ``scanner``, volumes in mm³.
+        anatomy: Foreground and regions.
+        geometry: Spacing and affine.
+        group_names: Names of group 0 and group 1.
+
+    Raises:
+        CohortError: If the parts contradict each other or hold what no protocol can use.
+    """
+
+    name: str
+    images: FloatArray
+    participants: pd.DataFrame
+    anatomy: Anatomy
+    geometry: Geometry
+    group_names: tuple[str, str] = ("A", "B")
+
+    def __post_init__(self) -> None:
+        """Refuse a cohort that contradicts itself."""
+        _check_participants(self)
+        _check_arrays(self)
+        _check_images(self)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape ``*S``."""
+        return tuple(self.images.shape[2:])
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """Group of each image, [N]: 0 reference, 1 case."""
+        return self.participants["group"].to_numpy(dtype=np.int64, copy=True)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subject of each image."""
+        return tuple(self.participants["subject"].astype(str))
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Unique name of each image: its subject, and its content where a subject has several.
+
+        Random streams are seeded by it, so they do not depend on the order of the rows.
+        """
+        counts = Counter(self.subjects)
+        return tuple(
+            subject
+            if counts[subject] == 1
+            else f"{subject}#{hashlib.sha256(self.images[row].tobytes()).hexdigest()[:8]}"
+            for row, subject in enumerate(self.subjects)
+        )
+
+    @property
+    def covariates(self) -> pd.DataFrame:
+        """Every column of ``participants`` that is not subject, group or split."""
+        return self.participants.drop(columns=list(_OWN_COLUMNS))
+
+    @cached_property
+    def truth(self) -> BoolArray | None:
+        """Union of the regions known to hold the difference, [N, 1, *S], or None."""
+        if not self.anatomy.truth:
+            return None
+        union = np.zeros(self.images.shape, dtype=np.bool_)
+        for name in self.anatomy.truth:
+            union |= self.anatomy.rois[name]
+        return union
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Cohort:
+        """Return the cohort of these rows, in this order."""
+        anatomy = self.anatomy
+        return replace(
+            self,
+            images=self.images[rows],
+            participants=self.participants.iloc[rows].reset_index(drop=True),
+            anatomy=Anatomy(
+                foreground=anatomy.foreground[rows],
+                rois={name: mask[rows] for name, mask in anatomy.rois.items()},
+                control_rois={name: mask[rows] for name, mask in anatomy.control_rois.items()},
+                truth=anatomy.truth,
+            ),
+        )
+
+    def select(self, split: str) -> Cohort:
+        """Return the cohort of one split.
+
+        Raises:
+            CohortError: If no image belongs to it.
+        """
+        rows = np.flatnonzero((self.participants["split"] == split).to_numpy())
+        if not len(rows):
+            raise CohortError(f"Cohort {self.name!r} has no image in its {split} split.")
+        return self.take(rows)
+
+    def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """Yield the rows in order, ``size`` at a time, on ``device``."""
+        for start in range(0, len(self), size):
+            yield self.batch(np.arange(start, min(start + size, len(self))), device)
+
+    def batch(self, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+        """Return these rows on ``device``."""
+        truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
+        return Batch(
+            rows=rows,
+            keys=tuple(self.keys[row] for row in rows),
+            images=torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device),
+            foreground=torch.from_numpy(self.anatomy.foreground[rows]).to(device),
+            truth=truth,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything a score depends on, the same for any order of the rows.
+
+        The name is left out: a cohort that is exported and read back is the same cohort.
+        """
+        anatomy = self.anatomy
+        masks = {f"roi:{name}": mask for name, mask in anatomy.rois.items()}
+        masks |= {f"control:{name}": mask for name, mask in anatomy.control_rois.items()}
+        masks = {"foreground": anatomy.foreground, **dict(sorted(masks.items()))}
+        covariates = self.covariates.sort_index(axis=1)
+        rows = []
+        for row in range(len(self)):
+            digest = hashlib.sha256(np.ascontiguousarray(self.images[row], dtype="<f4").tobytes())
+            for mask in masks.values():
+                digest.update(np.packbits(mask[row]).tobytes())
+            person = [self.subjects[row], int(self.groups[row])]
+            person.append(str(self.participants["split"].iloc[row]))
+            person.extend(_plain(value) for value in covariates.iloc[row])
+            digest.update(json.dumps(person).encode())
+            rows.append(digest.hexdigest())
+        head = {
+            "shape": self.shape,
+            "spacing": [round(float(value), 6) for value in self.geometry.spacing],
+            "affine": np.round(self.geometry.affine, 4).tolist(),
+            "registered": self.geometry.registered,
+            "masks": list(masks),
+            "truth": list(anatomy.truth),
+            "covariates": list(covariates.columns),
+            "groups": list(self.group_names),
+            "rows": sorted(rows),
+        }
+        return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
+
+
+def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int = 0) -> list[str]:
+    """Divide subjects 60/20/20 into train, validation and test, evenly within each group.
+
+    A subject's images all fall into one split. The division depends on the subjects' names and
+    ``seed`` alone, not on their order.
+
+    Args:
+        subjects: [N] subject of each image.
+        groups: [N] group of each image; a subject counts to the group of its first image.
+        seed: Another seed, another division.
+
+    Returns:
+        [N] split of each image.
+    """
+    group_of: dict[str, int] = {}
+    for subject, group in zip(subjects, groups, strict=True):
+        group_of.setdefault(subject, int(group))
+    split_of: dict[str, str] = {}
+    for group in sorted(set(group_of.values())):
+        members = sorted(subject for subject in group_of if group_of[subject] == group)
+        members.sort(key=lambda subject: hashlib.sha256(f"{seed}:{subject}".encode()).digest())
+        cuts = (round(0.6 * len(members)), round(0.8 * len(members)))
+        for place, subject in enumerate(members):
+            split_of[subject] = SPLITS[sum(place >= cut for cut in cuts)]
+    return [split_of[subject] for subject in subjects]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(f"{float(value):.6g}")
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    return int(value) if isinstance(value, (int, np.integer)) else str(value)
+
+
+def _check_participants(cohort: Cohort) -> None:
+    people = cohort.participants
+    missing = [column for column in _OWN_COLUMNS if column not in people.columns]
+    if missing:
+        raise CohortError(
+            f"Cohort {cohort.name!r} lacks the participants column(s) {', '.join(missing)}; "
+            f"it has {', '.join(map(str, people.columns)) or 'none'}."
+        )
+    if len(people) != len(cohort.images):
+        raise CohortError(
+            f"Cohort {cohort.name!r} has {len(cohort.images)} images "
+            f"but {len(people)} rows of participants."
+        )
+    if unknown := sorted(set(people["split"].astype(str)) - set(SPLITS)):
+        raise CohortError(
+            f"Cohort {cohort.name!r} has the unknown split(s) {', '.join(unknown)}; "
+            f"known: {', '.join(SPLITS)}."
+        )
+    if not set(people["group"]) <= {0, 1}:
+        raise CohortError(
+            f"Cohort {cohort.name!r} must hold groups 0 and 1 only, "
+            f"but got {sorted(set(people['group']))}."
+        )
+    splits = people.groupby("subject")["split"].nunique()
+    if torn := [str(subject) for subject in splits.index[splits > 1]]:
+        raise CohortError(
+            f"Cohort {cohort.name!r} has subject {torn[0]!r} in more than one split; "
+            "a subject must stay in one, or scores leak."
+        )
+
+
+def _check_arrays(cohort: Cohort) -> None:
+    anatomy, images = cohort.anatomy, cohort.images
+    if images.dtype != np.float32 or images.ndim not in (4, 5) or images.shape[1] != 1:
+        raise CohortError(
+            f"Cohort {cohort.name!r} needs images [N, 1, H, W] or [N, 1, D, H, W] float32, "
+            f"but got {list(images.shape)} {images.dtype}."
+        )
+    masks = {"foreground": anatomy.foreground, **anatomy.rois}
+    masks |= {f"control of {name}": mask for name, mask in anatomy.control_rois.items()}
+    for name, mask in masks.items():
+        if mask.shape != images.shape or mask.dtype != np.bool_:
+            raise CohortError(
+                f"Cohort {cohort.name!r} needs the mask {name!r} as {list(images.shape)} bool, "
+                f"but got {list(mask.shape)} {mask.dtype}."
+            )
+    if unknown := sorted(set(anatomy.truth) - set(anatomy.rois)):
+        raise CohortError(
+            f"Cohort {cohort.name!r} names {unknown[0]!r} as truth, but its regions are "
+            f"{', '.join(sorted(anatomy.rois)) or 'none'}."
+        )
+    if unknown := sorted(set(anatomy.control_rois) - set(anatomy.rois)):
+        raise CohortError(
+            f"Cohort {cohort.name!r} has a control region for {unknown[0]!r}, but its regions are "
+            f"{', '.join(sorted(anatomy.rois)) or 'none'}."
+        )
+    if len(cohort.geometry.spacing) != images.ndim - 2:
+        raise CohortError(
+            f"Cohort {cohort.name!r} needs {images.ndim - 2} spacings in mm, "
+            f"but got {len(cohort.geometry.spacing)}."
+        )
+
+
+def _check_images(cohort: Cohort) -> None:
+    for row, subject in enumerate(cohort.subjects):
+        image, foreground = cohort.images[row], cohort.anatomy.foreground[row]
+        if not foreground.any():
+            raise CohortError(f"Cohort {cohort.name!r}: the foreground of {subject!r} is empty.")
+        inside = image[foreground]
+        low, high = float(image.min()), float(image.max())
+        if not np.isfinite(low + high) or low < 0 or high > 1:
+            raise CohortError(
+                f"Cohort {cohort.name!r}: the image of {subject!r} must lie in [0, 1], "
+                f"but spans [{low:.4g}, {high:.4g}]."
+            )
+        if inside.min() == inside.max():
+            raise CohortError(
+                f"Cohort {cohort.name!r}: the image of {subject!r} is constant on its foreground."
+            )

@@ -1,0 +1,222 @@
+"""Where the cells of a feature map look in the input.
+
+An odd kernel of stride two with symmetric padding samples at pixels 0, 2, 4, …, so cell j of a
+stride-s map is centred near pixel s·j, while bilinear upsampling places it at s·j + (s − 1)/2. The
+centres follow from kernel, stride, padding and dilation of the layers on the way (Araujo et al.
+2019, "Computing receptive fields of convolutional neural networks"); they are read off the
+operators that really run, so blocks, branches and functional calls need no special care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_aten = torch.ops.aten
+_CONVOLUTIONS = {_aten.convolution.default}
+_POOLS = {
+    _aten.max_pool2d_with_indices.default,
+    _aten.max_pool3d_with_indices.default,
+    _aten.avg_pool2d.default,
+    _aten.avg_pool3d.default,
+}
+_PADS = {
+    _aten.constant_pad_nd.default,
+    _aten.reflection_pad2d.default,
+    _aten.reflection_pad3d.default,
+    _aten.replication_pad2d.default,
+    _aten.replication_pad3d.default,
+}
+
+
+@dataclass(frozen=True)
+class FeatureGrid:
+    """Input coordinates of the cells of a feature map.
+
+    Attributes:
+        shape: Spatial shape of the feature map; empty where the maps are not spatial.
+        offset: Input coordinate, in pixels, of cell 0 along each axis.
+        step: Distance between neighbouring cells in pixels along each axis.
+    """
+
+    shape: tuple[int, ...]
+    offset: tuple[float, ...]
+    step: tuple[float, ...]
+
+    def centres(self, axis: int) -> Tensor:
+        """Return the input coordinates of the cells along one axis, [shape[axis]] float64."""
+        cells = torch.arange(self.shape[axis], dtype=torch.float64)
+        return self.offset[axis] + self.step[axis] * cells
+
+
+def trace_grid(trunk: nn.Module, example: Tensor) -> FeatureGrid:
+    """Run the trunk once on ``example`` and follow the sampling grid through its operators.
+
+    Args:
+        trunk: From images to feature maps [B, K, *s]; maps of another rank are not spatial.
+        example: [1, C, *S] any image.
+
+    Returns:
+        The grid of the trunk's output; where branches with different centres meet, the mean of
+        their centres. An empty grid where the maps are not spatial, or where they went through an
+        operator whose sampling is not known, such as a transposed convolution or a token merge:
+        then the cells traced do not span the image.
+    """
+    dimensions = example.ndim - 2
+    example = example.clone()
+    # Inference mode, and the fused attention kernels of nn.TransformerEncoderLayer, hide operators.
+    with torch.no_grad(), _GridMode(example, dimensions) as mode:
+        maps = trunk(example)
+        grid = mode.grid_of(maps)
+    if maps.ndim != example.ndim or grid is None:
+        return FeatureGrid((), (), ())
+    found = FeatureGrid(tuple(maps.shape[2:]), grid.offset, grid.step)
+    return found if _spans(found, example.shape[2:]) else FeatureGrid((), (), ())
+
+
+def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize maps as published CAMs do: linear, cells thought of as adjacent tiles of the image.
+
+    Args:
+        maps: [B, C, *s].
+        size: *S, spatial shape of the input.
+    """
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
+    return functional.interpolate(maps, size=tuple(size), mode=mode, align_corners=False)
+
+
+def upsample_aligned(maps: Tensor, size: Sequence[int], grid: FeatureGrid) -> Tensor:
+    """Resize maps so that every cell's value stands at the pixel the cell is centred on.
+
+    Beyond the outermost centres the nearest value is held.
+
+    Args:
+        maps: [B, C, *s].
+        size: *S, spatial shape of the input.
+        grid: Where the cells of ``maps`` are centred.
+    """
+    for axis, length in enumerate(size):
+        weights = _interpolation_matrix(grid, axis, length).to(maps)
+        maps = torch.movedim(torch.movedim(maps, 2 + axis, -1) @ weights.T, -1, 2 + axis)
+    return maps
+
+
+def _interpolation_matrix(grid: FeatureGrid, axis: int, length: int) -> Tensor:
+    """Return the linear interpolation from cells to pixels, [length, cells] float64."""
+    cells = grid.shape[axis]
+    pixels = torch.arange(length, dtype=torch.float64)
+    place = ((pixels - grid.offset[axis]) / grid.step[axis]).clamp(0, cells - 1)
+    lower = place.floor().clamp(max=max(cells - 2, 0)).long()
+    share = place - lower
+    weights = torch.zeros(length, cells, dtype=torch.float64)
+    rows = torch.arange(length)
+    weights[rows, lower] += 1 - share
+    weights[rows, (lower + 1).clamp(max=cells - 1)] += share
+    return weights
+
+
+def _spans(grid: FeatureGrid, size: Sequence[int]) -> bool:
+    """Return whether the margins before the first and after the last cell agree to one step."""
+    for axis, length in enumerate(size):
+        last = grid.offset[axis] + grid.step[axis] * (grid.shape[axis] - 1)
+        if abs(grid.offset[axis] - (length - 1 - last)) > grid.step[axis]:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Grid:
+    offset: tuple[float, ...]
+    step: tuple[float, ...]
+
+
+class _GridMode(TorchDispatchMode):
+    """Carries a sampling grid from the inputs of each operator to its outputs."""
+
+    def __init__(self, example: Tensor, dimensions: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._grids: Any = WeakTensorKeyDictionary()
+        self._grids[example] = _Grid((0.0,) * dimensions, (1.0,) * dimensions)
+        self._dimensions = dimensions
+
+    def grid_of(self, tensor: Tensor) -> _Grid | None:
+        """Return the grid that ``tensor`` is sampled on, or None where it does not stem from it."""
+        grid: _Grid | None = self._grids.get(tensor)
+        return grid
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - the signature is torch's
+        result = func(*args, **(kwargs or {}))
+        grids = [grid for tensor in _tensors(args) if (grid := self.grid_of(tensor)) is not None]
+        if not grids:
+            return result
+        grid = _mean(grids)
+        if func in _CONVOLUTIONS and not args[6]:
+            kernel = args[1].shape[2:]
+            grid = self._advance(grid, kernel, args[3], args[4], args[5])
+        elif func in _POOLS:
+            kernel = args[1]
+            stride = args[2] if len(args) > 2 and args[2] else kernel
+            padding = args[3] if len(args) > 3 else [0]
+            dilation = args[4] if "max_pool" in str(func) and len(args) > 4 else [1]
+            grid = self._advance(grid, kernel, stride, padding, dilation)
+        elif func in _PADS:
+            grid = self._pad(grid, args[1])
+        for tensor in _tensors(result if isinstance(result, (tuple, list)) else (result,)):
+            self._grids[tensor] = grid
+        return result
+
+    def _pad(self, grid: _Grid, padding: Sequence[int]) -> _Grid:
+        # Listed from the last axis to the first, as (before, after).
+        before = [int(width) for width in padding[0::2]]
+        before = ([0] * self._dimensions + before[::-1])[-self._dimensions :]
+        offset = [
+            start - step * width
+            for start, step, width in zip(grid.offset, grid.step, before, strict=True)
+        ]
+        return _Grid(tuple(offset), grid.step)
+
+    def _advance(
+        self,
+        grid: _Grid,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> _Grid:
+        def along(values: Sequence[int], axis: int) -> int:
+            return int(values[axis] if len(values) > 1 else values[0])
+
+        offset, step = [], []
+        for axis in range(self._dimensions):
+            reach = along(dilation, axis) * (along(kernel, axis) - 1)
+            shift = reach / 2 - along(padding, axis)
+            offset.append(grid.offset[axis] + grid.step[axis] * shift)
+            step.append(grid.step[axis] * along(stride, axis))
+        return _Grid(tuple(offset), tuple(step))
+
+
+def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _tensors(value)
+
+
+def _mean(grids: Sequence[_Grid]) -> _Grid:
+    coarsest = max(grid.step for grid in grids)
+    offsets = [grid.offset for grid in grids if grid.step == coarsest]
+    return _Grid(tuple(sum(axis) / len(axis) for axis in zip(*offsets, strict=True)), coarsest)

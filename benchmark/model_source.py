@@ -1,0 +1,57 @@
+"""The base of a model plugin: where a classifier's architecture and weights come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.errors import ClassifierError
+from benchmark.training import Recipe
+
+
+class ModelSource(ABC):
+    """A model that can be scored; one class in one file.
+
+    A trained network needs ``load`` alone. One that brings only an encoder also overrides ``fit``,
+    most simply by ``benchmark.training.fit_probe``. One that can be trained from the start by
+    ``python -m benchmark train`` gives a ``recipe`` and ``build``.
+
+    Attributes:
+        name: How the model goes by in records and on the board.
+        description: One sentence for tables.
+        recipe: How to train it, or None.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str] = ""
+    recipe: ClassVar[Recipe | None] = None
+
+    @abstractmethod
+    def load(self, input_shape: Sequence[int]) -> Classifier:
+        """Return the classifier with its weights.
+
+        Args:
+            input_shape: *S, the spatial shape of the cohort's images.
+
+        Raises:
+            ClassifierError: If the model does not fit that shape or its weights are not those
+                that its recipe names.
+        """
+
+    def fit(self, classifier: Classifier, cohort: Cohort) -> Classifier:
+        """Return the classifier fitted to the cohort's training split; as it is unless overridden.
+
+        Must give the same weights each time: they are part of every score's identity.
+        """
+        return classifier
+
+    def build(self, input_shape: Sequence[int]) -> Classifier:
+        """Return the untrained classifier that ``recipe`` starts from.
+
+        Raises:
+            ClassifierError: If the model cannot be trained here.
+        """
+        raise ClassifierError(f"Model {self.name!r} has no recipe to train it by.")

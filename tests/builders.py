@@ -1,0 +1,134 @@
+"""Small models and cohorts that tests are built from."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from benchmark.classifier import Classifier, Preprocessing
+from benchmark.cohort import Anatomy, Cohort, FloatArray, Geometry
+
+SHAPE_2D = (24, 24)
+SHAPE_3D = (12, 14, 16)
+WIDTH = 8
+
+# Half of the subjects are tested on, so that a statistic over the test split means something.
+_SPLIT_CYCLE = ("test", "train", "test", "train", "test", "validation")
+_CONTRAST = 0.35
+
+
+def build_trunk(dimensions: int = 2, inputs: int = 1) -> nn.Sequential:
+    """Return an untrained trunk of two stages; the maps are half as wide as the image.
+
+    Args:
+        dimensions: 2 or 3.
+        inputs: Channels of the image.
+    """
+    conv: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if dimensions == 2 else nn.Conv3d
+    norm: type[nn.BatchNorm2d] | type[nn.BatchNorm3d] = (
+        nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
+    )
+    stem = nn.Sequential(
+        OrderedDict(conv=conv(inputs, WIDTH, 3, 1, 1), norm=norm(WIDTH), relu=nn.ReLU())
+    )
+    block = nn.Sequential(OrderedDict(conv=conv(WIDTH, WIDTH, 3, 2, 1), relu=nn.ReLU()))
+    return nn.Sequential(OrderedDict(stem=stem, block=block))
+
+
+def build_classifier(
+    dimensions: int = 2,
+    seed: int = 0,
+    input_shape: Sequence[int] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Classifier:
+    """Return an untrained classifier: trunk, global average pooling, linear head.
+
+    Args:
+        dimensions: 2 or 3.
+        seed: Of the weights; the global random state is left as it was.
+        input_shape: *S; ``SHAPE_2D`` or ``SHAPE_3D`` unless given.
+        preprocessing: Grey images as they are unless given.
+    """
+    shape = input_shape or (SHAPE_2D if dimensions == 2 else SHAPE_3D)
+    inputs = 1 if preprocessing is None else preprocessing.channels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk, head = build_trunk(dimensions, inputs), nn.Linear(WIDTH, 2)
+    return Classifier("tiny", trunk, head, shape, preprocessing=preprocessing)
+
+
+def build_images(count: int, shape: Sequence[int] = SHAPE_2D, seed: int = 0) -> Tensor:
+    """Return images of uniform noise, [count, 1, *shape] float32 in [0, 1]."""
+    return torch.rand(count, 1, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def build_cohort(
+    shape: Sequence[int] = SHAPE_2D,
+    subjects: int = 24,
+    regions: int = 2,
+    truth: bool = True,
+    visits: int = 1,
+    seed: int = 0,
+) -> Cohort:
+    """Return a cohort whose cases are darker in a region or two of a bright ellipsoid.
+
+    Splits are divided test : train : validation = 3 : 2 : 1 within each group.
+
+    Args:
+        shape: *S.
+        subjects: How many; every second one is a case.
+        regions: 1 for the left side, 2 for both; each has a control region of the same area.
+        truth: Whether the cohort knows that the regions hold the whole difference.
+        visits: Images of each subject.
+        seed: Of anatomy and noise.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    names = ("left", "right")[:regions]
+    foreground = _ellipsoid(shape, (0.5,) * len(shape), 0.42)
+    rois = {name: _ellipsoid(shape, _site(shape, name, 0.64), 0.115) for name in names}
+    controls = {name: _ellipsoid(shape, _site(shape, name, 0.36), 0.115) for name in names}
+    images, rows = [], []
+    for number in range(subjects):
+        group, level = number % 2, generator.normal(0.6, 0.01)
+        split = _SPLIT_CYCLE[(number // 2) % len(_SPLIT_CYCLE)]
+        person = {"age": float(generator.uniform(55, 85)), "sex": ("f", "m")[(number // 2) % 2]}
+        for _ in range(visits):
+            image = np.where(foreground, level, 0.05) + generator.normal(0, 0.04, tuple(shape))
+            for mask in rois.values():
+                image[mask] -= _CONTRAST * group
+            images.append(np.clip(image, 0, 1)[None])
+            rows.append({"subject": f"s{number:03d}", "group": group, "split": split, **person})
+    stacked: FloatArray = np.stack(images).astype(np.float32)
+
+    def of_all(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        return np.broadcast_to(mask, stacked.shape).copy()
+
+    anatomy = Anatomy(
+        foreground=of_all(foreground),
+        rois={name: of_all(mask) for name, mask in rois.items()},
+        control_rois={name: of_all(mask) for name, mask in controls.items()},
+        truth=names if truth else (),
+    )
+    geometry = Geometry((1.5,) * len(shape), np.diag([1.5, 1.5, 1.5, 1.0]), registered=True)
+    return Cohort("tiny", stacked, pd.DataFrame(rows), anatomy, geometry)
+
+
+def _site(shape: Sequence[int], side: str, height: float) -> tuple[float, ...]:
+    """Return a centre on one side, in shares of the image: last axis across, the others down."""
+    return (*(height,) * (len(shape) - 1), 0.34 if side == "left" else 0.66)
+
+
+def _ellipsoid(
+    shape: Sequence[int], centre: Sequence[float], radius: float
+) -> npt.NDArray[np.bool_]:
+    """Return the voxels within ``radius`` of ``centre``, both in shares of each axis."""
+    axes = np.meshgrid(*(np.arange(length) / (length - 1) for length in shape), indexing="ij")
+    distance = sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True))
+    inside: npt.NDArray[np.bool_] = np.asarray(distance <= radius**2)
+    return inside

@@ -1,0 +1,46 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from builders import SHAPE_3D, build_classifier, build_cohort
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+
+
+@pytest.fixture(autouse=True)
+def _reproducible() -> Iterator[None]:
+    """Run every test on one thread and from one seed, so that order and machine do not matter."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny_classifier() -> Classifier:
+    """An untrained 2-D classifier of 24 × 24 images."""
+    return build_classifier()
+
+
+@pytest.fixture
+def tiny_classifier_3d() -> Classifier:
+    """An untrained 3-D classifier of 12 × 14 × 16 volumes."""
+    return build_classifier(dimensions=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_cohort() -> Cohort:
+    """24 subjects, two groups, three splits; cases are darker in two known regions."""
+    return build_cohort()
+
+
+@pytest.fixture(scope="session")
+def tiny_cohort_3d() -> Cohort:
+    """The same in three dimensions."""
+    return build_cohort(SHAPE_3D)
