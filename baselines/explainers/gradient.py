@@ -1,0 +1,74 @@
+"""Gradients with respect to the image, plain and integrated."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from torch import Tensor
+
+from benchmark.classifier import Classifier
+from benchmark.explainer import Explainer
+from benchmark.target import Target
+
+STEPS = 32
+_RULE = "gausslegendre"
+_PIXELS_AT_ONCE = 2**22
+
+
+class Saliency(Explainer):
+    """The gradient of the target with respect to the grey image, signed.
+
+    Simonyan et al. show its magnitude, which is what the polarity ``absolute`` ranks by. They take
+    the largest over the colour channels; a grey image has one, and where a trunk wants it repeated
+    the gradients of the copies add up, as the chain rule has it.
+    """
+
+    name = "saliency"
+    family = "gradient"
+    polarity = "absolute"
+    passes = (1, 1)
+    paper = "Simonyan et al. 2013, Deep inside convolutional networks"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the gradient [B, 1, *S]; see the base class."""
+        images = images.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(target(*classifier(images)).sum(), images)
+        return gradient
+
+
+class IntegratedGradients(Explainer):
+    """Integrated gradients from a black image, by Captum.
+
+    The attributions of an image add up to target(image) − target(black), up to the error of 32
+    Gauss–Legendre nodes. Each image is integrated by itself: its nodes then go through the network
+    in batches that depend on the image's shape alone, and its map on no neighbour.
+    """
+
+    name = "integrated_gradients"
+    family = "gradient"
+    polarity = "absolute"
+    passes = (STEPS, STEPS)
+    paper = "Sundararajan et al. 2017, Axiomatic attribution for deep networks"
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """Number of nodes, quadrature rule and baseline."""
+        return {"baseline": "black", "method": _RULE, "steps": STEPS}
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the integrated gradients [B, 1, *S]; see the base class."""
+
+        def score(some: Tensor) -> Tensor:
+            return target(*classifier(some))
+
+        method = CaptumIntegratedGradients(score)
+        nodes = max(1, min(STEPS, _PIXELS_AT_ONCE // math.prod(images.shape[2:])))
+        maps = [
+            method.attribute(
+                image, n_steps=STEPS, method=_RULE, internal_batch_size=nodes, baselines=0.0
+            )
+            for image in images.detach().split(1)
+        ]
+        return torch.cat(maps)

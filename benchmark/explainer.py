@@ -1,0 +1,183 @@
+"""The base of every attribution method; its call is the gate that a map must pass.
+
+A method is one class with one function::
+
+    class MyCAM(Explainer):
+        name = "my_cam"
+        polarity = "positive"
+
+        def attribute(self, classifier, images, target):
+            maps = classifier.feature_maps(images).requires_grad_()
+            gradient, = torch.autograd.grad(target(*classifier.tail(maps)).sum(), maps)
+            ...
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Batch
+from benchmark.errors import AttributionError
+from benchmark.target import Target
+
+Polarity = Literal["positive", "absolute"]
+
+
+class Explainer(ABC):
+    """An attribution method; the model is an argument of every call and never kept.
+
+    Attributes:
+        name: How the method goes by in records and on the board.
+        version: Counted up when its maps change.
+        family: What kind of method it is, for tables.
+        polarity: ``"positive"`` where only the positive part of the map marks evidence, as in
+            class activation maps; ``"absolute"`` where both signs do.
+        passes: Forward and backward image passes that one map costs; used to foretell progress.
+        paper: Where the method comes from.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1.0"
+    family: ClassVar[str] = "other"
+    polarity: ClassVar[Polarity] = "absolute"
+    passes: ClassVar[tuple[int, int]] = (1, 1)
+    paper: ClassVar[str] = ""
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """Settings that change the maps; part of every score's identity."""
+        return {}
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """Return why the method cannot explain this model, or None where it can."""
+        return None
+
+    @abstractmethod
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the signed attribution of each pixel.
+
+        Args:
+            classifier: Called with images, gives logits [B, 2] and embedding [B, D].
+            images: [B, 1, *S] float32 in [0, 1], on the run's device.
+            target: Takes logits and embedding to the explained scalar, [B].
+
+        Returns:
+            [B, 1, *S]; unclipped, unscaled.
+        """
+
+    def __call__(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        """Return the attributions of a batch after checking that they are such.
+
+        Args:
+            classifier: The model to explain.
+            batch: The images, with what controls may look at.
+            target: The scalar to explain.
+
+        Returns:
+            [B, 1, *S] float32 without graph. Values that are not finite are let through: they cost
+            the subject its score, with a reason, and not the method its run.
+
+        Raises:
+            AttributionError: If the result has another shape, type or device, or if the network,
+                its mode, hooks or gradients, or the global random state were changed.
+        """
+        with _untouched(self.name, classifier):
+            attributions = self._attributions(classifier, batch, target)
+        self._check(attributions, batch.images)
+        return attributions.detach().to(torch.float32)
+
+    def _attributions(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        return self.attribute(classifier, batch.images, target)
+
+    def _check(self, attributions: Tensor, images: Tensor) -> None:
+        if not isinstance(attributions, Tensor):
+            raise AttributionError(
+                f"Explainer {self.name!r} must return a tensor, "
+                f"but returned {type(attributions).__name__}."
+            )
+        if attributions.shape != images.shape:
+            raise AttributionError(
+                f"Explainer {self.name!r} must return attributions {list(images.shape)}, "
+                f"but returned {list(attributions.shape)}."
+            )
+        if not attributions.is_floating_point():
+            raise AttributionError(
+                f"Explainer {self.name!r} must return floating-point attributions, "
+                f"but returned {attributions.dtype}."
+            )
+        if attributions.device != images.device:
+            raise AttributionError(
+                f"Explainer {self.name!r} must leave its attributions on {images.device}, "
+                f"but returned them on {attributions.device}."
+            )
+
+
+class Control(Explainer):
+    """A map made without looking at any model; what a method must beat."""
+
+    family = "control"
+    polarity = "positive"
+    passes = (0, 0)
+
+    @abstractmethod
+    def draw(self, batch: Batch) -> Tensor:
+        """Return the map [B, 1, *S] of each image of the batch."""
+
+    def supports_cohort(self, has_truth: bool) -> str | None:
+        """Return why the control cannot be drawn on such a cohort, or None where it can."""
+        return None
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Refuse: a control is drawn from the batch, not from the model."""
+        raise AttributionError(f"Control {self.name!r} explains no model; call it with a batch.")
+
+    def _attributions(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        return self.draw(batch)
+
+
+def importance(attributions: Tensor, polarity: Polarity) -> Tensor:
+    """Return the non-negative map that ranks pixels, of the same shape: a⁺, or its magnitude."""
+    return attributions.clamp_min(0) if polarity == "positive" else attributions.abs()
+
+
+@contextmanager
+def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
+    before = _fingerprint(classifier)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    yield
+    after = _fingerprint(classifier)
+    for what, value in before.items():
+        if after[what] != value:
+            raise AttributionError(f"Explainer {name!r} changed the network's {what}.")
+    drawn = not torch.equal(torch_state, torch.get_rng_state())
+    drawn |= repr(numpy_state) != repr(np.random.get_state())  # noqa: NPY002
+    if drawn:
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        raise AttributionError(
+            f"Explainer {name!r} drew from the global random state; "
+            "use a generator of its own, seeded by what it is for."
+        )
+
+
+def _fingerprint(classifier: Classifier) -> dict[str, object]:
+    """Return what must stay as it is; versions count in-place writes without reading weights."""
+    tensors = [*classifier.parameters(), *classifier.buffers()]
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return {
+        "parameters or buffers": [(id(tensor), tensor._version) for tensor in tensors],
+        "gradients": [tensor.grad is None for tensor in tensors],
+        "requires_grad flags": [tensor.requires_grad for tensor in tensors],
+        "train or eval mode": [part.training for part in classifier.modules()],
+        "hooks": [
+            len(getattr(part, hook, None) or ()) for part in classifier.modules() for hook in hooks
+        ],
+    }
