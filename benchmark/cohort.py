@@ -53,8 +53,8 @@ class Anatomy:
         foreground: The organ; every protocol ranks pixels inside it only.
         rois: Regions that the disease is known to change, by name, one per hemisphere.
         control_rois: For each name in ``rois`` a region of the same area away from the disease.
-        truth: Names of the ``rois`` whose union is known to hold the whole difference between the
-            groups; empty where no such truth is known.
+        truth: Names of the ``rois`` whose union is where the groups are known to differ; empty
+            where no such truth is known.
     """
 
     foreground: BoolArray
@@ -122,12 +122,12 @@ class Cohort:
         """Spatial shape ``*S``."""
         return tuple(self.images.shape[2:])
 
-    @property
+    @cached_property
     def groups(self) -> npt.NDArray[np.int64]:
         """Group of each image, [N]: 0 reference, 1 case."""
         return self.participants["group"].to_numpy(dtype=np.int64, copy=True)
 
-    @property
+    @cached_property
     def subjects(self) -> tuple[str, ...]:
         """Subject of each image."""
         return tuple(self.participants["subject"].astype(str))

@@ -90,7 +90,7 @@ class Sobel(Control):
 
 
 class Oracle(Control):
-    """The truth: the regions known to hold the whole difference between the groups."""
+    """The truth: the regions where the groups are known to differ."""
 
     name = "oracle"
 

@@ -1,0 +1,165 @@
+"""What stands in a ``cohort.toml``; ``baselines.cohorts.nifti`` shows one."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from benchmark.errors import CohortError
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Intensity(_Table):
+    """Which intensities become 0 and 1; what lies beyond is clipped.
+
+    Attributes:
+        low: Becomes 0, with ``high``.
+        high: Becomes 1, with ``low``.
+        percentiles: Instead of both: percentiles of each image's own foreground.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    percentiles: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_rising_window(self) -> Intensity:
+        if self.percentiles is None:
+            if self.low is None or self.high is None or self.low >= self.high:
+                raise ValueError("give low < high, or percentiles = [low, high]")
+        elif self.low is not None or self.high is not None:
+            raise ValueError("give either low and high, or percentiles")
+        elif not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError("percentiles must rise and lie in [0, 100]")
+        return self
+
+
+class Slice(_Table):
+    """One slice of each volume.
+
+    Attributes:
+        plane: Which way it lies.
+        mm: Where, in world millimetres; the nearest slice is taken.
+        index: Or which one, counted from 0 in RAS+ order.
+    """
+
+    plane: Literal["axial", "coronal", "sagittal"]
+    mm: float | None = None
+    index: int | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Slice:
+        if (self.mm is None) == (self.index is None):
+            raise ValueError("give either mm or index")
+        return self
+
+
+class Foreground(_Table):
+    """Where the masks of the organ lie.
+
+    Attributes:
+        path: Path pattern.
+    """
+
+    path: str
+
+
+class CohortFile(_Table):
+    """The whole file.
+
+    Attributes:
+        name: Of the cohort.
+        groups: Names of group 0 (reference) and group 1 (case).
+        registered: Whether a voxel means the same place in every subject.
+        truth: Names of the regions whose union is known to hold the whole difference.
+        image: Path pattern of the images.
+        intensity: What becomes 0 and 1.
+        foreground: Masks of the organ.
+        rois: Path patterns of regions, by name.
+        control_rois: Path patterns of their control regions, by the region's name.
+        slice: Which slice to take; whole volumes where there is none.
+    """
+
+    name: str
+    groups: tuple[str, str]
+    registered: bool = False
+    truth: tuple[str, ...] = ()
+    image: str
+    intensity: Intensity
+    foreground: Foreground
+    rois: dict[str, str] = {}
+    control_rois: dict[str, str] = {}
+    slice: Slice | None = None
+
+
+def read_cohort_file(toml_path: Path) -> CohortFile:
+    """Read and check a ``cohort.toml``.
+
+    Raises:
+        CohortError: If it is missing, is no TOML, or holds what is not understood.
+    """
+    try:
+        content = tomllib.loads(toml_path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CohortError(
+            f"The cohort file {toml_path} cannot be read: {error.strerror}."
+        ) from error
+    except ValueError as error:  # a broken TOML or a broken UTF-8
+        raise CohortError(f"The cohort file {toml_path} is no TOML: {error}.") from error
+    try:
+        return CohortFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            nested: dict[str, type[_Table]] = {
+                "intensity": Intensity,
+                "slice": Slice,
+                "foreground": Foreground,
+            }
+            table = nested.get(str(first["loc"][0]), CohortFile)
+            problem = f"has the unknown key {key!r}; known: {', '.join(table.model_fields)}"
+        elif first["type"] == "missing":
+            problem = f"lacks the key {key!r}; it has {', '.join(content) or 'none'}"
+        else:
+            problem = f"has a wrong {key!r}: {first['msg'].removeprefix('Value error, ')}"
+        raise CohortError(f"The cohort file {toml_path} {problem}.") from error
+
+
+def format_cohort_file(cohort_file: CohortFile) -> str:
+    """Return the text of a ``cohort.toml``."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for key, value in cohort_file.model_dump(exclude_none=True).items():
+        if isinstance(value, dict) and key != "intensity":
+            tables += [
+                "",
+                f"[{key}]",
+                *(f"{_key(name)} = {_toml(item)}" for name, item in value.items()),
+            ]
+        else:
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else _toml(name)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return (
+            "{ " + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + " }"
+        )
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    # JSON's strings, numbers and booleans are TOML's, as long as no character is split in two.
+    return json.dumps(value, ensure_ascii=False)

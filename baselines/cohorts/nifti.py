@@ -1,0 +1,327 @@
+"""Cohorts in a BIDS-like folder: NIfTI files, ``participants.tsv`` and a ``cohort.toml``.
+
+A cohort is described by one file beside its ``participants.tsv``::
+
+    name = "adni-hippocampus"
+    groups = ["CN", "AD"]                  # reference first; the names that participants.tsv uses
+    registered = true                      # a voxel means the same place in every subject
+    truth = []                             # regions known to hold the whole difference
+    image = "{participant_id}/anat/{participant_id}_T1w.nii.gz"
+    intensity = { percentiles = [0.5, 99.5] }        # or { low = 0, high = 255 }
+
+    [foreground]
+    path = "masks/{participant_id}_brain.nii.gz"
+
+    [rois]
+    hippocampus_left = "masks/{participant_id}_left.nii.gz"
+
+    [control_rois]
+    hippocampus_left = "masks/control_left.nii.gz"   # no braces: one file for everyone
+
+    [slice]                                # leave out to keep volumes
+    plane = "coronal"
+    mm = -21.0                             # or index = 75, counted in RAS+ order
+
+Paths start at the folder of ``cohort.toml``; columns of ``participants.tsv`` stand in braces.
+``participants.tsv`` needs ``participant_id`` and ``group``. ``split`` is optional (60/20/20 by
+subject without it), ``session`` or ``visit`` tells several images of a subject apart, and every
+further column is a covariate: ``age`` in years, ``sex``, ``tiv`` in mL, ``scanner``, volumes in
+mm³.
+
+Whatever the orientation of the files, arrays come out as [z, y, x] ascending; a coronal slice with
+rows z descending and columns x ascending, an axial one with rows y descending and columns x, a
+sagittal one with rows z descending and columns y. A voxel belongs to a mask if it is above 0.5.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+
+from baselines.cohorts.cohort_toml import CohortFile, Intensity, Slice, read_cohort_file
+from baselines.cohorts.nifti_export import write_cohort
+from baselines.cohorts.participants import PARTICIPANTS, build_participants, read_rows
+from benchmark.cohort import Anatomy, BoolArray, Cohort, FloatArray, Geometry
+from benchmark.cohort_source import CohortSource
+from benchmark.errors import CohortError
+
+__all__ = ["NiftiSource", "read_cohort", "write_cohort"]
+
+_PLANES = ("sagittal", "coronal", "axial")  # the plane across axis 0, 1, 2 of a RAS+ volume
+_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+
+
+class NiftiSource(CohortSource):
+    """A cohort in a BIDS-like folder.
+
+    Args:
+        toml_path: Its ``cohort.toml``.
+    """
+
+    name: ClassVar[str] = "nifti"
+    description: ClassVar[str] = "A BIDS-like folder of NIfTI files, described by a cohort.toml."
+
+    def __init__(self, toml_path: Path) -> None:
+        self._toml_path = toml_path
+
+    def load(self) -> Cohort:
+        """Read it."""
+        return read_cohort(self._toml_path)
+
+
+def read_cohort(toml_path: Path) -> Cohort:
+    """Read a cohort from its ``cohort.toml``; the images are held in memory as float32.
+
+    Args:
+        toml_path: The file that describes it.
+
+    Raises:
+        CohortError: If a file is missing, unreadable, on another grid than the rest, or
+            contradicts another.
+    """
+    toml_path = Path(toml_path)
+    recipe = read_cohort_file(toml_path)
+    rows = read_rows(toml_path.with_name(PARTICIPANTS))
+    participants = build_participants(rows, recipe.groups, toml_path.with_name(PARTICIPANTS))
+    reader = _Reader(toml_path.parent, recipe)
+    masks = {"foreground": recipe.foreground.path}
+    masks |= {f"region {name!r}": pattern for name, pattern in recipe.rois.items()}
+    masks |= {f"control of {name!r}": pattern for name, pattern in recipe.control_rois.items()}
+
+    images: FloatArray | None = None
+    filled: dict[str, BoolArray] = {}
+    for number, row in enumerate(rows):
+        image, at = reader.image(row)
+        if images is None:
+            images = np.empty((len(rows), 1, *reader.layout.shape), dtype=np.float32)
+            filled = {what: np.empty(images.shape, dtype=np.bool_) for what in masks}
+        for what, pattern in masks.items():
+            mask = reader.mask(row, what, pattern)
+            filled[what][number, 0] = reader.arrange_mask(mask, row, what)
+            if what == "foreground":
+                image = _window(image, mask, recipe.intensity, at)
+        images[number, 0] = reader.layout.arrange(image)
+    if images is None:
+        raise CohortError(f"{toml_path.with_name(PARTICIPANTS)} lists no participants.")
+    return Cohort(
+        name=recipe.name,
+        images=images,
+        participants=participants,
+        anatomy=Anatomy(
+            foreground=filled["foreground"],
+            rois={name: filled[f"region {name!r}"] for name in recipe.rois},
+            control_rois={name: filled[f"control of {name!r}"] for name in recipe.control_rois},
+            truth=recipe.truth,
+        ),
+        geometry=reader.layout.geometry(recipe.registered),
+        group_names=recipe.groups,
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a RAS+ volume becomes an array of the cohort.
+
+    Attributes:
+        volume: (X, Y, Z) shape of every file.
+        affine: [4, 4], takes indices of the RAS+ volume to millimetres.
+        source: File that set both.
+        cut: (axis, index) of the slice, or None to keep the volume.
+    """
+
+    volume: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+    source: Path
+    cut: tuple[int, int] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """*S of the arrays."""
+        left = [axis for axis in (2, 1, 0) if self.cut is None or axis != self.cut[0]]
+        return tuple(self.volume[axis] for axis in left)
+
+    def arrange(self, volume: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return [*S] from [X, Y, Z]."""
+        if self.cut is None:
+            return volume.T
+        axis, index = self.cut
+        cut: npt.NDArray[np.generic] = np.take(volume, index, axis=axis)
+        return cut.T[::-1]
+
+    def geometry(self, registered: bool) -> Geometry:
+        """Return spacing and affine of the arrays."""
+        to_volume = np.zeros((4, 4))
+        to_volume[3, 3] = 1.0
+        if self.cut is None:
+            to_volume[[2, 1, 0], [0, 1, 2]] = 1.0
+        else:
+            axis, index = self.cut
+            column, row = (other for other in range(3) if other != axis)
+            to_volume[row, 0], to_volume[row, 3] = -1.0, self.volume[row] - 1
+            to_volume[column, 1] = 1.0
+            to_volume[axis, 2], to_volume[axis, 3] = 1.0, index
+        affine = self.affine @ to_volume
+        spacing = np.linalg.norm(affine[:3, : len(self.shape)], axis=0)
+        return Geometry(tuple(float(size) for size in spacing), affine, registered)
+
+
+class _Reader:
+    """Reads a cohort's files one by one and holds them all to the grid of the first."""
+
+    def __init__(self, folder: Path, recipe: CohortFile) -> None:
+        self._folder = folder
+        self._recipe = recipe
+        self._layout: Layout | None = None
+        self._shared: dict[str, BoolArray] = {}
+
+    @property
+    def layout(self) -> Layout:
+        """Of the first image; there is none before it is read."""
+        if self._layout is None:
+            raise CohortError(f"No image of {self._recipe.name!r} was read yet.")
+        return self._layout
+
+    def image(self, row: Mapping[str, str]) -> tuple[FloatArray, Path]:
+        """Return [X, Y, Z] intensities of a row's image, and where they came from."""
+        what = f"image of {row['participant_id']!r}"
+        volume, path = self._volume(row, what, self._recipe.image)
+        if not np.isfinite(volume).all():
+            raise CohortError(
+                f"The {what}, {path}, has {int((~np.isfinite(volume)).sum())} voxels that are "
+                "NaN or infinite; fill them before."
+            )
+        if not volume.any():
+            raise CohortError(f"The {what}, {path}, is zero everywhere.")
+        return volume, path
+
+    def mask(self, row: Mapping[str, str], what: str, pattern: str) -> BoolArray:
+        """Return [X, Y, Z] of a row's mask; one that is shared is read once."""
+        if what in self._shared:
+            return self._shared[what]
+        volume, _ = self._volume(row, f"{what} of {row['participant_id']!r}", pattern)
+        mask = volume > 0.5
+        if "{" not in pattern:
+            self._shared[what] = mask
+        return mask
+
+    def arrange_mask(
+        self, mask: BoolArray, row: Mapping[str, str], what: str
+    ) -> npt.NDArray[np.generic]:
+        """Return [*S] of a mask, and refuse it where it is empty."""
+        array = self.layout.arrange(mask)
+        if not array.any():
+            cut = self.layout.cut
+            where = "" if cut is None else f" in {_PLANES[cut[0]]} slice {cut[1]}"
+            raise CohortError(f"The {what} of {row['participant_id']!r} is empty{where}.")
+        return array
+
+    def _volume(self, row: Mapping[str, str], what: str, pattern: str) -> tuple[FloatArray, Path]:
+        path = self._folder / _fill(pattern, row, what)
+        volume, affine = _read_volume(path, what)
+        if self._layout is None:
+            cut = _find_slice(self._recipe.slice, volume.shape, affine, path)
+            self._layout = Layout(volume.shape, affine, path, cut)
+        first = self._layout
+        if volume.shape != first.volume or not np.allclose(affine, first.affine, atol=1e-3):
+            raise CohortError(
+                f"The {what}, {path}, lies on the grid {_grid(volume.shape, affine)}, but "
+                f"{first.source} on {_grid(first.volume, first.affine)}; resample it first, for "
+                "example with nilearn.image.resample_to_img."
+            )
+        return volume, path
+
+
+def _fill(pattern: str, row: Mapping[str, str], what: str) -> str:
+    """Put a row's cells where a path pattern has columns in braces."""
+
+    def cell(match: re.Match[str]) -> str:
+        if match[1] not in row:
+            raise CohortError(
+                f"The path of the {what}, {pattern!r}, names the column {match[1]!r}, "
+                f"but {PARTICIPANTS} has {', '.join(row)}."
+            )
+        return row[match[1]]
+
+    return re.sub(r"\{([^{}]*)\}", cell, pattern)
+
+
+def _read_volume(path: Path, what: str) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+    """Return a file's voxels [X, Y, Z] in RAS+ order and their affine."""
+    if not path.is_file():
+        raise CohortError(f"The {what}, {path}, is missing.")
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, SpatialImage):
+            raise CohortError(f"The {what}, {path}, is no volume but a {type(image).__name__}.")
+        image = nibabel.squeeze_image(image)
+        if len(image.shape) != 3:
+            raise CohortError(
+                f"The {what}, {path}, has shape {list(image.shape)}, but one volume was expected."
+            )
+        image = nibabel.as_closest_canonical(image)
+        volume = np.asarray(image.dataobj, dtype=np.float32)
+    except _UNREADABLE as error:
+        raise CohortError(f"The {what}, {path}, cannot be read as NIfTI: {_why(error)}.") from error
+    return volume, np.asarray(image.affine, dtype=np.float64)
+
+
+def _find_slice(
+    wanted: Slice | None, shape: tuple[int, ...], affine: npt.NDArray[np.float64], path: Path
+) -> tuple[int, int] | None:
+    """Return (axis, index) of the slice in a RAS+ volume."""
+    if wanted is None:
+        return None
+    axis = _PLANES.index(wanted.plane)
+    step, origin, count = affine[axis, axis], affine[axis, 3], shape[axis]
+    if wanted.mm is None:
+        place, index = f"index {wanted.index}", wanted.index or 0
+    else:
+        if np.abs(np.delete(affine[axis, :3], axis)).max() > 1e-3 * step:
+            raise CohortError(
+                f"{path} lies obliquely, so no {wanted.plane} slice is at {wanted.mm} mm "
+                "throughout; give the slice's index instead."
+            )
+        place, index = f"{wanted.mm} mm", round((wanted.mm - origin) / step)
+    if not 0 <= index < count:
+        raise CohortError(
+            f"The {wanted.plane} slice at {place} lies outside {path}, which has slices 0 to "
+            f"{count - 1}, from {origin:g} to {origin + step * (count - 1):g} mm."
+        )
+    return axis, index
+
+
+def _window(
+    volume: FloatArray, foreground: BoolArray, intensity: Intensity, path: Path
+) -> FloatArray:
+    """Scale to [0, 1], in float32 throughout, so that an exported cohort reads back bit by bit."""
+    low, high = intensity.low, intensity.high
+    if intensity.percentiles is not None:
+        low, high = np.percentile(volume[foreground], intensity.percentiles)
+    bottom, top = np.float32(low or 0), np.float32(high or 0)
+    if not bottom < top:
+        raise CohortError(
+            f"The percentiles of {path} in its foreground are both {bottom:g}, "
+            "so there is no contrast to scale."
+        )
+    scaled: FloatArray = (volume - bottom) / (top - bottom)
+    return scaled.clip(np.float32(0), np.float32(1))
+
+
+def _grid(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> str:
+    rows = "; ".join(" ".join(f"{value:g}" for value in row) for row in affine[:3].round(4))
+    return f"{'×'.join(map(str, shape))} [{rows}]"
+
+
+def _why(error: BaseException) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join((reason or type(error).__name__).split()).rstrip(".")

@@ -1,0 +1,211 @@
+"""Writes any cohort as a BIDS-like folder that ``baselines.cohorts.nifti`` reads back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+
+from baselines.cohorts.cohort_toml import (
+    CohortFile,
+    Foreground,
+    Intensity,
+    Slice,
+    format_cohort_file,
+)
+from baselines.cohorts.participants import (
+    PARTICIPANTS,
+    SESSIONS,
+    build_participants,
+    format_rows,
+    read_rows,
+)
+from benchmark.cohort import BoolArray, Cohort
+from benchmark.errors import CohortError
+
+_BIDS_VERSION = "1.10.0"
+_MASKS = "derivatives/medsanity"
+
+
+def write_cohort(cohort: Cohort, folder: Path) -> Path:
+    """Write a cohort as NIfTI files with ``participants.tsv`` and ``cohort.toml``.
+
+    Images whose values are multiples of 1/255 are stored as bytes, others as float32; either way
+    they read back bit by bit. A cohort whose arrays run as ``read_cohort`` lays them out, as the
+    phantoms' do, reads back with the same fingerprint; one that runs otherwise comes back turned.
+
+    Args:
+        cohort: What to write.
+        folder: New, or empty; nothing stays behind if writing fails.
+
+    Returns:
+        Path of the ``cohort.toml``.
+
+    Raises:
+        CohortError: If the folder holds something, or the cohort does not fit a table of text.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CohortError(f"The cohort cannot go to {folder}, which exists and is not empty.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, so that the last step is a rename within one file system.
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        temporary.mkdir()
+        try:
+            _write(cohort, temporary)
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise CohortError(f"The cohort cannot be written to {folder}: {error.strerror}.") from error
+    return folder / "cohort.toml"
+
+
+def _write(cohort: Cohort, folder: Path) -> None:
+    rows = _rows(cohort)
+    (folder / PARTICIPANTS).write_text(format_rows(rows), encoding="utf-8")
+    _check_table(cohort, folder / PARTICIPANTS)
+
+    in_bytes = all(
+        np.array_equal(_levels(image).astype(np.float32) / np.float32(255), image)
+        for image in cohort.images
+    )
+    cohort_file = _describe(cohort, rows[0], in_bytes)
+    (folder / "cohort.toml").write_text(format_cohort_file(cohort_file), encoding="utf-8")
+    anatomy, affine = cohort.anatomy, cohort.geometry.affine
+    masks = [(cohort_file.foreground.path, anatomy.foreground)]
+    masks += [(cohort_file.rois[name], mask) for name, mask in anatomy.rois.items()]
+    masks += [(cohort_file.control_rois[name], mask) for name, mask in anatomy.control_rois.items()]
+    for number, row in enumerate(rows):
+        image = cohort.images[number, 0]
+        voxels = _levels(image) if in_bytes else image
+        _write_volume(folder / cohort_file.image.format_map(row), voxels, affine)
+        for pattern, mask in masks:
+            voxels = mask[number, 0].astype(np.uint8)
+            _write_volume(folder / pattern.format_map(row), voxels, affine)
+
+    _write_description(folder, cohort.name, {"DatasetType": "raw"})
+    _write_description(
+        folder / _MASKS,
+        f"{cohort.name} masks",
+        {"DatasetType": "derivative", "GeneratedBy": [{"Name": "medsanity"}]},
+    )
+    # BIDS validators complain about files that the standard does not know.
+    (folder / ".bidsignore").write_text("cohort.toml\n", encoding="utf-8")
+
+
+def _rows(cohort: Cohort) -> list[dict[str, object]]:
+    """Return the table's rows; images of a subject are numbered as sessions where it has many."""
+    people, covariates = cohort.participants, cohort.covariates
+    reserved = {"participant_id", *SESSIONS} & set(map(str, covariates.columns))
+    if reserved:
+        raise CohortError(
+            f"The covariate {min(reserved)!r} of cohort {cohort.name!r} has a name that "
+            f"{PARTICIPANTS} uses otherwise; rename it."
+        )
+    repeated = len(set(cohort.subjects)) < len(cohort)
+    met: Counter[str] = Counter()
+    rows: list[dict[str, object]] = []
+    for number, subject in enumerate(cohort.subjects):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", subject, re.ASCII):
+            raise CohortError(
+                f"Subject {subject!r} of cohort {cohort.name!r} cannot name a file; "
+                "use letters, digits, '-', '_', '+' and '.'."
+            )
+        met[subject] += 1
+        row: dict[str, object] = {"participant_id": subject}
+        if repeated:
+            row["session"] = f"{met[subject]:02d}"
+        row["group"] = cohort.group_names[int(cohort.groups[number])]
+        row["split"] = str(people["split"].iloc[number])
+        row |= {str(name): covariates[name].iloc[number] for name in covariates.columns}
+        rows.append(row)
+    return rows
+
+
+def _check_table(cohort: Cohort, path: Path) -> None:
+    """Refuse a cohort whose covariates do not survive as text, such as text that reads as 1.0."""
+    read = build_participants(read_rows(path), cohort.group_names, path)
+    if replace(cohort, participants=read).fingerprint != cohort.fingerprint:
+        changed = [
+            str(name)
+            for name in cohort.covariates.columns
+            if list(map(repr, read[name].tolist()))
+            != list(map(repr, cohort.covariates[name].tolist()))
+        ]
+        raise CohortError(
+            f"The covariate(s) {', '.join(changed)} of cohort {cohort.name!r} would read back "
+            "as another type; text must not look like a number, a truth value or n/a."
+        )
+
+
+def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> CohortFile:
+    prefix = "" if all(name.startswith("sub-") for name in cohort.subjects) else "sub-"
+    person = f"{prefix}{{participant_id}}"
+    place, stem = f"{person}/anat", person
+    if "session" in row:
+        place, stem = f"{person}/ses-{{session}}/anat", f"{person}_ses-{{session}}"
+    masks = f"{_MASKS}/{place}/{stem}"
+    labels = {name: re.sub(r"[\W_]", "", name, flags=re.ASCII) for name in cohort.anatomy.rois}
+    if "" in labels.values() or len(set(labels.values())) < len(labels):
+        raise CohortError(
+            f"The regions {', '.join(labels)} of cohort {cohort.name!r} cannot be told apart by "
+            "their letters and digits, which is all that BIDS allows in a label."
+        )
+    # The third axis of a slice's affine is the one that it has no extent along.
+    across = int(np.abs(cohort.geometry.affine[:3, 2]).argmax())
+    plane = ("sagittal", "coronal", "axial")[across]
+    return CohortFile.model_validate(
+        {
+            "name": cohort.name,
+            "groups": cohort.group_names,
+            "registered": cohort.geometry.registered,
+            "truth": cohort.anatomy.truth,
+            "image": f"{place}/{stem}_T1w.nii.gz",
+            "intensity": Intensity(low=0, high=255 if in_bytes else 1),
+            "foreground": Foreground(path=f"{masks}_desc-foreground_mask.nii.gz"),
+            "rois": {name: f"{masks}_label-{label}_mask.nii.gz" for name, label in labels.items()},
+            "control_rois": {
+                name: f"{masks}_label-{labels[name]}_desc-control_mask.nii.gz"
+                for name in cohort.anatomy.control_rois
+            },
+            "slice": Slice.model_validate({"plane": plane, "index": 0})
+            if len(cohort.shape) == 2
+            else None,
+        }
+    )
+
+
+def _levels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def _write_volume(
+    path: Path,
+    voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8] | BoolArray,
+    affine: npt.NDArray[np.float64],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume = voxels.reshape((*voxels.shape, 1)[:3])
+    image = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def _write_description(folder: Path, name: str, more: Mapping[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"Name": name, "BIDSVersion": _BIDS_VERSION, **more}
+    path = folder / "dataset_description.json"
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,34 @@
+"""The base of a cohort plugin: where a cohort's images and their regions come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from benchmark.cohort import Cohort
+
+
+class CohortSource(ABC):
+    """A cohort that models and explainers can be scored on; one class in one file.
+
+    To add one, subclass this in a file of its own, set ``name``, and fill a
+    :class:`~benchmark.cohort.Cohort` in ``load``; the cohort checks itself. Whatever is random in
+    it must come from a fixed seed: a cohort's fingerprint is part of every score's identity, so
+    two calls that differ by a pixel give scores that nobody can compare. Import what is slow
+    inside ``load``, since listing the catalogue imports every plugin.
+
+    Attributes:
+        name: How the cohort goes by on the command line and in records.
+        description: One sentence for tables.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str] = ""
+
+    @abstractmethod
+    def load(self) -> Cohort:
+        """Return the cohort, the same at every call.
+
+        Raises:
+            CohortError: If its files are missing, unreadable or contradict each other.
+        """
