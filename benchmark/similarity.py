@@ -1,0 +1,265 @@
+"""How well a map ranks the truth, and how alike two maps are.
+
+Every function takes a batch: importance [B, 1, *S] float, truth and foreground [B, 1, *S] bool, all
+on one device, for any number of spatial axes, and returns [B] float64 on that device. Pixels are
+ranked inside the foreground only. A map that is constant or not finite there gives NaN, never 0 and
+never a hit, and so does a truth without a pixel in the foreground.
+
+Ranks are float64 and counts int64: sums of int32 ranks overflow on tied 96³ volumes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import InputError
+
+CONSTANT_MAP = "constant map"
+NON_FINITE_MAP = "non-finite map"
+EMPTY_FOREGROUND = "empty foreground"
+
+
+def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None]:
+    """Return for each map why its pixels cannot be ranked, or None where they can."""
+    values, inside = _flat(importance, foreground)
+    finite, varies = _finite(values, inside), _varies(values, inside)
+    reasons: list[str | None] = []
+    for present, is_finite, does_vary in zip(
+        inside.any(1).tolist(), finite.tolist(), varies.tolist(), strict=True
+    ):
+        if not present:
+            reasons.append(EMPTY_FOREGROUND)
+        elif not is_finite:
+            reasons.append(NON_FINITE_MAP)
+        else:
+            reasons.append(None if does_vary else CONSTANT_MAP)
+    return reasons
+
+
+def ranks(values: Tensor, foreground: Tensor) -> Tensor:
+    """Return average ranks from 1 for the smallest value in the foreground.
+
+    Returns:
+        [B, 1, *S] float64; ties share the mean of their ranks; 0 outside the foreground, and NaN
+        inside it where a map is not finite there.
+    """
+    flat, inside = _flat(values, foreground)
+    ordered, order = torch.where(inside, flat, math.inf).sort(dim=1)
+    first, last = _tie_runs(ordered)
+    averaged = (first + last).double() / 2 + 1
+    spread = torch.zeros_like(averaged).scatter_(1, order, averaged)
+    spread = torch.where(_finite(flat, inside)[:, None], spread, math.nan)
+    return torch.where(inside, spread, 0.0).view(values.shape)
+
+
+def spearman(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two maps over the foreground, ties averaged."""
+    inside = foreground.flatten(1)
+    centred = []
+    for values in (first, second):
+        ranked = ranks(values, foreground).flatten(1)
+        middle = (inside.sum(1, keepdim=True).double() + 1) / 2
+        centred.append(torch.where(inside, ranked - middle, 0.0))
+    covariance = (centred[0] * centred[1]).sum(1)
+    variances = centred[0].square().sum(1) * centred[1].square().sum(1)
+    correlation = (covariance / variances.sqrt()).clamp(-1, 1)
+    return _where_rankable(correlation, [first, second], foreground)
+
+
+def average_precision(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return Σ (recall_n − recall_{n−1}) precision_n over falling thresholds.
+
+    Tied pixels pass a threshold together, as in scikit-learn. Chance lies near the prevalence.
+    """
+    values, inside = _flat(importance, foreground)
+    wanted = truth.flatten(1) & inside
+    ordered, order = torch.where(inside, values, -math.inf).sort(dim=1, descending=True)
+    found = wanted.gather(1, order)
+    last = _tie_runs(ordered)[1]
+    precision = found.long().cumsum(1).gather(1, last).double() / (last + 1)
+    # Each true pixel is worth the precision at the threshold that lets it pass.
+    area = torch.where(found, precision, 0.0).sum(1) / wanted.sum(1)
+    return _where_rankable(area, [importance], foreground)
+
+
+def auroc(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the probability that a true pixel outranks a false one, ties counting half.
+
+    NaN also where the truth fills the foreground.
+    """
+    inside = foreground.flatten(1)
+    wanted = truth.flatten(1) & inside
+    positives = wanted.sum(1).double()
+    negatives = inside.sum(1).double() - positives
+    rank_sum = torch.where(wanted, ranks(importance, foreground).flatten(1), 0.0).sum(1)
+    area = (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    return _where_rankable(area, [importance], foreground)
+
+
+def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the share of a non-negative map's sum over the foreground that lies on the truth."""
+    values, inside = _flat(importance, foreground)
+    wanted = truth.flatten(1) & inside
+    share = _sum_where(wanted, values) / _sum_where(inside, values)
+    share = torch.where(wanted.any(1), share, math.nan)
+    return _where_rankable(share, [importance], foreground)
+
+
+def lift(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the mass on the truth over the truth's share of the foreground; 1 if spread evenly."""
+    inside = foreground.flatten(1)
+    area = (truth.flatten(1) & inside).sum(1).double() / inside.sum(1)
+    return mass(importance, truth, foreground) / area
+
+
+def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
+    """Return the share of a non-negative map's sum that lies outside the foreground."""
+    values, inside = _flat(importance, foreground)
+    share = _sum_where(~inside, values) / values.sum(1)
+    return _where_rankable(share, [importance], foreground)
+
+
+def rank_accuracy(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return |top-|truth| ∩ truth| / |truth|.
+
+    Where pixels tie at the cut, each is taken with the same probability, and the expectation over
+    these draws is returned: exact, and free of index order and of any seed.
+    """
+    values, inside = _flat(importance, foreground)
+    wanted = truth.flatten(1) & inside
+    size = wanted.sum(1, keepdim=True)
+    ranked = torch.where(inside, values, -math.inf)
+    ordered = ranked.sort(dim=1, descending=True).values
+    cut = ordered.gather(1, (size - 1).clamp_min(0))
+    above, tied = inside & (ranked > cut), inside & (ranked == cut)
+    chance = (size - above.sum(1, keepdim=True)).double() / tied.sum(1, keepdim=True)
+    hits = (above & wanted).sum(1) + (tied & wanted).sum(1) * chance[:, 0]
+    return _where_rankable(hits / size[:, 0], [importance], foreground)
+
+
+def pointing(
+    importance: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    tolerance_mm: float,
+    spacing: Sequence[float],
+) -> Tensor:
+    """Return whether the largest value lies on the truth or close by; a tie counts by its share.
+
+    Args:
+        importance: As everywhere here.
+        truth: As everywhere here.
+        foreground: As everywhere here.
+        tolerance_mm: Largest distance in mm between the centres of the voxels that still hits.
+        spacing: Voxel size in mm along each of the axes ``*S``.
+    """
+    values, inside = _flat(importance, foreground)
+    wanted = truth & foreground
+    near = dilate(wanted, tolerance_mm, spacing).flatten(1)
+    ranked = torch.where(inside, values, -math.inf)
+    largest = inside & (ranked == ranked.amax(1, keepdim=True))
+    share = (largest & near).sum(1).double() / largest.sum(1)
+    share = torch.where(wanted.flatten(1).any(1), share, math.nan)
+    return _where_rankable(share, [importance], foreground)
+
+
+def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:
+    """Return every voxel whose centre lies within a Euclidean distance of a mask's voxel centre.
+
+    Args:
+        masks: [B, 1, *S] bool.
+        radius_mm: Distance in mm; 0 returns the masks.
+        spacing: Voxel size in mm along each of the axes ``*S``.
+
+    Raises:
+        InputError: If the spacing has another number of axes, or a length is negative.
+    """
+    shape = masks.shape[2:]
+    if len(spacing) != len(shape) or min(spacing) <= 0 or radius_mm < 0:
+        raise InputError(
+            f"Expected a radius of at least 0 mm and {len(shape)} positive voxel sizes in mm "
+            f"but got {radius_mm} and {tuple(spacing)}."
+        )
+    # A distance that equals the radius but for rounding, such as 2 × 1.5 mm and 3 mm, is within.
+    limit = radius_mm * (1 + 1e-9)
+    reach = [
+        min(int(limit / size), length - 1) for size, length in zip(spacing, shape, strict=True)
+    ]
+    dilated = masks.clone()
+    for offset in itertools.product(*(range(-steps, steps + 1) for steps in reach)):
+        if math.hypot(*(o * size for o, size in zip(offset, spacing, strict=True))) <= limit:
+            pairs = list(zip(offset, shape, strict=True))
+            to = [slice(max(0, o), n + min(0, o)) for o, n in pairs]
+            of = [slice(max(0, -o), n - max(0, o)) for o, n in pairs]
+            dilated[(slice(None), slice(None), *to)] |= masks[(slice(None), slice(None), *of)]
+    return dilated
+
+
+def dice(first: Tensor, second: Tensor) -> Tensor:
+    """Return 2|A ∩ B| / (|A| + |B|) of masks [B, 1, *S] bool; NaN where both are empty."""
+    a, b = first.flatten(1), second.flatten(1)
+    return 2 * (a & b).sum(1).double() / (a.sum(1) + b.sum(1))
+
+
+def iou(first: Tensor, second: Tensor) -> Tensor:
+    """Return |A ∩ B| / |A ∪ B| of masks [B, 1, *S] bool; NaN where both are empty."""
+    a, b = first.flatten(1), second.flatten(1)
+    return (a & b).sum(1).double() / (a | b).sum(1)
+
+
+def _flat(values: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values [B, P] float64 and foreground [B, P].
+
+    Raises:
+        InputError: If the shapes differ.
+    """
+    if values.shape != foreground.shape:
+        raise InputError(
+            f"Expected a map of the foreground's shape {list(foreground.shape)} "
+            f"but got {list(values.shape)}."
+        )
+    return values.flatten(1).double(), foreground.flatten(1)
+
+
+def _tie_runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first and last position of the run of equal values around each position.
+
+    Args:
+        ordered: [B, P] sorted along the second axis.
+
+    Returns:
+        Both [B, P] int64.
+    """
+    edge = torch.ones_like(ordered[:, :1], dtype=torch.bool)
+    changes = ordered[:, 1:] != ordered[:, :-1]
+    places = torch.arange(ordered.shape[1], device=ordered.device).expand(ordered.shape)
+    first = torch.where(torch.cat([edge, changes], 1), places, 0).cummax(1).values
+    ends = torch.where(torch.cat([changes, edge], 1), places, ordered.shape[1])
+    last = ends.flip(1).cummin(1).values.flip(1)
+    return first, last
+
+
+def _finite(values: Tensor, inside: Tensor) -> Tensor:
+    return (values.isfinite() | ~inside).all(1)
+
+
+def _varies(values: Tensor, inside: Tensor) -> Tensor:
+    lowest = torch.where(inside, values, math.inf).amin(1)
+    return lowest < torch.where(inside, values, -math.inf).amax(1)
+
+
+def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
+    return torch.where(mask, values, 0.0).sum(1)
+
+
+def _where_rankable(scores: Tensor, maps: Sequence[Tensor], foreground: Tensor) -> Tensor:
+    """Return scores [B] float64 with NaN for images where a map cannot be ranked."""
+    for one in maps:
+        values, inside = _flat(one, foreground)
+        scores = torch.where(_finite(values, inside) & _varies(values, inside), scores, math.nan)
+    return scores

@@ -1,0 +1,382 @@
+"""Inference over subjects: cluster bootstrap, sign-flip test, Holm, discrimination.
+
+The unit is the subject. Rows are images; the rows of one subject are resampled together, since
+resampling images covers 76 % where 95 % is claimed (40 subjects × 5 images, ICC 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from benchmark.errors import InputError
+from benchmark.seeding import stream
+
+FloatArray = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer]
+Alternative = Literal["greater", "less", "two-sided"]
+
+_BLOCK_ELEMENTS = 2**22
+_DRAW_ROWS = 256
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A point estimate with its confidence limits.
+
+    Attributes:
+        estimate: The statistic on the subjects as they are; NaN where none has a value.
+        low: Lower limit; NaN where fewer than two subjects have a value, since one subject's
+            bootstrap has no spread and would look certain.
+        high: Upper limit, likewise.
+        n_subjects: Subjects with at least one value.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n_subjects: int
+
+
+@dataclass(frozen=True)
+class Discrimination:
+    """How well probabilities tell class 1 from class 0, rows counted alike.
+
+    Attributes:
+        accuracy: Share of rows on the right side of 0.5.
+        auroc: Area under the ROC curve; NaN where only one class is present.
+        auprc: Average precision of class 1; NaN where only one class is present.
+        precision: By class, (0, 1); NaN where the class is never predicted.
+        recall: By class, (0, 1); NaN where the class is absent.
+        f1: By class, (0, 1); NaN where the class is neither present nor predicted.
+        confusion: Counts; the first index is the true class, the second the predicted one.
+    """
+
+    accuracy: float
+    auroc: float
+    auprc: float
+    precision: tuple[float, float]
+    recall: tuple[float, float]
+    f1: tuple[float, float]
+    confusion: tuple[tuple[int, int], tuple[int, int]]
+
+
+class SubjectBootstrap:
+    """Percentile cluster bootstrap over subjects (Davison & Hinkley 1997, §3.8 and §5.3).
+
+    How often each subject is drawn is decided once, for the subjects in sorted order. So every
+    statistic of the same subjects meets the same resamples, differences are paired, and the order
+    of rows plays no part. A mean is the sum over rows divided by the number of rows, both
+    resampled; subjects with more rows weigh more. Rows without a value (NaN) are left out.
+
+    Args:
+        subjects: [N] subject of each row; ids may repeat.
+        resamples: Number of bootstrap replicates R.
+        seed: Names the random stream, together with R and the number of subjects.
+        level: Coverage of the intervals.
+
+    Raises:
+        InputError: If there are no rows, no resamples, or the level is not a proper share.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[str],
+        *,
+        resamples: int = 10_000,
+        seed: int = 0,
+        level: float = 0.95,
+    ) -> None:
+        if not len(subjects):
+            raise InputError("Expected at least one subject to resample but got none.")
+        if resamples < 1:
+            raise InputError(f"Expected at least one resample but got {resamples}.")
+        if not 0 < level < 1:
+            raise InputError(f"Expected a level between 0 and 1 but got {level}.")
+        unique, index = np.unique(np.asarray(subjects, dtype=np.str_), return_inverse=True)
+        self.resamples, self.level = resamples, level
+        self._index: npt.NDArray[np.intp] = index
+        self._order = np.argsort(index, kind="stable")
+        self._starts = np.searchsorted(index[self._order], np.arange(len(unique)))
+        self._multiplicities = _multiplicities(len(unique), resamples, seed)
+
+    @property
+    def n_subjects(self) -> int:
+        """Number of different subjects U."""
+        return len(self._starts)
+
+    def mean(self, values: npt.ArrayLike) -> Interval:
+        """Return the mean over rows, values [N]."""
+        return self.means(self._rows(values, 1)[:, None])[0]
+
+    def means(self, values: npt.ArrayLike) -> list[Interval]:
+        """Return the mean over rows of each column, values [N, M]."""
+        columns = self._rows(values, 2)
+        replicates, estimates = self._replicates(columns), _column_means(*self._totals(columns))
+        return [
+            self.statistic_interval(
+                estimate, replicates[:, column], self._count(columns[:, column])
+            )
+            for column, estimate in enumerate(estimates.tolist())
+        ]
+
+    def difference(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:
+        """Return the mean of first − second, both [N], over rows where both have a value."""
+        return self.mean(self._rows(first, 1) - self._rows(second, 1))
+
+    def ratio(self, numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Interval:
+        """Return the ratio of two means, both [N], over rows where both have a value.
+
+        Replicates whose denominator is zero are ignored. Where the denominator's interval holds
+        zero, the ratio has no useful interval; look at the denominator first.
+        """
+        pair = np.column_stack([self._rows(numerator, 1), self._rows(denominator, 1)])
+        pair[np.isnan(pair).any(axis=1)] = np.nan
+        replicates, estimates = self._replicates(pair), _column_means(*self._totals(pair))
+        ratios = _divide(replicates[:, 0], replicates[:, 1])
+        estimate = float(_divide(estimates[:1], estimates[1:])[0])
+        return self.statistic_interval(estimate, ratios, self._count(pair[:, 0]))
+
+    def group_difference(self, values: npt.ArrayLike, groups: npt.ArrayLike) -> Interval:
+        """Return the mean of group 0 minus the mean of group 1.
+
+        Subjects are resampled regardless of group, so group sizes vary as they would in a new
+        sample; replicates in which a group has no value are ignored.
+
+        Args:
+            values: [N].
+            groups: [N] of 0 and 1.
+        """
+        rows, members = self._rows(values, 1), self._labels(groups)
+        columns = np.column_stack([np.where(members == group, rows, np.nan) for group in (0, 1)])
+        replicates, estimates = self._replicates(columns), _column_means(*self._totals(columns))
+        return self.statistic_interval(
+            float(estimates[0] - estimates[1]),
+            replicates[:, 0] - replicates[:, 1],
+            self._count(rows),
+        )
+
+    def auroc(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Interval:
+        """Return the AUROC of scores [N] for label 1 against 0, labels [N]; ties count half."""
+        rows, classes = self._rows(scores, 1), self._labels(labels)
+        every_row_once = np.ones((1, self.n_subjects))
+        estimate = float(self._weighted_auroc(rows, classes, every_row_once)[0])
+        replicates = self.auroc_replicates(rows, classes)
+        return self.statistic_interval(estimate, replicates, self._count(rows))
+
+    def replicates(self, values: npt.ArrayLike) -> FloatArray:
+        """Return bootstrap replicates of the mean, from which any function of means is built.
+
+        Args:
+            values: [N] or [N, M]; each column leaves out its own NaNs.
+
+        Returns:
+            [R] or [R, M]; NaN where a replicate holds no value.
+        """
+        dimensions = np.ndim(values)
+        rows = self._rows(values, 2 if dimensions == 2 else 1)
+        replicates = self._replicates(rows.reshape(len(rows), -1))
+        return replicates if dimensions == 2 else replicates[:, 0]
+
+    def auroc_replicates(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
+        """Return bootstrap replicates of the AUROC, [R]; NaN where a replicate lacks a class."""
+        rows, classes = self._rows(scores, 1), self._labels(labels)
+        parts = [self._weighted_auroc(rows, classes, some) for some in self._blocks(len(rows))]
+        return np.concatenate(parts)
+
+    def statistic_interval(
+        self, estimate: float, replicates: FloatArray, n_subjects: int | None = None
+    ) -> Interval:
+        """Return the percentile interval of any statistic.
+
+        Args:
+            estimate: The statistic on all rows.
+            replicates: [R] the statistic on each resample; NaNs are ignored.
+            n_subjects: Subjects that have a value; all unless given.
+        """
+        subjects = self.n_subjects if n_subjects is None else n_subjects
+        known = replicates[~np.isnan(replicates)]
+        if subjects < 2 or np.isnan(estimate) or not len(known):
+            return Interval(estimate, _NAN, _NAN, subjects)
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(known, (tail, 1 - tail))
+        return Interval(estimate, float(low), float(high), subjects)
+
+    def _rows(self, values: npt.ArrayLike, dimensions: int) -> FloatArray:
+        rows = np.asarray(values, dtype=np.float64)
+        if rows.ndim != dimensions or len(rows) != len(self._index):
+            expected = f"[{len(self._index)}{', M' if dimensions == 2 else ''}]"
+            raise InputError(f"Expected values {expected} but got shape {list(rows.shape)}.")
+        if np.isinf(rows).any():
+            raise InputError("Expected finite values, or NaN for none, but got an infinite one.")
+        return rows
+
+    def _labels(self, labels: npt.ArrayLike) -> Integers:
+        classes = np.asarray(labels)
+        if classes.shape != self._index.shape or not np.isin(classes, (0, 1)).all():
+            raise InputError(f"Expected {len(self._index)} labels of 0 and 1.")
+        return classes.astype(np.int64)
+
+    def _count(self, rows: FloatArray) -> int:
+        return len(np.unique(self._index[~np.isnan(rows)]))
+
+    def _totals(self, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return each subject's sums and numbers of values, both [U, M]."""
+        ordered = columns[self._order]
+        known = ~np.isnan(ordered)
+        sums = np.add.reduceat(np.where(known, ordered, 0.0), self._starts, axis=0)
+        counts = np.add.reduceat(known.astype(np.float64), self._starts, axis=0)
+        return sums, counts
+
+    def _replicates(self, columns: FloatArray) -> FloatArray:
+        sums, counts = self._totals(columns)
+        parts = [_divide(some @ sums, some @ counts) for some in self._blocks(columns.shape[1])]
+        return np.concatenate(parts)
+
+    def _blocks(self, width: int) -> Iterator[FloatArray]:
+        """Yield the multiplicities [r, U] in blocks whose products [r, width] stay small."""
+        rows = max(1, _BLOCK_ELEMENTS // max(width, self.n_subjects))
+        for start in range(0, self.resamples, rows):
+            yield self._multiplicities[start : start + rows].astype(np.float64)
+
+    def _weighted_auroc(
+        self, scores: FloatArray, labels: Integers, multiplicities: FloatArray
+    ) -> FloatArray:
+        """Return the Mann–Whitney AUROC with rows weighted by their subjects, [r]."""
+        known = np.flatnonzero(~np.isnan(scores))
+        if not len(known):
+            return np.full(len(multiplicities), np.nan)
+        order = known[np.argsort(scores[known], kind="stable")]
+        tie_starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+        weights = multiplicities[:, self._index[order]]
+        positives = np.add.reduceat(weights * labels[order], tie_starts, axis=1)
+        negatives = np.add.reduceat(weights * (1 - labels[order]), tie_starts, axis=1)
+        below = np.cumsum(negatives, axis=1) - negatives / 2
+        return _divide((positives * below).sum(1), positives.sum(1) * negatives.sum(1))
+
+
+def holm(p_values: npt.ArrayLike) -> FloatArray:
+    """Return p-values adjusted for the family-wise error rate (Holm 1979).
+
+    Args:
+        p_values: [K]; NaNs stay NaN and do not count as tests.
+
+    Returns:
+        [K] in the order of the input.
+    """
+    raw = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full_like(raw, np.nan)
+    known = np.flatnonzero(~np.isnan(raw))
+    order = known[np.argsort(raw[known], kind="stable")]
+    scaled = raw[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted
+
+
+def sign_flip_p(
+    differences: npt.ArrayLike,
+    *,
+    permutations: int = 10_000,
+    seed: int = 0,
+    alternative: Alternative = "greater",
+) -> float:
+    """Return the p-value of a paired sign-flip permutation test of a zero mean.
+
+    (count + 1)/(permutations + 1), so it is never 0 (Phipson & Smyth 2010). The order of the
+    differences plays no part.
+
+    Args:
+        differences: [N] one difference per subject; NaNs are left out.
+        permutations: Number of random sign patterns.
+        seed: Names the random stream, together with the number of differences.
+        alternative: Where the mean lies if the null is false.
+    """
+    rows = np.asarray(differences, dtype=np.float64)
+    # The null does not care which row bears which sign; sorted, it does not depend on row order.
+    known = np.sort(rows[~np.isnan(rows)])
+    if not len(known):
+        return _NAN
+    generator, sums = stream("sign_flip", seed, len(known), permutations), []
+    for start in range(0, permutations, _DRAW_ROWS):
+        shape = (min(_DRAW_ROWS, permutations - start), len(known))
+        signs = 2.0 * generator.integers(0, 2, size=shape, dtype=np.int8) - 1.0
+        sums.append(signs @ known)
+    null, observed = np.concatenate(sums), float(known.sum())
+    if alternative == "less":
+        null, observed = -null, -observed
+    elif alternative == "two-sided":
+        null, observed = np.abs(null), abs(observed)
+    # Sums of the same numbers in another order may differ in the last bit and are still ties.
+    slack = 1e-12 * float(np.abs(known).sum())
+    return float((np.count_nonzero(null >= observed - slack) + 1) / (permutations + 1))
+
+
+def classification_report(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Discrimination:
+    """Return how well probabilities of class 1 match the labels; 0.5 and above predicts class 1.
+
+    Args:
+        labels: [N] of 0 and 1.
+        probabilities: [N] of class 1.
+
+    Raises:
+        InputError: If the shapes differ, there are no rows, or a label is neither 0 nor 1.
+    """
+    truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if truth.shape != scores.shape or truth.ndim != 1 or not len(truth):
+        raise InputError(
+            f"Expected as many probabilities as labels, both [N], but got shapes "
+            f"{list(scores.shape)} and {list(truth.shape)}."
+        )
+    if not np.isin(truth, (0, 1)).all():
+        raise InputError(f"Expected labels 0 and 1 but got {np.unique(truth).tolist()}.")
+    predicted, both = (scores >= 0.5).astype(int), len(np.unique(truth)) == 2
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, predicted, labels=(0, 1), zero_division=np.nan
+    )
+    (tn, fp), (fn, tp) = confusion_matrix(truth, predicted, labels=(0, 1)).tolist()
+    return Discrimination(
+        accuracy=float(accuracy_score(truth, predicted)),
+        auroc=float(roc_auc_score(truth, scores)) if both else _NAN,
+        auprc=float(average_precision_score(truth, scores)) if both else _NAN,
+        precision=(float(precision[0]), float(precision[1])),
+        recall=(float(recall[0]), float(recall[1])),
+        f1=(float(f1[0]), float(f1[1])),
+        confusion=((tn, fp), (fn, tp)),
+    )
+
+
+def _multiplicities(count: int, resamples: int, seed: int) -> Integers:
+    """Return how often each subject is drawn in each resample, [resamples, count]."""
+    generator = stream("bootstrap", seed, count, resamples)
+    drawn: Integers = np.empty((resamples, count), dtype=np.min_scalar_type(count))
+    for start in range(0, resamples, _DRAW_ROWS):
+        rows = min(_DRAW_ROWS, resamples - start)
+        picks = generator.integers(0, count, size=(rows, count))
+        picks += count * np.arange(rows)[:, None]
+        counts = np.bincount(picks.ravel(), minlength=rows * count)
+        drawn[start : start + rows] = counts.reshape(rows, count)
+    return drawn
+
+
+def _column_means(sums: FloatArray, counts: FloatArray) -> FloatArray:
+    return _divide(sums.sum(0), counts.sum(0))
+
+
+def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Return the quotient, NaN where the denominator is zero or NaN."""
+    usable = (denominator != 0) & ~np.isnan(denominator)
+    quotient: FloatArray = np.full_like(numerator, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=usable)
+    return quotient
