@@ -1,0 +1,142 @@
+"""What a protocol measures: values per subject, from which every aggregate is made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.statistics import Interval, SubjectBootstrap
+
+Direction = Literal["higher", "lower", "none"]
+Aggregate = Literal["mean", "group_difference", "auroc"]
+Condition = str | int | float
+FloatArray = npt.NDArray[np.float64]
+
+SCORED = "scored"
+NOT_ASSESSABLE = "not assessable"
+UNSUPPORTED = "unsupported"
+FAILED = "failed"
+State = Literal["scored", "not assessable", "unsupported", "failed"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """How a report draws a statistic whose readings differ by conditions.
+
+    Attributes:
+        kind: ``curve`` over a number, or ``bars`` over names.
+        x: The condition along the axis.
+        series: The conditions whose values tell lines or neighbouring bars apart.
+        panel: The condition with a panel of its own for each value, or None.
+        label: Label of the vertical axis, with its unit.
+    """
+
+    kind: Literal["curve", "bars"]
+    x: str
+    series: tuple[str, ...]
+    panel: str | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A quantity that a protocol reads on every subject.
+
+    Attributes:
+        name: Its name in records.
+        description: One sentence for tables and reports.
+        direction: Which way is better, or none.
+        aggregate: How subjects make one number: their mean, the mean of group A minus that of
+            group B, or the AUROC of telling B from A.
+        plot: How a report draws it, or None where a table says enough.
+    """
+
+    name: str
+    description: str
+    direction: Direction = "none"
+    aggregate: Aggregate = "mean"
+    plot: Plot | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images that readings are about.
+
+    Attributes:
+        keys: Unique name of each image.
+        subjects: Subject of each image; intervals resample these.
+        groups: [n] group of each image, 0 or 1.
+    """
+
+    keys: tuple[str, ...]
+    subjects: tuple[str, ...]
+    groups: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One statistic under one set of conditions, a value per image.
+
+    Attributes:
+        statistic: Name of the statistic.
+        sample: The images.
+        values: [n] float64; NaN where there is no value.
+        conditions: Such as ``{"q": 0.05, "imputer": "blur"}``; empty for the score itself.
+        reasons: For each key without a value, why.
+    """
+
+    statistic: str
+    sample: Sample
+    values: FloatArray
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, statistic: str, **conditions: Condition) -> bool:
+        """Return whether this is that statistic under exactly these conditions."""
+        return self.statistic == statistic and dict(self.conditions) == conditions
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a protocol concludes from its readings.
+
+    Attributes:
+        state: ``scored``, or ``not assessable`` where the model gives nothing to assess.
+        passed: Whether the explanation passed; None where it was not scored.
+        reason: One sentence; always given where ``passed`` is not True.
+    """
+
+    state: State
+    passed: bool | None
+    reason: str | None = None
+
+
+def find(readings: Sequence[Reading], statistic: str, **conditions: Condition) -> Reading | None:
+    """Return the reading of that statistic under exactly these conditions, or None."""
+    return next((one for one in readings if one.matches(statistic, **conditions)), None)
+
+
+def summarise(reading: Reading, aggregate: Aggregate = "mean") -> Interval:
+    """Return the reading's aggregate over subjects with its 95 % bootstrap interval."""
+    bootstrap = shared_bootstrap(reading.sample.subjects)
+    groups = np.asarray(reading.sample.groups)
+    if aggregate == "mean":
+        return bootstrap.mean(reading.values)
+    if aggregate == "group_difference":
+        return bootstrap.group_difference(reading.values, groups)
+    return bootstrap.auroc(reading.values, groups)
+
+
+@lru_cache(maxsize=8)
+def shared_bootstrap(subjects: tuple[str, ...]) -> SubjectBootstrap:
+    """Return the bootstrap of these subjects: one index matrix, whoever is being scored."""
+    return SubjectBootstrap(subjects)

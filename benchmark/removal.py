@@ -1,0 +1,191 @@
+"""What happens to a model's reading of an image when parts of the image are taken away.
+
+Shared by every protocol that removes something: which subjects, which imputers, and what removing
+the cohort's own regions does, which is measured once per model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.imputation import Blur, CohortMean, Imputer, NoisyLinear
+from benchmark.masking import shape_matched
+from benchmark.seeding import seed_of, stream
+from benchmark.trial import Trial
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+_SUBJECTS_AT_ONCE = 4
+_FALLBACK_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Response:
+    """A model's output on altered images, M alterations of each of n images.
+
+    Attributes:
+        projections: [n, M] signed projection s·φ in units of T: up is more like the own group.
+        margins: [n, M] own group's logit minus the other's.
+        probabilities: [n, M] probability of the own group.
+        embeddings: [n, M, D].
+    """
+
+    projections: FloatArray
+    margins: FloatArray
+    probabilities: FloatArray
+    embeddings: FloatArray
+
+
+@dataclass(frozen=True)
+class RegionEffects:
+    """What removing regions that no explainer chose does under one imputer, in units of T.
+
+    Attributes:
+        roi: [n] drop of s·φ when the cohort's regions are removed; NaN where it declares none.
+        random: [n] mean drop over the same regions moved to random places.
+        before: [n] φ/T of the unaltered images, unsigned.
+        after: [n, R] φ/T when one and the same random mask is removed from every image.
+    """
+
+    roi: FloatArray
+    random: FloatArray
+    before: FloatArray
+    after: FloatArray
+
+
+def masking_rows(trial: Trial, subjects: int) -> Rows:
+    """Return the test rows that images are masked on: as many of each group, by seeded order.
+
+    Args:
+        trial: Its test split is drawn from.
+        subjects: How many in all; fewer where a group has fewer.
+    """
+    test, suite = trial.test, trial.runtime.suite
+    chosen: list[int] = []
+    for group in (0, 1):
+        members: list[int] = np.flatnonzero(test.groups == group).tolist()
+        members.sort(key=lambda row: seed_of(suite, "masking rows", test.keys[row]))
+        chosen.extend(members[: subjects // 2])
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def imputers(trial: Trial) -> dict[str, Imputer]:
+    """Return the imputers that apply to the cohort, the default one first."""
+
+    def build() -> dict[str, Imputer]:
+        train = trial.train
+        linear, blur = NoisyLinear(seed_of(trial.runtime.suite, "noise")), Blur()
+        if not trial.cohort.geometry.registered:
+            return {linear.name: linear, blur.name: blur}
+        means = [train.images[train.groups == group].mean(0)[0] for group in (0, 1)]
+        mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)))
+        return {mean.name: mean, linear.name: linear, blur.name: blur}
+
+    return trial.once(("imputers",), build)
+
+
+def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Response:
+    """Remove each mask from each image and ask the model again.
+
+    Args:
+        trial: Model, cohort and device.
+        rows: [n] test rows.
+        masks: [n, M, *S] bool; what to remove.
+        imputer: What to put in its place.
+    """
+    evaluation, parts = trial.evaluation, []
+    for start in range(0, len(rows), _SUBJECTS_AT_ONCE):
+        some = slice(start, start + _SUBJECTS_AT_ONCE)
+        batch = trial.test.batch(rows[some], trial.runtime.device)
+        fill = imputer.prepare(batch.images, batch.foreground, batch.keys)
+        altered = fill(masks[some].to(trial.runtime.device))
+        parts.append(trial.embed(altered.flatten(0, 1).unsqueeze(1)))
+    logits = np.concatenate([part[0] for part in parts]).reshape(*masks.shape[:2], 2)
+    embeddings = np.concatenate([part[1] for part in parts]).reshape(*masks.shape[:2], -1)
+    signs = evaluation.signs[rows][:, None]
+    margins = signs * (logits[..., 0] - logits[..., 1])
+    return Response(
+        projections=signs * (embeddings @ evaluation.direction) / evaluation.group_distance,
+        margins=margins,
+        probabilities=1 / (1 + np.exp(-margins)),
+        embeddings=embeddings,
+    )
+
+
+def unaltered_projections(trial: Trial, rows: Rows) -> FloatArray:
+    """Return s·φ of the unaltered images in units of T, [n]."""
+    evaluation = trial.evaluation
+    signed: FloatArray = evaluation.signs[rows] * evaluation.projections[rows]
+    return signed / evaluation.group_distance
+
+
+def region_effects(trial: Trial, subjects: int, repeats: int) -> Mapping[str, RegionEffects]:
+    """Return, for each imputer, what removing the cohort's regions and random ones does.
+
+    Measured once per model and shared by the protocols.
+
+    Args:
+        trial: Model and cohort.
+        subjects: As for ``masking_rows``.
+        repeats: Random places per image, and random masks common to all images.
+    """
+    key = ("region effects", trial.model_identity, str(subjects), str(repeats))
+    return trial.once(key, lambda: _measure(trial, masking_rows(trial, subjects), repeats))
+
+
+def _measure(trial: Trial, rows: Rows, repeats: int) -> dict[str, RegionEffects]:
+    test, suite = trial.test, trial.runtime.suite
+    foreground = torch.from_numpy(test.anatomy.foreground[rows])
+    regions, declared = _regions(trial, rows)
+    generators = [stream(suite, "region effects", test.keys[row]) for row in rows]
+    moved = shape_matched(regions, foreground, generators, repeats)[:, 0]
+    common = foreground.all(0, keepdim=True)
+    first = int(np.argmin([test.keys[row] for row in rows]))
+    shared = shape_matched(
+        regions[first : first + 1] & common, common, [stream(suite, "common masks")], repeats
+    )[:, 0]
+    masks = torch.cat([regions, moved, shared.expand(len(rows), *shared.shape[1:])], dim=1)
+    before, effects = unaltered_projections(trial, rows), {}
+    signs = trial.evaluation.signs[rows]
+    for name, imputer in imputers(trial).items():
+        drops = before[:, None] - respond(trial, rows, masks, imputer).projections
+        effects[name] = RegionEffects(
+            roi=drops[:, 0] if declared else np.full(len(rows), np.nan),
+            random=drops[:, 1 : 1 + repeats].mean(1),
+            before=signs * before,
+            after=signs[:, None] * (before[:, None] - drops[:, 1 + repeats :]),
+        )
+    return effects
+
+
+def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
+    """Return the union of the declared regions [n, 1, *S], or a ball where none is declared."""
+    anatomy = trial.test.anatomy
+    if anatomy.rois:
+        union = union_of(list(anatomy.rois.values()))[rows] & anatomy.foreground[rows]
+        return torch.from_numpy(union), True
+    foreground = anatomy.foreground[rows]
+    axes = np.indices(trial.cohort.shape)
+    balls = np.zeros_like(foreground)
+    for place, inside in enumerate(foreground[:, 0]):
+        centre = np.argwhere(inside).mean(0).reshape(-1, *[1] * inside.ndim)
+        distance = np.where(inside, ((axes - centre) ** 2).sum(0), np.inf)
+        count = max(1, round(_FALLBACK_SHARE * int(inside.sum())))
+        nearest = np.argsort(distance, axis=None, kind="stable")[:count]
+        balls[place, 0].flat[nearest] = True
+    return torch.from_numpy(balls), False
+
+
+def union_of(masks: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    """Return where any of the masks is true."""
+    union = np.zeros_like(masks[0])
+    for mask in masks:
+        union |= mask
+    return union

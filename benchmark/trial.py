@@ -1,0 +1,320 @@
+"""Everything that a protocol sees of a run, each piece computed once and shared.
+
+Attribution maps are made in *lanes*: batches of a size fixed by the image shape and the kind of
+device, the last one filled up with repeats. Ranking pixels is discontinuous, and the last bit of a
+convolution depends on how many images go through it together (measured: with oneDNN a batch of one
+differs from a batch of 64 by 1e-6 of the largest activation, which swaps close ranks); in lanes a
+subject's map is the same to the bit whatever the batch size and whoever its neighbours are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.cohort import Cohort
+from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
+from benchmark.explainer import Control, Explainer, importance
+from benchmark.reading import Sample
+from benchmark.seeding import seed_of
+from benchmark.target import own_margin
+
+T = TypeVar("T")
+FloatArray = npt.NDArray[np.float64]
+
+RANDOM_COPIES = 3
+REESTIMATION_IMAGES = 64
+_LANE_PIXELS = 2**20
+_LANE = {"cpu": 16, "cuda": 128}
+
+
+class ArrayArchive(Protocol):
+    """Where finished arrays, such as attribution maps, outlive the process."""
+
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return the arrays kept under ``identity``, or None."""
+        ...
+
+    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep ``arrays`` under ``identity``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to compute; nothing here changes a score.
+
+    Attributes:
+        device: Where the passes run.
+        batch_size: Images per pass for masked images; maps are made in lanes.
+        suite: Version of the suite; names the random streams, so unlike the rest it is part of
+            a score's identity.
+        archive: Where maps and embeddings are kept, or None.
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    suite: str = "v1"
+    archive: ArrayArchive | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of the test images.
+
+    Attributes:
+        logits: [N, 2] float64.
+        embeddings: [N, D] float64.
+        groups: [N].
+    """
+
+    logits: FloatArray
+    embeddings: FloatArray
+    groups: npt.NDArray[np.int64]
+
+    @cached_property
+    def probabilities(self) -> FloatArray:
+        """Softmax of the logits, [N, 2]."""
+        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        normalised: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
+        return normalised
+
+    @cached_property
+    def own_margin(self) -> FloatArray:
+        """Own group's logit minus the other's, [N]."""
+        difference: FloatArray = self.signs * (self.logits[:, 0] - self.logits[:, 1])
+        return difference
+
+    @cached_property
+    def own_probability(self) -> FloatArray:
+        """Probability of the own group, [N]."""
+        own: FloatArray = self.probabilities[np.arange(len(self.groups)), self.groups]
+        return own
+
+    @property
+    def signs(self) -> npt.NDArray[np.int64]:
+        """s_i: +1 in the reference group, −1 in the cases, [N]."""
+        return 1 - 2 * self.groups
+
+    @cached_property
+    def group_distance(self) -> float:
+        """T = ‖μ_A − μ_B‖₂."""
+        return float(np.linalg.norm(self._mean_difference))
+
+    @cached_property
+    def direction(self) -> FloatArray:
+        """Unit vector w = (μ_A − μ_B)/T, [D].
+
+        Raises:
+            NotAssessableError: If the groups have the same mean embedding.
+        """
+        if self.group_distance == 0:
+            raise NotAssessableError("the model embeds both groups alike")
+        unit: FloatArray = self._mean_difference / self.group_distance
+        return unit
+
+    @cached_property
+    def projections(self) -> FloatArray:
+        """φ(x) = wᵀf(x), [N], unsigned."""
+        projected: FloatArray = self.embeddings @ self.direction
+        return projected
+
+    @cached_property
+    def _mean_difference(self) -> FloatArray:
+        in_a, in_b = self.groups == 0, self.groups == 1
+        if not in_a.any() or not in_b.any():
+            raise NotAssessableError("the test split holds only one of the two groups")
+        difference: FloatArray = self.embeddings[in_a].mean(0) - self.embeddings[in_b].mean(0)
+        return difference
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One explainer on one model and cohort.
+
+    Attributes:
+        explainer: The method that is asked.
+        classifier: The model that it explains.
+        cohort: All splits; protocols score on ``test``.
+        runtime: How to compute.
+        memory: What was computed already, shared by all trials of one cohort.
+    """
+
+    explainer: Explainer
+    classifier: Classifier
+    cohort: Cohort
+    runtime: Runtime
+    memory: dict[tuple[str, ...], object]
+
+    def on(
+        self, *, explainer: Explainer | None = None, classifier: Classifier | None = None
+    ) -> Trial:
+        """Return a trial with these parts exchanged and all memory shared."""
+        return replace(
+            self,
+            explainer=explainer or self.explainer,
+            classifier=classifier or self.classifier,
+        )
+
+    def once(self, key: tuple[str, ...], compute: Callable[[], T]) -> T:
+        """Return what ``compute`` gave the first time that ``key`` was asked for."""
+        if key not in self.memory:
+            self.memory[key] = compute()
+        return cast("T", self.memory[key])
+
+    @property
+    def test(self) -> Cohort:
+        """The test split."""
+        return self.once(("split", "test"), lambda: self.cohort.select("test"))
+
+    @property
+    def train(self) -> Cohort:
+        """The training split."""
+        return self.once(("split", "train"), lambda: self.cohort.select("train"))
+
+    @property
+    def passes(self) -> PassCounter:
+        """Image passes so far, over all trials that share the model or its copies."""
+        return self.classifier.passes
+
+    @property
+    def model_identity(self) -> str:
+        """SHA-256 of the weights, computed once per model object."""
+        return self.once(
+            ("weights", str(id(self.classifier)), self.classifier.name),
+            lambda: self.classifier.weights_sha256,
+        )
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Logits and embeddings of the test images."""
+        return self.once(("evaluation", self.model_identity), self._evaluate)
+
+    @property
+    def attributions(self) -> Tensor:
+        """Signed maps of the test images, target own margin, [N, 1, *S] float32 on the host.
+
+        Raises:
+            UnsupportedError: If the explainer cannot explain this model or cohort.
+            AttributionError: If it broke its contract.
+        """
+        return self.once(("maps", self.model_identity, self.explainer_identity), self._maps)
+
+    @property
+    def importance(self) -> Tensor:
+        """Non-negative maps that rank pixels, [N, 1, *S] float32 on the host."""
+        return importance(self.attributions, self.explainer.polarity)
+
+    @property
+    def explainer_identity(self) -> str:
+        """Name, version and settings of the explainer."""
+        explainer = self.explainer
+        settings = ",".join(f"{key}={value}" for key, value in sorted(explainer.config.items()))
+        origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
+        return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
+
+    def randomised(self, copy: int) -> Trial:
+        """Return the trial on a fully randomised copy of the model.
+
+        Args:
+            copy: Which of the ``RANDOM_COPIES``, from 0.
+        """
+        classifier = self.once(
+            ("randomised", self.model_identity, str(copy)),
+            lambda: self.classifier.randomised(
+                seed_of(self.runtime.suite, "randomised", copy), self._reestimation_images()
+            ),
+        )
+        return replace(self, classifier=classifier, runtime=replace(self.runtime, archive=None))
+
+    def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
+        logits, embeddings = [], []
+        with torch.inference_mode():
+            for start in range(0, len(images), self.runtime.batch_size):
+                batch = images[start : start + self.runtime.batch_size]
+                some_logits, some_embeddings = self.classifier(batch.to(self.runtime.device))
+                logits.append(some_logits.double().cpu())
+                embeddings.append(some_embeddings.double().cpu())
+        return torch.cat(logits).numpy(), torch.cat(embeddings).numpy()
+
+    def sample(self, rows: npt.NDArray[np.int64] | None = None) -> Sample:
+        """Return who the test images, or these rows of them, are."""
+        chosen = np.arange(len(self.test)) if rows is None else rows
+        return Sample(
+            keys=tuple(self.test.keys[row] for row in chosen),
+            subjects=tuple(self.test.subjects[row] for row in chosen),
+            groups=tuple(int(self.test.groups[row]) for row in chosen),
+        )
+
+    @property
+    def lane(self) -> int:
+        """Images per batch in which maps are made."""
+        pixels = int(np.prod(self.cohort.shape))
+        return max(1, min(_LANE.get(self.runtime.device.type, 16), _LANE_PIXELS // pixels))
+
+    def _evaluate(self) -> Evaluation:
+        def compute() -> dict[str, npt.NDArray[np.generic]]:
+            logits, embeddings = self.embed(self.test.batch(np.arange(len(self.test))).images)
+            return {"logits": logits, "embeddings": embeddings}
+
+        kept = self._archived("evaluation", compute)
+        logits, embeddings = kept["logits"].astype(float), kept["embeddings"].astype(float)
+        return Evaluation(logits, embeddings, self.test.groups)
+
+    def _archived(
+        self, what: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return arrays in the order of the test rows, kept in the archive in the order of keys."""
+        archive, order = self.runtime.archive, np.argsort(np.array(self.test.keys))
+        if archive is None:
+            return compute()
+        identity = f"{what}\n{self.test.fingerprint}\n{self.model_identity}"
+        if (kept := archive.load(identity)) is not None:
+            back = np.argsort(order)
+            return {name: array[back] for name, array in kept.items()}
+        arrays = compute()
+        archive.save(identity, {name: array[order] for name, array in arrays.items()})
+        return arrays
+
+    def _reestimation_images(self) -> Tensor:
+        order = np.argsort(np.array(self.train.keys))[:REESTIMATION_IMAGES]
+        return self.train.batch(order, self.runtime.device).images
+
+    def _maps(self) -> Tensor:
+        if (reason := self._unsupported()) is not None:
+            raise UnsupportedError(reason)
+        kept = self._archived(f"{self.explainer_identity}, lane {self.lane}", self._draw_maps)
+        return torch.from_numpy(kept["attributions"].astype(np.float32, copy=False))
+
+    def _draw_maps(self) -> dict[str, npt.NDArray[np.generic]]:
+        maps = torch.empty(self.test.images.shape, dtype=torch.float32)
+        for group, rows in self._lanes():
+            filled = np.concatenate([rows, np.repeat(rows[-1:], self.lane - len(rows))])
+            batch = self.test.batch(filled, self.runtime.device)
+            made = self.explainer(self.classifier, batch, own_margin(group))
+            maps[rows] = made[: len(rows)].cpu()
+        if self.classifier.weights_sha256 != self.model_identity:
+            raise AttributionError(
+                f"Explainer {self.explainer.name!r} changed the network's weights."
+            )
+        return {"attributions": maps.numpy()}
+
+    def _lanes(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        for group in (0, 1):
+            members = np.flatnonzero(self.test.groups == group)
+            for start in range(0, len(members), self.lane):
+                yield group, members[start : start + self.lane]
+
+    def _unsupported(self) -> str | None:
+        if isinstance(self.explainer, Control):
+            return self.explainer.supports_cohort(self.cohort.truth is not None)
+        return self.explainer.supports(self.classifier)

@@ -1,0 +1,45 @@
+"""Trials that protocol tests are built from."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from builders import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
+
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.cohort import Cohort
+from benchmark.explainer import Explainer
+from benchmark.training import Recipe, fine_tune
+from benchmark.trial import ArrayArchive, Runtime, Trial
+
+RECIPE = Recipe(
+    epochs=60, batch_size=4, learning_rate=2e-2, weight_decay=0.0, shift=0, mirror=False
+)
+
+
+@lru_cache(maxsize=4)
+def cohort_of(dimensions: int = 2) -> Cohort:
+    """Return 48 subjects, half of them in the test split."""
+    return build_cohort(SHAPE_2D if dimensions == 2 else SHAPE_3D, subjects=48)
+
+
+@lru_cache(maxsize=4)
+def trained(dimensions: int = 2) -> Classifier:
+    """Return a classifier that tells the groups of ``cohort_of`` apart with confidence."""
+    return fine_tune(build_classifier(dimensions), cohort_of(dimensions), RECIPE)
+
+
+def build_trial(
+    explainer: Explainer,
+    cohort: Cohort | None = None,
+    classifier: Classifier | None = None,
+    batch_size: int = 64,
+    archive: ArrayArchive | None = None,
+) -> Trial:
+    """Return a trial with a memory of its own, on the CPU."""
+    runtime = Runtime(torch.device("cpu"), batch_size=batch_size, archive=archive)
+    if classifier is None:
+        classifier = trained().copy()
+        classifier.passes = PassCounter()  # copies share their counter
+    return Trial(explainer, classifier, cohort or cohort_of(), runtime, {})
