@@ -13,9 +13,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmark.errors import InputError
 
@@ -71,19 +73,42 @@ def spearman(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     return _where_rankable(correlation, [first, second], foreground)
 
 
-def average_precision(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Ranking:
+    """The pixels of a batch of maps in falling order; made once, read against many truths.
+
+    Attributes:
+        order: [B, P] flat indices, the foreground first.
+        first: [B, P] first position of the run of ties that each position belongs to.
+        last: [B, P] its last position.
+    """
+
+    order: Tensor
+    first: Tensor
+    last: Tensor
+
+
+def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
+    """Return the order of the pixels, largest importance first."""
+    _check_fit(importance, foreground)
+    values, inside = importance.flatten(1), foreground.flatten(1)
+    ordered, order = torch.where(inside, values, -math.inf).sort(dim=1, descending=True)
+    return Ranking(order, *_tie_runs(ordered))
+
+
+def average_precision(
+    importance: Tensor, truth: Tensor, foreground: Tensor, ranking: Ranking | None = None
+) -> Tensor:
     """Return Σ (recall_n − recall_{n−1}) precision_n over falling thresholds.
 
     Tied pixels pass a threshold together, as in scikit-learn. Chance lies near the prevalence.
+    ``ranking`` saves sorting the same importance again.
     """
-    values, inside = _flat(importance, foreground)
-    wanted = truth.flatten(1) & inside
-    ordered, order = torch.where(inside, values, -math.inf).sort(dim=1, descending=True)
-    found = wanted.gather(1, order)
-    last = _tie_runs(ordered)[1]
-    precision = found.long().cumsum(1).gather(1, last).double() / (last + 1)
+    ranking = rank_pixels(importance, foreground) if ranking is None else ranking
+    found = (truth & foreground).flatten(1).gather(1, ranking.order)
+    precision = found.long().cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
     # Each true pixel is worth the precision at the threshold that lets it pass.
-    area = torch.where(found, precision, 0.0).sum(1) / wanted.sum(1)
+    area = torch.where(found, precision, 0.0).sum(1) / found.sum(1)
     return _where_rankable(area, [importance], foreground)
 
 
@@ -124,22 +149,24 @@ def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
     return _where_rankable(share, [importance], foreground)
 
 
-def rank_accuracy(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+def rank_accuracy(
+    importance: Tensor, truth: Tensor, foreground: Tensor, ranking: Ranking | None = None
+) -> Tensor:
     """Return |top-|truth| ∩ truth| / |truth|.
 
     Where pixels tie at the cut, each is taken with the same probability, and the expectation over
-    these draws is returned: exact, and free of index order and of any seed.
+    these draws is returned: exact, and free of index order and of any seed. ``ranking`` saves
+    sorting the same importance again.
     """
-    values, inside = _flat(importance, foreground)
-    wanted = truth.flatten(1) & inside
-    size = wanted.sum(1, keepdim=True)
-    ranked = torch.where(inside, values, -math.inf)
-    ordered = ranked.sort(dim=1, descending=True).values
-    cut = ordered.gather(1, (size - 1).clamp_min(0))
-    above, tied = inside & (ranked > cut), inside & (ranked == cut)
-    chance = (size - above.sum(1, keepdim=True)).double() / tied.sum(1, keepdim=True)
-    hits = (above & wanted).sum(1) + (tied & wanted).sum(1) * chance[:, 0]
-    return _where_rankable(hits / size[:, 0], [importance], foreground)
+    ranking = rank_pixels(importance, foreground) if ranking is None else ranking
+    found = functional.pad((truth & foreground).flatten(1).gather(1, ranking.order), (1, 0))
+    counts = found.long().cumsum(1)  # counts[:, n] true pixels among the first n
+    size = counts[:, -1:]
+    cut = (size - 1).clamp_min(0)
+    first, end = ranking.first.gather(1, cut), ranking.last.gather(1, cut) + 1
+    above, tied = counts.gather(1, first), counts.gather(1, end) - counts.gather(1, first)
+    hits = above + tied * ((size - first).double() / (end - first))
+    return _where_rankable((hits / size)[:, 0], [importance], foreground)
 
 
 def pointing(
@@ -213,17 +240,17 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _flat(values: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
-    """Return values [B, P] float64 and foreground [B, P].
+    """Return values [B, P] float64 and foreground [B, P]."""
+    _check_fit(values, foreground)
+    return values.flatten(1).double(), foreground.flatten(1)
 
-    Raises:
-        InputError: If the shapes differ.
-    """
+
+def _check_fit(values: Tensor, foreground: Tensor) -> None:
     if values.shape != foreground.shape:
         raise InputError(
             f"Expected a map of the foreground's shape {list(foreground.shape)} "
             f"but got {list(values.shape)}."
         )
-    return values.flatten(1).double(), foreground.flatten(1)
 
 
 def _tie_runs(ordered: Tensor) -> tuple[Tensor, Tensor]:

@@ -238,10 +238,11 @@ class Trial:
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
         logits, embeddings = [], []
+        model = self.once(("streamlined", self.model_identity), self.classifier.streamlined)
         with torch.inference_mode():
             for start in range(0, len(images), self.runtime.batch_size):
                 batch = images[start : start + self.runtime.batch_size]
-                some_logits, some_embeddings = self.classifier(batch.to(self.runtime.device))
+                some_logits, some_embeddings = model(batch.to(self.runtime.device))
                 logits.append(some_logits.double().cpu())
                 embeddings.append(some_embeddings.double().cpu())
         return torch.cat(logits).numpy(), torch.cat(embeddings).numpy()

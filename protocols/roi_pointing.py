@@ -162,8 +162,9 @@ class _Notebook:
             keys = self._trial.sample(self._rows).keys
             self._reasons = {key: why for key, why in zip(keys, reasons, strict=True) if why}
             self._note("leakage", "", "", model, similarity.leakage(ranked, self._foreground))
+        order = similarity.rank_pixels(ranked, self._foreground)
         for (roi, kind), mask in self._regions.items():
-            for name, values in self._statistics(signed, ranked, mask).items():
+            for name, values in self._statistics(signed, ranked, mask, order).items():
                 self._note(name, roi, kind, model, values)
 
     def readings(self) -> Iterator[Reading]:
@@ -195,18 +196,20 @@ class _Notebook:
                 conditions: dict[str, Condition] = {"roi": roi, "region": kind, "model": model}
                 yield self._reading(statistic, self._mean(statistic, roi, kind, model), conditions)
 
-    def _statistics(self, signed: Tensor, ranked: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        inside = mask & self._foreground
-        magnitude = (signed.abs().double() * self._foreground).flatten(1).sum(1)
+    def _statistics(
+        self, signed: Tensor, ranked: Tensor, mask: Tensor, order: similarity.Ranking
+    ) -> dict[str, Tensor]:
+        foreground, inside = self._foreground, mask & self._foreground
+        magnitude = (signed.abs().double() * foreground).flatten(1).sum(1)
         in_region = (signed.double() * inside).flatten(1).sum(1)
         absolute = (signed.abs().double() * inside).flatten(1).sum(1)
         spacing = self._trial.cohort.geometry.spacing
         tolerance = self._config.tolerance_mm
         return {
-            "ap": similarity.average_precision(ranked, mask, self._foreground),
-            "lift": similarity.lift(ranked, mask, self._foreground),
-            "rank_accuracy": similarity.rank_accuracy(ranked, mask, self._foreground),
-            "pointing": similarity.pointing(ranked, mask, self._foreground, tolerance, spacing),
+            "ap": similarity.average_precision(ranked, mask, foreground, order),
+            "lift": similarity.lift(ranked, mask, foreground),
+            "rank_accuracy": similarity.rank_accuracy(ranked, mask, foreground, order),
+            "pointing": similarity.pointing(ranked, mask, foreground, tolerance, spacing),
             "mass": in_region / magnitude,
             "mass_absolute": absolute / magnitude,
             "mean": in_region / inside.flatten(1).sum(1),

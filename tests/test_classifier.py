@@ -282,3 +282,33 @@ class FlatHead(nn.Module):
         """Return the logits."""
         logits: Tensor = self.linear(maps.flatten(2).mean(-1))
         return logits
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_streamlined_copy_computes_the_same(dimensions: int) -> None:
+    """If it fails, masked images are embedded by another model than the one that is explained."""
+    classifier = build_classifier(dimensions)
+    shape = classifier.input_shape
+    reestimate_batch_norm(classifier, build_images(8, shape, seed=3))
+    images = build_images(4, shape)
+    before = classifier.passes.snapshot()
+    for made, expected in zip(classifier.streamlined()(images), classifier(images), strict=True):
+        torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-6)
+    assert classifier.passes.since(before).forward == 2 * len(images)
+
+
+def test_a_trunk_that_cannot_be_traced_keeps_its_batch_norm() -> None:
+    """If it fails, a model with control flow cannot be scored."""
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps: Tensor = self.norm(images)
+            return maps if float(images.mean()) > 0.5 else -maps
+
+    classifier = Classifier("branches", Branches(), nn.Linear(1, 2), (8, 8))
+    images = build_images(2, (8, 8))
+    torch.testing.assert_close(classifier.streamlined()(images), classifier(images))
