@@ -28,6 +28,7 @@ Integers = npt.NDArray[np.integer]
 Alternative = Literal["greater", "less", "two-sided"]
 
 _BLOCK_ELEMENTS = 2**22
+_PAIR_ROWS = 1024  # positives compared with all negatives at once
 _DRAW_ROWS = 256
 _NAN = float("nan")
 
@@ -255,16 +256,17 @@ class SubjectBootstrap:
         self, scores: FloatArray, labels: Integers, multiplicities: FloatArray
     ) -> FloatArray:
         """Return the Mann–Whitney AUROC with rows weighted by their subjects, [r]."""
-        known = np.flatnonzero(~np.isnan(scores))
-        if not len(known):
-            return np.full(len(multiplicities), np.nan)
-        order = known[np.argsort(scores[known], kind="stable")]
-        tie_starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-        weights = multiplicities[:, self._index[order]]
-        positives = np.add.reduceat(weights * labels[order], tie_starts, axis=1)
-        negatives = np.add.reduceat(weights * (1 - labels[order]), tie_starts, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        return _divide((positives * below).sum(1), positives.sum(1) * negatives.sum(1))
+        known = ~np.isnan(scores)
+        positives = np.flatnonzero(known & (labels == 1))
+        negatives = np.flatnonzero(known & (labels == 0))
+        weights = multiplicities[:, self._index[negatives]]
+        wins = np.zeros(len(multiplicities))
+        for some in np.array_split(positives, 1 + len(positives) // _PAIR_ROWS):
+            margins = scores[some][:, None] - scores[negatives][None, :]
+            beaten = (np.sign(margins) + 1) / 2
+            wins += np.einsum("rp,rp->r", multiplicities[:, self._index[some]], weights @ beaten.T)
+        pairs = multiplicities[:, self._index[positives]].sum(1) * weights.sum(1)
+        return _divide(wins, pairs)
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:

@@ -206,7 +206,9 @@ class Trial:
             UnsupportedError: If the explainer cannot explain this model or cohort.
             AttributionError: If it broke its contract.
         """
-        return self.once(("maps", self.model_identity, self.explainer_identity), self._maps)
+        blind = isinstance(self.explainer, Control)
+        model = "no model" if blind else self.model_identity
+        return self.once(("maps", model, self.explainer_identity), self._maps)
 
     @property
     def importance(self) -> Tensor:
