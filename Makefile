@@ -19,7 +19,7 @@ run: $(READY) ## Score Grad-CAM++ on the built-in cohort and write the report
 	$(PY) -m benchmark run --explainer gradcampp
 
 test: lint ## Lint, type check and test
-	$(PY) -m pytest
+	$(PY) -m pytest --benchmark-skip
 
 lint: $(READY) ## Lint and type check only
 	$(PY) -m ruff check .
@@ -27,7 +27,7 @@ lint: $(READY) ## Lint and type check only
 	$(PY) -m mypy
 
 bench: $(READY) ## Measure seconds over the floor, protocol by protocol
-	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=min,mean,rounds --benchmark-sort=name
+	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s
 
 board: $(READY) ## Score every built-in explainer and write the table and report of all
 	$(PY) -m benchmark run --explainer all --report medsanity-runs/board

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmark.statistics import Interval, SubjectBootstrap
 
 Direction = Literal["higher", "lower", "none"]
-Aggregate = Literal["mean", "group_difference", "auroc"]
+Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc"]
 Condition = str | int | float
 FloatArray = npt.NDArray[np.float64]
 
@@ -51,8 +51,9 @@ class Statistic:
         name: Its name in records.
         description: One sentence for tables and reports.
         direction: Which way is better, or none.
-        aggregate: How subjects make one number: their mean, the mean of group A minus that of
-            group B, or the AUROC of telling B from A.
+        aggregate: How subjects make one number: their mean; the mean of the two groups' means,
+            where groups respond so differently that chance in their mix would swamp the rest; the
+            mean of group A minus that of group B; or the AUROC of telling B from A.
         plot: How a report draws it, or None where a table says enough.
     """
 
@@ -127,13 +128,33 @@ def find(readings: Sequence[Reading], statistic: str, **conditions: Condition) -
 
 def summarise(reading: Reading, aggregate: Aggregate = "mean") -> Interval:
     """Return the reading's aggregate over subjects with its 95 % bootstrap interval."""
+    estimate, replicates = distribution(reading, aggregate)
+    known = ~np.isnan(reading.values)
+    subjects = {
+        one for one, is_known in zip(reading.sample.subjects, known, strict=True) if is_known
+    }
     bootstrap = shared_bootstrap(reading.sample.subjects)
-    groups = np.asarray(reading.sample.groups)
+    return bootstrap.statistic_interval(estimate, replicates, len(subjects))
+
+
+def distribution(reading: Reading, aggregate: Aggregate = "mean") -> tuple[float, FloatArray]:
+    """Return the aggregate over subjects and its bootstrap replicates, [R].
+
+    Replicates of readings on the same sample come from the same resamples, so any function of
+    several aggregates is bootstrapped by applying it to their replicates.
+    """
+    bootstrap = shared_bootstrap(reading.sample.subjects)
+    groups, values = np.asarray(reading.sample.groups), reading.values
+    if aggregate == "auroc":
+        return bootstrap.auroc(values, groups).estimate, bootstrap.auroc_replicates(values, groups)
     if aggregate == "mean":
-        return bootstrap.mean(reading.values)
+        return bootstrap.mean(values).estimate, bootstrap.replicates(values)
+    by_group = np.where(groups[:, None] == np.arange(2), values[:, None], np.nan)
+    first, second = (interval.estimate for interval in bootstrap.means(by_group))
+    replicates = bootstrap.replicates(by_group)
     if aggregate == "group_difference":
-        return bootstrap.group_difference(reading.values, groups)
-    return bootstrap.auroc(reading.values, groups)
+        return first - second, replicates[:, 0] - replicates[:, 1]
+    return (first + second) / 2, replicates.mean(axis=1)
 
 
 @lru_cache(maxsize=8)

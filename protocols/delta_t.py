@@ -7,7 +7,7 @@ verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -16,35 +16,38 @@ import torch
 from pydantic import Field, field_validator
 
 from benchmark.classifier import PassCounter
+from benchmark.imputer_health import (
+    HEALTH_STATISTICS,
+    health_readings,
+    measured_imputers,
+    unfitness,
+)
 from benchmark.masking import descending_order, iid_masks, shape_matched, top_masks
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import (
     Condition,
+    Direction,
     Plot,
     Reading,
-    Sample,
     Statistic,
     Verdict,
     find,
-    shared_bootstrap,
     summarise,
 )
 from benchmark.removal import (
     Response,
     imputers,
     masking_rows,
-    region_effects,
     respond,
     unaltered_projections,
 )
 from benchmark.seeding import stream
 from benchmark.similarity import reason_unrankable
+from benchmark.statistics import jackknife_distance
 from benchmark.trial import Trial
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-
-LARGEST_RANDOM_EFFECT = 0.10
 
 
 class DeltaTConfig(ProtocolConfig):
@@ -76,6 +79,12 @@ def _curve(label: str, panel: str | None = None) -> Plot:
     return Plot("curve", "q", ("arm",), panel, label)
 
 
+def _balanced(
+    name: str, description: str, plot: Plot | None = None, direction: Direction = "higher"
+) -> Statistic:
+    return Statistic(name, description, direction, "balanced_mean", plot)
+
+
 class DeltaT(SanityProtocol[DeltaTConfig]):
     """Removal of the top of the map against removal of equally shaped random masks."""
 
@@ -86,17 +95,15 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
     chance = "delta_t"
     margin = 0.02
     Config = DeltaTConfig
+    # Removal pulls both groups to the middle, so they respond unlike; means are balanced by group.
     statistics: ClassVar[tuple[Statistic, ...]] = (
-        Statistic(
-            "delta_t", "drop of s·φ minus that of shape-matched random masks, in T", "higher"
-        ),
-        Statistic(
+        _balanced("delta_t", "drop of s·φ minus that of shape-matched random masks, in T"),
+        _balanced(
             "deletion",
             "drop of the signed group projection without the pixels, in T",
-            "higher",
-            plot=_curve("drop of s·φ (T)", "imputer"),
+            _curve("drop of s·φ (T)", "imputer"),
         ),
-        Statistic("deletion_area", "mean height of the deletion curve", "higher"),
+        _balanced("deletion_area", "mean height of the deletion curve"),
         Statistic(
             "delta_t_w",
             "drop of T_w = mean φ in A − mean φ in B, in T",
@@ -104,52 +111,36 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
             "group_difference",
         ),
         Statistic("group_distance", "T without the pixels, jackknife pseudo-values, in T", "lower"),
-        Statistic(
+        _balanced(
             "insertion",
             "gain of s·φ when only the pixels are kept, over keeping none, in T",
-            "higher",
-            plot=_curve("gain of s·φ (T)"),
+            _curve("gain of s·φ (T)"),
         ),
-        Statistic("insertion_area", "mean height of the insertion curve", "higher"),
-        Statistic(
-            "margin", "own group's logit minus the other's", "lower", plot=_curve("margin (logit)")
-        ),
-        Statistic(
-            "probability", "probability of the own group", "lower", plot=_curve("own probability")
-        ),
-        Statistic("probability_area", "mean height of the probability curve", "lower"),
-        Statistic("roi_effect", "drop of s·φ without the cohort's regions, in T"),
-        Statistic("roi_effect_above_random", "the same minus random regions", "higher"),
-        Statistic(
-            "random_effect_t_w",
-            "drop of T_w under random regions, in T",
-            "none",
-            "group_difference",
-        ),
-        Statistic("group_auroc", "AUROC of φ between the groups", "none", "auroc"),
+        _balanced("insertion_area", "mean height of the insertion curve"),
+        _balanced("margin", "own logit minus the other's", _curve("margin (logit)"), "lower"),
+        _balanced("probability", "probability of the own group", _curve("probability"), "lower"),
+        _balanced("probability_area", "mean height of the probability curve", None, "lower"),
+        *HEALTH_STATISTICS,
     )
 
     def readings(self, trial: Trial) -> list[Reading]:
         """Measure; see the base class."""
-        rows = masking_rows(trial, self.config.subjects)
-        study = _Study(trial, rows, self.config)
+        config = self.config
+        study = _Study(trial, masking_rows(trial, config.subjects), config)
         for place, name in enumerate(imputers(trial)):
             study.remove(name, default=place == 0)
-        return [*study.readings(), *self._health(trial, trial.sample(rows))]
+        return [*study.readings(), *health_readings(trial, config.subjects, config.repeats)]
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Pass if the score's lower bound lies above 0 under every fit imputer."""
-        names = [
-            str(one.conditions["imputer"]) for one in readings if one.statistic == "group_auroc"
-        ]
-        fit = [name for name in dict.fromkeys(names) if unfitness(readings, name) is None]
+        fit = [name for name in measured_imputers(readings) if unfitness(readings, name) is None]
         if not fit:
             return Verdict("not assessable", None, "no imputer is fit for this model")
         intervals = {}
         for name in fit:
             reading = find(readings, "delta_t", imputer=name)
             if reading is not None:
-                intervals[name] = summarise(reading)
+                intervals[name] = summarise(reading, "balanced_mean")
         if len({np.sign(interval.estimate) for interval in intervals.values()}) > 1:
             return Verdict("scored", False, "imputers disagree")
         short = [name for name, interval in intervals.items() if not interval.low > 0]
@@ -164,58 +155,6 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
         masked = fills * (steps * (1 + config.repeats) + 1 + 2 * config.repeats)
         masked += steps * config.repeats + 1 + steps * (1 + config.insertion_repeats)
         return PassCounter(maps * (1 + forward) + images * masked, maps * backward)
-
-    def _health(self, trial: Trial, sample: Sample) -> Iterator[Reading]:
-        effects = region_effects(trial, self.config.subjects, self.config.repeats)
-        for name, effect in effects.items():
-            imputer: dict[str, Condition] = {"imputer": name}
-            signs = 1 - 2 * np.asarray(sample.groups)
-            yield Reading("roi_effect", sample, effect.roi, imputer)
-            yield Reading("roi_effect_above_random", sample, effect.roi - effect.random, imputer)
-            yield Reading("random_effect_t_w", sample, signs * effect.random, imputer)
-            # Oriented so that more means group B, the positive class of the AUROC.
-            yield Reading("group_auroc", sample, -effect.before, imputer | {"mask": "none"})
-            for mask, values in enumerate(effect.after.T):
-                yield Reading("group_auroc", sample, -values, imputer | {"mask": f"random {mask}"})
-
-
-def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
-    """Return why an imputer is unfit for the model, or None where it is fit.
-
-    Args:
-        readings: Of `delta_t`.
-        imputer: Its name.
-    """
-    above = find(readings, "roi_effect_above_random", imputer=imputer)
-    if above is not None and np.isfinite(above.values).any() and not summarise(above).low > 0:
-        return "removing the regions moves T_w no more than random masks do"
-    random = find(readings, "random_effect_t_w", imputer=imputer)
-    if random is not None:
-        moved = abs(summarise(random, "group_difference").estimate)
-        if not moved < LARGEST_RANDOM_EFFECT:
-            return f"random masks move T_w by {moved:.2f} T"
-    rise = _auroc_rise(readings, imputer)
-    if rise is not None and rise > 0:
-        return "the mask tells the groups apart"
-    return None
-
-
-def _auroc_rise(readings: Sequence[Reading], imputer: str) -> float | None:
-    """Return the lower bound of how much the AUROC rises under masks common to all images."""
-    before = find(readings, "group_auroc", imputer=imputer, mask="none")
-    after = [
-        one
-        for one in readings
-        if one.statistic == "group_auroc"
-        and one.conditions["imputer"] == imputer
-        and one.conditions["mask"] != "none"
-    ]
-    if before is None or not after:
-        return None
-    groups, bootstrap = np.asarray(before.sample.groups), shared_bootstrap(before.sample.subjects)
-    masked = np.mean([bootstrap.auroc_replicates(one.values, groups) for one in after], axis=0)
-    rise = masked - bootstrap.auroc_replicates(before.values, groups)
-    return float(np.nanquantile(rise, 0.025))
 
 
 class _Study:
@@ -376,25 +315,3 @@ class _Study:
         full[self._rankable] = values
         sample = self._trial.sample(self._all_rows)
         self._readings.append(Reading(statistic, sample, full, conditions or {}, self._reasons))
-
-
-def jackknife_distance(embeddings: FloatArray, groups: npt.NDArray[np.int64]) -> FloatArray:
-    """Return pseudo-values of T = ‖μ_A − μ_B‖ (Miller 1974), whose mean estimates T.
-
-    T is no mean over subjects, and small groups inflate it; n·T − (n − 1)·T without subject i
-    gives each subject a value, and takes the inflation off to first order.
-
-    Args:
-        embeddings: [n, D].
-        groups: [n]; each group needs two subjects.
-
-    Returns:
-        [n].
-    """
-    counts = np.bincount(groups, minlength=2)
-    means = np.stack([embeddings[groups == group].mean(0) for group in (0, 1)])
-    own, other = means[groups], means[1 - groups]
-    left_out = own + (own - embeddings) / (counts[groups] - 1)[:, None]
-    total, count = np.linalg.norm(means[0] - means[1]), len(groups)
-    pseudo: FloatArray = count * total - (count - 1) * np.linalg.norm(left_out - other, axis=1)
-    return pseudo

@@ -77,8 +77,10 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
         Statistic("mass_absolute", "sum of magnitudes in the region over that of all", "higher"),
         Statistic("mean", "signed mean in the region", "higher"),
         Statistic("leakage", "share of the map outside the foreground", "lower"),
-        Statistic("roi_effect", "drop of the group projection without the regions, in T", "none"),
-        Statistic("roi_effect_above_random", "the same minus random regions", "higher"),
+        Statistic("roi_effect", "drop of s·φ without the regions, in T", "none", "balanced_mean"),
+        Statistic(
+            "roi_effect_above_random", "the same minus random regions", "higher", "balanced_mean"
+        ),
         Statistic("own_probability", "probability of the own group, all test images", "none"),
     )
 
@@ -101,7 +103,7 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Pass if the map beats the control region and randomised models."""
         used = find(readings, "roi_effect_above_random")
-        if used is not None and not summarise(used).low > 0:
+        if used is not None and not summarise(used, "balanced_mean").low > 0:
             return Verdict("not assessable", None, "model does not use the ROI")
         failures = []
         for statistic, what in (

@@ -14,10 +14,12 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
 from benchmark.imputation import Zero
+from benchmark.imputer_health import unfitness
 from benchmark.reading import Reading, find, summarise
 from benchmark.removal import imputers, masking_rows, region_effects, respond
+from benchmark.statistics import jackknife_distance
 from benchmark.target import Target
-from protocols.delta_t import DeltaT, DeltaTConfig, jackknife_distance, unfitness
+from protocols.delta_t import DeltaT, DeltaTConfig
 
 CONFIG = DeltaTConfig(quantiles=(0.02, 0.1), repeats=4, subjects=16)
 PROTOCOL = DeltaT(CONFIG)
