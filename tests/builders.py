@@ -104,7 +104,9 @@ def build_cohort(
         split = _SPLIT_CYCLE[(number // 2) % len(_SPLIT_CYCLE)]
         person = {"age": float(generator.uniform(55, 85)), "sex": ("f", "m")[(number // 2) % 2]}
         for _ in range(visits):
-            image = np.where(foreground, level + pattern, 0.05) + generator.normal(0, 0.04, tuple(shape))
+            image = np.where(foreground, level + pattern, 0.05) + generator.normal(
+                0, 0.04, tuple(shape)
+            )
             for mask in rois.values():
                 image[mask] -= _CONTRAST * group
             images.append(np.clip(image, 0, 1)[None])

