@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmark.reading import Condition, Reading, Statistic, distribution, find, summarise
+from benchmark.reading import Condition, Reading, Statistic, distributions, find, summarise
 from benchmark.removal import masking_rows, region_effects
 from benchmark.trial import Trial
 
@@ -92,5 +92,5 @@ def _auroc_rise(readings: Sequence[Reading], imputer: str) -> float | None:
     ]
     if before is None or not after:
         return None
-    masked = np.mean([distribution(one, "auroc")[1] for one in after], axis=0)
-    return float(np.nanquantile(masked - distribution(before, "auroc")[1], 0.025))
+    replicates = distributions([before, *after], "auroc")[1]
+    return float(np.nanquantile(replicates[:, 1:].mean(axis=1) - replicates[:, 0], 0.025))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -51,8 +52,9 @@ class Statistic:
         name: Its name in records.
         description: One sentence for tables and reports.
         direction: Which way is better, or none.
-        aggregate: How subjects make one number: their mean; the mean of the two groups' means,
-            where groups respond so differently that chance in their mix would swamp the rest; the
+        aggregate: How subjects make one number: their mean; the mean of the two groups' means (of
+            one, where the other has no value), where groups respond so differently that chance in
+            their mix would swamp the rest; the
             mean of group A minus that of group B; or the AUROC of telling B from A.
         plot: How a report draws it, or None where a table says enough.
     """
@@ -128,33 +130,56 @@ def find(readings: Sequence[Reading], statistic: str, **conditions: Condition) -
 
 def summarise(reading: Reading, aggregate: Aggregate = "mean") -> Interval:
     """Return the reading's aggregate over subjects with its 95 % bootstrap interval."""
-    estimate, replicates = distribution(reading, aggregate)
-    known = ~np.isnan(reading.values)
-    subjects = {
-        one for one, is_known in zip(reading.sample.subjects, known, strict=True) if is_known
-    }
-    bootstrap = shared_bootstrap(reading.sample.subjects)
-    return bootstrap.statistic_interval(estimate, replicates, len(subjects))
+    return summarise_all([reading], aggregate)[0]
 
 
-def distribution(reading: Reading, aggregate: Aggregate = "mean") -> tuple[float, FloatArray]:
-    """Return the aggregate over subjects and its bootstrap replicates, [R].
+def summarise_all(readings: Sequence[Reading], aggregate: Aggregate = "mean") -> list[Interval]:
+    """Return the same for several readings of one sample, which is faster than one by one."""
+    if not readings or not len(readings[0].sample):
+        return [Interval(math.nan, math.nan, math.nan, 0)] * len(readings)
+    subjects = np.asarray(readings[0].sample.subjects)
+    bootstrap = shared_bootstrap(readings[0].sample.subjects)
+    estimates, replicates = distributions(readings, aggregate)
+    return [
+        bootstrap.statistic_interval(
+            float(estimate), drawn, len(np.unique(subjects[~np.isnan(one.values)]))
+        )
+        for one, estimate, drawn in zip(readings, estimates, replicates.T, strict=True)
+    ]
+
+
+def distributions(
+    readings: Sequence[Reading], aggregate: Aggregate = "mean"
+) -> tuple[FloatArray, FloatArray]:
+    """Return the aggregates of M readings of one sample, [M], and their replicates, [R, M].
 
     Replicates of readings on the same sample come from the same resamples, so any function of
     several aggregates is bootstrapped by applying it to their replicates.
     """
-    bootstrap = shared_bootstrap(reading.sample.subjects)
-    groups, values = np.asarray(reading.sample.groups), reading.values
+    sample, columns = readings[0].sample, np.column_stack([one.values for one in readings])
+    bootstrap, groups = shared_bootstrap(sample.subjects), np.asarray(sample.groups)
     if aggregate == "auroc":
-        return bootstrap.auroc(values, groups).estimate, bootstrap.auroc_replicates(values, groups)
+        estimates = [bootstrap.auroc_estimate(column, groups) for column in columns.T]
+        drawn = [bootstrap.auroc_replicates(column, groups) for column in columns.T]
+        return np.array(estimates), np.column_stack(drawn)
     if aggregate == "mean":
-        return bootstrap.mean(values).estimate, bootstrap.replicates(values)
-    by_group = np.where(groups[:, None] == np.arange(2), values[:, None], np.nan)
-    first, second = (interval.estimate for interval in bootstrap.means(by_group))
-    replicates = bootstrap.replicates(by_group)
+        return _means(columns), bootstrap.replicates(columns)
+    halves = [np.where((groups == group)[:, None], columns, np.nan) for group in (0, 1)]
+    means, replicates = [_means(half) for half in halves], [bootstrap.replicates(h) for h in halves]
     if aggregate == "group_difference":
-        return first - second, replicates[:, 0] - replicates[:, 1]
-    return (first + second) / 2, replicates.mean(axis=1)
+        return means[0] - means[1], replicates[0] - replicates[1]
+    present = ~np.isnan(np.stack(means))
+    count = np.maximum(present.sum(0), 1)
+    balanced = np.where(present, means, 0.0).sum(0) / np.where(present.any(0), count, np.nan)
+    of_present = np.where(present[:, None, :], np.stack(replicates), 0.0).sum(0) / count
+    return balanced, of_present
+
+
+def _means(columns: FloatArray) -> FloatArray:
+    known = ~np.isnan(columns)
+    counts = known.sum(0)
+    means: FloatArray = np.where(known, columns, 0.0).sum(0) / np.where(counts > 0, counts, np.nan)
+    return means
 
 
 @lru_cache(maxsize=8)

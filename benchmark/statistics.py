@@ -171,11 +171,17 @@ class SubjectBootstrap:
 
     def auroc(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Interval:
         """Return the AUROC of scores [N] for label 1 against 0, labels [N]; ties count half."""
-        rows, classes = self._rows(scores, 1), self._labels(labels)
-        every_row_once = np.ones((1, self.n_subjects))
-        estimate = float(self._weighted_auroc(rows, classes, every_row_once)[0])
-        replicates = self.auroc_replicates(rows, classes)
+        rows = self._rows(scores, 1)
+        estimate, replicates = (
+            self.auroc_estimate(rows, labels),
+            self.auroc_replicates(rows, labels),
+        )
         return self.statistic_interval(estimate, replicates, self._count(rows))
+
+    def auroc_estimate(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+        """Return the AUROC alone; NaN where a class is missing."""
+        rows, classes = self._rows(scores, 1), self._labels(labels)
+        return float(self._weighted_auroc(rows, classes, np.ones((1, self.n_subjects)))[0])
 
     def replicates(self, values: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the mean, from which any function of means is built.

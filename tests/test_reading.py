@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmark.reading import Reading, Sample, distribution, find, summarise
+from benchmark.reading import Reading, Sample, distributions, find, summarise
 
 RNG = np.random.default_rng(0)
 GROUPS = tuple(int(group) for group in np.repeat([0, 1], [30, 10]))
@@ -47,9 +47,20 @@ def test_a_subject_without_a_value_is_left_out_and_not_counted() -> None:
 
 def test_replicates_of_one_sample_are_paired() -> None:
     """If it fails, a constant shift between methods has an interval."""
-    first = distribution(Reading("x", SAMPLE, VALUES), "balanced_mean")[1]
-    second = distribution(Reading("x", SAMPLE, VALUES + 1), "balanced_mean")[1]
-    np.testing.assert_allclose(second - first, 1)
+    pair = [Reading("x", SAMPLE, VALUES), Reading("x", SAMPLE, VALUES + 1)]
+    replicates = distributions(pair, "balanced_mean")[1]
+    np.testing.assert_allclose(replicates[:, 1] - replicates[:, 0], 1)
+
+
+def test_a_group_without_a_value_leaves_the_balanced_mean_to_the_other() -> None:
+    """If it fails, the values of one group alone cannot be shown, or vanish into NaN."""
+    only_b = np.where(np.array(GROUPS) == 1, VALUES, np.nan)
+    interval = summarise(Reading("x", SAMPLE, only_b), "balanced_mean")
+    assert interval.estimate == pytest.approx(VALUES[30:].mean())
+    assert interval.low < interval.estimate < interval.high
+    nothing = summarise(Reading("x", SAMPLE, np.full(40, np.nan)), "balanced_mean")
+    assert np.isnan(nothing.estimate)
+    assert nothing.n_subjects == 0
 
 
 def test_find_wants_exactly_the_conditions() -> None:

@@ -1,0 +1,384 @@
+"""The command line: thin commands over the engine. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.allocator import tune_allocator
+from benchmark.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.catalogue import Catalogue
+    from benchmark.engine import Finished
+    from benchmark.gallery import Shown
+    from benchmark.plan import Plan
+    from benchmark.record import Record
+    from benchmark.summary import Protocols
+
+DONE, CELL_FAILED, BAD_INPUT, NOTHING_MEASURED, INTERRUPTED = 0, 1, 2, 4, 130
+STOPPED = "Stopped; finished cells are kept, run again to go on."
+NO_REPORT = "none"
+
+_STORE, _REPORT = Path("medsanity-runs/store"), Path("medsanity-runs/report")
+
+app = typer.Typer(
+    name="medsanity",
+    help="Sanity protocols for explanations of medical image models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cohort_app = typer.Typer(help="Look at a cohort, or write it as NIfTI files.", no_args_is_help=True)
+app.add_typer(cohort_app, name="cohort")
+
+
+class Kinds(StrEnum):
+    """What can be listed."""
+
+    EXPLAINERS = "explainers"
+    MODELS = "models"
+    COHORTS = "cohorts"
+    PROTOCOLS = "protocols"
+
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the results here.")]
+OutOption = Annotated[Path, typer.Option(help="Folder to write.")]
+
+
+@app.callback()
+def main() -> None:
+    """Put heatmaps of medical image models through sanity protocols."""
+    tune_allocator()
+
+
+@app.command()
+def run(
+    explainer: Annotated[
+        list[str], typer.Option(help="Name, 'all', or path/to/file.py:Class; repeatable.")
+    ],
+    model: Annotated[list[str] | None, typer.Option(help="Default: the suite's.")] = None,
+    cohort: Annotated[
+        list[str] | None, typer.Option(help="Name or path/to/cohort.toml. Default: the suite's.")
+    ] = None,
+    protocol: Annotated[list[str] | None, typer.Option(help="Default: the suite's.")] = None,
+    suite: Annotated[str, typer.Option(help="Version or path of a .toml file.")] = "v1",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 64,
+    store: Annotated[Path, typer.Option(help="Where finished cells are kept.")] = _STORE,
+    report: Annotated[
+        str | None,
+        typer.Option(help=f"Folder, or 'none'. [default: {_REPORT}; none for a shard]"),
+    ] = None,
+    json_file: JsonOption = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/N: every N-th cell, i from 0 or from 1.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
+) -> None:
+    """Score explainers; what the store holds already is taken from there."""
+    with _sentences():
+        from benchmark import engine, plan, terminal
+        from benchmark import store as stores
+        from benchmark import suite as suites
+        from benchmark.catalogue import Catalogue
+        from benchmark.provenance import resolve_device
+        from benchmark.report import write_report
+        from benchmark.result import to_json
+        from benchmark.summary import summarise_records
+
+        catalogue = Catalogue()
+        settings = engine.Settings(resolve_device(device), batch_size, fresh)
+        selection = suites.Selection(
+            tuple(explainer), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
+        )
+        chosen = suites.load_suite(suite)
+        whole = plan.make_plan(catalogue, chosen, selection)
+        own = whole if shard is None else whole.shard(*_parse_shard(shard))
+        cells = stores.Store(store)
+        folder = _report_folder(report, sharded=shard is not None)
+        if json_file is not None:
+            _check_file(json_file)
+        cells.prepare()
+
+        with terminal.Bars(terminal.make_console(stderr=True)) as bars:
+            finished = engine.run(own, cells, settings, bars)
+        protocols = {name: entry.plugin for name, entry in own.protocols.items()}
+        results = summarise_records(finished.records, protocols, details=json_file is not None)
+        console = terminal.make_console()
+        terminal.print_results(console, results, _controls(own))
+        _tell(console, finished.records, finished.shown, protocols)
+        _tell_cost(console, finished, store)
+        if json_file is not None:
+            _write_text(json_file, to_json(chosen.version, results))
+        if folder is not None and finished.records:
+            page = write_report(folder, finished.records, finished.shown, protocols)
+            console.print(f"report: {page}", markup=False, soft_wrap=True)
+        asked = {one for one in own.explainers if one not in chosen.health or one in explainer}
+        raise typer.Exit(_exit_code(finished.records, asked))
+
+
+@app.command("list")
+def list_plugins(
+    kind: Annotated[Kinds | None, typer.Argument(help="Default: all of them.")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """List what is registered, where from, and which pairs are unsupported and why."""
+    with _sentences():
+        from rich.table import Table
+        from rich.text import Text
+
+        from benchmark.catalogue import Catalogue
+        from benchmark.plan import unsupported_pairs
+        from benchmark.suite import load_suite
+        from benchmark.terminal import make_console
+
+        catalogue, console = Catalogue(), make_console()
+        kinds = [kind] if kind else list(Kinds)
+        entries = [entry for one in kinds for entry in getattr(catalogue, one.value).entries]
+        table = Table("kind", "name", "origin", "description")
+        for one in entries:
+            said = Text(one.error, style="red") if one.error else Text(one.description)
+            table.add_row(one.kind, one.name, one.origin, said)
+        console.print(table)
+        unsupported = (
+            unsupported_pairs(catalogue, load_suite("v1"))
+            if kind in (None, Kinds.EXPLAINERS)
+            else []
+        )
+        for pair in unsupported:
+            place = f"{pair['explainer']} on {pair['cohort']} × {pair['model']}"
+            line = f"unsupported: {place}: {pair['reason']}"
+            console.print(line, markup=False, soft_wrap=True)
+        if json_file is not None:
+            names = ("kind", "name", "origin", "description", "error")
+            plugins = [{name: getattr(one, name) for name in names} for one in entries]
+            listed = {"plugins": plugins, "unsupported": unsupported}
+            _write_text(json_file, json.dumps(listed, indent=2) + "\n")
+
+
+@app.command()
+def report(
+    records: Annotated[Path, typer.Option(help="A store, or a folder of records.")] = _STORE,
+    out: OutOption = _REPORT,
+    json_file: JsonOption = None,
+) -> None:
+    """Write the report of finished runs, without a single pass."""
+    with _sentences():
+        from benchmark import gallery, terminal
+        from benchmark import store as stores
+        from benchmark.catalogue import Catalogue
+        from benchmark.report import write_report
+        from benchmark.result import to_json
+        from benchmark.summary import summarise_records
+
+        catalogue = Catalogue()
+        found = stores.read_records(records)
+        archive = stores.Store(records) if stores.is_store(records) else None
+        if archive is not None:
+            found.extend(archive.failures())
+        if not found:
+            raise StoreError(f"The folder {records} holds no record.")
+        names = dict.fromkeys(one.names.protocol for one in found)
+        protocols: Protocols = {name: catalogue.protocols.find(name).plugin for name in names}
+        folder = _report_folder(str(out), sharded=False)
+        shown = gallery.recall(found, catalogue, archive.arrays) if archive else ()
+        results = summarise_records(found, protocols, details=json_file is not None)
+        console = terminal.make_console()
+        terminal.print_results(console, results, _control_names(catalogue))
+        _tell(console, found, shown, protocols)
+        if json_file is not None:
+            versions = " ".join(dict.fromkeys(one.identity.suite for one in found))
+            _write_text(json_file, to_json(versions, results))
+        if folder is not None:
+            page = write_report(folder, found, shown, protocols)
+            console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def merge(
+    stores: Annotated[list[Path], typer.Argument(help="Stores of shards.")],
+    into: Annotated[Path, typer.Option(help="Store to write.")] = _STORE,
+) -> None:
+    """Make one store of several."""
+    with _sentences():
+        from benchmark import store as module
+        from benchmark.terminal import make_console
+
+        count = module.merge(stores, into)
+        make_console().print(f"{into} holds {count} finished cells", markup=False)
+
+
+@app.command()
+def train(
+    out: OutOption,
+    model: Annotated[str, typer.Option(help="Name or path/to/file.py:Class.")] = "smallresnet",
+    cohort: Annotated[str, typer.Option(help="Name or path/to/cohort.toml.")] = "phantom",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
+) -> None:
+    """Train a model by its recipe and write its weights."""
+    with _sentences():
+        from benchmark import training
+        from benchmark.catalogue import Catalogue
+        from benchmark.errors import ClassifierError
+        from benchmark.provenance import reproducible, resolve_device
+        from benchmark.terminal import make_console
+
+        catalogue, console = Catalogue(), make_console()
+        place = resolve_device(device)
+        source = catalogue.models.find(model).create()
+        if source.recipe is None:
+            raise ClassifierError(f"Model {source.name!r} has no recipe to train it by.")
+        people = catalogue.cohorts.find(cohort).create().load()
+        _check_folder(out)
+        untrained = source.build(people.shape).to(place)
+
+        def tell(epoch: int, epochs: int, loss: float) -> None:
+            console.print(f"epoch {epoch} of {epochs}: loss {loss:.4f}")
+
+        with reproducible():
+            trained = training.train_from_scratch(untrained, people, source.recipe, seed, tell)
+        card = training.recipe_card(source.recipe, people, seed)
+        path = training.save_weights(trained, out, card)
+        console.print(f"weights: {path}", markup=False, soft_wrap=True)
+
+
+@cohort_app.command("export")
+def export_cohort(
+    name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")], out: OutOption
+) -> None:
+    """Write a cohort as NIfTI files with a cohort.toml."""
+    with _sentences():
+        from benchmark.catalogue import Catalogue, cohort_writer
+        from benchmark.terminal import make_console
+
+        people = Catalogue().cohorts.find(name).create().load()
+        path = cohort_writer()(people, out)
+        make_console().print(f"cohort: {path}", markup=False, soft_wrap=True)
+
+
+@cohort_app.command("inspect")
+def inspect_cohort(
+    name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")],
+) -> None:
+    """Say what a cohort holds."""
+    with _sentences():
+        from benchmark.catalogue import Catalogue
+        from benchmark.terminal import cohort_table, make_console
+
+        people = Catalogue().cohorts.find(name).create().load()
+        make_console().print(cohort_table(people))
+
+
+def _tell(
+    console: Console, records: Sequence[Record], shown: Sequence[Shown], protocols: Protocols
+) -> None:
+    from benchmark import summary, terminal
+
+    lines = [terminal.model_line(one) for one in shown]
+    lines += map(terminal.comparison_line, summary.aligned_pairs(records, protocols))
+    lines += map(terminal.health_line, summary.protocol_health(records, protocols))
+    terminal.print_lines(console, lines)
+
+
+def _tell_cost(console: Console, finished: Finished, store: Path) -> None:
+    kept = len(finished.records) - finished.measured
+    passes = finished.passes
+    console.print(
+        f"{finished.measured} cells measured with {passes.forward} forward and "
+        f"{passes.backward} backward passes, {kept} taken from {store}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _exit_code(records: Sequence[Record], asked: set[str]) -> int:
+    if any(one.state == "failed" for one in records):
+        return CELL_FAILED
+    own = [one for one in records if one.names.explainer in asked] or records
+    return DONE if any(one.state == "scored" for one in own) else NOTHING_MEASURED
+
+
+def _controls(plan: Plan) -> set[str]:
+    from benchmark.explainer import Control
+
+    return {name for name, one in plan.explainers.items() if issubclass(one.plugin, Control)}
+
+
+def _control_names(catalogue: Catalogue) -> set[str]:
+    from benchmark.explainer import Control
+
+    shelf = catalogue.explainers
+    return {one.name for one in shelf.entries if one.found and issubclass(one.found, Control)}
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None:
+        raise InputError(f"Expected a shard as i/N, such as 1/4, but got {text!r}.")
+    return int(found[1]), int(found[2])
+
+
+def _report_folder(text: str | None, sharded: bool) -> Path | None:
+    """Return the folder after making sure that it can be written to; None for no report."""
+    if text == NO_REPORT or (text is None and sharded):
+        return None
+    from benchmark.report import MARKER
+
+    folder = _REPORT if text is None else Path(text)
+    _check_folder(folder)
+    held = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
+    if held and MARKER not in held:
+        raise StoreError(
+            f"The folder {folder} holds {min(held)!r} and is no report; name a new or empty folder."
+        )
+    _check_folder(folder.resolve().parent)  # where the report is made before it takes its place
+    return folder
+
+
+def _check_folder(folder: Path) -> None:
+    from benchmark.store import write_atomically
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    probe = folder / ".writable"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; a file was expected.")
+    _check_folder(path.parent)
+
+
+def _write_text(path: Path, text: str) -> None:
+    from benchmark.store import write_atomically
+
+    _check_file(path)
+    write_atomically(path, text.encode())
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from error
+    except KeyboardInterrupt:
+        typer.echo(STOPPED, err=True)
+        raise typer.Exit(INTERRUPTED) from None

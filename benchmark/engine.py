@@ -1,0 +1,168 @@
+"""Runs cells: what is in the store is taken from there, the rest is measured and committed.
+
+A cell is committed before it is called done, and one that fails never stops the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmark.bench import Bench, Progress, one_line
+from benchmark.catalogue import Entry
+from benchmark.classifier import PassCounter
+from benchmark.cohort import Cohort
+from benchmark.errors import CohortError, PluginError, SanityError
+from benchmark.gallery import Shown
+from benchmark.plan import Plan
+from benchmark.provenance import reproducible
+from benchmark.record import Record
+from benchmark.store import ArrayFolder, Store
+from benchmark.suite import Cell
+from benchmark.trial import ArrayArchive, Runtime
+
+T = TypeVar("T")
+
+
+class Silence:
+    """Progress that nobody hears."""
+
+    def started(self, cells: int) -> None:
+        """Say nothing."""
+
+    def cell_started(self, cell: Cell, passes: int) -> None:
+        """Say nothing."""
+
+    def advanced(self, passes: int) -> None:
+        """Say nothing."""
+
+    def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to compute; nothing here changes a score.
+
+    Attributes:
+        device: Where the passes run.
+        batch_size: Images per pass; halved where a GPU's memory does not hold them.
+        fresh: Whether to measure again what the store already holds.
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves.
+
+    Attributes:
+        records: One a cell, in the order of the plan.
+        shown: Maps and model outputs to show beside them, one a model and cohort.
+        measured: Number of cells that were not in the store.
+        passes: What this run itself computed.
+    """
+
+    records: tuple[Record, ...]
+    shown: tuple[Shown, ...]
+    measured: int
+    passes: PassCounter
+
+
+def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None = None) -> Finished:
+    """Score every cell of a plan.
+
+    Args:
+        plan: What to score.
+        store: Where finished cells are, and go.
+        settings: How to compute.
+        progress: Who is told; nobody unless given.
+
+    Raises:
+        InputError: If a cohort or model cannot be loaded, or the store cannot be written.
+    """
+    heard = Silence() if progress is None else progress
+    store.prepare()
+    archive: ArrayArchive = _Fresh(store.arrays) if settings.fresh else store.arrays
+    records: list[Record] = []
+    shown: list[Shown] = []
+    measured, passes = 0, PassCounter()
+    with reproducible():
+        benches = _load(plan, settings, archive)
+        heard.started(len(plan.cells))
+        for bench in benches:
+            own = []
+            for cell, record, was_measured in bench.work(store, heard, settings.fresh):
+                own.append(record)
+                measured += was_measured
+                heard.cell_done(cell, record, was_measured)
+            if (one := bench.show(own)) is not None:
+                shown.append(one)
+            records.extend(own)
+            passes.add_forward(bench.spent.forward)
+            passes.add_backward(bench.spent.backward)
+    return Finished(tuple(records), tuple(shown), measured, passes)
+
+
+class _Fresh:
+    """An archive that forgets what earlier runs kept."""
+
+    def __init__(self, arrays: ArrayFolder) -> None:
+        self._arrays = arrays
+        self._made: set[str] = set()
+
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return what this run has made."""
+        return self._arrays.load(identity) if identity in self._made else None
+
+    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep it in place of what was there."""
+        self._arrays.save(identity, arrays)
+        self._made.add(identity)
+
+
+def _load(plan: Plan, settings: Settings, archive: ArrayArchive) -> list[Bench]:
+    """Load every cohort and model before the first pass, so that what does not fit says so now."""
+    pairs: dict[tuple[str, str], list[Cell]] = {}
+    for cell in plan.cells:
+        pairs.setdefault((cell.cohort, cell.model), []).append(cell)
+    cohorts: dict[str, Cohort] = {}
+    for name in dict.fromkeys(cohort for cohort, _ in pairs):
+        with _blaming(plan.cohorts[name]):
+            cohorts[name] = plan.cohorts[name].create().load()
+    called = Counter(cohort.name for cohort in cohorts.values())
+    if twice := [name for name, count in called.items() if count > 1]:
+        raise CohortError(f"Two of the cohorts call themselves {twice[0]!r}; rename one.")
+    runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
+    benches = []
+    for (cohort_name, model_name), cells in pairs.items():
+        cohort, entry = cohorts[cohort_name], plan.models[model_name]
+        with _blaming(entry):
+            source = entry.create()
+            classifier = source.load(cohort.shape).to(settings.device)
+            classifier = source.fit(classifier, cohort).to(settings.device)
+        benches.append(Bench(plan, cells, cohort, classifier, runtime))
+    return benches
+
+
+@contextmanager
+def _blaming(entry: Entry[T]) -> Iterator[None]:
+    """Name the plugin in whatever its own code raises."""
+    try:
+        yield
+    except SanityError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"The {entry.kind} {entry.name!r} of {entry.place} cannot be loaded: {one_line(error)}"
+        ) from error

@@ -1,0 +1,124 @@
+"""With what a cell is computed: devices, versions, the checkout, and switches that move bits."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import DeviceError
+from benchmark.record import GitState, Provenance
+
+_PACKAGES = ("torch", "numpy", "scipy", "captum", "nibabel", "nilearn", "medsanity")
+
+
+def resolve_device(spec: str) -> torch.device:
+    """Return the device of that name.
+
+    Args:
+        spec: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; auto is the first GPU where there is one.
+
+    Raises:
+        DeviceError: If this machine does not have it.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = ["auto", "cpu", *(f"cuda:{index}" for index in range(gpus))]
+    if spec == "auto":
+        return torch.device("cuda:0" if gpus else "cpu")
+    name = "cuda:0" if spec == "cuda" else spec
+    if name not in known[1:]:
+        raise DeviceError(f"There is no device {spec!r} here; known: {', '.join(known)}.")
+    return torch.device(name)
+
+
+def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
+    """Return what is running, as of now."""
+    return Provenance(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages=_versions(),
+        git=_git_state(),
+        device=_device_name(device),
+        dtype="float32",
+        batch_size=batch_size,
+        tf32=torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
+        deterministic=torch.backends.cudnn.deterministic,
+        threads=torch.get_num_threads(),
+    )
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Hold a GPU to full float32 and to deterministic algorithms, then restore the switches.
+
+    By default cuDNN rounds the inputs of a convolution to TF32, ten bits, and times its algorithms
+    to choose one, so two runs on one GPU may differ.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+    try:
+        _set_switches(False, False, True, False)
+        yield
+    finally:
+        _set_switches(*before)
+
+
+def peak_memory() -> int | None:
+    """Return the largest resident size of this process so far in bytes, or None where unknown."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _set_switches(cudnn: bool, matmul: bool, deterministic: bool, benchmark: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = cudnn
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@cache
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+@cache
+def _git_state() -> GitState | None:
+    """Return the checkout that this file belongs to; a package inside another's does not count."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    return None if commit is None or status is None else GitState(commit=commit, dirty=bool(status))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine() or "cpu"

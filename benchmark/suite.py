@@ -1,0 +1,183 @@
+"""A suite: what is scored by default, and under which settings; one versioned TOML file."""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from benchmark.errors import SuiteError
+from benchmark.protocol import ProtocolConfig, SanityProtocol
+
+_SHIPPED = "leaderboard"
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+# TOML knows arrays only; inside them everything stays strict.
+Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score to be made.
+
+    Attributes:
+        cohort: Name of the cohort.
+        model: Name of the model.
+        explainer: Name of the explainer.
+        protocol: Name of the protocol.
+        seed: Of the suite.
+    """
+
+    cohort: str
+    model: str
+    explainer: str
+    protocol: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which plugins are scored against each other, each by name.
+
+    Attributes:
+        explainers: Those that were asked for; the suite's controls join them.
+        cohorts: The suite's where empty.
+        models: The suite's where empty.
+        protocols: The suite's where empty.
+    """
+
+    explainers: tuple[str, ...]
+    cohorts: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+
+
+class Suite(BaseModel):
+    """What a suite file says.
+
+    Attributes:
+        version: Part of every score's identity, and the name of its random streams.
+        cohorts: Default cohorts.
+        models: Default models.
+        protocols: Default protocols.
+        health: Controls that every run scores as well.
+        seed: Another seed, other random masks and copies of the model.
+        protocol: Settings of protocols, by name.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
+    cohorts: Names
+    models: Names
+    protocols: Names
+    health: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    seed: Annotated[int, Field(ge=0)] = 0
+    protocol: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @property
+    def stream_name(self) -> str:
+        """Name of the suite's random streams."""
+        return f"{self.version}#{self.seed}"
+
+    def select(self, selection: Selection) -> Selection:
+        """Return the selection with the suite's defaults and controls filled in."""
+        return Selection(
+            explainers=_unique((*selection.explainers, *self.health)),
+            cohorts=_unique(selection.cohorts or self.cohorts),
+            models=_unique(selection.models or self.models),
+            protocols=_unique(selection.protocols or self.protocols),
+        )
+
+    def cells(self, selection: Selection) -> tuple[Cell, ...]:
+        """Return every cell, by cohort, model, explainer and protocol, each in the order given."""
+        chosen = self.select(selection)
+        return tuple(
+            Cell(cohort, model, explainer, protocol, self.seed)
+            for cohort in chosen.cohorts
+            for model in chosen.models
+            for explainer in chosen.explainers
+            for protocol in chosen.protocols
+        )
+
+    def config(self, protocol: type[SanityProtocol[Any]]) -> ProtocolConfig:
+        """Return the settings of a protocol: the suite's, or its defaults.
+
+        Raises:
+            SuiteError: If the suite gives it a setting that it does not have or cannot take.
+        """
+        table = self.protocol.get(protocol.name, {})
+        try:
+            return protocol.Config.model_validate(table)
+        except ValidationError as error:
+            known = ", ".join(protocol.Config.model_fields) or "none"
+            where = f"Suite {self.version!r}, [protocol.{protocol.name}]"
+            raise SuiteError(f"{where}: {_first(error)}; settings known: {known}.") from error
+
+
+def load_suite(spec: str) -> Suite:
+    """Return a suite that ships with the package, such as ``"v1"``, or the one in a TOML file.
+
+    Args:
+        spec: A version, or a path that ends in ``.toml``.
+
+    Raises:
+        SuiteError: If there is no such suite, or its file says something that a suite does not.
+    """
+    if spec.endswith(".toml"):
+        return _parse(_read(Path(spec)), spec)
+    root = importlib.resources.files(_SHIPPED)
+    known = sorted(
+        folder.name for folder in root.iterdir() if folder.joinpath("suite.toml").is_file()
+    )
+    if spec not in known:
+        raise SuiteError(
+            f"Unknown suite {spec!r}; known: {', '.join(known)}, or the path of a .toml file."
+        )
+    return _parse(root.joinpath(spec, "suite.toml").read_text("utf-8"), f"{spec}/suite.toml")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise SuiteError(f"The suite {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"The suite {path} is not UTF-8 text.") from error
+
+
+def _parse(text: str, place: str) -> Suite:
+    try:
+        suite = Suite.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"The suite {place} is not TOML: {error}.") from error
+    except ValidationError as error:
+        known = ", ".join(Suite.model_fields)
+        raise SuiteError(f"The suite {place}: {_first(error)}; keys known: {known}.") from error
+    if unlisted := [name for name in suite.protocol if name not in suite.protocols]:
+        raise SuiteError(
+            f"The suite {place} has settings [protocol.{unlisted[0]}], "
+            f"but its protocols are {', '.join(suite.protocols)}."
+        )
+    return suite
+
+
+def _first(error: ValidationError) -> str:
+    """Say which key the first fault is at, what it is, and what stands there."""
+    fault = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] == "missing":
+        return f"the key {key!r} is missing"
+    if fault["type"] == "extra_forbidden":
+        return f"the key {key!r} is unknown"
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{key!r} is {fault['input']!r}, but: {said[:1].lower()}{said[1:]}"
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
