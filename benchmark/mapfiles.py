@@ -18,6 +18,7 @@ from benchmark.spreadsheet import plain_text
 LARGEST_FILE = 50_000_000  # bytes, uncompressed
 
 Rows = npt.NDArray[np.int64]
+Maps = npt.NDArray[np.float32]
 
 
 def rows_to_write(shown: Shown, chosen: Rows) -> Rows:
@@ -31,9 +32,7 @@ def rows_to_write(shown: Shown, chosen: Rows) -> Rows:
     return np.arange(len(shown.cohort)) if size < LARGEST_FILE else chosen
 
 
-def write_maps(
-    path: Path, maps: npt.NDArray[np.float32], affine: npt.NDArray[np.float64], name: str
-) -> None:
+def write_maps(path: Path, maps: Maps, affine: npt.NDArray[np.float64], name: str) -> None:
     """Write signed maps as one four-dimensional NIfTI.
 
     Args:

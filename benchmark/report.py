@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -127,13 +128,15 @@ def _render(
     stems = _Stems()
     groups: dict[tuple[str, ...], list[tuple[Record, Result]]] = {}
     for record, result in zip(records, results, strict=True):
-        pair = (record.identity.suite, record.names.cohort, record.names.model)
-        groups.setdefault(pair, []).append((record, result))
+        identity = record.identity
+        group = (identity.cohort_fingerprint, identity.weights_sha256, identity.suite)
+        groups.setdefault((result.cohort, result.model, *group), []).append((record, result))
+    # Two models of one name: nothing says whose the maps are, so none are shown.
+    called = Counter(names[:2] for names in {key[:4] for key in groups})
+    exhibit_of = {(one.cohort.name, one.model): one for one in exhibits}
     sections = []
-    for (_, cohort, model), own in groups.items():
-        shown = next(
-            (one for one in exhibits if (one.cohort.name, one.model) == (cohort, model)), None
-        )
+    for key, own in groups.items():
+        shown = exhibit_of.get((key[0], key[1])) if called[key[:2]] == 1 else None
         sections.append(_section(folder, stems, own, shown, protocols))
     page = render_page(sections, protocols)
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -160,9 +163,8 @@ def _section(
         "The dashed line is the score of a map of noise.",
     )
     if shown is not None:
-        _show_maps(
-            folder / "maps", gallery, shown, list(dict.fromkeys(o.explainer for o in results))
-        )
+        names = list(dict.fromkeys(one.explainer for one in results))
+        _show_maps(folder / "maps", gallery, shown, names)
     _show_statistics(gallery, results, protocols)
     return webpage.Section(
         cohort=results[0].cohort,
