@@ -12,13 +12,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from benchmark.errors import InputError
 from benchmark.seeding import stream
@@ -363,6 +356,15 @@ def classification_report(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -
     Raises:
         InputError: If the shapes differ, there are no rows, or a label is neither 0 nor 1.
     """
+    # Imported when first needed: scikit-learn takes two seconds, and most commands do without.
+    from sklearn.metrics import (
+        accuracy_score,
+        average_precision_score,
+        confusion_matrix,
+        precision_recall_fscore_support,
+        roc_auc_score,
+    )
+
     truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if truth.shape != scores.shape or truth.ndim != 1 or not len(truth):
         raise InputError(

@@ -18,7 +18,6 @@ from benchmark.gallery import Shown
 from benchmark.reading import FAILED, shared_bootstrap
 from benchmark.record import Record
 from benchmark.result import Estimate, Result
-from benchmark.statistics import classification_report
 from benchmark.suite import Cell
 from benchmark.summary import Comparison, Health
 
@@ -142,12 +141,12 @@ def results_table(title: str, results: Iterable[Result], controls: Collection[st
 def model_line(shown: Shown) -> str:
     """Say how well the model tells the groups apart on the test split."""
     groups, case = shown.evaluation.groups, shown.evaluation.probabilities[:, 1]
-    found = classification_report(groups, case)
-    interval = shared_bootstrap(shown.cohort.subjects).auroc(case, groups)
+    auroc = shared_bootstrap(shown.cohort.subjects).auroc(case, groups)
+    accuracy = float(((case >= 0.5) == groups).mean())
     return (
         f"{shown.model} on {shown.cohort.name}, {len(groups)} test images: AUROC "
-        f"{found.auroc:.3f} [{interval.low:.3f}, {interval.high:.3f}], "
-        f"accuracy {found.accuracy:.3f}, T {shown.evaluation.group_distance:.3g}"
+        f"{auroc.estimate:.3f} [{auroc.low:.3f}, {auroc.high:.3f}], "
+        f"accuracy {accuracy:.3f}, T {shown.evaluation.group_distance:.3g}"
     )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -117,6 +116,8 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
         cohort: Its training split is used.
         batch_size: Images per pass.
     """
+    from sklearn.linear_model import LogisticRegression  # two seconds that most commands do without
+
     train = cohort.select("train")
     embeddings = []
     with torch.inference_mode():

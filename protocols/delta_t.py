@@ -56,13 +56,13 @@ class DeltaTConfig(ProtocolConfig):
     Attributes:
         quantiles: Shares of the foreground that are removed, rising.
         repeats: Shape-matched random masks per image and share.
-        insertion_repeats: As many of them are tried in insertion.
+        secondary_repeats: Random masks in insertion, and independent ones in deletion.
         subjects: Images that are masked, as many of each group.
     """
 
     quantiles: tuple[float, ...] = (0.01, 0.02, 0.05, 0.10, 0.20)
     repeats: int = Field(8, ge=1)
-    insertion_repeats: int = Field(2, ge=1)
+    secondary_repeats: int = Field(2, ge=1)
     subjects: int = Field(64, ge=4)
 
     @field_validator("quantiles")
@@ -153,7 +153,7 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
         images, fills = len(masking_rows(trial, config.subjects)), len(imputers(trial))
         steps, (forward, backward) = len(config.quantiles), trial.explainer.passes
         masked = fills * (steps * (1 + config.repeats) + 1 + 2 * config.repeats)
-        masked += steps * config.repeats + 1 + steps * (1 + config.insertion_repeats)
+        masked += 1 + steps * (1 + 2 * config.secondary_repeats)
         return PassCounter(maps * (1 + forward) + images * masked, maps * backward)
 
 
@@ -182,7 +182,7 @@ class _Study:
         moves = [stream(suite, "delta_t", "shape-matched", key) for key in kept_keys]
         self._random = shape_matched(self._top, self._inside, moves, config.repeats)
         draws = [stream(suite, "delta_t", "independent", key) for key in kept_keys]
-        self._iid = iid_masks(self._top, self._inside, draws, config.repeats)
+        self._iid = iid_masks(self._top, self._inside, draws, config.secondary_repeats)
 
     def remove(self, name: str, *, default: bool) -> None:
         """Measure under one imputer; all secondary curves come from the default one."""
@@ -234,7 +234,7 @@ class _Study:
             self._add("delta_t", values, {"imputer": name, "group": called})
 
     def _iid_drops(self, name: str, before: FloatArray) -> FloatArray:
-        steps, repeats = len(self._config.quantiles), self._config.repeats
+        steps, repeats = len(self._config.quantiles), self._config.secondary_repeats
 
         def compute() -> FloatArray:
             imputer = imputers(self._trial)[name]
@@ -277,7 +277,7 @@ class _Study:
 
     def _insert(self, name: str) -> None:
         """Keep only the top of the map; everything else in the foreground is imputed."""
-        steps, repeats = len(self._config.quantiles), self._config.insertion_repeats
+        steps, repeats = len(self._config.quantiles), self._config.secondary_repeats
         kept = torch.cat([self._top, self._random[:, :, :repeats].flatten(1, 2)], dim=1)
         masks = torch.cat([self._inside, self._inside & ~kept], dim=1)
         projections = respond(

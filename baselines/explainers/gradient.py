@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import Tensor
 
 from benchmark.classifier import Classifier
@@ -60,6 +59,8 @@ class IntegratedGradients(Explainer):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the integrated gradients [B, 1, *S]; see the base class."""
+        # Imported when first needed: Captum brings pyplot along, which takes a second.
+        from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
         def score(some: Tensor) -> Tensor:
             return target(*classifier(some))
