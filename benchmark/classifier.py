@@ -184,8 +184,13 @@ class Classifier(nn.Module):
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 over names, shapes and bytes of all parameters and buffers."""
+        """SHA-256 over names, shapes and bytes of all parameters and buffers.
+
+        Preprocessing other than none is covered too: it is part of what is scored.
+        """
         digest = hashlib.sha256()
+        if self.preprocessing != Preprocessing():
+            digest.update(repr(self.preprocessing).encode())
         for name, tensor in sorted(self.state_dict().items()):
             array = tensor.detach().cpu().contiguous().numpy()
             digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())

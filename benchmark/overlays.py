@@ -193,12 +193,9 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
     for row, column, word in notes:
         axes.text(column + 0.5, row + 0.9, word, color="white", fontsize=6, ha="center")
     _label_mosaic(axes, tiles.labels, ["image", *importance], tile / DPI)
+    legend = "cyan: regions that the disease changes", "dashed: control regions"
     figure.text(
-        _LEFT / size[0],
-        8 / size[1],
-        "outlines: cyan, regions that the disease changes; dashed grey, control regions",
-        color=MUTED,
-        fontsize=7,
+        _LEFT / size[0], 5 / size[1], "\n".join(legend), color=MUTED, fontsize=6, linespacing=1.3
     )
 
 

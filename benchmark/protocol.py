@@ -76,6 +76,14 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Return how many image passes ``readings`` needs when nothing is shared yet."""
 
     @classmethod
+    def remark(cls, readings: Sequence[Reading]) -> str | None:
+        """Return what readers must know of the model to trust the scores, such as imputer health.
+
+        Told once for a model, beside the protocol's own health; nothing unless overridden.
+        """
+        return None
+
+    @classmethod
     def statistic(cls, name: str) -> Statistic:
         """Return the statistic of that name."""
         return next(one for one in cls.statistics if one.name == name)

@@ -301,10 +301,14 @@ def _on_common(readings: Sequence[Reading]) -> list[Reading]:
 def _health(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Health:
     names = records[0].names
 
-    def conclude(healthy: bool | None, reason: str) -> Health:
-        return Health(names.cohort, names.model, names.protocol, healthy, reason)
-
     scored = {one.names.explainer: one for one in records if one.state == SCORED}
+    first = next(iter(scored.values()), None)
+    remark = None if first is None else protocol.remark(first.to_readings())
+
+    def conclude(healthy: bool | None, reason: str) -> Health:
+        told = reason if remark is None else f"{reason}; {remark}"
+        return Health(names.cohort, names.model, names.protocol, healthy, told)
+
     absent = [name for name in (ORACLE, RANDOM) if name not in scored]
     if absent:
         return conclude(None, f"not known, since {' and '.join(absent)} was not scored")

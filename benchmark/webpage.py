@@ -156,9 +156,11 @@ def format_range(low: float | None, high: float | None) -> str:
 
 
 def format_verdict(result: Result) -> str:
-    """Return the verdict in words, or the state of a cell that has none."""
+    """Return the verdict in words, or why there is none; a control has none to pass."""
     if result.state != SCORED:
         return result.state
+    if result.explainer in CONTROLS:
+        return "control"
     return result.verdict or "no verdict"
 
 

@@ -147,6 +147,15 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
         reason = f"no more than random masks under {', '.join(short)}" if short else None
         return Verdict("scored", not short, reason)
 
+    @classmethod
+    def remark(cls, readings: Sequence[Reading]) -> str | None:
+        """Say which imputers are fit for the model, and why the others are not."""
+        found = {name: unfitness(readings, name) for name in measured_imputers(readings)}
+        told = [
+            f"{name} {'fit' if why is None else f'unfit ({why})'}" for name, why in found.items()
+        ]
+        return f"imputers: {', '.join(told)}"
+
     def cost(self, trial: Trial) -> PassCounter:
         """Return the passes of the maps and of every masked image."""
         config, maps = self.config, len(trial.test)

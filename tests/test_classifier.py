@@ -312,3 +312,12 @@ def test_a_trunk_that_cannot_be_traced_keeps_its_batch_norm() -> None:
     classifier = Classifier("branches", Branches(), nn.Linear(1, 2), (8, 8))
     images = build_images(2, (8, 8))
     torch.testing.assert_close(classifier.streamlined()(images), classifier(images))
+
+
+def test_other_preprocessing_is_another_model() -> None:
+    """If it fails, two models that see other images share their scores."""
+    first = build_classifier(preprocessing=Preprocessing(1, (0.5,), (0.25,)))
+    second = build_classifier(preprocessing=Preprocessing(1, (0.4,), (0.25,)))
+    assert (
+        len({build_classifier().weights_sha256, first.weights_sha256, second.weights_sha256}) == 3
+    )

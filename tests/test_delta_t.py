@@ -128,6 +128,9 @@ def test_the_zero_fill_is_found_unfit() -> None:
     readings = PROTOCOL.readings(trial)
     assert unfitness(readings, "zero") is not None
     assert unfitness(readings, "cohort_mean") is None
+    remark = str(DeltaT.remark(readings))
+    assert "zero unfit (" in remark
+    assert "cohort_mean fit" in remark
 
 
 def test_without_a_fit_imputer_nothing_is_concluded() -> None:
