@@ -333,15 +333,11 @@ def _report_folder(text: str | None, sharded: bool) -> Path | None:
     """Return the folder after making sure that it can be written to; None for no report."""
     if text == NO_REPORT or (text is None and sharded):
         return None
-    from benchmark.report import MARKER
+    from benchmark.report import check_folder
 
     folder = _REPORT if text is None else Path(text)
     _check_folder(folder)
-    held = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
-    if held and MARKER not in held:
-        raise StoreError(
-            f"The folder {folder} holds {min(held)!r} and is no report; name a new or empty folder."
-        )
+    check_folder(folder)
     _check_folder(folder.resolve().parent)  # where the report is made before it takes its place
     return folder
 

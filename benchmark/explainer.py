@@ -148,6 +148,19 @@ def importance(attributions: Tensor, polarity: Polarity) -> Tensor:
     return attributions.clamp_min(0) if polarity == "positive" else attributions.abs()
 
 
+def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: bool) -> str | None:
+    """Return why the explainer cannot be scored, or None where it can.
+
+    Args:
+        explainer: A control is asked about the cohort, any other about the model.
+        classifier: The model.
+        has_truth: Whether the cohort knows where its groups differ.
+    """
+    if isinstance(explainer, Control):
+        return explainer.supports_cohort(has_truth)
+    return explainer.supports(classifier)
+
+
 @contextmanager
 def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
     before = _fingerprint(classifier)

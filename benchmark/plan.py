@@ -9,7 +9,7 @@ from typing import TypeVar
 from benchmark.catalogue import AnyProtocol, Catalogue, Entry, Shelf
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, SanityError
-from benchmark.explainer import Control, Explainer
+from benchmark.explainer import Explainer, why_unsupported
 from benchmark.model_source import ModelSource
 from benchmark.suite import Cell, Selection, Suite
 
@@ -111,11 +111,7 @@ def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]
                 pairs.append({"explainer": ALL, **place, "reason": str(error)})
                 continue
             for one in explainers:
-                reason = (
-                    one.supports_cohort(cohort.truth is not None)
-                    if isinstance(one, Control)
-                    else one.supports(classifier)
-                )
+                reason = why_unsupported(one, classifier, cohort.truth is not None)
                 if reason is not None:
                     pairs.append({"explainer": one.name, **place, "reason": reason})
     return pairs

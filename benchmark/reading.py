@@ -19,8 +19,6 @@ Condition = str | int | float
 FloatArray = npt.NDArray[np.float64]
 
 SCORED = "scored"
-NOT_ASSESSABLE = "not assessable"
-UNSUPPORTED = "unsupported"
 FAILED = "failed"
 State = Literal["scored", "not assessable", "unsupported", "failed"]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
-from benchmark.explainer import Control, Explainer, importance
+from benchmark.explainer import Control, Explainer, importance, why_unsupported
 from benchmark.reading import Sample
 from benchmark.seeding import seed_of
 from benchmark.target import own_margin
@@ -188,10 +188,10 @@ class Trial:
     @property
     def model_identity(self) -> str:
         """SHA-256 of the weights, computed once per model object."""
-        return self.once(
-            ("weights", str(id(self.classifier)), self.classifier.name),
-            lambda: self.classifier.weights_sha256,
-        )
+        model = self.classifier
+        # The model is kept beside its hash: the id of one that is gone may be given to another.
+        _, sha256 = self.once(("weights", str(id(model))), lambda: (model, model.weights_sha256))
+        return sha256
 
     @property
     def evaluation(self) -> Evaluation:
@@ -293,7 +293,9 @@ class Trial:
         return self.train.batch(order, self.runtime.device).images
 
     def _maps(self) -> Tensor:
-        if (reason := self._unsupported()) is not None:
+        knows_truth = self.cohort.truth is not None
+        reason = why_unsupported(self.explainer, self.classifier, knows_truth)
+        if reason is not None:
             raise UnsupportedError(reason)
         kept = self._archived(f"{self.explainer_identity}, lane {self.lane}", self._draw_maps)
         return torch.from_numpy(kept["attributions"].astype(np.float32, copy=False))
@@ -316,8 +318,3 @@ class Trial:
             members = np.flatnonzero(self.test.groups == group)
             for start in range(0, len(members), self.lane):
                 yield group, members[start : start + self.lane]
-
-    def _unsupported(self) -> str | None:
-        if isinstance(self.explainer, Control):
-            return self.explainer.supports_cohort(self.cohort.truth is not None)
-        return self.explainer.supports(self.classifier)

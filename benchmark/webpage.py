@@ -14,12 +14,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.canvas import CONTROLS
+from benchmark.discrimination import Discrimination, classification_report
 from benchmark.gallery import Shown
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.record import Record
 from benchmark.result import Result
-from benchmark.statistics import Discrimination, Interval, classification_report
+from benchmark.statistics import Interval
 from benchmark.summary import Comparison, Health
 
 Protocols = Mapping[str, type[SanityProtocol[Any]]]

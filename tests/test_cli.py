@@ -21,7 +21,7 @@ from benchmark.allocator import tune_allocator
 from benchmark.catalogue import Catalogue
 from benchmark.cli import STOPPED, app
 from benchmark.gallery import Shown
-from benchmark.report import MARKER
+from benchmark.report import check_folder
 from benchmark.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return folder / "index.html"
 
     fake = ModuleType("benchmark.report")
-    vars(fake).update(write_report=write_report, MARKER=MARKER)
+    vars(fake).update(write_report=write_report, check_folder=check_folder)
     monkeypatch.setitem(sys.modules, "benchmark.report", fake)
     return written
 
@@ -161,7 +161,7 @@ def test_nothing_measured_exits_with_4_even_if_controls_were(tmp_path: Path) -> 
         (["--store", "FILE/inside"], "cannot be read or written"),
         (["--store", "FOLDER"], "is not a store"),
         (["--report", "FILE"], "cannot be made"),
-        (["--report", "FOLDER"], "holds 'cat.jpg' and is no report"),
+        (["--report", "FOLDER"], "holds 'cat.jpg', which no report wrote"),
         (["--report", "FILE/inside"], "cannot be made"),
         (["--json", "FOLDER"], "is a folder"),
         (["--json", "FILE/out.json"], "cannot be made"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from trials import assert_same_values, values_by_key
 
 from baselines.cohorts.phantom import Phantom
 from baselines.explainers.class_activation import GradCAM
@@ -162,18 +163,9 @@ def test_scores_do_not_depend_on_batches_or_order(explainer: Explainer) -> None:
     runs = []
     for batch_size, shuffled in ((64, False), (1, True), (7, False)):
         trial = _trial(explainer, batch_size, shuffled)
-        runs.append(
-            {
-                (one.statistic, str(sorted(one.conditions.items())), key): value
-                for protocol in protocols
-                for one in protocol.readings(trial)
-                for key, value in zip(one.sample.keys, one.values, strict=True)
-            }
-        )
-    for other in runs[1:]:
-        assert other.keys() == runs[0].keys()
-        for key, value in runs[0].items():
-            assert other[key] == pytest.approx(value, rel=1e-6, abs=1e-6, nan_ok=True), key
+        made = [one for protocol in protocols for one in protocol.readings(trial)]
+        runs.append(values_by_key(made))
+    assert_same_values(runs)
 
 
 def test_integrated_gradients_are_complete() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from builders import build_cohort
 from torch import Tensor
-from trials import build_trial, cohort_of, trained
+from trials import assert_same_values, build_trial, cohort_of, trained, values_by_key
 
 from baselines.explainers.class_activation import GradCAM, GradCAMAligned
 from baselines.explainers.controls import Centre, Oracle, Random, Sobel
@@ -96,17 +96,8 @@ def test_a_subjects_value_depends_on_that_subject_alone(explainer: Explainer) ->
     order = np.random.default_rng(2).permutation(len(cohort_of()))
     for batch_size, cohort in ((64, cohort_of()), (1, cohort_of().take(order)), (7, cohort_of())):
         readings = PROTOCOL.readings(build_trial(explainer, cohort, batch_size=batch_size))
-        values.append(
-            {
-                (one.statistic, str(sorted(one.conditions.items())), key): value
-                for one in readings
-                for key, value in zip(one.sample.keys, one.values, strict=True)
-            }
-        )
-    for other in values[1:]:
-        assert other.keys() == values[0].keys()
-        for key, value in values[0].items():
-            assert other[key] == pytest.approx(value, rel=1e-6, abs=1e-6, nan_ok=True)
+        values.append(values_by_key(readings))
+    assert_same_values(values)
 
 
 def test_rescaling_a_map_changes_nothing() -> None:

@@ -25,6 +25,7 @@ ORDER = (
     "model_source",
     "explainer",
     "statistics",
+    "discrimination",
     "reading",
     "similarity",
     "masking",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+import pytest
 import torch
 from builders import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
+from benchmark.reading import Reading
 from benchmark.training import Recipe, fine_tune
 from benchmark.trial import ArrayArchive, Runtime, Trial
 
@@ -43,3 +46,23 @@ def build_trial(
         classifier = trained().copy()
         classifier.passes = PassCounter()  # copies share their counter
     return Trial(explainer, classifier, cohort or cohort_of(), runtime, {})
+
+
+Values = dict[tuple[str, str, str], float]
+
+
+def values_by_key(readings: Iterable[Reading]) -> Values:
+    """Return every value of every reading by statistic, conditions and image."""
+    return {
+        (one.statistic, str(sorted(one.conditions.items())), key): value
+        for one in readings
+        for key, value in zip(one.sample.keys, one.values, strict=True)
+    }
+
+
+def assert_same_values(runs: Sequence[Values]) -> None:
+    """Fail unless all runs have the same values to 1e-6."""
+    for other in runs[1:]:
+        assert other.keys() == runs[0].keys()
+        for key, value in runs[0].items():
+            assert other[key] == pytest.approx(value, rel=1e-6, abs=1e-6, nan_ok=True), key
