@@ -1,8 +1,7 @@
 """`delta_t`: does removing what the map marks move the group statistic?
 
-Pixels are never set to zero or a flat value: with a zero fill a Grad-CAM with IoU 0.59 scored
-below random masks. Which imputers are fit for the model at hand is measured, shown, and part of the
-verdict.
+Pixels are never set to zero or a flat value, whose hard edges a network responds to by themselves.
+Which imputers are fit for the model at hand is measured, shown, and part of the verdict.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`roi_pointing`: does the map load on anatomy that the disease is known to change?
 
-An area share is no safe null: on a network with random weights Grad-CAM already loads a region in
-the middle of the head 1.7 times its share. So every statistic is read a second time on fully
+An area share is no safe null: what a map of a network with random weights loads depends on the
+architecture and on where the region lies. So every statistic is read a second time on fully
 randomised copies of the model, and beside each region stands one of equal area that the disease
 leaves alone.
 """
