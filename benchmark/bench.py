@@ -7,7 +7,8 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from benchmark.record import (
 )
 from benchmark.store import Store, contradiction
 from benchmark.suite import Cell
-from benchmark.trial import Runtime, Trial
+from benchmark.trial import Peers, Runtime, Trial
 
 
 class Progress(Protocol):
@@ -66,6 +67,7 @@ class Bench:
         cohort: All splits.
         classifier: On the device of the run.
         runtime: How to compute; the batch size is halved where a GPU's memory asks for it.
+        weights: Folder of committed weights of the model's relatives, or None.
     """
 
     def __init__(
@@ -75,14 +77,25 @@ class Bench:
         cohort: Cohort,
         classifier: Classifier,
         runtime: Runtime,
+        weights: Path | None = None,
     ) -> None:
         self._plan, self._cells, self._runtime = plan, cells, runtime
         self._explainers: dict[str, Explainer] = {
             name: plan.explainers[name].create()
             for name in dict.fromkeys(cell.explainer for cell in cells)
         }
+        panel = {
+            name: self._explainers.get(name) or entry.create() for name, entry in plan.panel.items()
+        }
         self._trial = Trial(
-            next(iter(self._explainers.values())), classifier, cohort, runtime, memory={}
+            next(iter(self._explainers.values())),
+            classifier,
+            cohort,
+            runtime,
+            memory={},
+            peers=Peers(
+                {name: self._explainers.get(name, one) for name, one in panel.items()}, weights
+            ),
         )
         self._left = Counter(cell.explainer for cell in cells)
         self._weights_sha256 = classifier.weights_sha256
@@ -186,10 +199,7 @@ class Bench:
         """Drop an explainer's maps once its last protocol is done."""
         self._left[cell.explainer] -= 1
         if self._left[cell.explainer] == 0:
-            own = self._trial_of(cell).explainer_identity
-            memory = self._trial.memory
-            for key in [one for one in memory if one[0] == "maps" and one[-1] == own]:
-                del memory[key]
+            self._trial_of(cell).forget_maps()
 
     def _identity(self, cell: Cell) -> Identity:
         plan, explainer = self._plan, self._explainers[cell.explainer]
@@ -208,7 +218,7 @@ class Bench:
                 protocol=PluginIdentity(
                     name=cell.protocol,
                     version=protocol.version,
-                    config=protocol.config.model_dump(mode="json"),
+                    config=self._config(protocol),
                     source_sha256=plan.protocols[cell.protocol].source_sha256,
                 ),
                 seed=cell.seed,
@@ -219,6 +229,14 @@ class Bench:
                 f"Version and config of {cell.explainer!r} and {cell.protocol!r} must be plain "
                 f"text and JSON, but {'.'.join(map(str, fault['loc']))}: {fault['msg']}."
             ) from error
+
+    def _config(self, protocol: AnyProtocol) -> dict[str, Any]:
+        """Return a protocol's settings, with versions and settings of the panel it asks for."""
+        settings: dict[str, Any] = protocol.config.model_dump(mode="json")
+        for name in protocol.panel:
+            one = self._trial.peers.panel[name]
+            settings.setdefault("panel_settings", {})[name] = [one.version, dict(one.config)]
+        return settings
 
     def _names(self, cell: Cell) -> Names:
         return Names(

@@ -151,7 +151,7 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive) -> list[Bench]:
             source = entry.create()
             classifier = source.load(cohort.shape).to(settings.device)
             classifier = source.fit(classifier, cohort).to(settings.device)
-        benches.append(Bench(plan, cells, cohort, classifier, runtime))
+        benches.append(Bench(plan, cells, cohort, classifier, runtime, source.relatives))
     return benches
 
 

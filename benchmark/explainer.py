@@ -121,11 +121,17 @@ class Explainer(ABC):
 
 
 class Control(Explainer):
-    """A map made without looking at any model; what a method must beat."""
+    """A map made without looking at any model; what a method must beat.
+
+    Attributes:
+        redrawn: Whether a model gets a map of its own, as noise must: the same noise on two models
+            would pass for agreement between them. The keys of the batch then name the model too.
+    """
 
     family = "control"
     polarity = "positive"
     passes = (0, 0)
+    redrawn: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, batch: Batch) -> Tensor:

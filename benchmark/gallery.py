@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -15,6 +16,7 @@ from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
 from benchmark.explainer import Explainer, Polarity
+from benchmark.protocol import Exhibit
 from benchmark.record import Record
 from benchmark.trial import ArrayArchive, Evaluation, Runtime, Trial
 
@@ -31,6 +33,7 @@ class Shown:
         evaluation: Logits and embeddings of the test images.
         attributions: Signed maps [N, 1, *S] by explainer, read when asked for.
         polarities: By explainer, which sign of the map marks evidence.
+        exhibits: By protocol and explainer, what the protocol kept to be shown.
     """
 
     cohort: Cohort
@@ -38,6 +41,7 @@ class Shown:
     evaluation: Evaluation
     attributions: Mapping[str, Maps]
     polarities: Mapping[str, Polarity]
+    exhibits: Mapping[str, Mapping[str, Exhibit]] = field(default_factory=dict)
 
 
 class _Maps(Mapping[str, Maps]):
@@ -93,7 +97,20 @@ def show(
         return None
     polarities = {name: one.explainer.polarity for name, one in trials.items()}
     model = records[0].names.model
-    return Shown(trial.test, model, trial.evaluation, _Maps(trials), polarities)
+    exhibits = _exhibits(trials, [one.names.protocol for one in records])
+    return Shown(trial.test, model, trial.evaluation, _Maps(trials), polarities, exhibits)
+
+
+def _exhibits(
+    trials: Mapping[str, Trial], protocols: Sequence[str]
+) -> dict[str, dict[str, Exhibit]]:
+    exhibits: dict[str, dict[str, Exhibit]] = {}
+    for protocol in dict.fromkeys(protocols):
+        for name, trial in trials.items():
+            with suppress(LookupError):  # what a sealed archive raises where it has nothing
+                if (kept := trial.exhibited(protocol)) is not None:
+                    exhibits.setdefault(protocol, {})[name] = kept
+    return exhibits
 
 
 def recall(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from benchmark.classifier import Classifier
@@ -23,11 +24,14 @@ class ModelSource(ABC):
         name: How the model goes by in records and on the board.
         description: One sentence for tables.
         recipe: How to train it, or None.
+        relatives: Folder with committed weights of models trained beside it, such as its twin, or
+            None where they are to be fitted when they are needed.
     """
 
     name: ClassVar[str]
     description: ClassVar[str] = ""
     recipe: ClassVar[Recipe | None] = None
+    relatives: ClassVar[Path | None] = None
 
     @abstractmethod
     def load(self, input_shape: Sequence[int]) -> Classifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from benchmark.catalogue import AnyProtocol, Catalogue, Entry, Shelf
@@ -29,6 +29,7 @@ class Plan:
         models: By name.
         cohorts: By name.
         protocols: By name.
+        panel: Explainers that protocols set beside the one on trial, by name.
     """
 
     suite: Suite
@@ -37,6 +38,7 @@ class Plan:
     models: Mapping[str, Entry[ModelSource]]
     cohorts: Mapping[str, Entry[CohortSource]]
     protocols: Mapping[str, Entry[AnyProtocol]]
+    panel: Mapping[str, Entry[Explainer]] = field(default_factory=dict)
 
     def protocol(self, name: str) -> AnyProtocol:
         """Return the protocol with the suite's settings."""
@@ -83,9 +85,8 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     protocols = _find(catalogue.protocols, chosen.protocols)
     found = Selection(tuple(explainers), tuple(cohorts), tuple(models), tuple(protocols))
     plan = Plan(suite, suite.cells(found), explainers, models, cohorts, protocols)
-    for name in protocols:
-        plan.protocol(name)
-    return plan
+    asked = [one for name in protocols for one in plan.protocol(name).panel]
+    return replace(plan, panel=_find(catalogue.explainers, tuple(dict.fromkeys(asked))))
 
 
 def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]]:

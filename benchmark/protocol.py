@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.classifier import PassCounter
 from benchmark.reading import Reading, Statistic, Verdict
+from benchmark.relatives import Relative
 from benchmark.trial import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Exhibit = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A yes or no beside the score, which does not enter it.
+
+    Attributes:
+        name: Two or three words, such as ``IoU rises``.
+        held: Whether it is so; None where that is not known.
+        detail: One sentence with the numbers.
+    """
+
+    name: str
+    held: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture that a protocol adds to a report.
+
+    Attributes:
+        name: Part of its file name.
+        title: Above it.
+        caption: Below it.
+        draw: Makes it, with ``benchmark.canvas``.
+        kind: How the page embeds it; both are written beside the page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+    kind: Literal["svg", "png"] = "svg"
 
 
 class ProtocolConfig(BaseModel):
@@ -37,6 +80,8 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         chance: Name of the statistic that is 0 in expectation for a map of noise.
         margin: How far from 0 the interval of ``chance`` may reach for a map of noise before the
             protocol counts as unhealthy.
+        truth_leads: Whether the protocol is healthy only if no map scores better than the truth.
+        gate: Whether it is passed or failed, and never averaged with other scores.
         tolerance: Largest difference of a value between two runs on one kind of device.
         Config: Type of its settings.
     """
@@ -48,6 +93,8 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     primary: ClassVar[str]
     chance: ClassVar[str]
     margin: ClassVar[float]
+    truth_leads: ClassVar[bool] = True
+    gate: ClassVar[bool] = False
     tolerance: ClassVar[float] = 1e-6
     Config: ClassVar[type[ProtocolConfig]] = ProtocolConfig
 
@@ -74,6 +121,32 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     @abstractmethod
     def cost(self, trial: Trial) -> PassCounter:
         """Return how many image passes ``readings`` needs when nothing is shared yet."""
+
+    @property
+    def panel(self) -> tuple[str, ...]:
+        """Names of the explainers that the one on trial is set beside; none unless overridden."""
+        return ()
+
+    def relatives(self, trial: Trial) -> Iterator[Relative]:
+        """Yield the models that the protocol trains beside the one on trial; none by default."""
+        yield from ()
+
+    @classmethod
+    def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
+        """Return what the readings show beside the score; nothing unless overridden."""
+        return ()
+
+    @classmethod
+    def drawings(
+        cls, exhibits: Mapping[str, Exhibit], readings: Mapping[str, Sequence[Reading]]
+    ) -> Iterator[Drawing]:
+        """Yield pictures that no ``Plot`` of a statistic can give; none unless overridden.
+
+        Args:
+            exhibits: By explainer, what ``Trial.exhibit`` kept; of some or none.
+            readings: By explainer, in the order of the report's tables.
+        """
+        yield from ()
 
     @classmethod
     def remark(cls, readings: Sequence[Reading]) -> str | None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from benchmark.statistics import Interval, SubjectBootstrap
 
 Direction = Literal["higher", "lower", "none"]
-Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc"]
+Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc", "ratio", "constant"]
 Condition = str | int | float
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,7 +53,9 @@ class Statistic:
         aggregate: How subjects make one number: their mean; the mean of the two groups' means (of
             one, where the other has no value), where groups respond so differently that chance in
             their mix would swamp the rest; the
-            mean of group A minus that of group B; or the AUROC of telling B from A.
+            mean of group A minus that of group B; the AUROC of telling B from A; the ratio of the
+            mean to that of the reading's denominators, which is no number where the interval of
+            the latter holds 0; or constant, one number of the model that every subject bears.
         plot: How a report draws it, or None where a table says enough.
     """
 
@@ -93,6 +95,7 @@ class Reading:
         values: [n] float64; NaN where there is no value.
         conditions: Such as ``{"q": 0.05, "imputer": "blur"}``; empty for the score itself.
         reasons: For each key without a value, why.
+        denominators: [n] float64 for the aggregate ``ratio``, else None.
     """
 
     statistic: str
@@ -100,6 +103,7 @@ class Reading:
     values: FloatArray
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    denominators: FloatArray | None = None
 
     def matches(self, statistic: str, **conditions: Condition) -> bool:
         """Return whether this is that statistic under exactly these conditions."""
@@ -160,6 +164,11 @@ def distributions(
         estimates = [bootstrap.auroc_estimate(column, groups) for column in columns.T]
         drawn = [bootstrap.auroc_replicates(column, groups) for column in columns.T]
         return np.array(estimates), np.column_stack(drawn)
+    if aggregate == "constant":
+        # What the model has, it has in every resample.
+        return _means(columns), np.broadcast_to(_means(columns), (1, columns.shape[1]))
+    if aggregate == "ratio":
+        return _ratios(readings, columns, bootstrap)
     if aggregate == "mean":
         return _means(columns), bootstrap.replicates(columns)
     halves = [np.where((groups == group)[:, None], columns, np.nan) for group in (0, 1)]
@@ -171,6 +180,24 @@ def distributions(
     balanced = np.where(present, means, 0.0).sum(0) / np.where(present.any(0), count, np.nan)
     of_present = np.where(present[:, None, :], np.stack(replicates), 0.0).sum(0) / count
     return balanced, of_present
+
+
+def _ratios(
+    readings: Sequence[Reading], columns: FloatArray, bootstrap: SubjectBootstrap
+) -> tuple[FloatArray, FloatArray]:
+    """Return mean over mean, [M] and [R, M]; NaN where what is divided by may be nothing."""
+    ones = np.ones(len(columns))
+    below = np.column_stack(
+        [ones if one.denominators is None else one.denominators for one in readings]
+    )
+    either = np.isnan(columns) | np.isnan(below)
+    columns, below = np.where(either, np.nan, columns), np.where(either, np.nan, below)
+    means, replicates = _means(below), bootstrap.replicates(below)
+    limits = [bootstrap.statistic_interval(*pair) for pair in zip(means, replicates.T, strict=True)]
+    sound = np.array([one.low > 0 or one.high < 0 for one in limits])
+    safe, safe_replicates = np.where(sound, means, np.nan), np.where(sound, replicates, np.nan)
+    safe_replicates = np.where(safe_replicates == 0, np.nan, safe_replicates)
+    return _means(columns) / safe, bootstrap.replicates(columns) / safe_replicates
 
 
 def _means(columns: FloatArray) -> FloatArray:

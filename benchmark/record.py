@@ -15,13 +15,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -114,13 +117,24 @@ class SampleEntry(_Strict):
 
 
 class ReadingEntry(_Strict):
-    """A reading; null stands for no value, and ``reasons`` says why by key."""
+    """A reading; null stands for no value, and ``reasons`` says why by key.
+
+    ``denominators`` stands only where the statistic is a ratio.
+    """
 
     statistic: str
     sample: Count
     conditions: dict[str, Condition]
     values: tuple[float | None, ...]
     reasons: dict[str, str]
+    denominators: tuple[float | None, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if fields["denominators"] is None:
+            del fields["denominators"]
+        return fields
 
 
 class GitState(_Strict):
@@ -298,9 +312,10 @@ class Record(_Strict):
             Reading(
                 statistic=one.statistic,
                 sample=samples[one.sample],
-                values=np.array([math.nan if v is None else v for v in one.values], dtype=float),
+                values=_from_plain(one.values),
                 conditions=one.conditions,
                 reasons=one.reasons,
+                denominators=None if one.denominators is None else _from_plain(one.denominators),
             )
             for one in self.readings
         ]
@@ -315,7 +330,8 @@ class Record(_Strict):
         for reading in self.readings:
             if reading.sample >= len(self.samples):
                 raise ValueError(f"a reading refers to sample {reading.sample}, which is missing")
-            if len(reading.values) != len(self.samples[reading.sample].keys):
+            wide = len(reading.values if reading.denominators is None else reading.denominators)
+            if not wide == len(reading.values) == len(self.samples[reading.sample].keys):
                 raise ValueError(f"a reading of {reading.statistic!r} does not fit its sample")
         if self.verdict is not None and self.state != SCORED:
             raise ValueError("only a scored record has a verdict")
@@ -340,10 +356,15 @@ def largest_difference(first: Record, second: Record) -> float:
     ) or len(first.readings) != len(second.readings):
         return math.inf
     largest = 0.0
+    bare = {"values": (), "denominators": None}
     for one, other in zip(first.readings, second.readings, strict=True):
-        if one.model_copy(update={"values": ()}) != other.model_copy(update={"values": ()}):
+        if one.model_copy(update=bare) != other.model_copy(update=bare):
             return math.inf
-        for here, there in zip(one.values, other.values, strict=True):
+        pairs = [(one.values, other.values), (one.denominators or (), other.denominators or ())]
+        if any(len(here) != len(there) for here, there in pairs):
+            return math.inf
+        numbers = [pair for here, there in pairs for pair in zip(here, there, strict=True)]
+        for here, there in numbers:
             if here is None or there is None:
                 if here is not there:
                     return math.inf
@@ -366,6 +387,7 @@ def _entries(
                 conditions=dict(sorted(one.conditions.items())),
                 values=values,
                 reasons=reasons,
+                denominators=None if one.denominators is None else _to_plain(one.denominators),
             )
         )
     samples = tuple(
@@ -383,8 +405,15 @@ def _plain_values(reading: Reading) -> tuple[tuple[float | None, ...], dict[str,
     infinite = np.flatnonzero(np.isinf(reading.values))
     if len(infinite):
         reasons = {**reasons, **{reading.sample.keys[row]: "infinite value" for row in infinite}}
-    values = tuple(v if math.isfinite(v) else None for v in np.asarray(reading.values).tolist())
-    return values, dict(reasons)
+    return _to_plain(reading.values), dict(reasons)
+
+
+def _to_plain(values: npt.NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(v if math.isfinite(v) else None for v in np.asarray(values).tolist())
+
+
+def _from_plain(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([math.nan if v is None else v for v in values], dtype=float)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

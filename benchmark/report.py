@@ -6,11 +6,13 @@ What draws is imported only once it is known that there is something new to draw
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -24,7 +26,7 @@ import torch
 from benchmark.errors import InputError, StoreError
 from benchmark.explainer import Polarity, importance
 from benchmark.gallery import Shown
-from benchmark.protocol import SanityProtocol
+from benchmark.protocol import Exhibit, SanityProtocol
 from benchmark.record import Record, sha256_of
 from benchmark.summary import aligned_pairs, protocol_health, summarise_records
 
@@ -166,11 +168,13 @@ def _section(
         names = list(dict.fromkeys(one.explainer for one in results))
         _show_maps(folder / "maps", gallery, shown, names)
     _show_statistics(gallery, results, protocols)
+    ordered = [record_of[id(one)] for one in results]
+    _show_drawings(gallery, ordered, {} if shown is None else shown.exhibits, protocols)
     return webpage.Section(
         cohort=results[0].cohort,
         model=results[0].model,
         results=results,
-        records=[record_of[id(one)] for one in results],
+        records=ordered,
         health=protocol_health(records, protocols),
         comparisons=aligned_pairs(records, protocols),
         metrics=None if shown is None else webpage.measure_model(shown),
@@ -223,6 +227,24 @@ def _show_statistics(gallery: _Gallery, results: Sequence[Result], protocols: Pr
                 )
 
 
+def _show_drawings(
+    gallery: _Gallery,
+    records: Sequence[Record],
+    exhibits: Mapping[str, Mapping[str, Exhibit]],
+    protocols: Protocols,
+) -> None:
+    for name, protocol in protocols.items():
+        readings = {
+            one.names.explainer: one.to_readings()
+            for one in records
+            if one.names.protocol == name and one.readings
+        }
+        if readings:
+            for one in protocol.drawings(exhibits.get(name, {}), readings):
+                stem = f"{name}_{one.name}"
+                gallery.add(stem, one.draw(), f"{name}: {one.title}", one.caption, one.kind)
+
+
 class _Gallery:
     """Saves figures of one model and cohort, and keeps what the page needs of them."""
 
@@ -268,11 +290,20 @@ def _digest(records: Sequence[Record], exhibits: Sequence[Shown], protocols: Pro
             "records": [one.checksum for one in records],
             "exhibits": [_describe(one) for one in exhibits],
             "protocols": [
-                [name, one.title, one.primary, one.chance, one.margin, repr(one.statistics)]
+                [name, _module_hash(one), one.primary, one.chance, one.margin, repr(one.statistics)]
                 for name, one in protocols.items()
             ],
         }
     )
+
+
+def _module_hash(protocol: type[SanityProtocol[Any]]) -> str:
+    """Return the hash of the file that a protocol, its title and its drawings come from."""
+    try:
+        source = inspect.getsource(sys.modules[protocol.__module__])
+    except (OSError, TypeError, KeyError):
+        source = protocol.title
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def _describe(shown: Shown) -> dict[str, object]:
@@ -283,6 +314,11 @@ def _describe(shown: Shown) -> dict[str, object]:
         "logits": _hash(shown.evaluation.logits),
         "maps": [
             [name, shown.polarities[name], _hash(maps)] for name, maps in shown.attributions.items()
+        ],
+        "exhibits": [
+            [protocol, name, {key: _hash(array) for key, array in sorted(arrays.items())}]
+            for protocol, by_explainer in sorted(shown.exhibits.items())
+            for name, arrays in sorted(by_explainer.items())
         ],
     }
 

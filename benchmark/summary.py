@@ -6,8 +6,9 @@ all records of the same subjects, so differences between explainers are paired.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ from benchmark.statistics import Interval
 Protocols = Mapping[str, type[SanityProtocol[Any]]]
 
 ORACLE, RANDOM = "oracle", "random"
+# Maps that look at no model and know no truth; where one passes, the protocol proves nothing.
+BLIND = (RANDOM, "centre", "intensity", "sobel")
 ALIGNED = "_aligned"
 
 
@@ -249,31 +252,33 @@ def _calibrated(
         if score is None:
             return None
         chosen.append(score)
-    own, random, oracle = _on_common(chosen)
-    aggregate = protocol.statistic(protocol.primary).aggregate
-    pair = [_minus(own, random), _minus(oracle, random)]
-    span = summarise(pair[1], aggregate)
+    common = _on_common(chosen)
+    if not len(common[0].sample):
+        return None
+    estimates, replicates = distributions(common, protocol.statistic(protocol.primary).aggregate)
+    above, drawn_above = estimates - estimates[1], replicates - replicates[:, 1:2]
+    bootstrap = shared_bootstrap(common[0].sample.subjects)
+    span = bootstrap.statistic_interval(float(above[2]), drawn_above[:, 2])
     # A range from noise to truth that may be zero cannot be a unit of measurement.
     if not (span.low > 0 or span.high < 0):
         return None
-    estimates, replicates = distributions(pair, aggregate)
     drawn = np.full(len(replicates), np.nan)
-    np.divide(replicates[:, 0], replicates[:, 1], out=drawn, where=replicates[:, 1] != 0)
-    ratio = shared_bootstrap(own.sample.subjects).statistic_interval(
-        float(estimates[0] / estimates[1]), drawn
-    )
+    np.divide(drawn_above[:, 0], drawn_above[:, 2], out=drawn, where=drawn_above[:, 2] != 0)
+    ratio = bootstrap.statistic_interval(float(above[0] / above[2]), drawn)
     return Calibrated(
         estimate=number(ratio.estimate), low=number(ratio.low), high=number(ratio.high)
     )
 
 
 def _difference(first: Reading, second: Reading, protocol: type[SanityProtocol[Any]]) -> Interval:
-    one, other = _on_common([first, second])
-    return summarise(_minus(one, other), protocol.statistic(first.statistic).aggregate)
-
-
-def _minus(first: Reading, second: Reading) -> Reading:
-    return Reading(first.statistic, first.sample, first.values - second.values)
+    pair = _on_common([first, second])
+    if not len(pair[0].sample):
+        return Interval(math.nan, math.nan, math.nan, 0)
+    estimates, replicates = distributions(pair, protocol.statistic(first.statistic).aggregate)
+    bootstrap = shared_bootstrap(pair[0].sample.subjects)
+    return bootstrap.statistic_interval(
+        float(estimates[0] - estimates[1]), replicates[:, 0] - replicates[:, 1]
+    )
 
 
 def _on_common(readings: Sequence[Reading]) -> list[Reading]:
@@ -292,9 +297,15 @@ def _on_common(readings: Sequence[Reading]) -> list[Reading]:
     sample = Sample(
         keys, tuple(first.subjects[row] for row in rows), tuple(first.groups[row] for row in rows)
     )
+    chosen = [[where[key] for key in keys] for where in places]
     return [
-        Reading(one.statistic, sample, one.values[[where[key] for key in keys]])
-        for one, where in zip(readings, places, strict=True)
+        replace(
+            one,
+            sample=sample,
+            values=one.values[some],
+            denominators=None if one.denominators is None else one.denominators[some],
+        )
+        for one, some in zip(readings, chosen, strict=True)
     ]
 
 
@@ -309,42 +320,59 @@ def _health(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> H
         told = reason if remark is None else f"{reason}; {remark}"
         return Health(names.cohort, names.model, names.protocol, healthy, told)
 
-    absent = [name for name in (ORACLE, RANDOM) if name not in scored]
+    needed = (ORACLE, RANDOM) if protocol.truth_leads else (RANDOM,)
+    absent = [name for name in needed if name not in scored]
     if absent:
         return conclude(None, f"not known, since {' and '.join(absent)} was not scored")
-    scores = {name: primary_estimate(one, protocol) for name, one in scored.items()}
-    statistic = protocol.statistic(protocol.primary)
-    sign, top = -1 if statistic.direction == "lower" else 1, scores[ORACLE]
-    for name, one in scores.items():
-        if one is None or top is None or name == ORACLE:
-            continue
-        ahead = _difference(
-            _reading(scored[name], statistic.name, {}),
-            _reading(scored[ORACLE], statistic.name, {}),
-            protocol,
-        )
-        if (ahead.low if sign > 0 else -ahead.high) > protocol.margin:
-            return conclude(
-                False,
-                f"unhealthy: {name} scores better than the truth "
-                f"by {abs(ahead.estimate):.3f} [{ahead.low:.3f}, {ahead.high:.3f}]",
-            )
-    leads = all(
-        one is None or top is None or sign * one.estimate <= sign * top.estimate
-        for one in scores.values()
-    )
-    lead = "the truth scores best" if leads else f"the truth is on top within {protocol.margin:g}"
+    if protocol.truth_leads:
+        ahead = _ahead_of_truth(scored, protocol)
+        if ahead is not None:
+            return conclude(False, f"unhealthy: {ahead}")
+    passing = [name for name, one in scored.items() if name in BLIND and one.verdict == "pass"]
+    if passing:
+        return conclude(False, f"unhealthy: {passing[0]} passes, and looks at no model")
+    lead = _lead(scored, protocol)
     chance = find(scored[RANDOM].to_readings(), protocol.chance)
     if chance is None:
         return conclude(None, f"not known, since random has no reading of {protocol.chance}")
     noise = summarise(chance, protocol.statistic(protocol.chance).aggregate)
-    where = (
-        f"{protocol.chance} of noise is {noise.estimate:.3f} [{noise.low:.3f}, {noise.high:.3f}]"
-    )
+    where = f"{protocol.chance} of noise is {noise.estimate:.3f} "
+    where += f"[{noise.low:.3f}, {noise.high:.3f}]"
     within = noise.low >= -protocol.margin and noise.high <= protocol.margin
     if not within and not noise.low <= 0 <= noise.high:
         return conclude(False, f"unhealthy: {where}, neither at 0 nor within ±{protocol.margin:g}")
     return conclude(True, f"healthy: {lead}, and {where}")
+
+
+def _ahead_of_truth(
+    scored: Mapping[str, Record], protocol: type[SanityProtocol[Any]]
+) -> str | None:
+    """Say who scores better than the truth by more than the margin, or None where nobody does."""
+    statistic = protocol.statistic(protocol.primary)
+    sign, truth = -1 if statistic.direction == "lower" else 1, scored[ORACLE]
+    for name, one in scored.items():
+        if name == ORACLE or not (_has(one, statistic.name) and _has(truth, statistic.name)):
+            continue
+        pair = _reading(one, statistic.name, {}), _reading(truth, statistic.name, {})
+        ahead = _difference(*pair, protocol)
+        if (ahead.low if sign > 0 else -ahead.high) > protocol.margin:
+            by = f"{abs(ahead.estimate):.3f} [{ahead.low:.3f}, {ahead.high:.3f}]"
+            return f"{name} scores better than the truth by {by}"
+    return None
+
+
+def _lead(scored: Mapping[str, Record], protocol: type[SanityProtocol[Any]]) -> str:
+    """Say that the truth is on top, or that maps without a model fail."""
+    if not protocol.truth_leads:
+        blind = [name for name in scored if name in BLIND]
+        return f"{', '.join(blind)} {'do' if len(blind) > 1 else 'does'} not pass"
+    sign = -1 if protocol.statistic(protocol.primary).direction == "lower" else 1
+    scores = {name: primary_estimate(one, protocol) for name, one in scored.items()}
+    truth = scores[ORACLE]
+    leads = truth is None or all(
+        one is None or sign * one.estimate <= sign * truth.estimate for one in scores.values()
+    )
+    return "the truth scores best" if leads else f"the truth is on top within {protocol.margin:g}"
 
 
 def _reading(record: Record, statistic: str, conditions: Mapping[str, Condition]) -> Reading:

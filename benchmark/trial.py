@@ -9,9 +9,10 @@ subject's map is the same to the bit whatever the batch size and whoever its nei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 import numpy as np
@@ -24,15 +25,18 @@ from benchmark.cohort import Cohort
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Control, Explainer, importance, why_unsupported
 from benchmark.reading import Sample
+from benchmark.relatives import Relative, from_arrays, load_committed, relation, to_arrays
 from benchmark.seeding import seed_of
-from benchmark.target import own_margin
+from benchmark.target import Target, own_margin
 
 T = TypeVar("T")
 FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
 RANDOM_COPIES = 3
 REESTIMATION_IMAGES = 64
 _LANE_PIXELS = 2**20
+_OWN_MARGINS = (own_margin(0), own_margin(1))
 _LANE = {"cpu": 16, "cuda": 128}
 
 
@@ -64,6 +68,19 @@ class Runtime:
     batch_size: int = 64
     suite: str = "v1"
     archive: ArrayArchive | None = None
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What a trial's model and explainer are compared with.
+
+    Attributes:
+        panel: The explainers that a protocol sets beside the one on trial, by name.
+        weights: Folder of committed weights of the model's relatives, or None.
+    """
+
+    panel: Mapping[str, Explainer] = field(default_factory=dict)
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,7 @@ class Trial:
         cohort: All splits; protocols score on ``test``.
         runtime: How to compute.
         memory: What was computed already, shared by all trials of one cohort.
+        peers: What model and explainer are compared with.
     """
 
     explainer: Explainer
@@ -153,15 +171,26 @@ class Trial:
     cohort: Cohort
     runtime: Runtime
     memory: dict[tuple[str, ...], object]
+    peers: Peers = Peers()
 
     def on(
-        self, *, explainer: Explainer | None = None, classifier: Classifier | None = None
+        self,
+        *,
+        explainer: Explainer | None = None,
+        classifier: Classifier | None = None,
+        cohort: Cohort | None = None,
     ) -> Trial:
-        """Return a trial with these parts exchanged and all memory shared."""
+        """Return a trial with these parts exchanged; memory is shared by trials of one cohort."""
+        memory = self.memory
+        if cohort is not None and cohort is not self.cohort:
+            key, fresh = ("cohort", cohort.fingerprint), dict[tuple[str, ...], object]()
+            memory = self.once(key, lambda: fresh)
         return replace(
             self,
             explainer=explainer or self.explainer,
             classifier=classifier or self.classifier,
+            cohort=cohort or self.cohort,
+            memory=memory,
         )
 
     def once(self, key: tuple[str, ...], compute: Callable[[], T]) -> T:
@@ -206,9 +235,52 @@ class Trial:
             UnsupportedError: If the explainer cannot explain this model or cohort.
             AttributionError: If it broke its contract.
         """
-        blind = isinstance(self.explainer, Control)
-        model = "no model" if blind else self.model_identity
-        return self.once(("maps", model, self.explainer_identity), self._maps)
+        return self.once((*self._maps_key, "all"), self._all_maps)
+
+    def maps(self, rows: Rows) -> Tensor:
+        """Return the signed maps of some test rows, target own margin, [n, 1, *S] on the host.
+
+        What was drawn before is not drawn again; otherwise as ``attributions``.
+        """
+        if (*self._maps_key, "all") in self.memory:
+            return self.attributions[torch.from_numpy(rows)]
+        drawn = self.once(self._maps_key, dict[int, Tensor])
+        missing = np.array([row for row in rows.tolist() if row not in drawn], dtype=np.int64)
+        drawn.update(zip(missing.tolist(), self.draw(missing), strict=True))
+        return torch.stack([drawn[row] for row in rows.tolist()])
+
+    def draw(self, rows: Rows, targets: Sequence[Target] | None = None) -> Tensor:
+        """Explain some test rows, and keep nothing.
+
+        Args:
+            rows: [n] test rows.
+            targets: The scalar to explain for each of them; own margin unless given.
+
+        Returns:
+            Signed maps [n, 1, *S] float32 on the host.
+
+        Raises:
+            UnsupportedError: If the explainer cannot explain this model or cohort.
+            AttributionError: If it broke its contract.
+        """
+        reason = why_unsupported(self.explainer, self.classifier, self.cohort.truth is not None)
+        if reason is not None:
+            raise UnsupportedError(reason)
+        before = self.classifier.weights_sha256
+        if targets is None:
+            targets = [_OWN_MARGINS[group] for group in self.test.groups[rows]]
+        maps = torch.empty((len(rows), *self.test.images.shape[1:]), dtype=torch.float32)
+        for target, places in self._lanes(targets):
+            filled = np.concatenate([places, np.repeat(places[-1:], self.lane - len(places))])
+            batch = self.test.batch(rows[filled], self.runtime.device)
+            if isinstance(self.explainer, Control) and self.explainer.redrawn:
+                batch = replace(batch, keys=tuple(f"{key} on {before}" for key in batch.keys))
+            maps[places] = self.explainer(self.classifier, batch, target)[: len(places)].cpu()
+        if self.classifier.weights_sha256 != before:
+            raise AttributionError(
+                f"Explainer {self.explainer.name!r} changed the network's weights."
+            )
+        return maps
 
     @property
     def importance(self) -> Tensor:
@@ -223,6 +295,54 @@ class Trial:
         origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
         return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
 
+    def relative(self, relative: Relative) -> Trial:
+        """Return the trial on a model that was trained beside this one.
+
+        The committed weights are taken where there are some of this very relation, then those
+        that an earlier run kept, and otherwise they are fitted now and kept.
+        """
+
+        def find() -> Classifier:
+            related = relation(relative, self.cohort, self.model_identity)
+            found = load_committed(self.classifier, self.peers.weights, relative.name, related)
+            if found is None:
+                arrays = self.kept_or(f"relative {related}", lambda: to_arrays(relative.fit()))
+                found = from_arrays(self.classifier, relative.name, arrays)
+            return found
+
+        key = ("relative", self.model_identity, relation(relative, self.cohort, ""))
+        return self.on(classifier=self.once(key, find))
+
+    def forget_maps(self) -> None:
+        """Drop the explainer's maps of every model and cohort from memory."""
+        own = self.explainer_identity
+        inner = [one for key, one in self.memory.items() if key[0] == "cohort"]
+        for memory in (self.memory, *cast("list[dict[tuple[str, ...], object]]", inner)):
+            for key in [one for one in memory if one[0] == "maps" and own in one]:
+                del memory[key]
+
+    def exhibit(self, protocol: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep arrays that a report shows of this trial under a protocol; they enter no score."""
+        if self.runtime.archive is not None:
+            self.runtime.archive.save(self._exhibit_identity(protocol), arrays)
+
+    def exhibited(self, protocol: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return what ``exhibit`` kept, or None."""
+        archive = self.runtime.archive
+        return None if archive is None else archive.load(self._exhibit_identity(protocol))
+
+    def kept_or(
+        self, identity: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays that an earlier run kept under ``identity``, or make and keep them."""
+        archive = self.runtime.archive
+        kept = None if archive is None else archive.load(identity)
+        if kept is None:
+            kept = compute()
+            if archive is not None:
+                archive.save(identity, kept)
+        return kept
+
     def randomised(self, copy: int) -> Trial:
         """Return the trial on a fully randomised copy of the model.
 
@@ -232,10 +352,15 @@ class Trial:
         classifier = self.once(
             ("randomised", self.model_identity, str(copy)),
             lambda: self.classifier.randomised(
-                seed_of(self.runtime.suite, "randomised", copy), self._reestimation_images()
+                seed_of(self.runtime.suite, "randomised", copy), self.reestimation_images()
             ),
         )
         return replace(self, classifier=classifier, runtime=replace(self.runtime, archive=None))
+
+    def reestimation_images(self) -> Tensor:
+        """Return the training images that batch norm is re-estimated on, [M, 1, *S]."""
+        order = np.argsort(np.array(self.train.keys))[:REESTIMATION_IMAGES]
+        return self.train.batch(order, self.runtime.device).images
 
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
@@ -277,44 +402,37 @@ class Trial:
         self, what: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return arrays in the order of the test rows, kept in the archive in the order of keys."""
-        archive, order = self.runtime.archive, np.argsort(np.array(self.test.keys))
-        if archive is None:
+        if self.runtime.archive is None:
             return compute()
+        order = np.argsort(np.array(self.test.keys))
         identity = f"{what}\n{self.test.fingerprint}\n{self.model_identity}"
-        if (kept := archive.load(identity)) is not None:
-            back = np.argsort(order)
-            return {name: array[back] for name, array in kept.items()}
-        arrays = compute()
-        archive.save(identity, {name: array[order] for name, array in arrays.items()})
-        return arrays
+        kept = self.kept_or(
+            identity, lambda: {name: array[order] for name, array in compute().items()}
+        )
+        back = np.argsort(order)
+        return {name: array[back] for name, array in kept.items()}
 
-    def _reestimation_images(self) -> Tensor:
-        order = np.argsort(np.array(self.train.keys))[:REESTIMATION_IMAGES]
-        return self.train.batch(order, self.runtime.device).images
+    @property
+    def _maps_key(self) -> tuple[str, ...]:
+        blind = isinstance(self.explainer, Control) and not self.explainer.redrawn
+        model = "no model" if blind else self.model_identity
+        return ("maps", model, self.explainer_identity)
 
-    def _maps(self) -> Tensor:
-        knows_truth = self.cohort.truth is not None
-        reason = why_unsupported(self.explainer, self.classifier, knows_truth)
-        if reason is not None:
-            raise UnsupportedError(reason)
-        kept = self._archived(f"{self.explainer_identity}, lane {self.lane}", self._draw_maps)
+    def _exhibit_identity(self, protocol: str) -> str:
+        parts = ("exhibit", protocol, self.explainer_identity, self.test.fingerprint)
+        return "\n".join((*parts, self.model_identity))
+
+    def _all_maps(self) -> Tensor:
+        def draw() -> dict[str, npt.NDArray[np.generic]]:
+            return {"attributions": self.maps(np.arange(len(self.test))).numpy()}
+
+        kept = self._archived(f"{self.explainer_identity}, lane {self.lane}", draw)
+        self.memory.pop(self._maps_key, None)
         return torch.from_numpy(kept["attributions"].astype(np.float32, copy=False))
 
-    def _draw_maps(self) -> dict[str, npt.NDArray[np.generic]]:
-        maps = torch.empty(self.test.images.shape, dtype=torch.float32)
-        for group, rows in self._lanes():
-            filled = np.concatenate([rows, np.repeat(rows[-1:], self.lane - len(rows))])
-            batch = self.test.batch(filled, self.runtime.device)
-            made = self.explainer(self.classifier, batch, own_margin(group))
-            maps[rows] = made[: len(rows)].cpu()
-        if self.classifier.weights_sha256 != self.model_identity:
-            raise AttributionError(
-                f"Explainer {self.explainer.name!r} changed the network's weights."
-            )
-        return {"attributions": maps.numpy()}
-
-    def _lanes(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        for group in (0, 1):
-            members = np.flatnonzero(self.test.groups == group)
-            for start in range(0, len(members), self.lane):
-                yield group, members[start : start + self.lane]
+    def _lanes(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Rows]]:
+        """Yield places in ``targets`` of one target each, a lane at a time."""
+        for target in dict.fromkeys(targets):
+            places = np.array([n for n, one in enumerate(targets) if one == target], dtype=np.int64)
+            for start in range(0, len(places), self.lane):
+                yield target, places[start : start + self.lane]

@@ -22,6 +22,7 @@ ORDER = (
     "feature_grid",
     "classifier",
     "training",
+    "relatives",
     "model_source",
     "explainer",
     "statistics",

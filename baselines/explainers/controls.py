@@ -20,9 +20,11 @@ _SMALLEST_SIGMA = 0.5
 
 
 class Random(Control):
-    """Independent uniform noise in [0, 1), named by the image's key; the chance level."""
+    """Independent uniform noise in [0, 1), named by image and model; the chance level."""
 
     name = "random"
+    version = "1.1"
+    redrawn = True
 
     def draw(self, batch: Batch) -> Tensor:
         """Return noise [B, 1, *S]; the same for an image in any batch and on any device."""

@@ -71,6 +71,7 @@ class SmallResNet(ModelSource):
     name: ClassVar[str] = "smallresnet"
     description: ClassVar[str] = "residual network, 0.18 M parameters, trained on phantom"
     recipe: ClassVar[Recipe] = Recipe()
+    relatives: ClassVar[Path] = _WEIGHTS.parent
 
     def build(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights."""
