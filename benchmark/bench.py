@@ -7,7 +7,6 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,7 +66,7 @@ class Bench:
         cohort: All splits.
         classifier: On the device of the run.
         runtime: How to compute; the batch size is halved where a GPU's memory asks for it.
-        weights: Folder of committed weights of the model's relatives, or None.
+        peers: What model and explainers are compared with.
     """
 
     def __init__(
@@ -77,15 +76,12 @@ class Bench:
         cohort: Cohort,
         classifier: Classifier,
         runtime: Runtime,
-        weights: Path | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._plan, self._cells, self._runtime = plan, cells, runtime
         self._explainers: dict[str, Explainer] = {
             name: plan.explainers[name].create()
             for name in dict.fromkeys(cell.explainer for cell in cells)
-        }
-        panel = {
-            name: self._explainers.get(name) or entry.create() for name, entry in plan.panel.items()
         }
         self._trial = Trial(
             next(iter(self._explainers.values())),
@@ -93,9 +89,7 @@ class Bench:
             cohort,
             runtime,
             memory={},
-            peers=Peers(
-                {name: self._explainers.get(name, one) for name, one in panel.items()}, weights
-            ),
+            peers=peers or Peers(),
         )
         self._left = Counter(cell.explainer for cell in cells)
         self._weights_sha256 = classifier.weights_sha256

@@ -26,7 +26,8 @@ from benchmark.provenance import reproducible
 from benchmark.record import Record
 from benchmark.store import ArrayFolder, Store
 from benchmark.suite import Cell
-from benchmark.trial import ArrayArchive, Runtime
+from benchmark.training import Recipe
+from benchmark.trial import ArrayArchive, Peers, Runtime
 
 T = TypeVar("T")
 
@@ -144,6 +145,7 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive) -> list[Bench]:
     if twice := [name for name, count in called.items() if count > 1]:
         raise CohortError(f"Two of the cohorts call themselves {twice[0]!r}; rename one.")
     runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
+    panel = {name: entry.create() for name, entry in plan.panel.items()}
     benches = []
     for (cohort_name, model_name), cells in pairs.items():
         cohort, entry = cohorts[cohort_name], plan.models[model_name]
@@ -151,7 +153,8 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive) -> list[Bench]:
             source = entry.create()
             classifier = source.load(cohort.shape).to(settings.device)
             classifier = source.fit(classifier, cohort).to(settings.device)
-        benches.append(Bench(plan, cells, cohort, classifier, runtime, source.relatives))
+        peers = Peers(panel, source.recipe or Recipe(), source.relatives)
+        benches.append(Bench(plan, cells, cohort, classifier, runtime, peers))
     return benches
 
 

@@ -28,6 +28,7 @@ from benchmark.reading import Sample
 from benchmark.relatives import Relative, from_arrays, load_committed, relation, to_arrays
 from benchmark.seeding import seed_of
 from benchmark.target import Target, own_margin
+from benchmark.training import Recipe
 
 T = TypeVar("T")
 FloatArray = npt.NDArray[np.float64]
@@ -76,10 +77,12 @@ class Peers:
 
     Attributes:
         panel: The explainers that a protocol sets beside the one on trial, by name.
+        recipe: How the model was trained, or how one like it is.
         weights: Folder of committed weights of the model's relatives, or None.
     """
 
     panel: Mapping[str, Explainer] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
     weights: Path | None = None
 
 
@@ -249,12 +252,16 @@ class Trial:
         drawn.update(zip(missing.tolist(), self.draw(missing), strict=True))
         return torch.stack([drawn[row] for row in rows.tolist()])
 
-    def draw(self, rows: Rows, targets: Sequence[Target] | None = None) -> Tensor:
+    def draw(
+        self, rows: Rows, targets: Sequence[Target] | None = None, lane: int | None = None
+    ) -> Tensor:
         """Explain some test rows, and keep nothing.
 
         Args:
             rows: [n] test rows.
             targets: The scalar to explain for each of them; own margin unless given.
+            lane: Images per batch, where so few rows share a target that most of ``Trial.lane``
+                would be filling. Settings alone may decide it, never how many subjects there are.
 
         Returns:
             Signed maps [n, 1, *S] float32 on the host.
@@ -266,12 +273,12 @@ class Trial:
         reason = why_unsupported(self.explainer, self.classifier, self.cohort.truth is not None)
         if reason is not None:
             raise UnsupportedError(reason)
-        before = self.classifier.weights_sha256
+        before, size = self.classifier.weights_sha256, min(lane or self.lane, self.lane)
         if targets is None:
             targets = [_OWN_MARGINS[group] for group in self.test.groups[rows]]
         maps = torch.empty((len(rows), *self.test.images.shape[1:]), dtype=torch.float32)
-        for target, places in self._lanes(targets):
-            filled = np.concatenate([places, np.repeat(places[-1:], self.lane - len(places))])
+        for target, places in _lanes(targets, size):
+            filled = np.concatenate([places, np.repeat(places[-1:], size - len(places))])
             batch = self.test.batch(rows[filled], self.runtime.device)
             if isinstance(self.explainer, Control) and self.explainer.redrawn:
                 batch = replace(batch, keys=tuple(f"{key} on {before}" for key in batch.keys))
@@ -430,9 +437,10 @@ class Trial:
         self.memory.pop(self._maps_key, None)
         return torch.from_numpy(kept["attributions"].astype(np.float32, copy=False))
 
-    def _lanes(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Rows]]:
-        """Yield places in ``targets`` of one target each, a lane at a time."""
-        for target in dict.fromkeys(targets):
-            places = np.array([n for n, one in enumerate(targets) if one == target], dtype=np.int64)
-            for start in range(0, len(places), self.lane):
-                yield target, places[start : start + self.lane]
+
+def _lanes(targets: Sequence[Target], size: int) -> Iterator[tuple[Target, Rows]]:
+    """Yield places in ``targets`` of one target each, ``size`` at a time."""
+    for target in dict.fromkeys(targets):
+        places = np.array([n for n, one in enumerate(targets) if one == target], dtype=np.int64)
+        for start in range(0, len(places), size):
+            yield target, places[start : start + size]

@@ -101,7 +101,11 @@ def build_record(
     array = np.asarray(values, dtype=np.float64)
     if outcome is None:
         readings = [Reading(one, sample, array) for one in statistics]
-        outcome = Outcome("scored", None, "pass", readings)
+        # As it should be: noise that passed would be a protocol that proves nothing.
+        failed = explainer == "random"
+        outcome = Outcome(
+            "scored", "no better" if failed else None, "fail" if failed else "pass", readings
+        )
     identity = Identity(
         suite="test",
         cohort_fingerprint="a" * 64,

@@ -207,6 +207,14 @@ def test_health_wants_truth_on_top_and_noise_at_chance() -> None:
         assert (health.cohort, health.model, health.protocol) == ("tiny", "tiny_model", "loading")
 
 
+def test_a_control_that_passes_shows_that_a_protocol_proves_nothing() -> None:
+    passed = build_record("bright", NOISE).to_readings()
+    records = [*controls(), build_record("sobel", outcome=Outcome("scored", None, "pass", passed))]
+    (health,) = protocol_health(records, PROTOCOLS)
+    assert health.healthy is False
+    assert "sobel passes, and looks at no model" in health.reason
+
+
 def test_health_is_told_for_each_model_by_itself() -> None:
     records = [*controls(), build_record("random", NOISE, model="other")]
     assert [one.healthy for one in protocol_health(records, PROTOCOLS)] == [None, True]
