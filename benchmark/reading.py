@@ -130,6 +130,15 @@ def find(readings: Sequence[Reading], statistic: str, **conditions: Condition) -
     return next((one for one in readings if one.matches(statistic, **conditions)), None)
 
 
+def subject_means(reading: Reading) -> FloatArray:
+    """Return the mean of each subject's values, for tests whose unit is the subject."""
+    subjects, known = np.array(reading.sample.subjects), ~np.isnan(reading.values)
+    if len(set(reading.sample.subjects)) == len(subjects):
+        return reading.values[known]
+    own = [reading.values[known & (subjects == one)] for one in np.unique(subjects[known])]
+    return np.array([values.mean() for values in own])
+
+
 def summarise(reading: Reading, aggregate: Aggregate = "mean") -> Interval:
     """Return the reading's aggregate over subjects with its 95 % bootstrap interval."""
     return summarise_all([reading], aggregate)[0]

@@ -152,21 +152,73 @@ def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
 def rank_accuracy(
     importance: Tensor, truth: Tensor, foreground: Tensor, ranking: Ranking | None = None
 ) -> Tensor:
-    """Return |top-|truth| ∩ truth| / |truth|.
+    """Return |top-|truth| ∩ truth| / |truth|; ties and ``ranking`` as in ``hits``."""
+    size = (truth & foreground).flatten(1).sum(1)
+    return hits(importance, truth, foreground, size, ranking) / size
+
+
+def hits(
+    importance: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    counts: Tensor,
+    ranking: Ranking | None = None,
+) -> Tensor:
+    """Return how many of the foremost pixels of each map lie on the truth.
 
     Where pixels tie at the cut, each is taken with the same probability, and the expectation over
-    these draws is returned: exact, and free of index order and of any seed. ``ranking`` saves
-    sorting the same importance again.
+    these draws is returned: exact, and free of index order and of any seed.
+
+    Args:
+        importance: As everywhere here.
+        truth: As everywhere here.
+        foreground: As everywhere here.
+        counts: [B] int64 foremost pixels to take, at most the foreground's.
+        ranking: Saves sorting the same importance again.
     """
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
     found = functional.pad((truth & foreground).flatten(1).gather(1, ranking.order), (1, 0))
-    counts = found.long().cumsum(1)  # counts[:, n] true pixels among the first n
-    size = counts[:, -1:]
-    cut = (size - 1).clamp_min(0)
+    sums = found.long().cumsum(1)  # sums[:, n] true pixels among the first n
+    taken = counts[:, None]
+    cut = (taken - 1).clamp_min(0)
     first, end = ranking.first.gather(1, cut), ranking.last.gather(1, cut) + 1
-    above, tied = counts.gather(1, first), counts.gather(1, end) - counts.gather(1, first)
-    hits = above + tied * ((size - first).double() / (end - first))
-    return _where_rankable((hits / size)[:, 0], [importance], foreground)
+    above, tied = sums.gather(1, first), sums.gather(1, end) - sums.gather(1, first)
+    expected = above + tied * ((taken - first).double() / (end - first))
+    expected = torch.where(sums[:, -1:] > 0, expected, math.nan)
+    return _where_rankable(expected[:, 0], [importance], foreground)
+
+
+def top_overlap(
+    importance: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    counts: Tensor,
+    ranking: Ranking | None = None,
+) -> Tensor:
+    """Return |top ∩ truth| / |top ∪ truth| of the foremost ``counts`` [B] pixels; as ``hits``."""
+    size = (truth & foreground).flatten(1).sum(1)
+    common = hits(importance, truth, foreground, counts, ranking)
+    return common / (counts + size - common)
+
+
+def expected_average_precision(truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the expectation of average precision over random rankings without ties, [B] float64.
+
+    It lies above the prevalence: with k true of n pixels the one at rank i is true with probability
+    k/n, and then the precision there is (1 + (i − 1)(k − 1)/(n − 1))/i on average.
+    """
+    pixels = foreground.flatten(1).sum(1).tolist()
+    positives = (truth & foreground).flatten(1).sum(1).tolist()
+    found = {(k, n): _expected_ap(k, n) for k, n in set(zip(positives, pixels, strict=True))}
+    pairs = zip(positives, pixels, strict=True)
+    return torch.tensor([found[pair] for pair in pairs], dtype=torch.float64)
+
+
+def _expected_ap(positives: int, pixels: int) -> float:
+    if positives == 0 or pixels < 2:
+        return math.nan
+    ranks = torch.arange(1, pixels + 1, dtype=torch.float64)
+    return float(((1 + (ranks - 1) * (positives - 1) / (pixels - 1)) / ranks).mean())
 
 
 def pointing(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,6 +21,8 @@ from benchmark.errors import ClassifierError
 from benchmark.seeding import seed_of, torch_stream
 
 Progress = Callable[[int, int, float], None]
+FloatArray = npt.NDArray[np.float64]
+Line = tuple[FloatArray, float]
 
 
 @dataclass(frozen=True)
@@ -108,27 +111,20 @@ def train_from_scratch(
 def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> Classifier:
     """Return a copy whose head is a logistic regression on the frozen embedding.
 
-    Fitted by L-BFGS (scikit-learn) with an L2 penalty on standardised features; the scaling is
-    folded into the head, so that the head stays linear in the embedding.
+    The regression is folded into the head, which stays linear in the embedding.
 
     Args:
         classifier: Its trunk and pool stay as they are.
         cohort: Its training split is used.
         batch_size: Images per pass.
     """
-    from sklearn.linear_model import LogisticRegression  # two seconds that most commands do without
-
     train = cohort.select("train")
     embeddings = []
     with torch.inference_mode():
         for batch in train.batches(batch_size, classifier.device):
             embeddings.append(classifier(batch.images)[1].double().cpu())
     features = torch.cat(embeddings).numpy()
-    mean, spread = features.mean(0), features.std(0)
-    spread = np.where(spread > 0, spread, 1.0)
-    probe = LogisticRegression(max_iter=5_000).fit((features - mean) / spread, train.groups)
-    weight = probe.coef_[0] / spread
-    bias = float(probe.intercept_[0] - weight @ mean)
+    weight, bias = logistic_regression(features, train.groups)
     head = nn.Linear(features.shape[1], 2)
     with torch.no_grad():
         # Half to each class: the margin is the regression's logit, and no class is favoured.
@@ -138,6 +134,22 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
     probed.head = head.to(classifier.device)
     probed.eval().requires_grad_(False)
     return probed
+
+
+def logistic_regression(features: FloatArray, groups: npt.NDArray[np.int64]) -> Line:
+    """Return the weights [D] and the intercept of a logistic regression on features [n, D].
+
+    With an L2 penalty on standardised features; the scaling is folded back. Newton steps go to the
+    one optimum as far as rounding allows, so the order of rows does not show.
+    """
+    from sklearn.linear_model import LogisticRegression  # two seconds that most commands do without
+
+    mean, spread = features.mean(0), features.std(0)
+    spread = np.where(spread > 0, spread, 1.0)
+    probe = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=200)
+    probe.fit((features - mean) / spread, groups)
+    weight: FloatArray = probe.coef_[0] / spread
+    return weight, float(probe.intercept_[0] - weight @ mean)
 
 
 def save_weights(classifier: Classifier, folder: Path, card: dict[str, object]) -> Path:

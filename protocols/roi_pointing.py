@@ -182,11 +182,7 @@ class _Notebook:
             self._mean("ap", "all", "roi", "randomised"),
         )
         truth, foreground = self._regions[("all", "roi")], self._foreground
-        positives = (truth & foreground).flatten(1).sum(1).numpy()
-        pixels = foreground.flatten(1).sum(1).numpy()
-        chance = np.array(
-            [expected_ap(int(k), int(n)) for k, n in zip(positives, pixels, strict=True)]
-        )
+        chance = similarity.expected_average_precision(truth, foreground).numpy()
         yield self._reading("ap", ap)
         yield self._reading("ap_null", null)
         yield self._reading("ap_above_null", ap - null)
@@ -239,15 +235,3 @@ class _Notebook:
     ) -> Reading:
         sample = self._trial.sample(self._rows)
         return Reading(statistic, sample, values, conditions or {}, self._reasons)
-
-
-def expected_ap(positives: int, pixels: int) -> float:
-    """Return the expectation of average precision over random rankings without ties.
-
-    It lies above the prevalence: the pixel at rank i is positive with probability k/n, and then
-    the precision there is (1 + (i − 1)(k − 1)/(n − 1))/i on average.
-    """
-    if positives == 0 or pixels < 2:
-        return float("nan")
-    ranks = np.arange(1, pixels + 1)
-    return float(np.mean((1 + (ranks - 1) * (positives - 1) / (pixels - 1)) / ranks))

@@ -230,3 +230,36 @@ def test_misfits_are_refused() -> None:
         similarity.average_precision(importance[..., :-1], truth, foreground)
     with pytest.raises(InputError, match="2 positive voxel sizes"):
         similarity.pointing(importance, truth, foreground, 3.0, (1.0, 1.0, 1.0))
+
+
+def test_the_expected_ap_of_noise_is_what_noise_scores() -> None:
+    """If it fails, noise counts as better or worse than chance."""
+    rng, pixels, positives = np.random.default_rng(0), 60, 5
+    truth = np.arange(pixels) < positives
+    scores = [average_precision_score(truth, rng.random(pixels)) for _ in range(4_000)]
+    error = np.std(scores) / np.sqrt(len(scores))
+    masks = torch.from_numpy(np.stack([truth, np.zeros_like(truth)]))[:, None]
+    expected = similarity.expected_average_precision(masks, torch.ones_like(masks))
+    assert float(expected[0]) == pytest.approx(np.mean(scores), abs=4 * error)
+    assert expected[1].isnan()
+
+
+def test_hits_are_the_expectation_over_random_ties() -> None:
+    """If it fails, a map with ties, such as any ReLU'd one, gains or loses by index order."""
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 3, 40).astype(np.float64)
+    truth, inside = rng.random(40) < 0.3, rng.random(40) < 0.8
+    for count in (1, 5, 13, int(inside.sum())):
+        drawn = []
+        for _ in range(3_000):
+            order = np.lexsort((rng.random(40), -np.where(inside, values, -1)))
+            drawn.append((truth & inside)[order[:count]].sum())
+        importance, mask, foreground = (
+            torch.from_numpy(one)[None, None] for one in (values, truth, inside)
+        )
+        taken = torch.tensor([count])
+        hits = float(similarity.hits(importance, mask, foreground, taken))
+        assert hits == pytest.approx(np.mean(drawn), abs=4 * np.std(drawn) / 50 + 1e-9)
+        union = count + (truth & inside).sum() - hits
+        overlap = similarity.top_overlap(importance, mask, foreground, taken)
+        assert float(overlap) == pytest.approx(hits / union)

@@ -60,9 +60,10 @@ def values_by_key(readings: Iterable[Reading]) -> Values:
     }
 
 
-def assert_same_values(runs: Sequence[Values]) -> None:
-    """Fail unless all runs have the same values to 1e-6."""
+def assert_same_values(runs: Sequence[Values], tolerance: float = 1e-6) -> None:
+    """Fail unless all runs have the same values within a tolerance, relative or absolute."""
     for other in runs[1:]:
         assert other.keys() == runs[0].keys()
         for key, value in runs[0].items():
-            assert other[key] == pytest.approx(value, rel=1e-6, abs=1e-6, nan_ok=True), key
+            wanted = pytest.approx(value, rel=tolerance, abs=tolerance, nan_ok=True)
+            assert other[key] == wanted, key

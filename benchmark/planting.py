@@ -1,0 +1,173 @@
+"""Signals planted into images: where, how strong, and how much of an edge they leave.
+
+A signal blurs and darkens a round window with a smooth rim, so that nothing but the signal itself
+tells an altered image from a clean one::
+
+    x' = x + α · v · (β · (G_σ ∗ x) − x)
+
+with v a raised cosine, 1 in the core and 0 at the rim, where its slope is 0 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
+
+from benchmark.cohort import Anatomy, Cohort
+from benchmark.seeding import stream
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+CLEAN, PLANTED = 0, 1
+SITE = "site"
+_DIAMETER = 1 / 3  # of the shortest side
+_CORE = 1 / 3  # of the radius
+_HALF = 0.5
+
+
+class Strength(BaseModel):
+    """How strong a planted signal is.
+
+    Attributes:
+        name: Such as ``mild``.
+        sigma: Standard deviation of the blur in pixels.
+        attenuation: 1 − β, the share of intensity that is taken away.
+        alpha: Share of the alteration that is applied.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    sigma: float = Field(ge=0)
+    attenuation: float = Field(ge=0, le=1)
+    alpha: float = Field(default=1.0, gt=0, le=1)
+
+
+def radius_of(shape: Sequence[int]) -> float:
+    """Return the radius of the window in pixels: half of a third of the shortest side."""
+    return min(shape) * _DIAMETER / 2
+
+
+def draw_sites(
+    foreground: BoolArray, keys: Sequence[str], suite: str, purpose: str = "site"
+) -> npt.NDArray[np.int64]:
+    """Return a place for each image where the whole window lies in the foreground.
+
+    Uniform in the foreground eroded by the radius; where nothing is left of it, in the pixels that
+    lie deepest.
+
+    Args:
+        foreground: [N, 1, *S].
+        keys: [N] names of the images.
+        suite: Names the random streams, with ``purpose`` and the key.
+        purpose: Another purpose, another place from the same distribution.
+
+    Returns:
+        [N, len(S)] pixel coordinates.
+    """
+    radius, sites = radius_of(foreground.shape[2:]), []
+    for inside, key in zip(foreground[:, 0], keys, strict=True):
+        # Padded, so that the border of the image bounds the foreground too.
+        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * inside.ndim]
+        allowed = np.argwhere(depth >= min(radius, depth.max()))
+        sites.append(allowed[stream(suite, "planting", purpose, key).integers(len(allowed))])
+    return np.array(sites, dtype=np.int64)
+
+
+def windows(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray:
+    """Return v, the raised cosine around each site, [N, 1, *S] in [0, 1]."""
+    radius = radius_of(shape)
+    axes = np.indices(tuple(shape))
+    centres = sites.reshape(*sites.shape, *[1] * len(shape))
+    distance = np.sqrt(((axes[None] - centres) ** 2).sum(1, keepdims=True))
+    along = np.clip((distance - _CORE * radius) / ((1 - _CORE) * radius), 0, 1)
+    window: FloatArray = (0.5 * (1 + np.cos(np.pi * along))).astype(np.float32)
+    return window
+
+
+def alter(images: FloatArray, window: FloatArray, strength: Strength) -> FloatArray:
+    """Return images [N, 1, *S] with the signal planted in each window; untouched outside of it."""
+    axes = (0.0, 0.0) + (strength.sigma,) * (images.ndim - 2)
+    smooth = ndimage.gaussian_filter(images.astype(np.float64), axes, mode="reflect")
+    change = strength.alpha * window * ((1 - strength.attenuation) * smooth - images)
+    altered: FloatArray = np.clip(images + change, 0, 1).astype(np.float32)
+    return np.where(window > 0, altered, images)
+
+
+def zero_out(images: FloatArray, sites: npt.NDArray[np.int64]) -> tuple[FloatArray, BoolArray]:
+    """Return images with a square of the window's width set to 0, and the squares [N, 1, *S].
+
+    The control of old, kept for comparison: its hard edge is a signal of its own.
+    """
+    axes = np.indices(images.shape[2:])
+    centres = sites.reshape(*sites.shape, *[1] * axes[0].ndim)
+    inside = (np.abs(axes[None] - centres) < radius_of(images.shape[2:])).all(1, keepdims=True)
+    return np.where(inside, np.float32(0), images), inside
+
+
+def edge_artefact(
+    images: FloatArray, altered: FloatArray, truth: BoolArray, foreground: BoolArray
+) -> npt.NDArray[np.float64]:
+    """Return how much of an edge an alteration leaves on the rim of its truth, [N].
+
+    Mean gradient magnitude of altered − clean on the rim (truth pixels with a neighbour outside,
+    and those neighbours) over mean gradient magnitude of the clean image in the foreground.
+    """
+    index = []
+    for row in range(len(images)):
+        inside = truth[row, 0]
+        rim = ndimage.binary_dilation(inside) & ~ndimage.binary_erosion(inside)
+        change = gradient_magnitude(altered[row, 0] - images[row, 0])
+        usual = gradient_magnitude(images[row, 0])[foreground[row, 0]].mean()
+        index.append(change[rim].mean() / usual)
+    return np.array(index)
+
+
+def gradient_magnitude(image: FloatArray) -> npt.NDArray[np.float64]:
+    """Return the length of the central-difference gradient of an image [*S]."""
+    slopes = np.gradient(image.astype(np.float64))
+    magnitude: npt.NDArray[np.float64] = np.sqrt(np.sum(np.square(slopes), axis=0))
+    return magnitude
+
+
+def planted_cohort(cohort: Cohort, strength: Strength | None, suite: str) -> Cohort:
+    """Return each image twice: clean in group 0, and with the signal planted in group 1.
+
+    Clean images come first, in the order of the cohort; planted ones follow in the same order.
+    The site is known as the truth in both. Subjects are named by image and strength, so names
+    hold on machines whose last bits differ.
+
+    Args:
+        cohort: Any splits.
+        strength: How strong; None for the square of zeros.
+        suite: Names the random streams.
+    """
+    foreground = cohort.anatomy.foreground
+    sites = draw_sites(foreground, cohort.keys, suite)
+    if strength is None:
+        name, (altered, truth) = "zero", zero_out(cohort.images, sites)
+    else:
+        window = windows(sites, cohort.shape)
+        name, altered, truth = strength.name, alter(cohort.images, window, strength), window > _HALF
+    people = cohort.participants[["subject", "split"]]
+    clean = people.assign(subject=list(cohort.keys), group=CLEAN)
+    planted = people.assign(subject=[f"{key}+{name}" for key in cohort.keys], group=PLANTED)
+    return replace(
+        cohort,
+        name=f"{cohort.name}+{name}",
+        images=np.concatenate([cohort.images, altered]),
+        participants=pd.concat([clean, planted], ignore_index=True),
+        anatomy=Anatomy(
+            foreground=np.concatenate([foreground, foreground]),
+            rois={SITE: np.concatenate([truth, truth])},
+            truth=(SITE,),
+        ),
+        group_names=("clean", "planted"),
+    )
