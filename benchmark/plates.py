@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmark.canvas import DPI, INK, MUTED, WIDTH, styled
+from benchmark.dose_figure import draw_dose_response
 from benchmark.planting import gradient_magnitude
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, find, summarise
@@ -75,12 +76,25 @@ def draw_plate(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) -> No
 def planted_drawings(
     exhibits: Mapping[str, Exhibit], readings: Mapping[str, Sequence[Reading]]
 ) -> Iterator[Drawing]:
-    """Yield the planted images with their artefact maps, and each method's maps of them."""
+    """Yield dose–response curves, planted images with artefact maps, and each method's maps."""
+    measured = next(iter(readings.values()))
+    strengths = [
+        str(one.conditions["strength"])
+        for one in measured
+        if one.statistic == "auroc" and one.conditions["arm"] == "tuned"
+    ]
+    yield Drawing(
+        "dose_response",
+        "Dose and response",
+        "Over the strength of the planted signal: T between clean and planted images on the frozen "
+        "model, the overlap of each map with the site, and the share of T that goes when clean "
+        "pixels are put back at the top of the map, beyond shape-matched random masks. Means over "
+        "subjects with 95 % intervals; controls are grey.",
+        lambda: draw_dose_response(readings, strengths),
+    )
     if not exhibits:
         return
     first = next(iter(exhibits.values()))
-    strengths = [name.removeprefix("image ") for name in first if name.startswith("image ")]
-    measured = next(iter(readings.values()))
     yield Drawing(
         "planted",
         "What was planted",

@@ -66,6 +66,14 @@ class Passes(_Plain):
     backward: int
 
 
+class Mark(_Plain):
+    """A yes or no beside a score, null where it is not known."""
+
+    name: str
+    held: bool | None
+    detail: str
+
+
 class Result(_Plain):
     """One row of the table."""
 
@@ -78,6 +86,7 @@ class Result(_Plain):
     reason: str | None
     verdict: VerdictWord | None
     primary: Primary
+    badges: list[Mark] = Field(default_factory=list)
     statistics: list[ConditionedEstimate]
     passes: Passes
     seconds: float

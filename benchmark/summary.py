@@ -29,6 +29,7 @@ from benchmark.record import Record
 from benchmark.result import (
     Calibrated,
     ConditionedEstimate,
+    Mark,
     Passes,
     Primary,
     Result,
@@ -234,10 +235,18 @@ def _result(
             direction=protocol.statistic(protocol.primary).direction,
             calibrated=_calibrated(record, records, protocol),
         ),
+        badges=_badges(record, protocol),
         statistics=statistics,
         passes=Passes(forward=record.resources.forward, backward=record.resources.backward),
         seconds=record.resources.seconds,
     )
+
+
+def _badges(record: Record, protocol: type[SanityProtocol[Any]]) -> list[Mark]:
+    if record.state != SCORED:
+        return []
+    found = protocol.badges(record.to_readings())
+    return [Mark(name=one.name, held=one.held, detail=one.detail) for one in found]
 
 
 def _calibrated(

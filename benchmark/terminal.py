@@ -126,6 +126,8 @@ def results_table(title: str, results: Iterable[Result], controls: Collection[st
         calibrated = row.primary.calibrated
         verdict = "control" if row.explainer in controls else row.verdict or "–"
         state = row.state if row.reason is None else f"{row.state}: {row.reason}"
+        if row.badges and row.explainer not in controls:
+            state += "\n" + ", ".join(f"{one.name} {_MARKS[one.held]}" for one in row.badges)
         table.add_row(
             row.explainer,
             row.protocol,
@@ -202,6 +204,9 @@ def print_lines(console: Console, lines: Sequence[str]) -> None:
     """Print each as it stands, without reading markup into brackets."""
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+_MARKS = {True: "✓", False: "✗", None: "?"}
 
 
 def _interval(estimate: Estimate) -> str:

@@ -51,6 +51,7 @@ ORDER = (
     "engine",
     "summary",
     "canvas",
+    "dose_figure",
     "plates",
     "spreadsheet",
     "mapfiles",
