@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -57,18 +58,21 @@ class PassCounter:
     forward: int = 0
     backward: int = 0
     listener: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def add_forward(self, images: int) -> None:
         """Count ``images`` forward passes."""
-        self.forward += images
-        if self.listener is not None:
-            self.listener(images)
+        with self._lock:
+            self.forward += images
+            if self.listener is not None:
+                self.listener(images)
 
     def add_backward(self, images: int) -> None:
         """Count ``images`` backward passes."""
-        self.backward += images
-        if self.listener is not None:
-            self.listener(images)
+        with self._lock:
+            self.backward += images
+            if self.listener is not None:
+                self.listener(images)
 
     def snapshot(self) -> PassCounter:
         """Return the counts of this moment."""

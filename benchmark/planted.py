@@ -16,6 +16,7 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from benchmark.cohort import Cohort
+from benchmark.parallel import side_by_side
 from benchmark.planting import Strength, planted_cohort
 from benchmark.relatives import Relative
 from benchmark.seeding import seed_of, stream
@@ -125,13 +126,16 @@ def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatA
     embeddings = trial.evaluation.embeddings
     difference = (embeddings[common] - embeddings[arm.pairs + common]).mean(0)
     toward_clean = difference / (difference @ difference)
-    parts = []
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
-        clean = torch.from_numpy(test.images[some])
-        planted = torch.from_numpy(test.images[arm.pairs + some])
-        restored = torch.where(masks[start : start + _AT_ONCE], clean, planted)
-        parts.append(trial.embed(restored.flatten(0, 1).unsqueeze(1))[1])
+    _ = trial.streamlined  # made once, before there are several threads to make it
+
+    def restore(some: slice) -> FloatArray:
+        clean = torch.from_numpy(test.images[rows[some]])
+        planted = torch.from_numpy(test.images[arm.pairs + rows[some]])
+        restored = torch.where(masks[some], clean, planted)
+        return trial.embed(restored.flatten(0, 1).unsqueeze(1))[1]
+
+    chunks = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
+    parts = side_by_side(restore, chunks, trial.runtime.device)
     after = np.concatenate(parts).reshape(*masks.shape[:2], -1)
     shares: FloatArray = (after - embeddings[arm.pairs + rows][:, None]) @ toward_clean
     return shares

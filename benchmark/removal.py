@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmark.imputation import Blur, CohortMean, Imputer, NoisyLinear
 from benchmark.masking import shape_matched
+from benchmark.parallel import side_by_side
 from benchmark.seeding import seed_of, stream
 from benchmark.trial import Trial
 
@@ -100,13 +101,18 @@ def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Respon
         masks: [n, M, *S] bool; what to remove.
         imputer: What to put in its place.
     """
-    evaluation, parts = trial.evaluation, []
-    for start in range(0, len(rows), _SUBJECTS_AT_ONCE):
-        some = slice(start, start + _SUBJECTS_AT_ONCE)
-        batch = trial.test.batch(rows[some], trial.runtime.device)
+    evaluation, device = trial.evaluation, trial.runtime.device
+    _ = trial.streamlined  # made once, before there are several threads to make it
+
+    def remove(some: slice) -> tuple[FloatArray, FloatArray]:
+        batch = trial.test.batch(rows[some], device)
         fill = imputer.prepare(batch.images, batch.foreground, batch.keys)
-        altered = fill(masks[some].to(trial.runtime.device))
-        parts.append(trial.embed(altered.flatten(0, 1).unsqueeze(1)))
+        altered = fill(masks[some].to(device))
+        return trial.embed(altered.flatten(0, 1).unsqueeze(1))
+
+    starts = range(0, len(rows), _SUBJECTS_AT_ONCE)
+    chunks = [slice(start, start + _SUBJECTS_AT_ONCE) for start in starts]
+    parts = side_by_side(remove, chunks, device)
     logits = np.concatenate([part[0] for part in parts]).reshape(*masks.shape[:2], 2)
     embeddings = np.concatenate([part[1] for part in parts]).reshape(*masks.shape[:2], -1)
     signs = evaluation.signs[rows][:, None]

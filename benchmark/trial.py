@@ -369,6 +369,11 @@ class Trial:
         order = np.argsort(np.array(self.train.keys))[:REESTIMATION_IMAGES]
         return self.train.batch(order, self.runtime.device).images
 
+    @property
+    def streamlined(self) -> Classifier:
+        """The model as it runs fastest without gradient."""
+        return self.once(("streamlined", self.model_identity), self.classifier.streamlined)
+
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
         return self._embed(images.split(self.runtime.batch_size))
@@ -385,10 +390,9 @@ class Trial:
 
     def _embed(self, batches: Sequence[Tensor]) -> tuple[FloatArray, FloatArray]:
         logits, embeddings = [], []
-        model = self.once(("streamlined", self.model_identity), self.classifier.streamlined)
         with torch.inference_mode():
             for batch in batches:
-                some_logits, some_embeddings = model(batch.to(self.runtime.device))
+                some_logits, some_embeddings = self.streamlined(batch.to(self.runtime.device))
                 logits.append(some_logits.double().cpu())
                 embeddings.append(some_embeddings.double().cpu())
         return torch.cat(logits).numpy(), torch.cat(embeddings).numpy()
@@ -401,6 +405,14 @@ class Trial:
             subjects=tuple(self.test.subjects[row] for row in chosen),
             groups=tuple(int(self.test.groups[row]) for row in chosen),
         )
+
+    def filled(self, images: int, targets: int = 2, lane: int | None = None) -> int:
+        """Return how many maps are made to explain images that share few targets evenly.
+
+        More than there are images, since the last lane of each target is filled up.
+        """
+        size = min(lane or self.lane, self.lane)
+        return targets * size * -(-images // (targets * size))
 
     @property
     def lane(self) -> int:

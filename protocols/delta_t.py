@@ -157,12 +157,13 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
 
     def cost(self, trial: Trial) -> PassCounter:
         """Return the passes of the maps and of every masked image."""
-        config, maps = self.config, len(trial.test)
+        config, maps = self.config, trial.filled(len(trial.test))
         images, fills = len(masking_rows(trial, config.subjects)), len(imputers(trial))
         steps, (forward, backward) = len(config.quantiles), trial.explainer.passes
         masked = fills * (steps * (1 + config.repeats) + 1 + 2 * config.repeats)
         masked += 1 + steps * (1 + 2 * config.secondary_repeats)
-        return PassCounter(maps * (1 + forward) + images * masked, maps * backward)
+        forwards = len(trial.test) + maps * forward + images * masked
+        return PassCounter(forwards, maps * backward)
 
 
 class _Study:

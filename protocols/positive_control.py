@@ -235,7 +235,7 @@ class PositiveControl(SanityProtocol[PositiveControlConfig]):
         probe = len(masking_rows(trial, config.probe_subjects))
         models = images + (2 * strengths + 1) * 2 * images + train * (strengths + 2)
         restoring = rows * strengths * (1 + len(config.quantiles)) * (1 + config.repeats)
-        maps = strengths * (rows + 2 * probe)
+        maps = strengths * (trial.filled(rows, 1) + trial.filled(2 * probe, 1))
         forward, backward = trial.explainer.passes
         return PassCounter(models + restoring + maps * forward, maps * backward)
 

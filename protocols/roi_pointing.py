@@ -27,10 +27,10 @@ from benchmark.removal import imputers, masking_rows, region_effects, union_of
 from benchmark.trial import RANDOM_COPIES, Trial
 
 FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
 LIFT_OFFSET = 0.01
 MINIMUM_SUBJECTS = 10
-_AT_ONCE = 64
 
 
 class RoiPointingConfig(ProtocolConfig):
@@ -39,7 +39,8 @@ class RoiPointingConfig(ProtocolConfig):
     Attributes:
         confidence: A subject counts if the model gives its own group at least this probability.
         tolerance_mm: How far beside a region the largest value may lie and still point at it.
-        subjects: Images on which removing the regions is tried.
+        subjects: Images on which removing the regions is tried, and on which those that count are
+            explained on randomised copies of the model too.
         repeats: Random regions that each removal is compared with.
     """
 
@@ -53,7 +54,7 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
     """The map against known anatomy, with randomised models and a control region as nulls."""
 
     name = "roi_pointing"
-    version = "1.0"
+    version = "1.1"
     title = "Does the map load on anatomy that the disease is known to change?"
     primary = "ap"
     chance = "ap_above_chance"
@@ -95,9 +96,10 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
                 f"fewer than {MINIMUM_SUBJECTS}"
             )
         notebook = _Notebook(trial, rows, self.config)
-        notebook.write(trial.attributions, model="trained")
+        notebook.write(trial.attributions[torch.from_numpy(rows)])
+        both = np.flatnonzero(np.isin(rows, masking_rows(trial, self.config.subjects)))
         for copy in range(RANDOM_COPIES):
-            notebook.write(trial.randomised(copy).attributions, model="randomised")
+            notebook.write(trial.randomised(copy).maps(rows[both]), both)
         return [*notebook.readings(), *self._model_readings(trial)]
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
@@ -117,10 +119,10 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
 
     def cost(self, trial: Trial) -> PassCounter:
         """Return the passes of maps on the model and its copies, and of removing the regions."""
-        maps = len(trial.test) * (1 + RANDOM_COPIES)
+        few = len(masking_rows(trial, self.config.subjects))
+        maps = trial.filled(len(trial.test)) + trial.filled(few) * RANDOM_COPIES
         forward, backward = trial.explainer.passes
-        masked = len(masking_rows(trial, self.config.subjects)) * (1 + 2 * self.config.repeats)
-        masked *= len(imputers(trial))
+        masked = few * (1 + 2 * self.config.repeats) * len(imputers(trial))
         return PassCounter(len(trial.test) + maps * forward + masked, maps * backward)
 
     def _model_readings(self, trial: Trial) -> Iterator[Reading]:
@@ -140,9 +142,7 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
 class _Notebook:
     """Collects what each region shows on the trained model and on its randomised copies."""
 
-    def __init__(
-        self, trial: Trial, rows: npt.NDArray[np.int64], config: RoiPointingConfig
-    ) -> None:
+    def __init__(self, trial: Trial, rows: Rows, config: RoiPointingConfig) -> None:
         anatomy = trial.test.anatomy
         self._trial, self._rows, self._config = trial, rows, config
         self._foreground = torch.from_numpy(anatomy.foreground[rows])
@@ -154,26 +154,28 @@ class _Notebook:
         self._regions = {key: torch.from_numpy(mask[rows]) for key, mask in regions.items()}
         self._values: dict[tuple[str, str, str, str], list[FloatArray]] = {}
         self._reasons: dict[str, str] = {}
-        self._written: Tensor | None = None
 
-    def write(self, attributions: Tensor, model: str) -> None:
-        """Read every statistic of every region off one set of maps [N, 1, *S]."""
-        if attributions is self._written:  # a control draws the same map whatever the model
-            for key in [key for key in self._values if key[3] == "trained"]:
-                self._values.setdefault((*key[:3], model), []).extend(self._values[key])
-            return
-        self._written = attributions
-        signed = attributions[torch.from_numpy(self._rows)]
+    def write(self, signed: Tensor, places: Rows | None = None) -> None:
+        """Read every statistic of every region off one set of maps.
+
+        Args:
+            signed: [n, 1, *S].
+            places: [n] which of the rows were explained on a randomised copy; None for all of
+                them on the model itself.
+        """
         ranked = importance(signed, self._trial.explainer.polarity)
-        if model == "trained":
-            reasons = similarity.reason_unrankable(ranked, self._foreground)
+        foreground = self._foreground if places is None else self._foreground[places]
+        model = "trained" if places is None else "randomised"
+        if places is None:
+            reasons = similarity.reason_unrankable(ranked, foreground)
             keys = self._trial.sample(self._rows).keys
             self._reasons = {key: why for key, why in zip(keys, reasons, strict=True) if why}
-            self._note("leakage", "", "", model, similarity.leakage(ranked, self._foreground))
-        order = similarity.rank_pixels(ranked, self._foreground)
+            self._note("leakage", "", "", model, similarity.leakage(ranked, foreground))
+        order = similarity.rank_pixels(ranked, foreground)
         for (roi, kind), mask in self._regions.items():
-            for name, values in self._statistics(signed, ranked, mask, order).items():
-                self._note(name, roi, kind, model, values)
+            some = mask if places is None else mask[places]
+            for name, values in self._statistics(signed, ranked, some, foreground, order).items():
+                self._note(name, roi, kind, model, values, places)
 
     def readings(self) -> Iterator[Reading]:
         """Yield scores first, then every statistic by region and model."""
@@ -201,9 +203,14 @@ class _Notebook:
                 yield self._reading(statistic, self._mean(statistic, roi, kind, model), conditions)
 
     def _statistics(
-        self, signed: Tensor, ranked: Tensor, mask: Tensor, order: similarity.Ranking
+        self,
+        signed: Tensor,
+        ranked: Tensor,
+        mask: Tensor,
+        foreground: Tensor,
+        order: similarity.Ranking,
     ) -> dict[str, Tensor]:
-        foreground, inside = self._foreground, mask & self._foreground
+        inside = mask & foreground
         magnitude = (signed.abs().double() * foreground).flatten(1).sum(1)
         in_region = (signed.double() * inside).flatten(1).sum(1)
         absolute = (signed.abs().double() * inside).flatten(1).sum(1)
@@ -219,8 +226,18 @@ class _Notebook:
             "mean": in_region / inside.flatten(1).sum(1),
         }
 
-    def _note(self, statistic: str, roi: str, kind: str, model: str, values: Tensor) -> None:
-        self._values.setdefault((statistic, roi, kind, model), []).append(values.numpy())
+    def _note(
+        self,
+        statistic: str,
+        roi: str,
+        kind: str,
+        model: str,
+        values: Tensor,
+        places: Rows | None = None,
+    ) -> None:
+        full = np.full(len(self._rows), np.nan)
+        full[slice(None) if places is None else places] = values.numpy()
+        self._values.setdefault((statistic, roi, kind, model), []).append(full)
 
     def _mean(self, statistic: str, roi: str, kind: str, model: str) -> FloatArray:
         """Return the mean over copies of the model, NaN where every copy has none, [n]."""

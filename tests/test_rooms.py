@@ -16,6 +16,7 @@ ORDER = (
     "errors",
     "seeding",
     "allocator",
+    "parallel",
     "cohort",
     "cohort_source",
     "target",
