@@ -254,9 +254,17 @@ class _System:
         """Return the matrix times a vector [n]."""
         padded = functional.pad(vector, (0, 1))
         product = self.diagonal * vector
-        for entries, weight in zip(self.neighbours, self.weights, strict=True):
+        for weight in dict.fromkeys(self.weights):
+            alike = [
+                entries
+                for entries, one in zip(self.neighbours, self.weights, strict=True)
+                if one == weight
+            ]
             # Not fused into one operation, whose rounding would depend on the place in the vector.
-            product -= weight * padded.index_select(0, entries)
+            total = padded.index_select(0, alike[0])
+            for entries in alike[1:]:
+                total += padded.index_select(0, entries)
+            product -= total.mul_(weight)
         return product
 
     def dot(self, first: Tensor, second: Tensor) -> Tensor:
@@ -340,12 +348,12 @@ def _conjugate_gradients(system: _System) -> Tensor:
             estimate, residual, direction = estimate[keep], residual[keep], direction[keep]
             power, active = power[active], active[active]
         image = system.times(direction)
-        step = torch.where(active, power / system.dot(direction, image), 0.0)
-        estimate = estimate + system.spread(step) * direction
-        residual = residual - system.spread(step) * image
+        step = system.spread(torch.where(active, power / system.dot(direction, image), 0.0))
+        estimate = estimate + step * direction
+        residual = residual - image.mul_(step)
         scaled = residual / system.diagonal
         before, power = power, system.dot(residual, scaled)
-        turn = torch.where(active, power / before, 0.0)
-        direction = scaled + system.spread(turn) * direction
+        turn = system.spread(torch.where(active, power / before, 0.0))
+        direction = turn.mul_(direction).add_(scaled)
     solution[places] = estimate
     return solution

@@ -376,7 +376,8 @@ class Trial:
 
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
-        return self._embed(images.split(self.runtime.batch_size))
+        # As even as can be: a last batch of a few images costs as much as one of many.
+        return self._embed(images.tensor_split(max(1, -(-len(images) // self.runtime.batch_size))))
 
     def embed_in_lanes(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return the same to the bit whatever the batch size and the order of the images.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmark.reading import Reading, Sample, distributions, find, summarise
+from benchmark.reading import Reading, Sample, distributions, find, subject_means, summarise
+from benchmark.statistics import SubjectBootstrap
 
 RNG = np.random.default_rng(0)
 GROUPS = tuple(int(group) for group in np.repeat([0, 1], [30, 10]))
@@ -70,3 +71,40 @@ def test_find_wants_exactly_the_conditions() -> None:
     assert find([blurred, score], "x") is score
     assert find([blurred, score], "x", imputer="blur") is blurred
     assert find([blurred, score], "x", imputer="mean") is None
+
+
+def test_a_ratio_is_the_mean_over_the_mean_with_both_resampled() -> None:
+    """If it fails, a share is a mean of shares, which subjects with little blow up."""
+    rng = np.random.default_rng(0)
+    below = rng.normal(0.5, 0.1, 40)
+    above = 0.6 * below + rng.normal(0, 0.02, 40)
+    people = tuple(f"s{row}" for row in range(40))
+    sample = Sample(people, people, tuple(row % 2 for row in range(40)))
+    reading = Reading("share", sample, above, denominators=below)
+    interval = summarise(reading, "ratio")
+    assert interval.estimate == pytest.approx(above.mean() / below.mean())
+    direct = SubjectBootstrap(people).ratio(above, below)
+    assert (interval.low, interval.high) == pytest.approx((direct.low, direct.high))
+
+
+def test_a_ratio_to_what_may_be_nothing_is_no_number() -> None:
+    """If it fails, noise over noise gets a score."""
+    rng = np.random.default_rng(1)
+    people = tuple(f"s{row}" for row in range(30))
+    sample = Sample(people, people, (0, 1) * 15)
+    noise = rng.normal(0, 1, 30)
+    interval = summarise(Reading("share", sample, noise, denominators=noise), "ratio")
+    assert np.isnan(interval.estimate)
+
+
+def test_a_number_of_the_model_has_no_interval_of_its_own() -> None:
+    """If it fails, a p-value is resampled over subjects."""
+    sample = Sample(("a", "b", "c"), ("a", "b", "c"), (0, 1, 0))
+    interval = summarise(Reading("p", sample, np.full(3, 0.25)), "constant")
+    assert (interval.estimate, interval.low, interval.high) == (0.25, 0.25, 0.25)
+
+
+def test_the_unit_of_a_test_is_the_subject() -> None:
+    """If it fails, images of one subject count as independent."""
+    sample = Sample(("a1", "a2", "b"), ("a", "a", "b"), (0, 0, 1))
+    assert subject_means(Reading("x", sample, np.array([1.0, 3.0, 5.0]))).tolist() == [2.0, 5.0]

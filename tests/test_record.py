@@ -60,6 +60,20 @@ def test_readings_come_back_bit_by_bit_with_their_conditions_and_reasons() -> No
     assert back.sample == SAMPLE == second.sample
 
 
+def test_denominators_stand_only_where_there_is_a_ratio() -> None:
+    """If it fails, a ratio is lost on the way to disk, or every record changes its bytes."""
+    below = np.array([0.5, math.nan, 0.25])
+    share = Reading("share", SAMPLE, np.array([0.1, 0.2, 0.3]), denominators=below)
+    record = of_readings(share, Reading("gap", SAMPLE, np.ones(3)))
+    assert record.to_json().count("denominators") == 1
+    back, second = Record.from_json(record.to_json()).to_readings()
+    np.testing.assert_array_equal(back.denominators, below)
+    assert second.denominators is None
+    moved = Reading("share", SAMPLE, share.values, denominators=below + 0.125)
+    other = of_readings(moved, Reading("gap", SAMPLE, np.ones(3)))
+    assert largest_difference(record, other) == pytest.approx(0.125)
+
+
 def test_an_infinite_value_is_none_and_says_so() -> None:
     record = of_readings(Reading("share", SAMPLE, np.array([1.0, math.inf, -math.inf])))
     assert record.readings[0].values == (1.0, None, None)
