@@ -96,6 +96,11 @@ class Bench:
         self._start = classifier.passes.snapshot()
 
     @property
+    def trial(self) -> Trial:
+        """The trial that all cells share, with one of the explainers."""
+        return self._trial
+
+    @property
     def spent(self) -> PassCounter:
         """Passes of all cells so far."""
         return self._trial.passes.since(self._start)
@@ -252,9 +257,9 @@ def _conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
     if score is None:
         reason = f"Protocol {protocol.name!r} gave no reading of its score {protocol.primary!r}."
         return Outcome("failed", reason, None, readings)
-    if not np.isfinite(score.values).any():
-        return Outcome("failed", _why_nothing(score), None, readings)
     verdict = protocol.verdict(readings)
+    if verdict.state == "scored" and not np.isfinite(score.values).any():
+        return Outcome("failed", _why_nothing(score), None, readings)
     if verdict.state != "scored" or verdict.passed is None:
         return Outcome(verdict.state, verdict.reason, None, readings)
     word: VerdictWord = "pass" if verdict.passed else "fail"

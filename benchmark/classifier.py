@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.fx.experimental.optimization import fuse
 
 from benchmark.errors import ClassifierError
 from benchmark.feature_grid import FeatureGrid, trace_grid
-from benchmark.seeding import seed_of
+from benchmark.redrawing import redraw, reestimate_batch_norm
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,36 @@ class Stage:
     Attributes:
         name: As the model calls it.
         module: Its layers.
+        parameters: Full names of its parameters, with those that no layer of its own holds.
     """
 
     name: str
     module: nn.Module = field(repr=False)
+    parameters: tuple[str, ...] = field(repr=False)
+
+
+class PrefixMemory:
+    """Activations of the stages that several copies of a model share, by batch of images.
+
+    Args:
+        batches: How many batches are kept.
+    """
+
+    def __init__(self, batches: int = 16) -> None:
+        self._batches = batches
+        self._known: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def after(self, count: int, prefix: nn.Module, images: Tensor) -> Tensor:
+        """Return the activations after ``prefix``, the first ``count`` stages."""
+        known = self._known.setdefault(count, [])
+        for batch, activations in known:
+            if batch.shape == images.shape and torch.equal(batch, images):
+                return activations
+        with torch.no_grad():
+            made: Tensor = prefix(images)
+        known.append((images, made))
+        del known[: -self._batches]
+        return made
 
 
 class GlobalAveragePool(nn.Module):
@@ -136,6 +162,7 @@ class Classifier(nn.Module):
         self.input_shape = tuple(input_shape)
         self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
         self.passes = PassCounter()
+        self._resume: tuple[int, PrefixMemory] | None = None
         self.eval().requires_grad_(False)
         self._check()
 
@@ -157,7 +184,15 @@ class Classifier(nn.Module):
             # An alias, so that the hook belongs to this pass alone and goes with its graph.
             images = images.view_as(images)
             images.register_hook(self._count_backward)
-        maps: Tensor = self.trunk(self.preprocessing(images))
+        prepared = self.preprocessing(images)
+        if self._resume is not None and not images.requires_grad:
+            count, memory = self._resume
+            prefix = cast("nn.Sequential", self.trunk)[:count]
+            if not any(part._forward_hooks or part._forward_pre_hooks for part in prefix.modules()):
+                rest = cast("nn.Sequential", self.trunk)[count:]
+                resumed: Tensor = rest(memory.after(count, prefix, prepared))
+                return resumed
+        maps: Tensor = self.trunk(prepared)
         return maps
 
     def tail(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,13 +207,28 @@ class Classifier(nn.Module):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Parts with parameters, from the head to the stem."""
-        children = [Stage(name, module) for name, module in self.trunk.named_children()]
-        parts = [*(children or [Stage("trunk", self.trunk)]), Stage("head", self.head)]
-        with_parameters = [
-            part for part in parts if next(part.module.parameters(), None) is not None
+        """Parts with parameters, from the head to the stem; each parameter is in one of them.
+
+        What the trunk holds by itself, such as a class token, belongs to the stem, and what the
+        pool holds to the head.
+        """
+        trunk = {f"trunk.{name}": module for name, module in self.trunk.named_children()}
+        parts = {**(trunk or {"trunk": self.trunk}), "head": self.head}
+        names: dict[str, list[str]] = {part: [] for part in parts}
+        loose = []
+        for name, _ in self.named_parameters():
+            owner = next((part for part in parts if name.startswith(f"{part}.")), None)
+            if owner is None and not name.startswith("pool."):
+                loose.append(name)
+            else:
+                names[owner or "head"].append(name)
+        filled = [part for part in parts if names[part]]
+        if loose:
+            names[filled[0]] += loose
+        stages = [
+            Stage(part.removeprefix("trunk."), parts[part], tuple(names[part])) for part in filled
         ]
-        return tuple(reversed(with_parameters))
+        return tuple(reversed(stages))
 
     @cached_property
     def feature_grid(self) -> FeatureGrid:
@@ -203,7 +253,7 @@ class Classifier(nn.Module):
 
     def copy(self) -> Classifier:
         """Return an independent copy that counts its passes into the same counter."""
-        shared = {id(self.passes): self.passes}
+        shared = {id(self.passes): self.passes, id(self._resume): None}
         return copy.deepcopy(self, shared)
 
     def streamlined(self) -> Classifier:
@@ -219,8 +269,10 @@ class Classifier(nn.Module):
         layout = torch.channels_last if flat else torch.channels_last_3d
         return other.to(memory_format=layout)
 
-    def randomised(self, seed: int, images: Tensor) -> Classifier:
-        """Return a copy with every parameter redrawn and batch norm re-estimated.
+    def randomised(
+        self, seed: int, images: Tensor, stages: Sequence[Stage] | None = None
+    ) -> Classifier:
+        """Return a copy with parameters redrawn and batch norm re-estimated.
 
         Each parameter is drawn from its module's own initialiser, on a stream of its own, so two
         layers of one shape do not become equal. A parameter that no initialiser owns, such as a
@@ -229,16 +281,47 @@ class Classifier(nn.Module):
         Args:
             seed: Another seed, another copy.
             images: [M, 1, *S] training images that batch norm's running statistics are taken from;
-                with the trained ones activations are squashed, and a method is flattered.
+                with the trained ones activations are squashed, and a method is flattered. Before
+                the first redrawn stage nothing has changed, and they stay.
+            stages: Those to redraw; all unless given.
 
         Returns:
             A copy named ``name~seed``.
+
+        Raises:
+            ClassifierError: If a parameter of a redrawn stage stayed as it was.
         """
-        other = self.copy()
+        other, known = self.copy(), self.stages
         other.name = f"{self.name}~{seed}"
-        redraw(other, seed)
-        reestimate_batch_norm(other, images)
+        chosen = known if stages is None else tuple(stages)
+        names = {name for stage in chosen for name in stage.parameters}
+        redraw(other, seed, None if stages is None else names)
+        drawn = dict(other.named_parameters())
+        stayed = [
+            name
+            for name, trained in self.named_parameters()
+            if name in names and torch.equal(trained, drawn[name])
+        ]
+        if stayed:
+            raise ClassifierError(f"Randomising {self.name!r} left {stayed[0]} as it was.")
+        first = max(place for place, stage in enumerate(known) if stage in chosen)
+        kept = [part for stage in known[first + 1 :] for part in stage.module.modules()]
+        places = {name for name, part in self.named_modules() if any(part is one for one in kept)}
+        reestimate_batch_norm(other, lambda: other.feature_maps(images), places)
         return other
+
+    def resume_after(self, stages: int, memory: PrefixMemory) -> None:
+        """Take the activations after the first stages of the trunk from ``memory``.
+
+        For copies that leave these stages as they were. Holds for passes that need no gradient of
+        the images, with no hook on the stages; any other pass goes through the whole trunk.
+
+        Args:
+            stages: Number of children of the trunk, which must be sequential.
+            memory: Shared by the copies of one model.
+        """
+        if isinstance(self.trunk, nn.Sequential) and 0 < stages < len(self.trunk):
+            self._resume = (stages, memory)
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.passes.add_backward(len(gradient))
@@ -258,63 +341,3 @@ class Classifier(nn.Module):
                 f"but for two images it returned {list(logits.shape)} and {list(embedding.shape)}."
             )
         self.passes = PassCounter()
-
-
-def redraw(module: nn.Module, seed: int) -> None:
-    """Redraw every parameter of ``module`` in place, each on a stream named by seed and name."""
-    for prefix, part in module.named_modules():
-        for name, parameter in part.named_parameters(recurse=False):
-            seed_here = seed_of("redraw", seed, f"{prefix}.{name}")
-            with torch.no_grad():
-                if not _reset_one(part, name, seed_here):
-                    _draw_like(parameter, seed_here)
-
-
-def reestimate_batch_norm(classifier: Classifier, images: Tensor) -> None:
-    """Set batch norm's running statistics to the moments over ``images``, layer after layer.
-
-    Args:
-        classifier: Changed in place.
-        images: [M, 1, *S].
-    """
-    layers = [part for part in classifier.modules() if isinstance(part, _BATCH_NORMS)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.train()
-        layer.reset_running_stats()
-        layer.momentum = None  # cumulative average: one batch gives that batch's moments exactly
-    with torch.no_grad():
-        classifier.feature_maps(images)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.eval()
-        layer.momentum = momentum
-
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-def _reset_one(part: nn.Module, name: str, seed: int) -> bool:
-    """Redraw one parameter by its module's initialiser; False where that leaves it as it was."""
-    fresh = copy.deepcopy(part).cpu()
-    reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
-    if not callable(reset):
-        return False
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        reset()
-    parameter, drawn = dict(part.named_parameters(recurse=False))[name], getattr(fresh, name)
-    # A constant initialiser, as batch norm's, owns its parameter even where nothing changes.
-    if torch.equal(parameter.cpu(), drawn) and drawn.unique().numel() > 1:
-        return False
-    parameter.copy_(drawn)
-    return True
-
-
-def _draw_like(parameter: Tensor, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-    scale = spread if math.isfinite(spread) and spread > 0 else 0.02
-    noise = torch.randn(parameter.shape, generator=generator) * scale + float(parameter.mean())
-    parameter.copy_(noise)

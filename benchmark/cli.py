@@ -253,6 +253,31 @@ def train(
         console.print(f"weights: {path}", markup=False, soft_wrap=True)
 
 
+@app.command()
+def relatives(
+    out: OutOption,
+    model: Annotated[str, typer.Option(help="Name or path/to/file.py:Class.")] = "smallresnet",
+    cohort: Annotated[str, typer.Option(help="Name or path/to/cohort.toml.")] = "phantom",
+    suite: Annotated[str, typer.Option(help="Version, or path/to/suite.toml.")] = "v1",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
+) -> None:
+    """Train what a suite sets beside a model, such as its twin, and write the weights."""
+    with _sentences():
+        from benchmark.catalogue import Catalogue
+        from benchmark.engine import Settings, fit_relatives
+        from benchmark.plan import make_plan
+        from benchmark.provenance import resolve_device
+        from benchmark.suite import Selection, load_suite
+        from benchmark.terminal import make_console
+
+        console = make_console()
+        selection = Selection(("random",), cohorts=(cohort,), models=(model,))
+        plan = make_plan(Catalogue(), load_suite(suite), selection)
+        _check_folder(out)
+        for path in fit_relatives(plan, out, Settings(resolve_device(device))):
+            console.print(f"weights: {path}", markup=False, soft_wrap=True)
+
+
 @cohort_app.command("export")
 def export_cohort(
     name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")], out: OutOption

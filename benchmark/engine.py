@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -24,9 +25,10 @@ from benchmark.gallery import Shown
 from benchmark.plan import Plan
 from benchmark.provenance import reproducible
 from benchmark.record import Record
+from benchmark.relatives import commit, relation
 from benchmark.store import ArrayFolder, Store
 from benchmark.suite import Cell
-from benchmark.training import Recipe
+from benchmark.training import Recipe, recipe_card
 from benchmark.trial import ArrayArchive, Peers, Runtime
 
 T = TypeVar("T")
@@ -115,6 +117,30 @@ def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None 
     return Finished(tuple(records), tuple(shown), measured, passes)
 
 
+def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path]:
+    """Train the models that the protocols set beside each model, and yield where each was written.
+
+    Args:
+        plan: One model on one cohort.
+        folder: Where the weights go.
+        settings: How to compute.
+
+    Raises:
+        InputError: If cohort or model cannot be loaded.
+    """
+    with reproducible():
+        for bench in _load(plan, settings, None):
+            trial = bench.trial
+            for name in plan.protocols:
+                for relative in plan.protocol(name).relatives(trial):
+                    fitted = relative.fit()
+                    fitted.name = f"{trial.classifier.name}-{relative.name}"
+                    card = recipe_card(trial.peers.recipe, trial.cohort, plan.suite.seed)
+                    card = {**card, "settings": dict(relative.settings)}
+                    related = relation(relative, trial.cohort, trial.model_identity)
+                    yield commit(fitted, folder, related, card)
+
+
 class _Fresh:
     """An archive that forgets what earlier runs kept."""
 
@@ -132,7 +158,7 @@ class _Fresh:
         self._made.add(identity)
 
 
-def _load(plan: Plan, settings: Settings, archive: ArrayArchive) -> list[Bench]:
+def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[Bench]:
     """Load every cohort and model before the first pass, so that what does not fit says so now."""
     pairs: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.cells:

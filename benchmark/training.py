@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.classifier import Classifier, redraw
+from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
-from benchmark.seeding import seed_of, torch_stream
+from benchmark.redrawing import redraw
+from benchmark.seeding import seed_of, stream, torch_stream
 
 Progress = Callable[[int, int, float], None]
 FloatArray = npt.NDArray[np.float64]
 Line = tuple[FloatArray, float]
+
+LONGEST_MEMORISING = 150
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,63 @@ def train_from_scratch(
     fresh = classifier.copy()
     redraw(fresh, seed_of("initial weights", seed))
     return fine_tune(fresh, cohort, recipe, seed, progress)
+
+
+def memorise(
+    classifier: Classifier, cohort: Cohort, recipe: Recipe, seed: int, enough: float = 0.95
+) -> Classifier:
+    """Return a copy trained from initial weights on permuted labels until it knows them by heart.
+
+    No augmentation and no decay, which would keep it from memorising. It stops as soon as its
+    accuracy in evaluation mode reaches ``enough``, and after ``LONGEST_MEMORISING`` epochs anyway;
+    look at the accuracy to know which.
+
+    Args:
+        classifier: Gives the architecture.
+        cohort: Images and true labels; see ``permuted``.
+        recipe: Batch size and learning rate.
+        seed: Of permutation, initial weights and order.
+        enough: Training accuracy to stop at.
+    """
+    train = permuted(cohort, seed)
+    student = classifier.copy()
+    redraw(student, seed_of("initial weights", seed))
+    student.train().requires_grad_(True)
+    images, groups = torch.from_numpy(np.array(train.images)), torch.from_numpy(train.groups)
+    optimiser = torch.optim.AdamW(student.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+    generator = torch_stream("memorise", seed)
+    for _ in range(LONGEST_MEMORISING):
+        student.train()
+        for rows in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
+            logits, _ = student(images[rows].to(student.device))
+            optimiser.zero_grad()
+            functional.cross_entropy(logits, groups[rows].to(student.device)).backward()
+            optimiser.step()
+        student.eval()
+        if training_accuracy(student, train) >= enough:
+            break
+    student.zero_grad()
+    student.requires_grad_(False)
+    return student
+
+
+def permuted(cohort: Cohort, seed: int) -> Cohort:
+    """Return the training split with its labels permuted, whatever the order of its rows."""
+    train = cohort.select("train")
+    order = np.argsort(np.array(train.keys))
+    train = train.take(order)
+    labels = stream("permuted labels", seed).permutation(train.groups)
+    return replace(train, participants=train.participants.assign(group=labels))
+
+
+def training_accuracy(classifier: Classifier, cohort: Cohort) -> float:
+    """Return the share of images whose larger logit is that of their label."""
+    right = 0
+    with torch.no_grad():
+        for batch in cohort.batches(64, classifier.device):
+            called = classifier(batch.images)[0].argmax(1).cpu().numpy()
+            right += int((called == cohort.groups[batch.rows]).sum())
+    return right / len(cohort)
 
 
 def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> Classifier:

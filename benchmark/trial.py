@@ -365,9 +365,13 @@ class Trial:
         return replace(self, classifier=classifier, runtime=replace(self.runtime, archive=None))
 
     def reestimation_images(self) -> Tensor:
-        """Return the training images that batch norm is re-estimated on, [M, 1, *S]."""
-        order = np.argsort(np.array(self.train.keys))[:REESTIMATION_IMAGES]
-        return self.train.batch(order, self.runtime.device).images
+        """Return the images that batch norm is re-estimated on, [M, 1, *S].
+
+        Training images; test images where the cohort has no others.
+        """
+        known = self.train if (self.cohort.participants["split"] == "train").any() else self.test
+        order = np.argsort(np.array(known.keys))[:REESTIMATION_IMAGES]
+        return known.batch(order, self.runtime.device).images
 
     @property
     def streamlined(self) -> Classifier:

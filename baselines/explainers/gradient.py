@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
@@ -37,6 +38,49 @@ class Saliency(Explainer):
         return gradient
 
 
+class GuidedBackprop(Explainer):
+    """The gradient with negative parts cut off at every ReLU on the way back, by Captum.
+
+    Kept as a warning: it restores the image's edges whatever the upper layers hold (Adebayo et al.
+    2018, Nie et al. 2018).
+    """
+
+    name = "guided_backprop"
+    family = "gradient"
+    polarity = "absolute"
+    passes = (1, 1)
+    paper = "Springenberg et al. 2014, Striving for simplicity"
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """Refuse networks without ReLU layers, where it would be the plain gradient."""
+        if any(isinstance(part, nn.ReLU) for part in classifier.modules()):
+            return None
+        return "the network has no ReLU layers to guide"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the guided gradient [B, 1, *S]; see the base class."""
+        from captum.attr import GuidedBackprop as CaptumGuidedBackprop
+
+        with warnings.catch_warnings():
+            # That hooks are set on ReLUs, and removed afterwards.
+            warnings.simplefilter("ignore", UserWarning)
+            guided: Tensor = CaptumGuidedBackprop(_Scored(classifier, target)).attribute(
+                images.detach().clone().requires_grad_()
+            )
+        return guided.detach()
+
+
+class _Scored(nn.Module):
+    """The explained scalar as a module, [B, 1, *S] → [B]."""
+
+    def __init__(self, classifier: Classifier, target: Target) -> None:
+        super().__init__()
+        self.classifier, self.target = classifier, target
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.target(*self.classifier(images))
+
+
 class IntegratedGradients(Explainer):
     """Integrated gradients from a black image, by Captum.
 
@@ -62,8 +106,11 @@ class IntegratedGradients(Explainer):
         # Imported when first needed: Captum brings pyplot along, which takes a second.
         from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
+        # The same function, with batch norm folded: gradients come 1.5 times as fast.
+        folded = classifier.streamlined()
+
         def score(some: Tensor) -> Tensor:
-            return target(*classifier(some))
+            return target(*folded(some))
 
         method = CaptumIntegratedGradients(score)
         nodes = max(1, min(STEPS, _PIXELS_AT_ONCE // math.prod(images.shape[2:])))

@@ -1,0 +1,87 @@
+"""Redrawing parameters, so that a network knows nothing of what it was trained on."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.seeding import seed_of
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def redraw(module: nn.Module, seed: int, names: Collection[str] | None = None) -> None:
+    """Redraw parameters of ``module`` in place, each on a stream named by seed and name.
+
+    Args:
+        module: Changed in place.
+        seed: Another seed, another draw.
+        names: Full names of those to redraw; all unless given.
+    """
+    for prefix, part in module.named_modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            full = f"{prefix}.{name}"
+            if names is not None and full not in names:
+                continue
+            seed_here, trained = seed_of("redraw", seed, full), parameter.clone()
+            with torch.no_grad():
+                # A constant initialiser, as batch norm's, may give what was there.
+                if not _reset_one(part, name, seed_here) or torch.equal(parameter, trained):
+                    _draw_like(parameter, seed_here)
+
+
+def reestimate_batch_norm(
+    module: nn.Module, run: Callable[[], object], keep: Collection[str] = ()
+) -> None:
+    """Set batch norm's running statistics to the moments over a batch, layer after layer.
+
+    Args:
+        module: Changed in place.
+        run: Sends the batch through.
+        keep: Names of layers that stay as they are.
+    """
+    layers = [
+        part
+        for name, part in module.named_modules()
+        if isinstance(part, _BATCH_NORMS) and name not in keep
+    ]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.train()
+        layer.reset_running_stats()
+        layer.momentum = None  # cumulative average: one batch gives that batch's moments exactly
+    with torch.no_grad():
+        run()
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.eval()
+        layer.momentum = momentum
+
+
+def _reset_one(part: nn.Module, name: str, seed: int) -> bool:
+    """Redraw one parameter by its module's initialiser; False where there is none."""
+    if not (hasattr(part, "reset_parameters") or hasattr(part, "_reset_parameters")):
+        return False
+    fresh = copy.deepcopy(part).cpu()
+    reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
+    if not callable(reset):
+        return False
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reset()
+    parameter, drawn = dict(part.named_parameters(recurse=False))[name], getattr(fresh, name)
+    parameter.copy_(drawn)
+    return True
+
+
+def _draw_like(parameter: Tensor, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+    scale = spread if math.isfinite(spread) and spread > 0 else 0.02
+    noise = torch.randn(parameter.shape, generator=generator) * scale + float(parameter.mean())
+    parameter.copy_(noise)

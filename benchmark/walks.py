@@ -1,0 +1,71 @@
+"""Partly randomised copies of a model: how far from the head, or from the stem, it has forgotten.
+
+Three walks over the stages: ``cascade`` from the head downwards, ``bottom_up`` from the stem
+upwards, both cumulative, and ``independent``, one stage at a time (Adebayo et al. 2018). Steps that
+redraw the same stages are one copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmark.classifier import Classifier, PrefixMemory
+from benchmark.seeding import seed_of
+from benchmark.trial import Trial
+
+CASCADE, BOTTOM_UP, INDEPENDENT = "cascade", "bottom_up", "independent"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a walk.
+
+    Attributes:
+        walk: Which.
+        depth: From 1; of a cumulative walk the number of stages redrawn, of ``independent`` the
+            stage's number from the head.
+        stages: Numbers of the stages that are redrawn, from 0 at the head.
+    """
+
+    walk: str
+    depth: int
+    stages: frozenset[int]
+
+
+def steps(classifier: Classifier) -> Iterator[Step]:
+    """Yield every step of the three walks."""
+    count = len(classifier.stages)
+    for depth in range(1, count + 1):
+        yield Step(CASCADE, depth, frozenset(range(depth)))
+        yield Step(BOTTOM_UP, depth, frozenset(range(count - depth, count)))
+        yield Step(INDEPENDENT, depth, frozenset({depth - 1}))
+
+
+def altered(trial: Trial, stages: frozenset[int], copy: int) -> Trial:
+    """Return the trial on a copy with these stages redrawn; shared by all explainers.
+
+    Where all are redrawn it is the fully randomised copy. Where the first stages are left, passes
+    that need no gradient of the images take their activations from a memory.
+    """
+    model = trial.classifier
+    if len(stages) == len(model.stages):
+        return trial.randomised(copy)
+
+    def build() -> Classifier:
+        known = model.stages
+        other = model.randomised(
+            seed_of(trial.runtime.suite, "randomised", copy),
+            trial.reestimation_images(),
+            [known[place] for place in sorted(stages)],
+        )
+        # Stages that are no children of the trunk, as the head is, come before the rest.
+        untouched = [name for name, _ in model.trunk.named_children()]
+        touched = {known[place].name for place in stages}
+        first = next((n for n, name in enumerate(untouched) if name in touched), len(untouched))
+        memory = trial.once(("prefixes", trial.model_identity), PrefixMemory)
+        other.resume_after(min(first, len(untouched) - 1), memory)
+        return other
+
+    key = ("altered", trial.model_identity, str(sorted(stages)), str(copy))
+    return trial.on(classifier=trial.once(key, build))
