@@ -269,10 +269,8 @@ class Classifier(nn.Module):
         layout = torch.channels_last if flat else torch.channels_last_3d
         return other.to(memory_format=layout)
 
-    def randomised(
-        self, seed: int, images: Tensor, stages: Sequence[Stage] | None = None
-    ) -> Classifier:
-        """Return a copy with parameters redrawn and batch norm re-estimated.
+    def randomised(self, seed: int, images: Tensor) -> Classifier:
+        """Return a copy with every parameter redrawn and batch norm re-estimated.
 
         Each parameter is drawn from its module's own initialiser, on a stream of its own, so two
         layers of one shape do not become equal. A parameter that no initialiser owns, such as a
@@ -281,34 +279,51 @@ class Classifier(nn.Module):
         Args:
             seed: Another seed, another copy.
             images: [M, 1, *S] training images that batch norm's running statistics are taken from;
-                with the trained ones activations are squashed, and a method is flattered. Before
-                the first redrawn stage nothing has changed, and they stay.
-            stages: Those to redraw; all unless given.
+                with the trained ones activations are squashed, and a method is flattered.
 
         Returns:
             A copy named ``name~seed``.
 
         Raises:
-            ClassifierError: If a parameter of a redrawn stage stayed as it was.
+            ClassifierError: If a parameter stayed as it was.
+        """
+        other = self.copy()
+        other.name = f"{self.name}~{seed}"
+        redraw(other, seed)
+        self._check_changed(other, [name for name, _ in self.named_parameters()])
+        reestimate_batch_norm(other, lambda: other.feature_maps(images))
+        return other
+
+    def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
+        """Return a copy that has some stages of another model of the same architecture.
+
+        Args:
+            donor: Whose parameters are taken, such as a fully randomised copy.
+            stages: Those of this model to replace.
+            images: [M, 1, *S] training images that batch norm is re-estimated on, from the first
+                replaced stage onwards; before it nothing has changed.
+
+        Raises:
+            ClassifierError: If a parameter of these stages stayed as it was.
         """
         other, known = self.copy(), self.stages
-        other.name = f"{self.name}~{seed}"
-        chosen = known if stages is None else tuple(stages)
-        names = {name for stage in chosen for name in stage.parameters}
-        redraw(other, seed, None if stages is None else names)
-        drawn = dict(other.named_parameters())
-        stayed = [
-            name
-            for name, trained in self.named_parameters()
-            if name in names and torch.equal(trained, drawn[name])
-        ]
-        if stayed:
-            raise ClassifierError(f"Randomising {self.name!r} left {stayed[0]} as it was.")
-        first = max(place for place, stage in enumerate(known) if stage in chosen)
-        kept = [part for stage in known[first + 1 :] for part in stage.module.modules()]
-        places = {name for name, part in self.named_modules() if any(part is one for one in kept)}
+        names = [name for stage in stages for name in stage.parameters]
+        theirs, ours = dict(donor.named_parameters()), dict(other.named_parameters())
+        with torch.no_grad():
+            for name in names:
+                ours[name].copy_(theirs[name])
+        self._check_changed(other, names)
+        first = max(place for place, stage in enumerate(known) if stage in stages)
+        kept = {id(part) for stage in known[first + 1 :] for part in stage.module.modules()}
+        places = {name for name, part in self.named_modules() if id(part) in kept}
         reestimate_batch_norm(other, lambda: other.feature_maps(images), places)
         return other
+
+    def _check_changed(self, other: Classifier, names: Sequence[str]) -> None:
+        ours, theirs = dict(self.named_parameters()), dict(other.named_parameters())
+        stayed = [name for name in names if torch.equal(ours[name], theirs[name])]
+        if stayed:
+            raise ClassifierError(f"Randomising {self.name!r} left {stayed[0]} as it was.")
 
     def resume_after(self, stages: int, memory: PrefixMemory) -> None:
         """Take the activations after the first stages of the trunk from ``memory``.

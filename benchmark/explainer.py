@@ -14,10 +14,11 @@ A method is one class with one function::
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -171,20 +172,46 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
 def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
     before = _fingerprint(classifier)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    python_state, flags = random.getstate(), _flags()
     yield
+    if (here := _flags()) != flags:
+        changed = next(name for name, value in flags.items() if here[name] != value)
+        raise AttributionError(f"Explainer {name!r} changed torch's {changed}.")
     after = _fingerprint(classifier)
     for what, value in before.items():
         if after[what] != value:
             raise AttributionError(f"Explainer {name!r} changed the network's {what}.")
     drawn = not torch.equal(torch_state, torch.get_rng_state())
-    drawn |= repr(numpy_state) != repr(np.random.get_state())  # noqa: NPY002
+    drawn |= _plain(numpy_state) != _plain(np.random.get_state())  # noqa: NPY002
+    drawn |= python_state != random.getstate()
     if drawn:
+        random.setstate(python_state)
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         raise AttributionError(
             f"Explainer {name!r} drew from the global random state; "
             "use a generator of its own, seeded by what it is for."
         )
+
+
+def _plain(state: Any) -> tuple[object, ...]:  # noqa: ANN401
+    """Return NumPy's global state as what can be compared."""
+    kind, numbers, *rest = state
+    return kind, numbers.tobytes(), *rest
+
+
+def _flags() -> dict[str, object]:
+    """Return the switches of torch that change what others compute."""
+    return {
+        "gradient mode": torch.is_grad_enabled(),
+        "inference mode": torch.is_inference_mode_enabled(),
+        "default type": torch.get_default_dtype(),
+        "number of threads": torch.get_num_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cuDNN benchmark mode": torch.backends.cudnn.benchmark,
+        "TF32 convolutions": torch.backends.cudnn.allow_tf32,
+        "TF32 products": torch.backends.cuda.matmul.allow_tf32,
+    }
 
 
 def _fingerprint(classifier: Classifier) -> dict[str, object]:

@@ -3,67 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from benchmark.explainer import Polarity, importance
 from benchmark.masking import descending_order, top_q
 from benchmark.seeding import stream
-from benchmark.similarity import iou, reason_unrankable, spearman
-from benchmark.structure import hog_correlation, ssim
+from benchmark.similarity import centred_ranks, iou, rank_correlation, reason_unrankable
+from benchmark.structure import hog_features, pearson, ssim
 
 FloatArray = npt.NDArray[np.float64]
 
 SPEARMAN, SIGNED, SSIM, HOG, TOP = "spearman", "spearman_signed", "ssim", "hog", "top"
-MEASURES = (SPEARMAN, SIGNED, SSIM, HOG, TOP)
 
 
-def compare(
-    first: Tensor,
-    second: Tensor,
-    foreground: Tensor,
-    polarity: Polarity,
-    quantile: float | None = None,
-    ties: Sequence[tuple[str, ...]] | None = None,
-) -> dict[str, FloatArray]:
-    """Return the similarities of two maps of each image, by measure.
+@dataclass(frozen=True)
+class Lens:
+    """How maps of some images are looked at.
 
-    Args:
-        first: Signed maps [n, 1, *S].
-        second: Likewise.
+    Attributes:
         foreground: [n, 1, *S] bool.
         polarity: Which sign marks evidence.
-        quantile: Share of the foreground whose overlap is ``top``; without it Spearman alone.
-        ties: [n] name of the stream that orders equal pixels; the same for both maps, so that equal
-            maps overlap fully.
-
-    Returns:
-        [n] by measure: Spearman of the importance and of the signed map, SSIM, Pearson of HOG
-        features (two dimensions only), and overlap of the top. NaN where a map cannot be ranked.
+        quantile: Share of the foreground whose overlap is compared.
+        ties: [n] name of the stream that orders equal pixels; one for all maps of an image, so that
+            equal maps overlap fully.
     """
-    one, other = importance(first, polarity), importance(second, polarity)
-    found = {SPEARMAN: spearman(one, other, foreground)}
-    if quantile is not None and ties is not None:
-        found[SIGNED] = spearman(first, second, foreground)
-        found[SSIM] = ssim(one, other, foreground)
-        if first.ndim == 4:
-            found[HOG] = hog_correlation(one, other, foreground)
-        found[TOP] = _overlap([one, other], foreground, quantile, ties)
-    return {name: values.numpy() for name, values in found.items()}
+
+    foreground: Tensor
+    polarity: Polarity
+    quantile: float
+    ties: Sequence[tuple[str, ...]]
 
 
-def _overlap(
-    ranked: Sequence[Tensor], foreground: Tensor, quantile: float, ties: Sequence[tuple[str, ...]]
-) -> Tensor:
-    tops, reasons = [], []
-    for one in ranked:
-        why = reason_unrankable(one, foreground)
-        reasons.append([reason is not None for reason in why])
-        orders = [stream(*name) for name in ties]
-        order = descending_order(one.nan_to_num(0.0, 0.0, 0.0), foreground, orders)
-        tops.append(top_q(order, foreground, quantile))
-    values = iou(tops[0], tops[1])
-    values[np.any(reasons, axis=0)] = float("nan")
-    return values
+class Likeness:
+    """Some maps as all five measures see them, ready to be compared with many others.
+
+    Args:
+        maps: Signed maps [n, 1, *S].
+        lens: Of the same images.
+    """
+
+    def __init__(self, maps: Tensor, lens: Lens) -> None:
+        foreground, ranked = lens.foreground, importance(maps, lens.polarity)
+        self._lens, self._ranked = lens, ranked
+        self._ranks = centred_ranks(ranked, foreground)
+        self._signed = centred_ranks(maps, foreground)
+        self._hog = hog_features(ranked, foreground) if maps.ndim == 4 else None
+        self._reasons = reason_unrankable(ranked, foreground)
+        orders = [stream(*name) for name in lens.ties]
+        order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, orders)
+        self._top = top_q(order, foreground, lens.quantile)
+
+    def to(self, other: Likeness) -> dict[str, FloatArray]:
+        """Return the similarities to other maps of the same images, [n] by measure.
+
+        Spearman of the importance and of the signed map, SSIM, Pearson of HOG features (two
+        dimensions only), and overlap of the top. NaN where a map cannot be ranked.
+        """
+        found = {
+            SPEARMAN: rank_correlation(self._ranks, other._ranks),
+            SIGNED: rank_correlation(self._signed, other._signed),
+            SSIM: ssim(self._ranked, other._ranked, self._lens.foreground),
+        }
+        if self._hog is not None and other._hog is not None:
+            found[HOG] = pearson(self._hog, other._hog)
+        pairs = zip(self._reasons, other._reasons, strict=True)
+        unsound = torch.tensor([here is not None or there is not None for here, there in pairs])
+        found[TOP] = torch.where(unsound, float("nan"), iou(self._top, other._top))
+        return {name: values.numpy() for name, values in found.items()}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.cohort import Cohort
 from benchmark.parallel import side_by_side
-from benchmark.planting import Strength, planted_cohort
+from benchmark.planting import Strength, allowed_sites, draw_sites, planted_cohort
 from benchmark.relatives import Relative
 from benchmark.seeding import seed_of, stream
 from benchmark.training import fine_tune, logistic_regression
@@ -76,7 +76,7 @@ def probed(trial: Trial, strength: Strength | None) -> Arm:
 
     def build() -> Arm:
         clean = _train_embeddings(trial)
-        planted = planted_cohort(trial.train, strength, trial.runtime.suite)
+        planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
         count = len(trial.train)
         altered = trial.embed_in_lanes(planted.batch(np.arange(count, 2 * count)).images)[1]
         weight, bias = logistic_regression(np.concatenate([clean, altered]), planted.groups)
@@ -101,7 +101,7 @@ def tuned_relative(trial: Trial, strength: Strength) -> Relative:
         settings,
         lambda: fine_tune(
             trial.classifier,
-            planted_cohort(trial.train, strength, suite),
+            planted_cohort(trial.train, strength, sites_of(trial, "train")),
             recipe,
             _TUNING_SEED,
         ),
@@ -141,6 +141,19 @@ def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatA
     return shares
 
 
+def sites_of(trial: Trial, split: str, purpose: str = "site") -> npt.NDArray[np.int64]:
+    """Return the sites in a split's images, [N, len(S)]; the same for every strength.
+
+    Args:
+        trial: Its cohort's foreground says where a window fits.
+        split: ``train`` or ``test``.
+        purpose: As for ``draw_sites``.
+    """
+    cohort = trial.train if split == "train" else trial.test
+    allowed = trial.once(("allowed sites", split), lambda: allowed_sites(cohort.anatomy.foreground))
+    return draw_sites(allowed, cohort.keys, trial.runtime.suite, purpose)
+
+
 def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
     """Return the permutation p-values of T between random halves of the clean test images.
 
@@ -158,7 +171,7 @@ def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
         signs = np.where(np.arange(count) < half, 1 / half, -1 / (count - half))
         for split in range(splits):
             generator = stream(trial.runtime.suite, "strength 0", split)
-            drawn = np.stack([generator.permutation(signs) for _ in range(1 + permutations)])
+            drawn = generator.permuted(np.tile(signs, (1 + permutations, 1)), axis=1)
             distances = np.linalg.norm(drawn @ embeddings, axis=1)
             values[split] = (np.sum(distances[1:] >= distances[0]) + 1) / (permutations + 1)
         return values
@@ -192,7 +205,7 @@ def _of(trial: Trial, arm: Arm) -> Arm:
 def _planted_test(trial: Trial, strength: Strength | None) -> Cohort:
     return trial.once(
         ("planted", _key(strength)),
-        lambda: planted_cohort(trial.test, strength, trial.runtime.suite),
+        lambda: planted_cohort(trial.test, strength, sites_of(trial, "test")),
     )
 
 

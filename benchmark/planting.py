@@ -29,7 +29,6 @@ CLEAN, PLANTED = 0, 1
 SITE = "site"
 _DIAMETER = 1 / 3  # of the shortest side
 _CORE = 1 / 3  # of the radius
-_HALF = 0.5
 
 
 class Strength(BaseModel):
@@ -55,16 +54,35 @@ def radius_of(shape: Sequence[int]) -> float:
     return min(shape) * _DIAMETER / 2
 
 
-def draw_sites(
-    foreground: BoolArray, keys: Sequence[str], suite: str, purpose: str = "site"
-) -> npt.NDArray[np.int64]:
-    """Return a place for each image where the whole window lies in the foreground.
+def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
+    """Return for each image the places where the whole window lies in the foreground.
 
-    Uniform in the foreground eroded by the radius; where nothing is left of it, in the pixels that
-    lie deepest.
+    The foreground eroded by the radius; where nothing is left of it, the pixels that lie deepest.
 
     Args:
         foreground: [N, 1, *S].
+
+    Returns:
+        N arrays [K, len(S)] of pixel coordinates.
+    """
+    radius, allowed = radius_of(foreground.shape[2:]), []
+    for inside in foreground[:, 0]:
+        # Padded, so that the border of the image bounds the foreground too.
+        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * inside.ndim]
+        allowed.append(np.argwhere(depth >= min(radius, depth.max())))
+    return allowed
+
+
+def draw_sites(
+    allowed: Sequence[npt.NDArray[np.int64]],
+    keys: Sequence[str],
+    suite: str,
+    purpose: str = "site",
+) -> npt.NDArray[np.int64]:
+    """Return one of the allowed places for each image, all with the same probability.
+
+    Args:
+        allowed: As ``allowed_sites`` gives them.
         keys: [N] names of the images.
         suite: Names the random streams, with ``purpose`` and the key.
         purpose: Another purpose, another place from the same distribution.
@@ -72,24 +90,37 @@ def draw_sites(
     Returns:
         [N, len(S)] pixel coordinates.
     """
-    radius, sites = radius_of(foreground.shape[2:]), []
-    for inside, key in zip(foreground[:, 0], keys, strict=True):
-        # Padded, so that the border of the image bounds the foreground too.
-        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * inside.ndim]
-        allowed = np.argwhere(depth >= min(radius, depth.max()))
-        sites.append(allowed[stream(suite, "planting", purpose, key).integers(len(allowed))])
-    return np.array(sites, dtype=np.int64)
+    streams = [stream(suite, "planting", purpose, key) for key in keys]
+    pairs = zip(allowed, streams, strict=True)
+    return np.array([some[one.integers(len(some))] for some, one in pairs], dtype=np.int64)
 
 
 def windows(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray:
     """Return v, the raised cosine around each site, [N, 1, *S] in [0, 1]."""
     radius = radius_of(shape)
-    axes = np.indices(tuple(shape))
-    centres = sites.reshape(*sites.shape, *[1] * len(shape))
-    distance = np.sqrt(((axes[None] - centres) ** 2).sum(1, keepdims=True))
-    along = np.clip((distance - _CORE * radius) / ((1 - _CORE) * radius), 0, 1)
-    window: FloatArray = (0.5 * (1 + np.cos(np.pi * along))).astype(np.float32)
-    return window
+    along = np.clip((_distances(sites, shape) - _CORE * radius) / ((1 - _CORE) * radius), 0, 1)
+    window: FloatArray = (0.5 * (1 + np.cos(np.float32(np.pi) * along))).astype(np.float32)
+    # Rounding leaves the cosine of π a little above −1.
+    return np.where(along < 1, window, np.float32(0))
+
+
+def truths(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> BoolArray:
+    """Return where v exceeds a half, [N, 1, *S]."""
+    middle = (1 + _CORE) / 2 * radius_of(shape)
+    inside: BoolArray = _distances(sites, shape) < middle
+    return inside
+
+
+def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray:
+    """Return the distance of every pixel to each site in pixels, [N, 1, *S]."""
+    squares = np.zeros((len(sites), 1, *[1] * len(shape)), dtype=np.float32)
+    for axis, length in enumerate(shape):
+        offset = np.arange(length, dtype=np.float32)[None] - sites[:, axis, None]
+        square = (offset**2).astype(np.float32)
+        squares = squares + square.reshape(
+            len(sites), 1, *[-1 if other == axis else 1 for other in range(len(shape))]
+        )
+    return np.sqrt(squares)
 
 
 def alter(images: FloatArray, window: FloatArray, strength: Strength) -> FloatArray:
@@ -137,7 +168,9 @@ def gradient_magnitude(image: FloatArray) -> npt.NDArray[np.float64]:
     return magnitude
 
 
-def planted_cohort(cohort: Cohort, strength: Strength | None, suite: str) -> Cohort:
+def planted_cohort(
+    cohort: Cohort, strength: Strength | None, sites: npt.NDArray[np.int64]
+) -> Cohort:
     """Return each image twice: clean in group 0, and with the signal planted in group 1.
 
     Clean images come first, in the order of the cohort; planted ones follow in the same order.
@@ -147,15 +180,14 @@ def planted_cohort(cohort: Cohort, strength: Strength | None, suite: str) -> Coh
     Args:
         cohort: Any splits.
         strength: How strong; None for the square of zeros.
-        suite: Names the random streams.
+        sites: [N, len(S)] where; see ``draw_sites``.
     """
     foreground = cohort.anatomy.foreground
-    sites = draw_sites(foreground, cohort.keys, suite)
     if strength is None:
         name, (altered, truth) = "zero", zero_out(cohort.images, sites)
     else:
-        window = windows(sites, cohort.shape)
-        name, altered, truth = strength.name, alter(cohort.images, window, strength), window > _HALF
+        altered = alter(cohort.images, windows(sites, cohort.shape), strength)
+        name, truth = strength.name, truths(sites, cohort.shape)
     people = cohort.participants[["subject", "split"]]
     clean = people.assign(subject=list(cohort.keys), group=CLEAN)
     planted = people.assign(subject=[f"{key}+{name}" for key in cohort.keys], group=PLANTED)

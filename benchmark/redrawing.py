@@ -14,20 +14,12 @@ from benchmark.seeding import seed_of
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def redraw(module: nn.Module, seed: int, names: Collection[str] | None = None) -> None:
-    """Redraw parameters of ``module`` in place, each on a stream named by seed and name.
-
-    Args:
-        module: Changed in place.
-        seed: Another seed, another draw.
-        names: Full names of those to redraw; all unless given.
-    """
+def redraw(module: nn.Module, seed: int) -> None:
+    """Redraw every parameter of ``module`` in place, each on a stream named by seed and name."""
     for prefix, part in module.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
-            full = f"{prefix}.{name}"
-            if names is not None and full not in names:
-                continue
-            seed_here, trained = seed_of("redraw", seed, full), parameter.clone()
+            seed_here = seed_of("redraw", seed, f"{prefix}.{name}")
+            trained = parameter.clone()
             with torch.no_grad():
                 # A constant initialiser, as batch norm's, may give what was there.
                 if not _reset_one(part, name, seed_here) or torch.equal(parameter, trained):

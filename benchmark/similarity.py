@@ -61,16 +61,25 @@ def ranks(values: Tensor, foreground: Tensor) -> Tensor:
 
 def spearman(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     """Return Spearman's rank correlation of two maps over the foreground, ties averaged."""
+    return rank_correlation(centred_ranks(first, foreground), centred_ranks(second, foreground))
+
+
+def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
+    """Return ranks minus their mean, [B, P] float64, to be correlated with those of many maps.
+
+    0 outside the foreground, and NaN throughout where a map cannot be ranked.
+    """
     inside = foreground.flatten(1)
-    centred = []
-    for values in (first, second):
-        ranked = ranks(values, foreground).flatten(1)
-        middle = (inside.sum(1, keepdim=True).double() + 1) / 2
-        centred.append(torch.where(inside, ranked - middle, 0.0))
-    covariance = (centred[0] * centred[1]).sum(1)
-    variances = centred[0].square().sum(1) * centred[1].square().sum(1)
-    correlation = (covariance / variances.sqrt()).clamp(-1, 1)
-    return _where_rankable(correlation, [first, second], foreground)
+    middle = (inside.sum(1, keepdim=True).double() + 1) / 2
+    centred = torch.where(inside, ranks(values, foreground).flatten(1) - middle, 0.0)
+    sound = _where_rankable(middle[:, 0] * 0, [values], foreground)
+    return centred + sound[:, None]
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's correlation of maps whose ``centred_ranks`` these are, [B]."""
+    variances = first.square().sum(1) * second.square().sum(1)
+    return ((first * second).sum(1) / variances.sqrt()).clamp(-1, 1)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ the foreground gives NaN.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,15 +44,17 @@ def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     return summed / inside.sum(1) + 0 * (x + y).flatten(1).sum(1)
 
 
-def hog_correlation(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
-    """Return Pearson's correlation of the two maps' HOG features; two dimensions only.
+def hog_features(maps: Tensor, foreground: Tensor) -> Tensor:
+    """Return the maps' HOG features [B, F] float64; two dimensions only.
 
     Outside the foreground maps count as 0, so the organ's outline is no feature of one map alone.
     """
-    features = [
-        hog(torch.where(foreground, _scaled(one, foreground), 0.0)) for one in (first, second)
-    ]
-    x, y = (one - one.mean(1, keepdim=True) for one in features)
+    return hog(torch.where(foreground, _scaled(maps, foreground), 0.0))
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """Return Pearson's correlation of each row of features [B, F], [B]."""
+    x, y = (one - one.mean(1, keepdim=True) for one in (first, second))
     return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
 
 
@@ -110,15 +115,16 @@ def _scaled(maps: Tensor, foreground: Tensor) -> Tensor:
 def _smooth(values: Tensor) -> Tensor:
     """Return the values [B, 1, *S] weighted by the Gaussian window."""
     width = _WIDTHS[values.ndim - 2]
-    reach = width // 2
-    offsets = torch.arange(-reach, reach + 1, dtype=values.dtype, device=values.device)
-    weights = torch.exp(-0.5 * (offsets / _SIGMA) ** 2)
-    weights = weights / weights.sum()
     for axis in range(2, values.ndim):
-        length = values.shape[axis]
-        places = torch.arange(-reach, length + reach, device=values.device)
-        places = torch.where(places < 0, -1 - places, places)
-        places = torch.where(places >= length, 2 * length - 1 - places, places)
-        padded = values.index_select(axis, places.clamp(0, length - 1))
-        values = (padded.unfold(axis, width, 1) * weights).sum(-1)
+        window = _window(values.shape[axis], width).to(values)
+        values = (values.movedim(axis, -1) @ window.T).movedim(-1, axis)
     return values
+
+
+@lru_cache(maxsize=8)
+def _window(length: int, width: int) -> Tensor:
+    """Return the matrix [length, length] that weights a row of pixels, mirrored at its ends."""
+    reach = width // 2
+    rows = np.eye(length)
+    weighted = gaussian_filter1d(rows, _SIGMA, axis=0, mode="reflect", radius=reach)
+    return torch.from_numpy(np.ascontiguousarray(weighted))

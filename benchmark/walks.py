@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmark.classifier import Classifier, PrefixMemory
-from benchmark.seeding import seed_of
 from benchmark.trial import Trial
 
 CASCADE, BOTTOM_UP, INDEPENDENT = "cascade", "bottom_up", "independent"
@@ -54,11 +53,9 @@ def altered(trial: Trial, stages: frozenset[int], copy: int) -> Trial:
 
     def build() -> Classifier:
         known = model.stages
-        other = model.randomised(
-            seed_of(trial.runtime.suite, "randomised", copy),
-            trial.reestimation_images(),
-            [known[place] for place in sorted(stages)],
-        )
+        donor = trial.randomised(copy).classifier
+        chosen = [known[place] for place in sorted(stages)]
+        other = model.partly(donor, chosen, trial.reestimation_images())
         # Stages that are no children of the trunk, as the head is, come before the rest.
         untouched = [name for name, _ in model.trunk.named_children()]
         touched = {known[place].name for place in stages}

@@ -32,10 +32,11 @@ from benchmark.planted import (
     probed,
     relatives,
     restored_shares,
+    sites_of,
     tuned,
     uniformity_p,
 )
-from benchmark.planting import SITE, Strength, draw_sites, edge_artefact, windows
+from benchmark.planting import SITE, Strength, edge_artefact, truths
 from benchmark.protocol import Badge, Drawing, Exhibit, ProtocolConfig, SanityProtocol
 from benchmark.reading import (
     Condition,
@@ -78,6 +79,7 @@ class PositiveControlConfig(ProtocolConfig):
         repeats: Shape-matched random masks per image and share.
         permutations: For the p-value of T.
         splits: Random halves of clean images that the p-value is checked on.
+        null_permutations: For each of their p-values.
     """
 
     strengths: tuple[Strength, ...] = (
@@ -92,6 +94,7 @@ class PositiveControlConfig(ProtocolConfig):
     repeats: int = Field(4, ge=1)
     permutations: int = Field(1000, ge=19)
     splits: int = Field(200, ge=20)
+    null_permutations: int = Field(199, ge=19)
 
     @field_validator("strengths")
     @classmethod
@@ -290,19 +293,18 @@ class _Study:
         """Read how much of an edge the alteration leaves."""
 
         def compute() -> FloatArray:
-            images, truth = arm.trial.test.images, arm.trial.test.anatomy.rois[SITE]
-            foreground = arm.trial.test.anatomy.foreground[: arm.pairs]
-            return edge_artefact(
-                images[: arm.pairs], images[arm.pairs :], truth[: arm.pairs], foreground
-            )
+            images, anatomy = arm.trial.test.images, arm.trial.test.anatomy
+            rows, planted = self._rows, arm.pairs + self._rows
+            truth, foreground = anatomy.rois[SITE][rows], anatomy.foreground[rows]
+            return edge_artefact(images[rows], images[planted], truth, foreground)
 
-        values = arm.trial.once(("edge artefact",), compute)
-        sample = self._trial.sample()
+        values = arm.trial.once(("edge artefact", str(len(self._rows))), compute)
+        sample = self._trial.sample(self._rows)
         self._found.append(Reading("edge_artefact", sample, values, {"strength": strength}))
 
     def nothing_planted(self) -> None:
         """Read whether p-values are uniform where there is no signal."""
-        p = null_p_values(self._trial, self._config.splits, self._config.permutations)
+        p = null_p_values(self._trial, self._config.splits, self._config.null_permutations)
         self._constant("uniformity_p", uniformity_p(p), {})
 
     def explain_tuned(self, strength: str, arm: Arm) -> None:
@@ -398,15 +400,11 @@ class _Study:
 
     def _decoys(self, rows: Rows) -> list[Tensor]:
         """Return sites drawn as the true ones, with no signal there, each [n, 1, *S] bool."""
-        test, suite = self._trial.test, self._trial.runtime.suite
-        foreground, keys = test.anatomy.foreground[rows], [test.keys[row] for row in rows]
 
         def draw() -> list[Tensor]:
-            drawn = []
-            for decoy in range(self._config.decoys):
-                sites = draw_sites(foreground, keys, suite, f"decoy {decoy}")
-                drawn.append(torch.from_numpy(windows(sites, test.shape) > 0.5))
-            return drawn
+            shape, purposes = self._trial.cohort.shape, range(self._config.decoys)
+            places = [sites_of(self._trial, "test", f"decoy {one}")[rows] for one in purposes]
+            return [torch.from_numpy(truths(sites, shape)) for sites in places]
 
         key = ("decoys", str(rows.tolist()), str(self._config.decoys))
         return self._trial.once(key, draw)

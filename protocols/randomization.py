@@ -22,12 +22,13 @@ from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
 from benchmark.explainer import importance
-from benchmark.likeness import SPEARMAN, compare
+from benchmark.likeness import SPEARMAN, Lens, Likeness
 from benchmark.protocol import Badge, Drawing, Exhibit, ProtocolConfig, SanityProtocol
 from benchmark.reading import Condition, Plot, Reading, Statistic, Verdict, find, summarise
 from benchmark.relatives import Relative
 from benchmark.removal import masking_rows
 from benchmark.seeding import stream
+from benchmark.similarity import spearman
 from benchmark.structure import entropy
 from benchmark.target import own_margin
 from benchmark.training import memorise, permuted, train_from_scratch, training_accuracy
@@ -223,6 +224,7 @@ class _Study:
         self._found: list[Reading] = []
         self._cascade: list[Tensor] = []
         self._twin: dict[str, FloatArray] = {}
+        self._bases: dict[str, Likeness] = {}
         try:
             _ = trial.train
             self._has_train = True
@@ -232,13 +234,13 @@ class _Study:
     def twins(self) -> None:
         """Compare with the twin and with fully randomised copies."""
         trial, rows = self._trial, self._rows
-        base = trial.maps(rows)
+        base, seen = trial.maps(rows), self._base(rows)
         copies = [trial.randomised(copy).maps(rows) for copy in range(RANDOM_COPIES)]
-        full = _mean([self._compare(base, one, rows) for one in copies])
+        full = _mean([seen.to(self._look(one, rows)) for one in copies])
         nothing = np.full(len(rows), np.nan)
         twin = dict.fromkeys(full, nothing)
         if self._has_train:
-            twin = self._compare(base, trial.relative(twin_of(trial)).maps(rows), rows)
+            twin = seen.to(self._look(trial.relative(twin_of(trial)).maps(rows), rows))
         self._twin = twin
         why = {} if self._has_train else dict.fromkeys(trial.sample(rows).keys, _NO_TWIN)
         for measure, values in full.items():
@@ -259,7 +261,7 @@ class _Study:
     def walk(self) -> None:
         """Compare step by step, and with the class that the randomised model predicts."""
         trial, rows, config = self._trial, self._walk_rows, self._config
-        base, lane = trial.maps(rows), config.walk_subjects // 2
+        base, lane = self._base(rows), config.walk_subjects // 2
         found: dict[frozenset[int], dict[str, FloatArray]] = {}
         everything = frozenset(range(len(trial.classifier.stages)))
         for step in steps(trial.classifier):
@@ -270,7 +272,7 @@ class _Study:
                     else altered(trial, step.stages, copy).draw(rows, lane=lane)
                     for copy in range(config.seeds)
                 ]
-                found[step.stages] = _mean([self._compare(base, one, rows) for one in maps])
+                found[step.stages] = _mean([base.to(self._look(one, rows)) for one in maps])
                 if step.walk == CASCADE:
                     self._cascade.append(maps[0][:1])
             self._step(step.walk, step.depth, found[step.stages])
@@ -281,7 +283,7 @@ class _Study:
         for depth in (1, len(everything)):
             self._step(TWIN, depth, {key: one[places] for key, one in self._twin.items()})
         again = [self._predicted(copy, rows, lane) for copy in range(config.seeds)]
-        predicted = _mean([self._compare(base, maps, rows) for maps in again])
+        predicted = _mean([base.to(self._look(maps, rows)) for maps in again])
         for measure, values in predicted.items():
             self._add("full", values, rows, {**_where(measure), "target": "re-predicted"})
 
@@ -298,7 +300,7 @@ class _Study:
             )
             self._constant("training_accuracy", accuracy)
             if accuracy >= _MEMORISED:
-                values = self._compare(trial.maps(rows), other.maps(rows), rows)
+                values = self._base(rows).to(self._look(other.maps(rows), rows))
             else:
                 reasons = dict.fromkeys(trial.sample(rows).keys, "labels not memorised")
         else:
@@ -326,8 +328,9 @@ class _Study:
             there = one.on(cohort=noisy)
             maps = there.draw(np.arange(len(noisy)))
             averaged.append(maps.view(len(rows), config.smooth_noises, *maps.shape[1:]).mean(1))
-        found = compare(averaged[0], averaged[1], self._foreground(rows), trial.explainer.polarity)
-        self._add("smooth_full", found[SPEARMAN], rows)
+        first, second = (self._ranked(one) for one in averaged)
+        values = spearman(first, second, self._foreground(rows))
+        self._add("smooth_full", values.numpy(), rows)
 
     def exhibit(self) -> None:
         """Keep one subject's cascade for the report."""
@@ -381,16 +384,21 @@ class _Study:
             maps[torch.from_numpy(other)] = trial.draw(rows[other], targets, lane)
         return maps
 
-    def _compare(self, first: Tensor, second: Tensor, rows: Rows) -> dict[str, FloatArray]:
-        keys = self._trial.sample(rows).keys
-        return compare(
-            first,
-            second,
+    def _base(self, rows: Rows) -> Likeness:
+        """Return the maps on the trained model, seen once for all that they are compared with."""
+        if str(rows.tolist()) not in self._bases:
+            self._bases[str(rows.tolist())] = self._look(self._trial.maps(rows), rows)
+        return self._bases[str(rows.tolist())]
+
+    def _look(self, maps: Tensor, rows: Rows) -> Likeness:
+        keys, suite = self._trial.sample(rows).keys, self._trial.runtime.suite
+        lens = Lens(
             self._foreground(rows),
             self._trial.explainer.polarity,
             self._config.quantile,
-            [(self._trial.runtime.suite, "randomization", key) for key in keys],
+            [(suite, "randomization", key) for key in keys],
         )
+        return Likeness(maps, lens)
 
     def _ranked(self, maps: Tensor) -> Tensor:
         return importance(maps, self._trial.explainer.polarity)
