@@ -49,7 +49,9 @@ def hog_features(maps: Tensor, foreground: Tensor) -> Tensor:
 
     Outside the foreground maps count as 0, so the organ's outline is no feature of one map alone.
     """
-    return hog(torch.where(foreground, _scaled(maps, foreground), 0.0))
+    scaled = torch.where(foreground, _scaled(maps, foreground), 0.0)
+    missing = scaled.isnan().flatten(1).any(1, keepdim=True)
+    return torch.where(missing, math.nan, hog(scaled.nan_to_num(0.0)))
 
 
 def pearson(first: Tensor, second: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
 def hog(images: Tensor) -> Tensor:
     """Return histograms of oriented gradients (Dalal & Triggs 2005), [B, F] float64.
 
-    Nine unsigned orientations in cells of 8 pixels, in blocks of 3 × 3 cells normalised by L2-Hys.
+    Nine unsigned orientations in cells of 8 pixels, in blocks of 3 × 3 cells normalised by L2-Hys;
+    fewer where an image is smaller.
 
     Args:
         images: [B, 1, H, W].
@@ -73,11 +76,13 @@ def hog(images: Tensor) -> Tensor:
     magnitude = torch.hypot(down, right)
     angle = torch.rad2deg(torch.atan2(down, right)) % 180
     bins = (angle / (180 / _BINS)).long().clamp_max(_BINS - 1)
-    rows, columns = values.shape[1] // _CELL, values.shape[2] // _CELL
+    cell = min(_CELL, *values.shape[1:])
+    rows, columns = values.shape[1] // cell, values.shape[2] // cell
+    block = min(_BLOCK, rows, columns)
     votes = torch.zeros(len(values), _BINS, *values.shape[1:], dtype=torch.float64)
     votes = votes.to(values.device).scatter_(1, bins[:, None], magnitude[:, None])
-    cells = functional.avg_pool2d(votes[:, :, : rows * _CELL, : columns * _CELL], _CELL)
-    blocks = cells.unfold(2, _BLOCK, 1).unfold(3, _BLOCK, 1)  # [B, bins, r, c, block, block]
+    cells = functional.avg_pool2d(votes[:, :, : rows * cell, : columns * cell], cell)
+    blocks = cells.unfold(2, block, 1).unfold(3, block, 1)  # [B, bins, r, c, block, block]
     blocks = blocks.permute(0, 2, 3, 4, 5, 1).flatten(3)
     blocks = blocks / (blocks.square().sum(-1, keepdim=True) + _EPSILON**2).sqrt()
     blocks = blocks.clamp_max(_CLIP)

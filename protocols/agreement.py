@@ -85,6 +85,11 @@ class Agreement(SanityProtocol[AgreementConfig]):
         ),
         Statistic("predicts_delta_t_null", "the same with maps of other subjects", "none"),
         Statistic("predicts_delta_t_above_null", "predicts_delta_t minus its null", "higher"),
+        Statistic(
+            "predicts_magnitude",
+            "the same with the magnitude of the drop, since removal moves the groups oppositely",
+            "higher",
+        ),
         Statistic("spearman", "Spearman of two methods' maps of one subject", "none"),
         Statistic("spearman_null", "the same with the other map of another subject", "none"),
         Statistic("spearman_corrected", "spearman minus its null", "none"),
@@ -181,6 +186,8 @@ class _Study:
         effects = effects_of(trial, self._rows, count)
         regions = regions_of(trial, self._rows, count)
         maps = self._own.ranked[:, 0].double().numpy()
+        # A map that cannot be ranked has mass all the same, in proportion to the regions' areas.
+        maps[np.array([why is not None for why in self._own.reasons])] = np.nan
         own = np.stack([self._masses(map_, some) for map_, some in zip(maps, regions, strict=True)])
         score = _rank_correlations(own, effects)
         nulls = []
@@ -193,6 +200,7 @@ class _Study:
         self._add("predicts_delta_t", score)
         self._add("predicts_delta_t_null", null)
         self._add("predicts_delta_t_above_null", score - null)
+        self._add("predicts_magnitude", _rank_correlations(own, np.abs(effects)))
         self._add("region_effect", np.nanmax(effects, axis=1))
         trial.exhibit(Agreement.name, {"masses": own, "effects": effects})
 

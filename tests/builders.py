@@ -139,3 +139,39 @@ def _ellipsoid(
     distance = sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True))
     inside: npt.NDArray[np.bool_] = np.asarray(distance <= radius**2)
     return inside
+
+
+class _Patches(nn.Module):
+    """Embeds patches; holds class token and position embedding by itself, as transformers do."""
+
+    def __init__(self, dimensions: int, shape: Sequence[int], width: int = 16) -> None:
+        super().__init__()
+        conv: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if dimensions == 2 else nn.Conv3d
+        self.embed = conv(1, width, 4, 4)
+        self.block = nn.TransformerEncoderLayer(
+            width, 2, 2 * width, dropout=0.0, activation="gelu", batch_first=True
+        )
+        count = int(np.prod([length // 4 for length in shape]))
+        self.token = nn.Parameter(torch.randn(1, 1, width))
+        self.position = nn.Parameter(0.1 * torch.randn(1, 1 + count, width))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the class token's embedding, [B, width]."""
+        patches = self.embed(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1) + self.position
+        result: Tensor = self.block(tokens)[:, 0]
+        return result
+
+
+def build_transformer(dimensions: int = 2, seed: int = 0) -> Classifier:
+    """Return an untrained vision transformer: 4-pixel patches, one block, a class token.
+
+    Args:
+        dimensions: 2 or 3.
+        seed: Of the weights; the global random state is left as it was.
+    """
+    shape = SHAPE_2D if dimensions == 2 else SHAPE_3D
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk, head = _Patches(dimensions, shape), nn.Linear(16, 2)
+    return Classifier("tiny-transformer", trunk, head, shape)
