@@ -7,9 +7,10 @@ import pytest
 import torch
 from builders import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort, build_images
 from torch import nn
+from torch.nn import functional
 
 from baselines.explainers import gradient as module
-from baselines.explainers.gradient import IntegratedGradients, Saliency
+from baselines.explainers.gradient import GuidedBackprop, IntegratedGradients, Saliency
 from benchmark.classifier import Classifier, PassCounter, Preprocessing
 from benchmark.explainer import Explainer
 from benchmark.target import ClassLogit, Margin, Projection, Target
@@ -138,3 +139,47 @@ def test_the_settings_of_integrated_gradients_are_part_of_its_identity() -> None
         "method": "gausslegendre",
         "steps": 64,
     }
+
+
+def test_integrated_gradients_are_captums(classifier: Classifier) -> None:
+    """If it fails, our quadrature is another."""
+    from captum.attr import IntegratedGradients as Captum
+
+    images = build_images(2, classifier.input_shape)
+    oracle = Captum(lambda some: Margin(0, 1)(*classifier(some)))
+    wanted = oracle.attribute(images, n_steps=64, method="gausslegendre", baselines=0.0)
+    ours = IntegratedGradients().attribute(classifier, images, Margin(0, 1))
+    assert float((ours - wanted).abs().max()) < 1e-5 * float(wanted.abs().max())
+
+
+def test_guided_backprop_is_the_gradient_with_negative_parts_cut_off() -> None:
+    """If it fails, something else goes by the name; written out by hand in float64."""
+    torch.manual_seed(0)
+    weights = [torch.randn(6, 1, 3, 3).double(), torch.randn(4, 6, 3, 3).double()]
+    trunk = nn.Sequential(
+        nn.Conv2d(1, 6, 3, bias=False), nn.ReLU(), nn.Conv2d(6, 4, 3, bias=False), nn.ReLU()
+    )
+    head = nn.Linear(4, 2, bias=False)
+    with torch.no_grad():
+        trunk[0].weight.copy_(weights[0])
+        trunk[2].weight.copy_(weights[1])
+    model = Classifier("small", trunk, head, (12, 12)).double()
+    image = build_images(1, (12, 12)).double()
+    first = functional.conv2d(image, weights[0])
+    second = functional.conv2d(first.clamp_min(0), weights[1])
+    cells = second.shape[2] * second.shape[3]
+    slope = (head.weight[0] - head.weight[1]).double().view(1, 4, 1, 1) / cells
+    back = slope.expand_as(second)
+    back = torch.where((second > 0) & (back > 0), back, 0.0)
+    back = functional.conv_transpose2d(back, weights[1])
+    back = torch.where((first > 0) & (back > 0), back, 0.0)
+    wanted = functional.conv_transpose2d(back, weights[0])
+    result = GuidedBackprop().attribute(model, image, Margin(0, 1))
+    torch.testing.assert_close(result, wanted)
+    assert not torch.allclose(result, Saliency().attribute(model, image, Margin(0, 1)))
+
+
+def test_guided_backprop_refuses_a_network_without_relus() -> None:
+    """If it fails, the plain gradient is scored under its name."""
+    assert "no ReLU" in str(GuidedBackprop().supports(build_transformer()))
+    assert GuidedBackprop().supports(build_classifier()) is None
