@@ -1,4 +1,4 @@
-"""Inference over subjects: cluster bootstrap, sign-flip test, Holm, discrimination.
+"""Estimates over subjects and their intervals: cluster bootstrap and jackknife.
 
 The unit is the subject. Rows are images; the rows of one subject are resampled together, since
 resampling images covers 76 % where 95 % is claimed (40 subjects × 5 images, ICC 0.5).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,6 @@ from benchmark.seeding import stream
 
 FloatArray = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
-Alternative = Literal["greater", "less", "two-sided"]
 
 _BLOCK_ELEMENTS = 2**22
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
@@ -243,62 +241,6 @@ class SubjectBootstrap:
             wins += np.einsum("rp,rp->r", multiplicities[:, self._index[some]], weights @ beaten.T)
         pairs = multiplicities[:, self._index[positives]].sum(1) * weights.sum(1)
         return _divide(wins, pairs)
-
-
-def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted for the family-wise error rate (Holm 1979).
-
-    Args:
-        p_values: [K]; NaNs stay NaN and do not count as tests.
-
-    Returns:
-        [K] in the order of the input.
-    """
-    raw = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full_like(raw, np.nan)
-    known = np.flatnonzero(~np.isnan(raw))
-    order = known[np.argsort(raw[known], kind="stable")]
-    scaled = raw[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return adjusted
-
-
-def sign_flip_p(
-    differences: npt.ArrayLike,
-    *,
-    permutations: int = 10_000,
-    seed: int = 0,
-    alternative: Alternative = "greater",
-) -> float:
-    """Return the p-value of a paired sign-flip permutation test of a zero mean.
-
-    (count + 1)/(permutations + 1), so it is never 0 (Phipson & Smyth 2010). The order of the
-    differences plays no part.
-
-    Args:
-        differences: [N] one difference per subject; NaNs are left out.
-        permutations: Number of random sign patterns.
-        seed: Names the random stream, together with the number of differences.
-        alternative: Where the mean lies if the null is false.
-    """
-    rows = np.asarray(differences, dtype=np.float64)
-    # The null does not care which row bears which sign; sorted, it does not depend on row order.
-    known = np.sort(rows[~np.isnan(rows)])
-    if not len(known):
-        return _NAN
-    generator, sums = stream("sign_flip", seed, len(known), permutations), []
-    for start in range(0, permutations, _DRAW_ROWS):
-        shape = (min(_DRAW_ROWS, permutations - start), len(known))
-        signs = 2.0 * generator.integers(0, 2, size=shape, dtype=np.int8) - 1.0
-        sums.append(signs @ known)
-    null, observed = np.concatenate(sums), float(known.sum())
-    if alternative == "less":
-        null, observed = -null, -observed
-    elif alternative == "two-sided":
-        null, observed = np.abs(null), abs(observed)
-    # Sums of the same numbers in another order may differ in the last bit and are still ties.
-    slack = 1e-12 * float(np.abs(known).sum())
-    return float((np.count_nonzero(null >= observed - slack) + 1) / (permutations + 1))
 
 
 def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from builders import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort, build_images
+from builders import (
+    SHAPE_2D,
+    SHAPE_3D,
+    build_classifier,
+    build_cohort,
+    build_images,
+    build_transformer,
+)
 from torch import nn
 from torch.nn import functional
 

@@ -12,13 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.errors import InputError
 from benchmark.seeding import stream
-from benchmark.statistics import (
-    Alternative,
-    Interval,
-    SubjectBootstrap,
-    holm,
-    sign_flip_p,
-)
+from benchmark.statistics import Interval, SubjectBootstrap
 
 Array = npt.NDArray[np.float64]
 
@@ -178,43 +172,3 @@ def test_values_that_cannot_be_averaged_are_refused(
     """If it fails, misaligned rows are averaged in silence."""
     with pytest.raises(InputError, match="Expected"):
         bootstrap.mean(values)
-
-
-def test_holm_matches_the_textbook_and_skips_missing_tests() -> None:
-    """If it fails, several gated cells raise false alarms or hide true ones."""
-    adjusted = holm([0.01, np.nan, 0.04, 0.03, 0.005])
-    np.testing.assert_allclose(adjusted, [0.03, np.nan, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.9]).max() <= 1
-
-
-@pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
-def test_sign_flips_match_scipy(alternative: Alternative) -> None:
-    """If it fails, the p-value is of another test."""
-    differences = rows("differences", 12) + 0.4
-    exact = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", alternative=alternative
-    )
-    ours = sign_flip_p(differences, alternative=alternative)
-    assert ours == pytest.approx(exact.pvalue, abs=0.015)
-
-
-def test_sign_flips_are_exact_at_the_edges() -> None:
-    """If it fails, p is 0, rounding breaks ties, or row order and missing rows matter."""
-    assert sign_flip_p(np.full(40, 0.1), permutations=99) == 0.01
-    assert sign_flip_p(np.zeros(5), permutations=99) == 1
-    assert math.isnan(sign_flip_p([np.nan]))
-    differences = rows("edges", 20) + 0.3
-    padded = np.append(differences[::-1], np.nan)
-    assert sign_flip_p(padded) == sign_flip_p(differences)
-    # All positive: one sign pattern in 2⁹ ties with the data, up to the order of summation.
-    positive = stream("test_statistics", "positive").random((20, 9))
-    assert min(sign_flip_p(one) for one in positive) > 0.0005
-
-
-def test_sign_flip_p_values_are_uniform_under_the_null() -> None:
-    """If it fails, a null effect is significant more often than claimed."""
-    p_values = [
-        sign_flip_p(one, permutations=199, seed=number)
-        for number, one in enumerate(stream("null").normal(size=(500, 20)))
-    ]
-    assert stats.kstest(p_values, "uniform").pvalue > 0.01
