@@ -31,6 +31,8 @@ from benchmark.target import Target
 
 Polarity = Literal["positive", "absolute"]
 
+_INDEPENDENT = 0.05
+
 
 class Explainer(ABC):
     """An attribution method; the model is an argument of every call and never kept.
@@ -90,8 +92,11 @@ class Explainer(ABC):
             AttributionError: If the result has another shape, type or device, or if the network,
                 its mode, hooks or gradients, or the global random state were changed.
         """
+        images = batch.images.clone()
         with _untouched(self.name, classifier):
             attributions = self._attributions(classifier, batch, target)
+        if not torch.equal(images, batch.images):
+            raise AttributionError(f"Explainer {self.name!r} changed the images it was given.")
         self._check(attributions, batch.images)
         return attributions.detach().to(torch.float32)
 
@@ -166,6 +171,37 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
     if isinstance(explainer, Control):
         return explainer.supports_cohort(has_truth)
     return explainer.supports(classifier)
+
+
+def check_independence(
+    explainer: Explainer, classifier: Classifier, batch: Batch, target: Target, made: Tensor
+) -> None:
+    """Refuse a map that depends on the other images of its batch.
+
+    The first image is explained again without the others. Rounding moves maps of a float32 network
+    by up to 1e-4 of their largest value, and a ReLU at its kink single pixels by more; what
+    normalises, ranks or averages over a batch moves all of the map.
+
+    Args:
+        explainer: Whose map it is.
+        classifier: The model.
+        batch: Of one image, the first of the batch that was explained.
+        target: The same as then.
+        made: Its map [1, 1, *S], made among the others.
+
+    Raises:
+        AttributionError: If the two maps differ by more than 5 % in the L2 norm.
+    """
+    alone = explainer(classifier, batch, target).to(made.device)
+    if torch.equal(alone.isfinite(), made.isfinite()):
+        pair = [one.nan_to_num(0.0, 0.0, 0.0).double() for one in (alone, made)]
+        apart = float((pair[0] - pair[1]).norm())
+        if apart <= _INDEPENDENT * max(float(pair[0].norm()), float(pair[1].norm())):
+            return
+    raise AttributionError(
+        f"Explainer {explainer.name!r} gives an image another map when it is explained alone; "
+        "a map must not depend on the rest of its batch."
+    )
 
 
 @contextmanager

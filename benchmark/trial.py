@@ -21,9 +21,15 @@ import torch
 from torch import Tensor
 
 from benchmark.classifier import Classifier, PassCounter
-from benchmark.cohort import Cohort
+from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
-from benchmark.explainer import Control, Explainer, importance, why_unsupported
+from benchmark.explainer import (
+    Control,
+    Explainer,
+    check_independence,
+    importance,
+    why_unsupported,
+)
 from benchmark.reading import Sample
 from benchmark.relatives import Relative, from_arrays, load_committed, relation, to_arrays
 from benchmark.seeding import seed_of
@@ -282,7 +288,9 @@ class Trial:
             batch = self.test.batch(rows[filled], self.runtime.device)
             if isinstance(self.explainer, Control) and self.explainer.redrawn:
                 batch = replace(batch, keys=tuple(f"{key} on {before}" for key in batch.keys))
-            maps[places] = self.explainer(self.classifier, batch, target)[: len(places)].cpu()
+            made = self.explainer(self.classifier, batch, target)
+            maps[places] = made[: len(places)].cpu()
+            self._check_once(batch, target, made)
         if self.classifier.weights_sha256 != before:
             raise AttributionError(
                 f"Explainer {self.explainer.name!r} changed the network's weights."
@@ -448,6 +456,22 @@ class Trial:
         )
         back = np.argsort(order)
         return {name: array[back] for name, array in kept.items()}
+
+    def _check_once(self, batch: Batch, target: Target, made: Tensor) -> None:
+        """Check on the first batch of an explainer that its maps do not depend on the batch."""
+
+        def check() -> bool:
+            one = Batch(
+                batch.rows[:1],
+                batch.keys[:1],
+                batch.images[:1],
+                batch.foreground[:1],
+                None if batch.truth is None else batch.truth[:1],
+            )
+            check_independence(self.explainer, self.classifier, one, target, made[:1])
+            return True
+
+        self.once(("independent", self.explainer_identity), check)
 
     @property
     def _maps_key(self) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def test_a_run_commits_a_record_a_cell_with_what_it_cost(tmp_path: Path) -> None
     assert [one.verdict for one in finished.records] == ["fail", "fail", "pass", "pass"]
     assert finished.measured == 4
     first, shared = finished.records[:2]
-    assert first.resources.forward == 32, "two lanes of 16 for 6 images of each group"
+    assert first.resources.forward == 33, "two lanes of 16 for 6 images of each group, one alone"
     assert shared.resources.forward == 0, "the second protocol must find the maps made"
     assert first.identity.explainer.source_sha256 is not None
     assert first.names.cohort == "tiny"
