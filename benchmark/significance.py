@@ -1,9 +1,16 @@
-"""Tests of hypotheses whose unit is the subject, and corrections for making many of them."""
+"""Tests of hypotheses over subjects: paired permutation tests, Page's trend, and many p-values.
+
+A p-value from random permutations is (count + 1)/(permutations + 1), so it is never 0 (Phipson &
+Smyth 2010). The order of rows plays no part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -12,44 +19,15 @@ from scipy import stats
 
 from benchmark.errors import InputError
 from benchmark.seeding import stream
-from benchmark.statistics import Interval, SubjectBootstrap
 
 FloatArray = npt.NDArray[np.float64]
 Alternative = Literal["greater", "less", "two-sided"]
 
 _DRAW_ROWS = 256
+_EXACT_CONDITIONS = 6  # 720 orders of a row; 7 would be 5040
 _NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Trend:
-    """Page's trend test.
-
-    Attributes:
-        statistic: L, the sum over columns of their place times their sum of ranks.
-        p: One-sided: how probable so large an L is where no column exceeds another.
-    """
-
-    statistic: float
-    p: float
-
-
-def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted for the family-wise error rate (Holm 1979).
-
-    Args:
-        p_values: [K]; NaNs stay NaN and do not count as tests.
-
-    Returns:
-        [K] in the order of the input.
-    """
-    raw = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full_like(raw, np.nan)
-    known = np.flatnonzero(~np.isnan(raw))
-    order = known[np.argsort(raw[known], kind="stable")]
-    scaled = raw[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return adjusted
+# Sums of the same numbers in another order may differ in the last bit and are still ties.
+_ROUNDING = 1e-12
 
 
 def sign_flip_p(
@@ -61,143 +39,235 @@ def sign_flip_p(
 ) -> float:
     """Return the p-value of a paired sign-flip permutation test of a zero mean.
 
-    (count + 1)/(permutations + 1), so it is never 0 (Phipson & Smyth 2010). The order of the
-    differences plays no part.
-
     Args:
         differences: [N] one difference per subject; NaNs are left out.
         permutations: Number of random sign patterns.
         seed: Names the random stream, together with the number of differences.
         alternative: Where the mean lies if the null is false.
+
+    Returns:
+        NaN where no difference is known.
     """
     rows = np.asarray(differences, dtype=np.float64)
     # The null does not care which row bears which sign; sorted, it does not depend on row order.
     known = np.sort(rows[~np.isnan(rows)])
     if not len(known):
         return _NAN
-    generator, sums = stream("sign_flip", seed, len(known), permutations), []
-    for start in range(0, permutations, _DRAW_ROWS):
-        shape = (min(_DRAW_ROWS, permutations - start), len(known))
-        signs = 2.0 * generator.integers(0, 2, size=shape, dtype=np.int8) - 1.0
-        sums.append(signs @ known)
-    null, observed = np.concatenate(sums), float(known.sum())
+    signs = _signs(len(known), permutations, "sign_flip", seed)
+    null, observed = np.concatenate([some @ known for some in signs]), float(known.sum())
     if alternative == "less":
         null, observed = -null, -observed
     elif alternative == "two-sided":
         null, observed = np.abs(null), abs(observed)
-    # Sums of the same numbers in another order may differ in the last bit and are still ties.
-    slack = 1e-12 * float(np.abs(known).sum())
-    return float((np.count_nonzero(null >= observed - slack) + 1) / (permutations + 1))
+    return _share_above(null, observed - _ROUNDING * float(np.abs(known).sum()))
 
 
-def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995).
+def swap_p(
+    clean: npt.ArrayLike,
+    altered: npt.ArrayLike,
+    keys: Sequence[str],
+    *,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> float:
+    """Return the p-value of T = ‖mean f(clean) − mean f(altered)‖ for paired embeddings.
+
+    Under the null the two labels of a pair are exchangeable, so they are swapped within pairs,
+    never between subjects; the T of a swap is ‖Σ ±(f − f′)‖ / n. Where every pair is equal, p is 1.
+
+    Args:
+        clean: [n, D] embeddings.
+        altered: [n, D] embeddings of the same images, altered.
+        keys: [n] subject of each row; the rows of one subject are swapped together.
+        permutations: Number of random swaps.
+        seed: Names the random stream, together with the number of subjects.
+
+    Returns:
+        NaN where there are no rows.
+
+    Raises:
+        InputError: If the shapes do not fit, or an embedding is not finite.
+    """
+    first = np.asarray(clean, dtype=np.float64)
+    second = np.asarray(altered, dtype=np.float64)
+    if first.ndim != 2 or first.shape != second.shape or len(keys) != len(first):
+        raise InputError(
+            f"Expected two times embeddings [n, D] and n keys but got shapes {list(first.shape)} "
+            f"and {list(second.shape)} and {len(keys)} keys."
+        )
+    differences = first - second
+    if not np.isfinite(differences).all():
+        raise InputError("Expected finite embeddings but got one that is NaN or infinite.")
+    if not len(differences):
+        return _NAN
+    unique, index = np.unique(np.asarray(keys, dtype=np.str_), return_inverse=True)
+    pairs = np.zeros((len(unique), differences.shape[1]))
+    np.add.at(pairs, index, differences)
+    signs = _signs(len(unique), permutations, "swap", seed)
+    null = np.concatenate([np.linalg.norm(some @ pairs, axis=1) for some in signs])
+    slack = _ROUNDING * float(np.linalg.norm(pairs, axis=1).sum())
+    return _share_above(null, float(np.linalg.norm(pairs.sum(0))) - slack)
+
+
+@dataclass(frozen=True)
+class PageTrend:
+    """Page's test for values that rise with the condition.
+
+    Attributes:
+        statistic: L = Σ_j j · (sum of the ranks in condition j).
+        z: L standardised by its mean and variance under the null; NaN where nothing varies.
+        p: Of the test by permutation, one-sided.
+        p_normal: Of z by the normal approximation, one-sided.
+        n_subjects: Rows without a missing value.
+    """
+
+    statistic: float
+    z: float
+    p: float
+    p_normal: float
+    n_subjects: int
+
+
+def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> PageTrend:
+    """Test whether values rise with the condition within subjects (Page 1963).
+
+    Ranks are taken within each row, ties averaged; rows with a missing value are left out. ``p``
+    counts every order of every row up to six conditions, and random orders beyond. Both it and the
+    variance behind ``z`` are those of the ranks with their ties; SciPy's are those without ties,
+    and its variance is then too large.
+
+    Args:
+        values: [n, k] one row per subject, conditions in the order in which they should rise.
+        permutations: Number of random orders of all rows, where more than six conditions.
+        seed: Names the random stream, together with the size of the table.
+
+    Returns:
+        NaNs where no row is complete.
+
+    Raises:
+        InputError: If there are fewer than two conditions or a value is infinite.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] < 2 or np.isinf(table).any():
+        raise InputError(
+            "Expected finite values, or NaN for none, of two or more conditions [n, k] "
+            f"but got shape {list(table.shape)}{' and an infinite value' * (table.ndim == 2)}."
+        )
+    complete = table[~np.isnan(table).any(axis=1)]
+    if not len(complete):
+        return PageTrend(_NAN, _NAN, _NAN, _NAN, 0)
+    ranks: FloatArray = stats.rankdata(complete, axis=1)
+    # The null permutes within rows; sorted, it does not depend on their order.
+    ranks = ranks[np.lexsort(ranks.T)]
+    weights = np.arange(1.0, ranks.shape[1] + 1)
+    statistic = float((ranks @ weights).sum())
+    centred, spread = weights - weights.mean(), ranks - weights.mean()
+    variance = float((spread**2).sum() * (centred**2).sum() / (len(weights) - 1))
+    z = float((spread @ centred).sum()) / math.sqrt(variance) if variance > 0 else _NAN
+    if len(weights) <= _EXACT_CONDITIONS:
+        p = _exact_tail(ranks, statistic)
+    else:
+        null = _permuted_statistics(ranks, permutations, seed)
+        p = _share_above(null, statistic)
+    return PageTrend(statistic, z, p, float(stats.norm.sf(z)), len(ranks))
+
+
+def holm(p_values: npt.ArrayLike) -> FloatArray:
+    """Return p-values adjusted for the family-wise error rate (Holm 1979).
 
     Args:
         p_values: [K]; NaNs stay NaN and do not count as tests.
 
     Returns:
         [K] in the order of the input.
+
+    Raises:
+        InputError: If a value lies outside [0, 1].
     """
-    raw = np.asarray(p_values, dtype=np.float64)
-    adjusted, known = np.full_like(raw, np.nan), ~np.isnan(raw)
-    if known.any():
+    raw, known = _p_values(p_values)
+    adjusted = np.full_like(raw, np.nan)
+    order = known[np.argsort(raw[known], kind="stable")]
+    scaled = raw[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted
+
+
+def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
+    """Return p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995).
+
+    The rate is held for independent or positively dependent tests.
+
+    Args:
+        p_values: [K]; NaNs stay NaN and do not count as tests.
+
+    Returns:
+        [K] in the order of the input.
+
+    Raises:
+        InputError: If a value lies outside [0, 1].
+    """
+    raw, known = _p_values(p_values)
+    adjusted = np.full_like(raw, np.nan)
+    if len(known):
         adjusted[known] = stats.false_discovery_control(raw[known])
     return adjusted
 
 
-def page_trend(values: npt.ArrayLike) -> Trend:
-    """Return Page's test (1963) that columns rise from left to right, within subjects.
-
-    Normal approximation, which holds for the dozens of subjects that protocols have; ties share
-    their ranks, and make it conservative.
-
-    Args:
-        values: [n, k], k ≥ 3; rows with a NaN are left out.
-
-    Raises:
-        InputError: If there are fewer than three columns.
-    """
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] < 3:
-        raise InputError(f"Expected values [n, k] with k at least 3 but got {list(rows.shape)}.")
-    known = rows[~np.isnan(rows).any(axis=1)]
-    if len(known) < 2:
-        return Trend(_NAN, _NAN)
-    result = stats.page_trend_test(known, method="asymptotic")
-    return Trend(float(result.statistic), float(result.pvalue))
+def _p_values(p_values: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Return p-values [K] and the places of those that are not NaN."""
+    raw = np.asarray(p_values, dtype=np.float64)
+    known = np.flatnonzero(~np.isnan(raw))
+    if raw.ndim != 1:
+        raise InputError(f"Expected p-values [K] but got shape {list(raw.shape)}.")
+    if strays := [one for one in raw[known].tolist() if not 0 <= one <= 1]:
+        raise InputError(f"Expected p-values between 0 and 1 but got {strays[0]}.")
+    return raw, known
 
 
-def swap_p(
-    clean: FloatArray,
-    altered: FloatArray,
-    keys: Sequence[str],
-    *,
-    permutations: int = 1000,
-    seed: int = 0,
-) -> float:
-    """Return the permutation p-value of T = ‖mean f(x) − mean f(x')‖ of pairs.
-
-    Labels are swapped within pairs, and (count + 1)/(permutations + 1) is returned.
-
-    Args:
-        clean: [n, D] embeddings.
-        altered: [n, D] of the same subjects.
-        keys: [n] names of the pairs, so that their order plays no part.
-        permutations: Random swaps.
-        seed: Names the random stream.
-    """
-    differences = (clean - altered)[np.argsort(np.array(keys))]
-    generator = stream("swap", seed, len(differences), permutations)
-    signs = 2.0 * generator.integers(0, 2, (permutations, len(differences)), dtype=np.int8) - 1.0
-    # Swapping all labels gives the same T but for rounding, and is still a tie.
-    observed = np.linalg.norm(differences.sum(0)) * (1 - 1e-12)
-    null = np.linalg.norm(signs @ differences, axis=1)
-    return float((np.count_nonzero(null >= observed) + 1) / (permutations + 1))
+def _signs(count: int, permutations: int, name: str, seed: int) -> Iterator[FloatArray]:
+    """Yield ``permutations`` random rows of ``count`` signs ±1, in blocks."""
+    if permutations < 1:
+        raise InputError(f"Expected at least one permutation but got {permutations}.")
+    generator = stream(name, seed, count, permutations)
+    for start in range(0, permutations, _DRAW_ROWS):
+        shape = (min(_DRAW_ROWS, permutations - start), count)
+        yield 2 * generator.integers(0, 2, size=shape, dtype=np.int8).astype(np.float64) - 1
 
 
-def probability_of_improvement(
-    first: npt.ArrayLike, second: npt.ArrayLike, subjects: Sequence[str]
-) -> Interval:
-    """Return the share of images on which ``first`` exceeds ``second``, ties counting half.
-
-    Paired within images, as all methods are measured on the same ones; Agarwal et al. 2021 compare
-    all pairs of runs, since theirs share none.
-
-    Args:
-        first: [N]; images where either has no value are left out.
-        second: [N].
-        subjects: [N] subject of each image, resampled for the interval.
-    """
-    above = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return SubjectBootstrap(subjects).mean((np.sign(above) + 1) / 2)
+def _share_above(null: FloatArray, observed: float) -> float:
+    return float((np.count_nonzero(null >= observed) + 1) / (len(null) + 1))
 
 
-def rank_intervals(
-    values: npt.ArrayLike, subjects: Sequence[str], *, higher: bool = True
-) -> list[Interval]:
-    """Return the competition rank of each method by its mean, with its bootstrap interval.
+def _exact_tail(ranks: FloatArray, statistic: float) -> float:
+    """Return the probability of an L this large over all orders of all rows [n, k]."""
+    patterns, counts = np.unique(np.sort(ranks, axis=1), axis=0, return_counts=True)
+    weights = np.arange(1, ranks.shape[1] + 1)
+    distribution, smallest = np.ones(1), 0
+    for pattern, count in zip(patterns, counts.tolist(), strict=True):
+        # Averaged ranks are multiples of a half, so that twice L is a whole number.
+        doubled = np.rint(2 * pattern[_orders(len(weights))] @ weights).astype(np.int64)
+        lowest = int(doubled.min())
+        row = np.bincount(doubled - lowest) / len(doubled)
+        for _ in range(count):
+            distribution = np.convolve(distribution, row)
+        smallest += count * lowest
+    return min(1.0, float(distribution[max(0, round(2 * statistic) - smallest) :].sum()))
 
-    Rank 1 is best, and methods with equal means share the better rank. All methods meet the same
-    resamples; images that any method has no value on are left out, so that ranks compare the same.
 
-    Args:
-        values: [N, E] of E methods.
-        subjects: [N].
-        higher: Whether more is better.
-    """
-    columns = np.array(values, dtype=np.float64)
-    columns[np.isnan(columns).any(axis=1)] = np.nan
-    bootstrap = SubjectBootstrap(subjects)
-    sign = -1.0 if higher else 1.0
-    means = np.nanmean(columns, axis=0) if np.isfinite(columns).any() else columns[0]
-    drawn = bootstrap.replicates(columns)
-    drawn = drawn[~np.isnan(drawn).any(axis=1)]
-    # What should be equal may differ in the last bit, and rank by it.
-    ranks = stats.rankdata(np.round(sign * means, 12), method="min")
-    replicates = stats.rankdata(np.round(sign * drawn, 12), method="min", axis=1)
-    known = np.asarray(subjects)[np.isfinite(columns).all(axis=1)]
-    return [
-        bootstrap.statistic_interval(float(rank), one, len(set(known)))
-        for rank, one in zip(ranks, replicates.T, strict=True)
-    ]
+@lru_cache(maxsize=_EXACT_CONDITIONS)
+def _orders(count: int) -> npt.NDArray[np.intp]:
+    """Return every order of ``count`` things, [count!, count]."""
+    return np.array(list(itertools.permutations(range(count))), dtype=np.intp)
+
+
+def _permuted_statistics(ranks: FloatArray, permutations: int, seed: int) -> FloatArray:
+    """Return L of random orders of every row [n, k], [permutations]."""
+    if permutations < 1:
+        raise InputError(f"Expected at least one permutation but got {permutations}.")
+    generator = stream("page", seed, *ranks.shape, permutations)
+    weights, null = np.arange(1.0, ranks.shape[1] + 1), np.empty(permutations)
+    for start in range(0, permutations, _DRAW_ROWS):
+        some = slice(start, min(start + _DRAW_ROWS, permutations))
+        drawn = np.broadcast_to(ranks, (some.stop - start, *ranks.shape))
+        null[some] = (generator.permuted(drawn, axis=2) @ weights).sum(axis=1)
+    return null

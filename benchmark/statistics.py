@@ -1,4 +1,4 @@
-"""Estimates over subjects and their intervals: cluster bootstrap and jackknife.
+"""Inference over subjects: the cluster bootstrap, and values per subject that it resamples.
 
 The unit is the subject. Rows are images; the rows of one subject are resampled together, since
 resampling images covers 76 % where 95 % is claimed (40 subjects × 5 images, ICC 0.5).
@@ -263,6 +263,33 @@ def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
     total, count = np.linalg.norm(means[0] - means[1]), len(groups)
     pseudo: FloatArray = count * total - (count - 1) * np.linalg.norm(left_out - other, axis=1)
     return pseudo
+
+
+def slope_over(values: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
+    """Return each subject's least-squares slope, whose bootstrap mean is the trend.
+
+    Args:
+        values: [n, k] one row per subject, one column per condition.
+        x: [k] the condition as a number, such as a strength; at least two different ones.
+
+    Returns:
+        [n] in units of values per unit of x; NaN where a row misses a value, since a slope over
+        part of the conditions is another quantity wherever the curve is not straight.
+
+    Raises:
+        InputError: If the shapes do not fit, or x is not finite or has one value only.
+    """
+    rows, places = np.asarray(values, dtype=np.float64), np.asarray(x, dtype=np.float64)
+    if rows.ndim != 2 or places.shape != rows.shape[1:]:
+        raise InputError(
+            f"Expected values [n, k] and x [k] but got shapes {list(rows.shape)} and "
+            f"{list(places.shape)}."
+        )
+    if not np.isfinite(places).all() or len(np.unique(places)) < 2:
+        raise InputError(f"Expected x with two different finite values but got {places.tolist()}.")
+    centred = places - places.mean()
+    slopes: FloatArray = rows @ centred / (centred @ centred)
+    return slopes
 
 
 def _multiplicities(count: int, resamples: int, seed: int) -> Integers:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.errors import InputError
 from benchmark.seeding import stream
-from benchmark.statistics import Interval, SubjectBootstrap
+from benchmark.statistics import Interval, SubjectBootstrap, slope_over
 
 Array = npt.NDArray[np.float64]
 
@@ -172,3 +172,22 @@ def test_values_that_cannot_be_averaged_are_refused(
     """If it fails, misaligned rows are averaged in silence."""
     with pytest.raises(InputError, match="Expected"):
         bootstrap.mean(values)
+
+
+def test_slopes_are_those_of_least_squares_and_need_every_condition() -> None:
+    """If it fails, trends over strengths are of another line, or of part of the conditions."""
+    x = np.array([0.0, 0.3, 0.5, 2.0])
+    values = stream("test_statistics", "slopes").normal(size=(6, 4))
+    expected = [stats.linregress(x, row).slope for row in values]
+    np.testing.assert_allclose(slope_over(values, x), expected)
+    values[2, 1] = np.nan
+    slopes = slope_over(values, x)
+    assert math.isnan(slopes[2])
+    np.testing.assert_allclose(np.delete(slopes, 2), np.delete(expected, 2))
+
+
+@pytest.mark.parametrize("x", [[0.0, 1.0], [1.0, 1.0, 1.0], [0.0, 1.0, math.nan]])
+def test_conditions_without_a_slope_are_refused(x: list[float]) -> None:
+    """If it fails, a trend is read off no spread, or columns are paired with other conditions."""
+    with pytest.raises(InputError, match=r"Expected .*x .* but got"):
+        slope_over(np.zeros((4, 3)), x)
