@@ -74,6 +74,10 @@ class PassCounter:
             if self.listener is not None:
                 self.listener(images)
 
+    def __reduce__(self) -> tuple[type[PassCounter], tuple[int, int]]:
+        # A lock cannot be copied or pickled, and whoever copies a model is counted afresh.
+        return PassCounter, (self.forward, self.backward)
+
     def snapshot(self) -> PassCounter:
         """Return the counts of this moment."""
         return PassCounter(self.forward, self.backward)

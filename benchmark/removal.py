@@ -85,8 +85,11 @@ def imputers(trial: Trial) -> dict[str, Imputer]:
         linear, blur = NoisyLinear(seed_of(trial.runtime.suite, "noise")), Blur()
         if not trial.cohort.geometry.registered:
             return {linear.name: linear, blur.name: blur}
-        means = [train.images[train.groups == group].mean(0)[0] for group in (0, 1)]
-        mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)))
+        # In float64, where the order of the rows leaves no trace in the float32 result.
+        means = [
+            train.images[train.groups == group].mean(0, dtype=np.float64)[0] for group in (0, 1)
+        ]
+        mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)).float())
         return {mean.name: mean, linear.name: linear, blur.name: blur}
 
     return trial.once(("imputers",), build)

@@ -29,6 +29,7 @@ ORDER = (
     "explainer",
     "statistics",
     "significance",
+    "comparison",
     "discrimination",
     "reading",
     "similarity",
@@ -115,7 +116,16 @@ def test_a_room_imports_only_rooms_it_may_know(room: str, allowed: set[str]) -> 
 
 
 def test_the_leaderboard_reads_records_and_never_live_objects() -> None:
-    allowed = {"errors", "record", "statistics", "reading", "result", "summary"}
+    allowed = {
+        "errors",
+        "record",
+        "statistics",
+        "significance",
+        "comparison",
+        "reading",
+        "result",
+        "summary",
+    }
     for path in files("leaderboard"):
         known = {
             name.split(".")[1] for name in imported(path) if name.startswith("benchmark.")

@@ -1,0 +1,1 @@
+"""What every plugin owes, checked over all of them."""

@@ -1,0 +1,126 @@
+"""Every protocol of the catalogue, on conv net and transformer, in two and three dimensions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from trials import Values, assert_same_values, cohort_of, values_by_key
+
+from baselines.explainers.gradient import Saliency
+from benchmark.bench import _conclude
+from benchmark.catalogue import Catalogue
+from benchmark.classifier import Classifier
+from benchmark.explainer import Explainer
+from benchmark.reading import Reading
+from benchmark.target import Target
+from benchmark.trial import Trial
+from contract.settings import PROTOCOLS, trial_of, with_relatives
+
+CASES = [
+    pytest.param(name, kind, dimensions, id=f"{name}-{kind}-{dimensions}-D")
+    for name in PROTOCOLS
+    for kind in ("conv", "transformer")
+    for dimensions in (2, 3)
+]
+
+
+class Louder(Saliency):
+    """The same map on another scale."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the gradient, eight times as large: a power of two, so no bit is lost."""
+        return 8 * super().attribute(classifier, images, target)
+
+
+class Blank(Saliency):
+    """A map of zeros."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(images)
+
+
+class Broken(Saliency):
+    """A map of NaN."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return NaN."""
+        return torch.full_like(images, float("nan"))
+
+
+def _readings(
+    name: str,
+    kind: str,
+    dimensions: int,
+    explainer: Explainer,
+    order: np.ndarray | None = None,
+    batch_size: int = 64,
+) -> tuple[Trial, list[Reading]]:
+    cohort = cohort_of(dimensions)
+    people = cohort if order is None else cohort.take(order)
+    trial = trial_of(explainer, kind, dimensions, people, batch_size)
+    trial = with_relatives(trial, name, kind, dimensions)
+    return trial, PROTOCOLS[name].readings(trial)
+
+
+def _scores(readings: list[Reading], name: str) -> Values:
+    # Signed sums over the region are on the scale of the map by definition.
+    return values_by_key([one for one in readings if one.statistic != "mean"])
+
+
+def test_every_protocol_is_under_contract() -> None:
+    """If it fails, a protocol has no entry in contract/settings.py, and owes nothing."""
+    assert set(PROTOCOLS) == set(Catalogue().protocols.names)
+
+
+@pytest.mark.parametrize(("name", "kind", "dimensions"), CASES)
+def test_batches_order_and_scale_change_nothing(name: str, kind: str, dimensions: int) -> None:
+    """If it fails, a score depends on how it was computed, or on the unit of the map."""
+    order = np.random.default_rng(2).permutation(len(cohort_of(dimensions)))
+    runs = [
+        _readings(name, kind, dimensions, Saliency()),
+        _readings(name, kind, dimensions, Saliency(), order, batch_size=5),
+        _readings(name, kind, dimensions, Louder()),
+    ]
+    assert_same_values(
+        [_scores(readings, name) for _, readings in runs], max(PROTOCOLS[name].tolerance, 1e-5)
+    )
+    first = runs[0][1]
+    assert [one.statistic for one in first]
+    known = {one.name for one in PROTOCOLS[name].statistics}
+    assert {one.statistic for one in first} <= known
+
+
+@pytest.mark.parametrize("explainer", [Blank(), Broken()], ids=["blank", "broken"])
+@pytest.mark.parametrize(("name", "kind", "dimensions"), CASES)
+def test_a_map_that_says_nothing_gets_no_number(
+    name: str, kind: str, dimensions: int, explainer: Explainer
+) -> None:
+    """If it fails, a blank or broken map is scored, or ends in a traceback."""
+    _, readings = _readings(name, kind, dimensions, explainer)
+    outcome = _conclude(PROTOCOLS[name], readings)
+    assert outcome.state in ("failed", "not assessable")
+    assert outcome.reason
+    score = next(one for one in readings if one.matches(PROTOCOLS[name].primary))
+    assert np.isnan(score.values).all()
+    assert score.reasons
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_a_gpu_gives_the_same_scores(name: str) -> None:
+    """If it fails, scores do not compare between machines with a GPU and without."""
+    from dataclasses import replace
+
+    trial, readings = _readings(name, "conv", 2, Saliency())
+    there = replace(trial.runtime, device=torch.device("cuda"))
+    moved = replace(trial, runtime=there, classifier=trial.classifier.copy().to("cuda"), memory={})
+    moved = with_relatives(moved, name, "conv", 2)
+    score = next(one for one in readings if one.matches(PROTOCOLS[name].primary))
+    other = next(
+        one for one in PROTOCOLS[name].readings(moved) if one.matches(PROTOCOLS[name].primary)
+    )
+    np.testing.assert_allclose(other.values, score.values, atol=1e-2)
