@@ -20,6 +20,7 @@ from baselines.explainers.gradient import IntegratedGradients, Saliency
 from baselines.models.smallresnet import SmallResNet
 from benchmark.explainer import Explainer
 from benchmark.reading import find
+from benchmark.suite import load_suite
 from benchmark.target import Margin
 from benchmark.trial import Runtime, Trial
 from protocols.delta_t import DeltaT, DeltaTConfig
@@ -65,10 +66,13 @@ def _results(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return {(one["explainer"], one["protocol"]): one for one in document["results"]}
 
 
-def test_the_oracle_is_first_and_noise_at_chance_in_both_protocols(finished: Path) -> None:
+def test_every_protocol_is_healthy(finished: Path) -> None:
     """If it fails, the scores of the built-in suite say nothing."""
     text, results = (finished / "first.txt").read_text(), _results(finished / "first.json")
-    for protocol in ("roi_pointing", "delta_t"):
+    assert {of for _, of in results} == set(load_suite("v1").protocols)
+    for protocol in ("randomization", "agreement"):
+        assert f"{protocol} on phantom × smallresnet: healthy" in text
+    for protocol in ("positive_control", "roi_pointing", "delta_t"):
         assert f"{protocol} on phantom × smallresnet: healthy" in text
         scores = {
             name: one["primary"]["estimate"]
@@ -81,9 +85,12 @@ def test_the_oracle_is_first_and_noise_at_chance_in_both_protocols(finished: Pat
 
 def test_every_cell_is_scored_with_an_interval_over_subjects(finished: Path) -> None:
     """If it fails, a number goes out without its uncertainty."""
-    for one in _results(finished / "first.json").values():
+    for (name, protocol), one in _results(finished / "first.json").items():
         score = one["primary"]
         assert one["state"] == "scored"
+        if (name, protocol) == ("random", "randomization"):
+            assert score["estimate"] is None  # nothing over nothing
+            continue
         assert score["low"] <= score["estimate"] <= score["high"]
         assert score["n_subjects"] >= 64
 

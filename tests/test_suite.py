@@ -25,9 +25,17 @@ def written(folder: Path, text: str) -> str:
 def test_v1_ships_with_the_package_and_its_settings_fit_its_protocols() -> None:
     suite = load_suite("v1")
     assert suite.version == "v1"
-    assert suite.protocols == ("roi_pointing", "delta_t")
+    assert suite.protocols == (
+        "positive_control",
+        "randomization",
+        "roi_pointing",
+        "delta_t",
+        "agreement",
+    )
     plan = make_plan(Catalogue(), suite, Selection(("gradcam",)))
-    assert plan.protocol("delta_t").config.model_dump()["subjects"] == 64
+    for name in suite.protocols:
+        assert plan.protocol(name).config.model_dump()["subjects"] == 64
+    assert set(plan.panel) == set(plan.protocol("agreement").panel)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
             "direction": "higher",
             "calibrated": None,
         },
+        "badges": [],
         "statistics": [
             {"statistic": "share", **numbers, "conditions": {}},
             {"statistic": "excess", **numbers, "conditions": {}},
