@@ -15,10 +15,11 @@ from benchmark.catalogue import Catalogue
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
+from benchmark.evaluation import Evaluation
 from benchmark.explainer import Explainer, Polarity
 from benchmark.protocol import Exhibit
 from benchmark.record import Record
-from benchmark.trial import ArrayArchive, Evaluation, Runtime, Trial
+from benchmark.trial import ArrayArchive, Runtime, Trial
 
 Maps = npt.NDArray[np.float32]
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from benchmark.canvas import DPI, INK, MUTED, styled
 from benchmark.cohort import Cohort
-from benchmark.trial import Evaluation
+from benchmark.evaluation import Evaluation
 
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
@@ -22,7 +21,8 @@ from torch import Tensor
 
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Batch, Cohort
-from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
+from benchmark.errors import AttributionError, UnsupportedError
+from benchmark.evaluation import Evaluation
 from benchmark.explainer import (
     Control,
     Explainer,
@@ -90,76 +90,6 @@ class Peers:
     panel: Mapping[str, Explainer] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     weights: Path | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model makes of the test images.
-
-    Attributes:
-        logits: [N, 2] float64.
-        embeddings: [N, D] float64.
-        groups: [N].
-    """
-
-    logits: FloatArray
-    embeddings: FloatArray
-    groups: npt.NDArray[np.int64]
-
-    @cached_property
-    def probabilities(self) -> FloatArray:
-        """Softmax of the logits, [N, 2]."""
-        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        normalised: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
-        return normalised
-
-    @cached_property
-    def own_margin(self) -> FloatArray:
-        """Own group's logit minus the other's, [N]."""
-        difference: FloatArray = self.signs * (self.logits[:, 0] - self.logits[:, 1])
-        return difference
-
-    @cached_property
-    def own_probability(self) -> FloatArray:
-        """Probability of the own group, [N]."""
-        own: FloatArray = self.probabilities[np.arange(len(self.groups)), self.groups]
-        return own
-
-    @property
-    def signs(self) -> npt.NDArray[np.int64]:
-        """s_i: +1 in the reference group, −1 in the cases, [N]."""
-        return 1 - 2 * self.groups
-
-    @cached_property
-    def group_distance(self) -> float:
-        """T = ‖μ_A − μ_B‖₂."""
-        return float(np.linalg.norm(self._mean_difference))
-
-    @cached_property
-    def direction(self) -> FloatArray:
-        """Unit vector w = (μ_A − μ_B)/T, [D].
-
-        Raises:
-            NotAssessableError: If the groups have the same mean embedding.
-        """
-        if self.group_distance == 0:
-            raise NotAssessableError("the model embeds both groups alike")
-        unit: FloatArray = self._mean_difference / self.group_distance
-        return unit
-
-    @cached_property
-    def projections(self) -> FloatArray:
-        """φ(x) = wᵀf(x), [N], unsigned."""
-        projected: FloatArray = self.embeddings @ self.direction
-        return projected
-
-    @cached_property
-    def _mean_difference(self) -> FloatArray:
-        in_a, in_b = self.groups == 0, self.groups == 1
-        if not in_a.any() or not in_b.any():
-            raise NotAssessableError("the test split holds only one of the two groups")
-        difference: FloatArray = self.embeddings[in_a].mean(0) - self.embeddings[in_b].mean(0)
-        return difference
 
 
 @dataclass(frozen=True)

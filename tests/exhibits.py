@@ -13,11 +13,12 @@ from runs import build_record
 
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
+from benchmark.evaluation import Evaluation
 from benchmark.gallery import Shown
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Condition, Plot, Reading, Sample, Statistic, Verdict
 from benchmark.record import Outcome, Record
-from benchmark.trial import Evaluation, Trial
+from benchmark.trial import Trial
 
 STEPS = (0.0, 0.1, 0.2)
 FILLS = ("mean", "blur")

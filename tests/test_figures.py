@@ -20,6 +20,7 @@ from matplotlib.text import Text
 
 from benchmark.canvas import Board, Layout, limits, save, styled
 from benchmark.cohort import Geometry
+from benchmark.evaluation import Evaluation
 from benchmark.figures import draw_statistic, is_drawable
 from benchmark.forest import arrange, draw_forest
 from benchmark.overlays import choose_rows, cut_tiles, draw_overlays
@@ -27,7 +28,6 @@ from benchmark.reading import Statistic
 from benchmark.record import Outcome
 from benchmark.result import Result
 from benchmark.summary import summarise_records
-from benchmark.trial import Evaluation
 
 LEVELS = {
     "gradcam": 0.3,

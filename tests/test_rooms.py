@@ -38,6 +38,7 @@ ORDER = (
     "likeness",
     "concordance",
     "imputation",
+    "evaluation",
     "trial",
     "walks",
     "protocol",

@@ -16,9 +16,9 @@ from baselines.explainers.controls import Oracle, Random
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
+from benchmark.evaluation import Evaluation
 from benchmark.explainer import Explainer
 from benchmark.target import Target
-from benchmark.trial import Evaluation
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
