@@ -21,7 +21,6 @@ from benchmark import similarity
 from benchmark.classifier import PassCounter
 from benchmark.dose_response import dose_badges
 from benchmark.explainer import importance
-from benchmark.masking import descending_order, shape_matched, top_masks
 from benchmark.planted import (
     PROBE,
     TUNED,
@@ -53,6 +52,7 @@ from benchmark.relatives import Relative
 from benchmark.removal import masking_rows
 from benchmark.seeding import stream
 from benchmark.significance import holm, sign_flip_p, swap_p
+from benchmark.site_scores import above_decoys, restoring_masks, site_scores
 from benchmark.target import Projection
 from benchmark.trial import Trial
 
@@ -368,35 +368,17 @@ class _Study:
         reasons = {key: one for key, one in zip(keys, why, strict=True) if one}
         if where["arm"] == TUNED:
             self._reasons |= reasons
-        order = similarity.rank_pixels(ranked, foreground)
-        ap = similarity.average_precision(ranked, truth, foreground, order).numpy()
 
-        def add(statistic: str, values: FloatArray, more: Mapping[str, Condition] = {}) -> None:
+        def add(statistic: str, values: FloatArray, more: Mapping[str, Condition]) -> None:
             sample = self._trial.sample(rows)
             self._found.append(Reading(statistic, sample, values, {**where, **more}, reasons))
 
-        decoys = [
-            similarity.average_precision(ranked, decoy, foreground, order).numpy()
-            for decoy in self._decoys(rows)
-        ]
-        add("ap_above_decoys", ap - np.mean(decoys, axis=0))
-        if where["strength"] == NONE:
-            return
-        pixels, size = foreground.flatten(1).sum(1), (truth & foreground).flatten(1).sum(1)
-        chance = similarity.expected_average_precision(truth, foreground).numpy()
-        add("found", (ap - chance) / (1 - chance))
-        add("ap", ap)
-        add("iou", similarity.top_overlap(ranked, truth, foreground, size, order).numpy())
-        for q in self._config.quantiles:
-            counts = (q * pixels.double()).round(decimals=6).ceil().long()
-            overlap = similarity.top_overlap(ranked, truth, foreground, counts, order)
-            add("iou_at_q", overlap.numpy(), {"q": q})
-        spacing = self._trial.cohort.geometry.spacing
-        pointing = similarity.pointing(ranked, truth, foreground, 0.0, spacing)
-        add("pointing", pointing.numpy())
-        mass = similarity.mass(ranked, truth, foreground).numpy()
-        add("mass", mass)
-        add("lift", mass * (pixels.double() / size).numpy())
+        above = above_decoys(ranked, truth, self._decoys(rows), foreground)
+        add("ap_above_decoys", above, {})
+        if where["strength"] != NONE:
+            spacing, quantiles = self._trial.cohort.geometry.spacing, self._config.quantiles
+            for score in site_scores(ranked, truth, foreground, quantiles, spacing):
+                add(*score)
 
     def _decoys(self, rows: Rows) -> list[Tensor]:
         """Return sites drawn as the true ones, with no signal there, each [n, 1, *S] bool."""
@@ -419,32 +401,29 @@ class _Study:
         rows, keep = self._rows[rankable], torch.from_numpy(rankable)
         if not len(rows):
             return
-        foreground = foreground[keep]
-        keys = [self._trial.test.keys[row] for row in rows]
-        ties = [stream(suite, "positive_control", "ties", strength, key) for key in keys]
-        order = descending_order(ranked[keep], foreground, ties)
-        sizes = test.anatomy.rois[SITE][rows].reshape(len(rows), -1).sum(1)
-        own = torch.cat(
-            [
-                top_masks(order[n : n + 1], foreground[n : n + 1], [size / int(inside.sum())])
-                for n, (size, inside) in enumerate(zip(sizes, foreground, strict=True))
-            ]
+        names = [(suite, "positive_control", strength, test.keys[row]) for row in rows]
+        tops, random = restoring_masks(
+            ranked[keep],
+            torch.from_numpy(test.anatomy.rois[SITE][rows]),
+            foreground[keep],
+            config.quantiles,
+            [(stream(*name, "ties"), stream(*name, "restored")) for name in names],
+            config.repeats,
         )
-        tops = torch.cat([own, top_masks(order, foreground, config.quantiles)], dim=1)
-        moves = [stream(suite, "positive_control", "restored", strength, key) for key in keys]
-        random = shape_matched(tops, foreground, moves, config.repeats)
         masks = torch.cat([tops, random.flatten(1, 2)], dim=1)
         shares = restored_shares(arm, rows, self._rows, masks)
         steps = tops.shape[1]
         by_random = shares[:, steps:].reshape(-1, steps, config.repeats).mean(2)
         labels: tuple[Condition, ...] = (SITE, *config.quantiles)
         above = shares[:, :steps] - by_random
+        for name, values in (("map", shares[:, :steps]), ("random", by_random)):
+            where: dict[str, Condition] = {"strength": strength, "arm": name}
+            self._add_where(rankable, "restored", values.mean(1), where)
         for place, q in enumerate(labels):
+            at_q: dict[str, Condition] = {"strength": strength, "q": q}
             for name, values in (("map", shares[:, place]), ("random", by_random[:, place])):
-                where = {"strength": strength, "arm": name, "q": q}
-                self._add_where(rankable, "restored", values, where)
-            where = {"strength": strength, "q": q}
-            self._add_where(rankable, "restored_above_random", above[:, place], where)
+                self._add_where(rankable, "restored", values, {**at_q, "arm": name})
+            self._add_where(rankable, "restored_above_random", above[:, place], at_q)
         self._add_where(rankable, "restored_above_random", above.mean(1), {"strength": strength})
 
     def _add_where(

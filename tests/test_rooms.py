@@ -35,6 +35,7 @@ ORDER = (
     "similarity",
     "structure",
     "masking",
+    "site_scores",
     "likeness",
     "concordance",
     "imputation",
