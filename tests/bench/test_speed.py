@@ -168,11 +168,12 @@ def test_grad_cam_against_pytorch_grad_cam(benchmark: BenchmarkFixture) -> None:
     model.classifier = trial.classifier
     other = Other(model=model, target_layers=[trial.classifier.trunk[-1]])
     targets = [ClassifierOutputTarget(0)] * 64
-    other(input_tensor=batch.images, targets=targets)
+    images = batch.images.clone().requires_grad_()  # the parameters are frozen
+    other(input_tensor=images, targets=targets)
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        other(input_tensor=batch.images, targets=targets)
+        other(input_tensor=images, targets=targets)
         times.append(time.perf_counter() - start)
     other.activations_and_grads.release()
     explainer = GradCAM()
