@@ -332,7 +332,8 @@ def _health(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> H
     needed = (ORACLE, RANDOM) if protocol.truth_leads else (RANDOM,)
     absent = [name for name in needed if name not in scored]
     if absent:
-        return conclude(None, f"not known, since {' and '.join(absent)} was not scored")
+        told = "was" if len(absent) == 1 else "were"
+        return conclude(None, f"not known, since {' and '.join(absent)} {told} not scored")
     if protocol.truth_leads:
         ahead = _ahead_of_truth(scored, protocol)
         if ahead is not None:

@@ -387,10 +387,16 @@ class _Study:
     def _base(self, rows: Rows) -> Likeness:
         """Return the maps on the trained model, seen once for all that they are compared with."""
         if str(rows.tolist()) not in self._bases:
-            self._bases[str(rows.tolist())] = self._look(self._trial.maps(rows), rows)
+            self._bases[str(rows.tolist())] = self._see(self._trial.maps(rows), rows)
         return self._bases[str(rows.tolist())]
 
     def _look(self, maps: Tensor, rows: Rows) -> Likeness:
+        """Return maps ready for comparison; a map that no model moves is ready already."""
+        if torch.equal(maps, self._trial.maps(rows)):
+            return self._base(rows)
+        return self._see(maps, rows)
+
+    def _see(self, maps: Tensor, rows: Rows) -> Likeness:
         keys, suite = self._trial.sample(rows).keys, self._trial.runtime.suite
         lens = Lens(
             self._foreground(rows),

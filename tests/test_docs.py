@@ -21,9 +21,20 @@ SUITE = """
 version = "small"
 cohorts = ["{cohort}"]
 models = ["smallresnet"]
-protocols = ["roi_pointing", "delta_t"]
+protocols = ["positive_control", "randomization", "roi_pointing", "delta_t", "agreement"]
 health = ["oracle", "random"]
 seed = 0
+[protocol.positive_control]
+subjects = 16
+probe_subjects = 8
+splits = 20
+null_permutations = 19
+[protocol.randomization]
+subjects = 16
+walk_subjects = 2
+seeds = 1
+smooth_subjects = 2
+smooth_noises = 2
 [protocol.roi_pointing]
 confidence = 0.5
 subjects = 8
@@ -32,6 +43,10 @@ repeats = 2
 quantiles = [0.05, 0.2]
 subjects = 8
 repeats = 2
+[protocol.agreement]
+panel = ["cam", "saliency"]
+subjects = 8
+regions = 8
 """
 
 
@@ -94,10 +109,13 @@ def test_the_encoder_of_the_documentation_is_scored(folder: Path) -> None:
     """If it fails, a researcher cannot bring their own encoder as told."""
     where = ["--suite", "small.toml", "--report", "none", "--store", "store of encoder"]
     model = ["--model", "my_encoder.py:MyEncoder", "--explainer", "gradcam_aligned"]
+    some = ["roi_pointing", "delta_t", "agreement"]  # the others train copies of it for a minute
+    where += [word for name in some for word in ("--protocol", name)]
     run = _run(folder, "run", *model, *where, "--json", "encoder.json")
     assert run.returncode == 0, run.stdout + run.stderr
     results = json.loads((folder / "encoder.json").read_text())["results"]
     assert {one["model"] for one in results} == {"my_encoder"}
+    assert {one["protocol"] for one in results} == set(some)
     assert {one["state"] for one in results} <= {"scored", "not assessable"}
 
 

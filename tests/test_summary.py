@@ -191,7 +191,7 @@ def test_health_wants_truth_on_top_and_noise_at_chance() -> None:
         ([controls()[0], build_record("random", tuple(v + 0.5 for v in NOISE))], False, "noise"),
         ([controls()[0], build_record("random", tuple(30 * v for v in NOISE))], True, "of noise"),
         ([controls()[0]], None, "random was not scored"),
-        ([build_record("bright", HALF)], None, "oracle and random was not scored"),
+        ([build_record("bright", HALF)], None, "oracle and random were not scored"),
         (
             [
                 build_record("oracle", outcome=Outcome("not assessable", "no ROI in use")),
