@@ -86,7 +86,8 @@ def _draw_curves(figure: Figure, chart: _Chart) -> None:
     x_name, points = chart.plot.x, chart.points
     x_limits = limits([float(one.conditions[x_name]) for one in points], 0.0)
     y_limits = limits(extent(points), 0.08)
-    layout = Layout(chart.columns, 1.45, left=0.62, gutter=0.55, top=0.3)
+    gutter = 0.1 + CHARACTER * max(len(_label(name)) for name in chart.colours)
+    layout = Layout(chart.columns, 1.45, left=0.62, gutter=max(0.55, gutter), top=0.3)
     board = Board(figure, [one.title for one in chart.panels], layout, x_limits, y_limits)
     for place, panel in enumerate(chart.panels):
         if y_limits[0] < 0 < y_limits[1]:
@@ -105,7 +106,8 @@ def _draw_curves(figure: Figure, chart: _Chart) -> None:
             board.axes.fill_between(xs, lows, highs, color=colour, alpha=alpha, linewidth=0)
             board.axes.plot(xs, ys, color=colour, linewidth=width, marker=".", markersize=3.5)
             ends.append((float(ys[-1]), _label(name), MUTED if baseline else colour))
-        _label_ends(board.axes, float(board.right(place, x_limits)[1]), ends)
+        corner = float(board.right(place, x_limits)[1]), float(board.up(place, y_limits)[1])
+        _label_ends(board.axes, corner, ends)
     board.frame(x_name, chart.plot.label)
 
 
@@ -190,12 +192,17 @@ def _series_colours(names: Sequence[Series]) -> dict[Series, str]:
     return colours | {name: GREYS[place % len(GREYS)] for place, name in enumerate(baselines)}
 
 
-def _label_ends(axes: Axes, right: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write each line's name at its end, moved apart where ends lie close."""
-    previous = -float("inf")
-    for height, name, colour in sorted(ends):
-        previous = max(height, previous + _LINE_HEIGHT)
-        axes.text(right + 0.05, previous, name, color=colour, fontsize=7, va="center")
+def _label_ends(
+    axes: Axes, corner: tuple[float, float], ends: Sequence[tuple[float, str, str]]
+) -> None:
+    """Write each line's name at its end, moved apart where ends lie close, none above the panel."""
+    right, ceiling = corner
+    lines, lowest = sorted(ends), -float("inf")
+    heights = [lowest := max(height, lowest + _LINE_HEIGHT) for height, _, _ in lines]
+    for (_, name, colour), height in zip(reversed(lines), reversed(heights), strict=True):
+        ceiling = min(height, ceiling)
+        axes.text(right + 0.05, ceiling, name, color=colour, fontsize=7, va="center")
+        ceiling -= _LINE_HEIGHT
 
 
 def _label_cut(axes: Axes, right: float, up: float, value: float) -> None:
