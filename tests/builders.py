@@ -158,7 +158,8 @@ class _Patches(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the class token's embedding, [B, width]."""
         patches = self.embed(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1) + self.position
+        token = self.token.expand(images.shape[0], -1, -1)
+        tokens = torch.cat([token, patches], 1) + self.position
         result: Tensor = self.block(tokens)[:, 0]
         return result
 

@@ -23,6 +23,7 @@ ORDER = (
     "feature_grid",
     "redrawing",
     "classifier",
+    "canonical",
     "training",
     "relatives",
     "model_source",

@@ -1,0 +1,226 @@
+"""Networks rewritten for methods that bind a rule to each layer.
+
+Such methods, DeepLIFT, guided backpropagation and layer-wise relevance propagation among them, hook
+the modules of a network. They go wrong in silence where a module works twice, where it works in
+place, and where what it does is not done by a module at all. In the canonical form every
+activation is a module of its own and out of place, and a sum of two branches is a module. If asked
+for, batch norm is folded into the layer before it, or becomes a scale and a shift.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils import fusion
+
+from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.errors import UnsupportedError
+
+_ACTIVATIONS: dict[object, type[nn.Module]] = {
+    functional.relu: nn.ReLU,
+    functional.relu_: nn.ReLU,
+    torch.relu: nn.ReLU,
+    torch.relu_: nn.ReLU,
+    "relu": nn.ReLU,
+    "relu_": nn.ReLU,
+    torch.sigmoid: nn.Sigmoid,
+    functional.sigmoid: nn.Sigmoid,
+    "sigmoid": nn.Sigmoid,
+    torch.tanh: nn.Tanh,
+    functional.tanh: nn.Tanh,
+    "tanh": nn.Tanh,
+    functional.gelu: nn.GELU,
+    functional.silu: nn.SiLU,
+}
+_ACTIVATION_MODULES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish)
+_ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_TOLERANCE = 1e-3
+
+
+class Sum(nn.Module):
+    """The sum of branches that were stacked along a last axis, [..., n] → [...]."""
+
+    def forward(self, stacked: Tensor) -> Tensor:
+        """Return the sum."""
+        return stacked.sum(-1)
+
+
+class Affine(nn.Module):
+    """A scale and a shift of each channel, as frozen batch norm is one; [B, C, ...] as it came.
+
+    Args:
+        weight: [C].
+        bias: [C].
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return weight · maps + bias."""
+        shape = (1, -1, *[1] * (maps.ndim - 2))
+        return self.weight.view(shape) * maps + self.bias.view(shape)
+
+
+def canonical(classifier: Classifier, fold: bool = False) -> Classifier:
+    """Return a copy in canonical form, which counts its passes into the same counter.
+
+    Args:
+        classifier: Stays as it is.
+        fold: Whether no batch norm shall be left.
+
+    Raises:
+        UnsupportedError: If the network cannot be rewritten, as where its ``forward`` depends on
+            values, or if the rewritten one does something else.
+    """
+    other = classifier.copy()
+    try:
+        for part in ("trunk", "pool", "head"):
+            setattr(other, part, _rewrite(getattr(other, part), fold))
+    except Exception as error:  # tracing runs the user's code on proxies; anything may come back
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnsupportedError(f"its layers cannot be traced ({said[0]})") from error
+    return other
+
+
+def check_canonical(classifier: Classifier, rewritten: Classifier) -> None:
+    """Refuse a canonical form that gives other logits than the network.
+
+    Raises:
+        UnsupportedError: If they differ by more than rounding.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 1, *classifier.input_shape)
+    images = torch.rand(shape, generator=generator).to(next(classifier.parameters()))
+    try:
+        with torch.no_grad():
+            ours, theirs = (
+                one.head(one.pool(one.trunk(one.preprocessing(images))))
+                for one in (classifier, rewritten)
+            )
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        raise UnsupportedError(f"its layers cannot be rewritten ({said})") from error
+    if float((ours - theirs).abs().max()) > _TOLERANCE * max(1.0, float(ours.abs().max())):
+        raise UnsupportedError("its layers cannot be rewritten without changing what it computes")
+
+
+def operations(classifier: Classifier) -> Iterator[tuple[str, object]]:
+    """Yield name and kind of everything that a canonical form does.
+
+    Yields:
+        For a module its name and class, for a function its name and itself, for a method of a
+        tensor its name twice.
+    """
+    for part in (classifier.trunk, classifier.pool, classifier.head):
+        graph = cast("fx.GraphModule", part)
+        for node in graph.graph.nodes:
+            if node.op == "call_module":
+                yield str(node.target), type(graph.get_submodule(node.target))
+            elif node.op == "call_function":
+                yield getattr(node.target, "__name__", str(node.target)), node.target
+            elif node.op == "call_method":
+                yield node.target, node.target
+
+
+class _Tracer(fx.Tracer):
+    """Stops at every layer of torch, also where a subclass only chooses its arguments."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, (nn.Sequential, nn.ModuleList)):
+            return False
+        if isinstance(m, GlobalAveragePool):
+            return True
+        return type(m).forward.__module__.startswith("torch.nn.modules")
+
+
+def _rewrite(module: nn.Module, fold: bool) -> fx.GraphModule:
+    # A layer that is the whole part has no name to be called by.
+    root = module if isinstance(module, nn.Sequential) else nn.Sequential(module)
+    traced = fx.GraphModule(root, _Tracer().trace(root))
+    for node in list(traced.graph.nodes):
+        if (activation := _activation(traced, node)) is not None:
+            _replace(traced, node, activation, (node.args[0],))
+        elif _key(node) in _ADDITIONS and all(_is_branch(one) for one in node.args[:2]):
+            with traced.graph.inserting_before(node):
+                stacked = traced.graph.call_function(torch.stack, (list(node.args[:2]), -1))
+            _replace(traced, node, Sum(), (stacked,))
+        elif fold and _is(traced, node, _BATCH_NORMS):
+            _fold(traced, node)
+    traced.graph.eliminate_dead_code()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced.eval().requires_grad_(False)
+
+
+def _key(node: fx.Node) -> object:
+    return node.target if node.op in ("call_function", "call_method") else None
+
+
+def _is_branch(argument: object) -> bool:
+    """Return whether an argument was computed, unlike a number or a parameter."""
+    return isinstance(argument, fx.Node) and argument.op != "get_attr"
+
+
+def _is(traced: fx.GraphModule, node: fx.Node, kinds: tuple[type[nn.Module], ...]) -> bool:
+    return node.op == "call_module" and isinstance(
+        traced.get_submodule(cast("str", node.target)), kinds
+    )
+
+
+def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Return the module that shall stand for a node, or None where it is no activation."""
+    if _is(traced, node, _ACTIVATION_MODULES):
+        fresh = copy.deepcopy(traced.get_submodule(cast("str", node.target)))
+        if hasattr(fresh, "inplace"):
+            fresh.inplace = cast("Any", False)
+        return fresh
+    build: Callable[..., nn.Module] | None = _ACTIVATIONS.get(_key(node))
+    return None if build is None else build()
+
+
+def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module, args: Any) -> None:  # noqa: ANN401
+    name = f"canonical_{node.name}"
+    traced.add_submodule(name, module)
+    with traced.graph.inserting_after(node):
+        fresh = traced.graph.call_module(name, args)
+    node.replace_all_uses_with(fresh)
+    traced.graph.erase_node(node)
+
+
+def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Fold batch norm into the layer that feeds it alone, or make it an ``Affine``."""
+    norm = cast("nn.BatchNorm2d", traced.get_submodule(cast("str", node.target)))
+    before = cast("fx.Node", node.args[0])
+    alone = len(before.users) == 1 and _calls(traced, before) == 1
+    if alone and _is(traced, before, _LINEAR):
+        layer = traced.get_submodule(cast("str", before.target))
+        merge: Any = (
+            fusion.fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fusion.fuse_conv_bn_eval
+        )
+        with torch.no_grad():
+            merged = merge(layer, norm)
+        _replace(traced, before, merged, before.args)
+        node.replace_all_uses_with(cast("fx.Node", node.args[0]))
+        traced.graph.erase_node(node)
+    else:
+        _replace(traced, node, _affine(norm), node.args)
+
+
+def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
+    return sum(one.op == "call_module" and one.target == node.target for one in traced.graph.nodes)
+
+
+def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> Affine:
+    mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+    scale = (variance + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+    return Affine(scale, (0 if norm.bias is None else norm.bias) - mean * scale)

@@ -1,0 +1,119 @@
+"""The canonical form: the same function, every activation its own module, no batch norm left."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from builders import build_classifier, build_images, build_transformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.canonical import Affine, Sum, canonical, check_canonical, operations
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.errors import UnsupportedError
+
+
+class Residual(nn.Module):
+    """Does what breaks methods that hook layers: reuse, in-place work, sums, functional calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm, self.late = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the maps, and what two convolutions make of them."""
+        inner = self.relu(self.norm(self.first(maps)))
+        inner = self.second(inner)
+        inner += maps
+        return self.relu(self.late(functional.relu(inner)))
+
+
+class Choosing(nn.Module):
+    """Goes another way for other values."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the maps or their negative."""
+        return maps if maps.sum() > 0 else -maps
+
+
+def residual_classifier() -> Classifier:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Residual())
+    for part in trunk.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean = torch.randn(4)
+            part.running_var = 0.5 + torch.rand(4)
+            nn.init.normal_(part.weight)
+            nn.init.normal_(part.bias)
+    return Classifier("residual", trunk, nn.Linear(4, 2), (12, 12))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_the_function_and_its_gradient_stay(fold: bool) -> None:
+    """If it fails, methods explain another network."""
+    model, images = residual_classifier().double(), build_images(3, (12, 12)).double()
+    rewritten = canonical(model, fold)
+    wanted, got = (
+        torch.autograd.grad(one(leaf)[0][:, 0].sum(), leaf)[0]
+        for one in (model, rewritten)
+        for leaf in [images.clone().requires_grad_()]
+    )
+    torch.testing.assert_close(rewritten(images)[0], model(images)[0])
+    torch.testing.assert_close(got, wanted)
+    check_canonical(model, rewritten)
+    assert model.weights_sha256 == residual_classifier().double().weights_sha256
+
+
+def test_every_activation_is_its_own_module_and_out_of_place() -> None:
+    """If it fails, a hook sees one of two activations, or values that were written over."""
+    rewritten = canonical(residual_classifier())
+    relus = [part for part in rewritten.modules() if isinstance(part, nn.ReLU)]
+    assert len(relus) == 3
+    assert not any(one.inplace for one in relus)
+    kinds = [kind for _, kind in operations(rewritten)]
+    assert kinds.count(Sum) == 1
+    assert functional.relu not in kinds
+
+
+def test_batch_norm_is_folded_or_a_scale_and_a_shift() -> None:
+    """If it fails, a rule is asked about batch norm, which none is known for."""
+    kinds = [kind for _, kind in operations(canonical(residual_classifier(), fold=True))]
+    assert nn.BatchNorm2d not in kinds
+    assert kinds.count(Affine) == 1, "the norm behind the sum has no layer to go into"
+    kept = [kind for _, kind in operations(canonical(residual_classifier()))]
+    assert kept.count(nn.BatchNorm2d) == 2
+
+
+def test_passes_are_counted_where_the_model_counts() -> None:
+    """If it fails, what a method costs is not known."""
+    model = build_classifier()
+    canonical(model)(build_images(3))
+    assert model.passes == PassCounter(3, 0)
+
+
+def test_a_network_that_cannot_be_traced_says_so() -> None:
+    """If it fails, tracing errors reach the user."""
+    model = Classifier("choosing", Choosing(), nn.Linear(1, 2), (6, 6))
+    with pytest.raises(UnsupportedError, match="its layers cannot be traced"):
+        canonical(model)
+
+
+def test_another_function_is_refused() -> None:
+    """If it fails, a wrong rewriting goes unseen."""
+    model = build_classifier()
+    other = canonical(model)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    with pytest.raises(UnsupportedError, match="without changing what it computes"):
+        check_canonical(model, other)
+
+
+@pytest.mark.parametrize("build", [build_classifier, build_transformer])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_small_networks_of_both_kinds_keep_their_logits(build: object, dimensions: int) -> None:
+    """If it fails, volumes or transformers are rewritten wrongly."""
+    assert callable(build)
+    model = build(dimensions)
+    check_canonical(model, canonical(model))
