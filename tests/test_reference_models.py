@@ -1,6 +1,8 @@
-"""The reference network: what is committed, and that its recipe leads there."""
+"""The reference networks: what is committed, and that a recipe leads there."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pytest
@@ -9,10 +11,16 @@ from sklearn.metrics import roc_auc_score
 
 from baselines.cohorts.phantom import Phantom
 from baselines.models.smallresnet import SmallResNet
+from baselines.models.smallvgg import SmallVGG
+from baselines.models.smallvit import SmallViT
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
-from benchmark.training import train_from_scratch
+from benchmark.model_source import ModelSource
+from benchmark.training import load_weights, train_from_scratch
+
+SOURCES = (SmallResNet(), SmallVGG(), SmallViT())
+by_source = pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.name)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +35,11 @@ def _auroc(classifier: Classifier, cohort: Cohort) -> float:
     return float(roc_auc_score(cohort.groups, (logits[:, 1] - logits[:, 0]).numpy()))
 
 
-def test_the_committed_network_tells_the_groups_apart(phantom: Cohort) -> None:
+@by_source
+def test_the_committed_networks_tell_the_groups_apart(source: ModelSource, phantom: Cohort) -> None:
     """If it fails, the reference scores are those of another network."""
-    network = SmallResNet().load(phantom.shape)
-    assert _auroc(network, phantom.select("test")) == pytest.approx(0.91, abs=0.01)
+    network = source.load(phantom.shape)
+    assert _auroc(network, phantom.select("test")) == pytest.approx(0.915, abs=0.015)
 
 
 def test_the_recipe_leads_to_a_network_as_good(phantom: Cohort) -> None:
@@ -39,6 +48,22 @@ def test_the_recipe_leads_to_a_network_as_good(phantom: Cohort) -> None:
     source = SmallResNet()
     network = train_from_scratch(source.build(phantom.shape), phantom, source.recipe, seed=0)
     assert _auroc(network, phantom.select("test")) == pytest.approx(0.91, abs=0.03)
+
+
+@by_source
+def test_networks_and_their_relatives_are_small_and_belong_together(source: ModelSource) -> None:
+    """If it fails, a clone is slow, or weights were trained again without their relatives."""
+    own = source.load((96, 96))
+    assert source.relatives is not None
+    for path in source.relatives.glob(f"{source.name}*.safetensors"):
+        assert path.stat().st_size < 2_000_000
+        card = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        assert card["sha256"]
+    for kind in ("twin", "memorised", "planted-mild", "planted-medium", "planted-strong"):
+        relative = source.build((96, 96))
+        relative.name = f"{source.name}-{kind}"
+        path = source.relatives / f"{relative.name}.safetensors"
+        assert load_weights(relative, path).weights_sha256 != own.weights_sha256
 
 
 def test_cells_are_centred_on_every_eighth_pixel(phantom: Cohort) -> None:
@@ -56,10 +81,22 @@ def test_cells_are_centred_on_every_eighth_pixel(phantom: Cohort) -> None:
         assert abs(centroid - 48.0) < abs(centroid - 51.5)
 
 
-def test_volumes_are_refused_in_one_sentence() -> None:
+@by_source
+def test_volumes_are_refused_in_one_sentence(source: ModelSource) -> None:
     """If it fails, a convolution's complaint reaches the user."""
     with pytest.raises(ClassifierError, match="takes two-dimensional images"):
-        SmallResNet().load((48, 48, 96))
+        source.load((48, 48, 96))
+
+
+def test_the_networks_differ_in_what_breaks_methods() -> None:
+    """If it fails, no reference network has in-place layers, or none has attention."""
+    vgg, vit = SmallVGG().build((96, 96)), SmallViT().build((96, 96))
+    relus = [part for part in vgg.modules() if isinstance(part, torch.nn.ReLU)]
+    assert relus
+    assert all(relu.inplace for relu in relus)
+    assert any(isinstance(part, torch.nn.MaxPool2d) for part in vgg.modules())
+    assert any(isinstance(part, torch.nn.MultiheadAttention) for part in vit.modules())
+    assert not vit.feature_grid.shape
 
 
 def test_no_relu_is_shared_or_in_place() -> None:

@@ -1,0 +1,67 @@
+"""`smallvgg`: a plain network of the VGG kind, 0.11 M parameters, without shortcuts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from torch import nn
+
+from benchmark.classifier import Classifier
+from benchmark.errors import ClassifierError
+from benchmark.model_source import ModelSource
+from benchmark.training import Recipe, load_weights
+
+WIDTHS = (8, 16, 32, 64)
+CELLS = 3
+HIDDEN = 64
+_WEIGHTS = Path(__file__).parent / "data" / "smallvgg.safetensors"
+
+
+def build_trunk() -> nn.Sequential:
+    """Return the untrained trunk: four stages of two convolutions; 96 × 96 pixels, 12 × 12 cells.
+
+    As in VGG, every ReLU works in place, and stages are divided by max pooling.
+    """
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    inputs = 1
+    for number, outputs in enumerate(WIDTHS, start=1):
+        layers: list[nn.Module] = [] if number == 1 else [nn.MaxPool2d(2)]
+        for here in (inputs, outputs):
+            layers += [nn.Conv2d(here, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
+            layers += [nn.ReLU(inplace=True)]
+        stages[f"stage{number}"] = nn.Sequential(*layers)
+        inputs = outputs
+    return nn.Sequential(stages)
+
+
+def build_head() -> nn.Sequential:
+    """Return the untrained head: two linear layers on the cells, not on their mean."""
+    return nn.Sequential(
+        nn.Linear(CELLS**2 * WIDTHS[-1], HIDDEN), nn.ReLU(inplace=True), nn.Linear(HIDDEN, 2)
+    )
+
+
+class SmallVGG(ModelSource):
+    """A plain convolutional network, fully fine-tuned on `phantom`, with committed weights."""
+
+    name: ClassVar[str] = "smallvgg"
+    description: ClassVar[str] = "plain convolutional network, 0.11 M weights, trained on phantom"
+    recipe: ClassVar[Recipe] = Recipe(epochs=30, learning_rate=1e-3)
+    relatives: ClassVar[Path] = _WEIGHTS.parent
+
+    def build(self, input_shape: Sequence[int]) -> Classifier:
+        """Return the network with fresh weights."""
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(CELLS), nn.Flatten())
+        return Classifier(self.name, build_trunk(), build_head(), input_shape, pool)
+
+    def load(self, input_shape: Sequence[int]) -> Classifier:
+        """Return the network with the committed weights."""
+        if len(input_shape) != 2:
+            raise ClassifierError(
+                f"Model {self.name!r} takes two-dimensional images, "
+                f"but the cohort's have shape {list(input_shape)}."
+            )
+        return load_weights(self.build(input_shape), _WEIGHTS)

@@ -1,0 +1,115 @@
+"""torchvision's networks, cut into trunk, pool and head."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.classifier import Classifier, Preprocessing
+from benchmark.errors import ClassifierError
+
+IMAGENET = Preprocessing(3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+_Parts = tuple[nn.Module, nn.Module | None, nn.Module]
+
+
+class ClassToken(nn.Module):
+    """Normalises tokens and returns the first, [B, T, D] → [B, D].
+
+    Args:
+        norm: Of each token.
+    """
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the embedding."""
+        result: Tensor = self.norm(tokens[:, 0])
+        return result
+
+
+def cut_torchvision(
+    name: str,
+    network: nn.Module,
+    input_shape: Sequence[int],
+    preprocessing: Preprocessing = IMAGENET,
+) -> Classifier:
+    """Return a classifier that shares the layers of a network of ``torchvision.models``.
+
+    Args:
+        name: How the model is called in records and tables.
+        network: A ResNet or one of its kin, a video ResNet, DenseNet, VGG, ConvNeXt or
+            VisionTransformer with two outputs, as after ``network.fc = nn.Linear(512, 2)``.
+        input_shape: *S, the spatial shape of the images that it will be given.
+        preprocessing: Grey images are repeated as three channels on ImageNet's scale unless given.
+
+    Raises:
+        ClassifierError: If the network is of another kind, or has not two outputs.
+    """
+    cut = _CUTS.get(type(network).__name__)
+    if cut is None:
+        known = ", ".join(_CUTS)
+        raise ClassifierError(
+            f"A {type(network).__name__} is cut by hand, with benchmark.classifier.Classifier; "
+            f"known: {known}."
+        )
+    trunk, pool, head = cut(cast("Any", network))
+    return Classifier(name, trunk, head, input_shape, pool, preprocessing)
+
+
+def _cut_resnet(network: Any) -> _Parts:  # noqa: ANN401 - the layers' names are what counts
+    children = OrderedDict(network.named_children())
+    return nn.Sequential(OrderedDict(list(children.items())[:-2])), None, network.fc
+
+
+def _cut_densenet(network: Any) -> _Parts:  # noqa: ANN401
+    stages = OrderedDict(network.features.named_children())
+    return nn.Sequential(OrderedDict(stages, relu=nn.ReLU())), None, network.classifier
+
+
+def _cut_vgg(network: Any) -> _Parts:  # noqa: ANN401
+    return network.features, nn.Sequential(network.avgpool, nn.Flatten()), network.classifier
+
+
+def _cut_convnext(network: Any) -> _Parts:  # noqa: ANN401
+    norm, flatten, head = network.classifier
+    return network.features, nn.Sequential(network.avgpool, norm, flatten), head
+
+
+class _Tokens(nn.Module):
+    """Images to tokens, as ``VisionTransformer`` and its encoder begin."""
+
+    def __init__(self, network: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.conv_proj = network.conv_proj
+        self.class_token = network.class_token
+        self.pos_embedding = network.encoder.pos_embedding
+
+    def forward(self, images: Tensor) -> Tensor:
+        cells = self.conv_proj(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), cells], 1)
+        result: Tensor = tokens + self.pos_embedding
+        return result
+
+
+def _cut_transformer(network: Any) -> _Parts:  # noqa: ANN401
+    blocks = OrderedDict(network.encoder.layers.named_children())
+    readout = ClassToken(network.encoder.ln)
+    trunk = nn.Sequential(OrderedDict(tokens=_Tokens(network), **blocks, readout=readout))
+    return trunk, None, network.heads
+
+
+_CUTS: dict[str, Callable[[Any], _Parts]] = {
+    "ResNet": _cut_resnet,
+    "VideoResNet": _cut_resnet,
+    "DenseNet": _cut_densenet,
+    "VGG": _cut_vgg,
+    "ConvNeXt": _cut_convnext,
+    "VisionTransformer": _cut_transformer,
+}
