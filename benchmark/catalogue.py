@@ -13,15 +13,15 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from benchmark.cohort_source import CohortSource
-from benchmark.errors import PluginError, UnknownNameError
+from benchmark.errors import InputError, PluginError, UnknownNameError
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
 from benchmark.protocol import SanityProtocol
@@ -81,6 +81,7 @@ class Entry(Generic[P]):
         error: Why it could not.
         source_sha256: Of its file, where it was loaded from a path.
         argument: What its constructor takes, for a cohort described by a file.
+        given: What its constructor is given by name.
     """
 
     kind: str
@@ -91,6 +92,7 @@ class Entry(Generic[P]):
     error: str | None = None
     source_sha256: str | None = None
     argument: Path | None = None
+    given: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def plugin(self) -> type[P]:
@@ -111,15 +113,41 @@ class Entry(Generic[P]):
         said = getattr(self.found, "title", "") or getattr(self.found, "description", "")
         return str(said) or (inspect.getdoc(self.found) or "").split("\n", maxsplit=1)[0]
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What its constructor takes by name."""
+        return tuple(inspect.signature(self.plugin).parameters) if self.argument is None else ()
+
+    def set(self, settings: Mapping[str, object]) -> Entry[P]:
+        """Return the entry whose plugin is made with these settings.
+
+        Args:
+            settings: What the constructor is given by name; its defaults hold for the rest.
+
+        Raises:
+            InputError: If the plugin has no such setting, or refuses the value.
+        """
+        if unknown := sorted(set(settings) - set(self.settings)):
+            known = ", ".join(self.settings) or "none"
+            raise PluginError(
+                f"The {self.kind} {self.name!r} has no setting {unknown[0]!r}; known: {known}."
+            )
+        chosen = replace(self, given=dict(settings))
+        chosen.create()
+        return chosen
+
     def create(self) -> P:
         """Return a new instance.
 
         Raises:
+            InputError: If it refuses a setting.
             PluginError: If it could not be imported or its constructor fails.
         """
         build = cast("Callable[..., P]", self.plugin)
         try:
-            return build() if self.argument is None else build(self.argument)
+            return build(**self.given) if self.argument is None else build(self.argument)
+        except InputError:
+            raise
         except Exception as error:
             raise PluginError(
                 f"The {self.kind} {self.name!r} of {self.place} cannot be made: {_short(error)}"

@@ -22,6 +22,7 @@ from torch import Tensor
 from benchmark.errors import CohortError
 
 SPLITS = ("train", "validation", "test")
+REFERENCE_IMAGES = 16
 _OWN_COLUMNS = ("subject", "group", "split")
 
 BoolArray = npt.NDArray[np.bool_]
@@ -64,6 +65,25 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
+class References:
+    """Training images that a method may compare an image with.
+
+    Attributes:
+        mean: [1, 1, *S] mean of all of them.
+        group: [R, 1, *S] those of the reference group, at most ``REFERENCE_IMAGES``.
+        sha256: Of both.
+    """
+
+    mean: Tensor
+    group: Tensor
+    sha256: str
+
+    def to(self, device: torch.device | str) -> References:
+        """Return them on ``device``."""
+        return replace(self, mean=self.mean.to(device), group=self.group.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some rows of a cohort on a device.
 
@@ -73,6 +93,7 @@ class Batch:
         images: [B, 1, *S] float32.
         foreground: [B, 1, *S] bool.
         truth: [B, 1, *S] bool, or None where the cohort knows none.
+        references: What a method may compare the images with, where it asked for that.
     """
 
     rows: npt.NDArray[np.int64]
@@ -80,6 +101,18 @@ class Batch:
     images: Tensor
     foreground: Tensor
     truth: Tensor | None
+    references: References | None = None
+
+    def take(self, rows: slice) -> Batch:
+        """Return the batch of these rows."""
+        return replace(
+            self,
+            rows=self.rows[rows],
+            keys=self.keys[rows],
+            images=self.images[rows],
+            foreground=self.foreground[rows],
+            truth=None if self.truth is None else self.truth[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -202,6 +235,20 @@ class Cohort:
             foreground=torch.from_numpy(self.anatomy.foreground[rows]).to(device),
             truth=truth,
         )
+
+    @cached_property
+    def references(self) -> References:
+        """Images of the training split, or of all where there is none; the same in any order."""
+        known = np.array([one == "train" for one in self.participants["split"]])
+        rows = np.flatnonzero(known if known.any() else ~known)
+        rows = rows[np.argsort(np.array(self.keys)[rows])]
+        mean: npt.NDArray[np.float64] = np.zeros(self.images.shape[1:])
+        for row in rows:
+            mean += self.images[row] / len(rows)
+        some = rows[self.groups[rows] == 0][:REFERENCE_IMAGES]
+        parts = [np.asarray(mean[None], dtype=np.float32), np.array(self.images[some])]
+        sha256 = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+        return References(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), sha256)
 
     @cached_property
     def fingerprint(self) -> str:

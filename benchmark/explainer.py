@@ -56,8 +56,17 @@ class Explainer(ABC):
 
     @property
     def config(self) -> dict[str, str | int | float]:
-        """Settings that change the maps; part of every score's identity."""
+        """Settings that change the maps; part of every score's identity.
+
+        What the constructor takes goes by the constructor's names, so that a suite can set it under
+        ``[explainer.NAME]`` and a report make the same method again.
+        """
         return {}
+
+    @property
+    def needs_references(self) -> bool:
+        """Whether a batch must bring images of the training split to compare with."""
+        return False
 
     def supports(self, classifier: Classifier) -> str | None:
         """Return why the method cannot explain this model, or None where it can."""
@@ -94,13 +103,24 @@ class Explainer(ABC):
         """
         images = batch.images.clone()
         with _untouched(self.name, classifier):
-            attributions = self._attributions(classifier, batch, target)
+            attributions = self.attribute_batch(classifier, batch, target)
         if not torch.equal(images, batch.images):
             raise AttributionError(f"Explainer {self.name!r} changed the images it was given.")
         self._check(attributions, batch.images)
         return attributions.detach().to(torch.float32)
 
-    def _attributions(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+    def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        """Return the attributions of a batch; override it to see more than the images.
+
+        Args:
+            classifier: As for ``attribute``.
+            batch: Images, their keys, and ``references`` where ``needs_references`` asks for them.
+                A method that looks at foreground or truth is a ``Control``.
+            target: As for ``attribute``.
+
+        Returns:
+            [B, 1, *S].
+        """
         return self.attribute(classifier, batch.images, target)
 
     def _check(self, attributions: Tensor, images: Tensor) -> None:
@@ -151,7 +171,8 @@ class Control(Explainer):
         """Refuse: a control is drawn from the batch, not from the model."""
         raise AttributionError(f"Control {self.name!r} explains no model; call it with a batch.")
 
-    def _attributions(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+    def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        """Return the map of each image, whatever the model."""
         return self.draw(batch)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.catalogue import Catalogue
+from benchmark.catalogue import Catalogue, Entry
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
@@ -135,6 +135,11 @@ def recall(
     return tuple(shown)
 
 
+def _as_scored(entry: Entry[Explainer], config: Mapping[str, object]) -> Explainer:
+    """Return the explainer with the settings that a record holds."""
+    return entry.set({key: one for key, one in config.items() if key in entry.settings}).create()
+
+
 def _recall_pair(
     records: Sequence[Record], catalogue: Catalogue, archive: ArrayArchive
 ) -> Shown | None:
@@ -144,8 +149,10 @@ def _recall_pair(
         source = catalogue.models.find(first.names.model).create()
         classifier = source.fit(source.load(cohort.shape), cohort)
         explainers = {
-            name: catalogue.explainers.find(name).create()
-            for name in dict.fromkeys(one.names.explainer for one in records)
+            name: _as_scored(catalogue.explainers.find(name), config)
+            for name, config in {
+                one.names.explainer: one.identity.explainer.config for one in records
+            }.items()
             if name in catalogue.explainers.names
         }
     except SanityError:

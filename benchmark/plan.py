@@ -76,17 +76,18 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
 
     Raises:
         InputError: If a name is unknown, a plugin cannot be used, two go by one name, or the
-            suite has settings that a protocol does not know.
+            suite has settings that a protocol or an explainer does not know.
     """
     chosen = suite.select(_spell_out(catalogue, selection))
-    explainers = _find(catalogue.explainers, chosen.explainers)
+    explainers = _set(catalogue, suite, _find(catalogue.explainers, chosen.explainers))
     models = _find(catalogue.models, chosen.models)
     cohorts = _find(catalogue.cohorts, chosen.cohorts)
     protocols = _find(catalogue.protocols, chosen.protocols)
     found = Selection(tuple(explainers), tuple(cohorts), tuple(models), tuple(protocols))
     plan = Plan(suite, suite.cells(found), explainers, models, cohorts, protocols)
     asked = [one for name in protocols for one in plan.protocol(name).panel]
-    return replace(plan, panel=_find(catalogue.explainers, tuple(dict.fromkeys(asked))))
+    panel = _find(catalogue.explainers, tuple(dict.fromkeys(asked)))
+    return replace(plan, panel=_set(catalogue, suite, panel))
 
 
 def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]]:
@@ -100,7 +101,8 @@ def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]
         Dicts of ``explainer`` (``all`` where the model cannot be loaded), ``model``, ``cohort``
         and ``reason``.
     """
-    explainers = [catalogue.explainers.find(name).create() for name in catalogue.explainers.names]
+    found = _set(catalogue, suite, _find(catalogue.explainers, catalogue.explainers.names))
+    explainers = [entry.create() for entry in found.values()]
     pairs = []
     for cohort_name in suite.cohorts:
         cohort = catalogue.cohorts.find(cohort_name).create().load()
@@ -123,6 +125,20 @@ def _spell_out(catalogue: Catalogue, selection: Selection) -> Selection:
         return selection
     others = tuple(one for one in selection.explainers if one != ALL)
     return replace(selection, explainers=(*catalogue.explainers.names, *others))
+
+
+def _set(
+    catalogue: Catalogue, suite: Suite, entries: Mapping[str, Entry[Explainer]]
+) -> dict[str, Entry[Explainer]]:
+    """Return the explainers with the suite's settings, after looking at those of all others."""
+    named = {
+        entry.name: entry.set(settings)
+        for entry, settings in (
+            (catalogue.explainers.find(spec), settings)
+            for spec, settings in suite.explainer.items()
+        )
+    }
+    return {name: named.get(name, entry) for name, entry in entries.items()}
 
 
 def _find(shelf: Shelf[P], specs: Sequence[str]) -> dict[str, Entry[P]]:

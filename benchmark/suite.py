@@ -68,6 +68,7 @@ class Suite(BaseModel):
         health: Controls that every run scores as well.
         seed: Another seed, other random masks and copies of the model.
         protocol: Settings of protocols, by name.
+        explainer: Settings of explainers, by name; what their constructors take.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -79,6 +80,7 @@ class Suite(BaseModel):
     health: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     seed: Annotated[int, Field(ge=0)] = 0
     protocol: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    explainer: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @property
     def stream_name(self) -> str:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmark.classifier import Classifier, PassCounter
-from benchmark.cohort import Batch, Cohort
+from benchmark.cohort import Batch, Cohort, References
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.evaluation import Evaluation
 from benchmark.explainer import (
@@ -85,11 +85,13 @@ class Peers:
         panel: The explainers that a protocol sets beside the one on trial, by name.
         recipe: How the model was trained, or how one like it is.
         weights: Folder of committed weights of the model's relatives, or None.
+        references: Images that explainers may compare with; the cohort's unless given.
     """
 
     panel: Mapping[str, Explainer] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     weights: Path | None = None
+    references: References | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,9 @@ class Trial:
         cohort: Cohort | None = None,
     ) -> Trial:
         """Return a trial with these parts exchanged; memory is shared by trials of one cohort."""
-        memory = self.memory
+        memory, peers = self.memory, self.peers
         if cohort is not None and cohort is not self.cohort:
+            peers = replace(peers, references=self.references)
             key, fresh = ("cohort", cohort.fingerprint), dict[tuple[str, ...], object]()
             memory = self.once(key, lambda: fresh)
         return replace(
@@ -130,6 +133,7 @@ class Trial:
             classifier=classifier or self.classifier,
             cohort=cohort or self.cohort,
             memory=memory,
+            peers=peers,
         )
 
     def once(self, key: tuple[str, ...], compute: Callable[[], T]) -> T:
@@ -147,6 +151,11 @@ class Trial:
     def train(self) -> Cohort:
         """The training split."""
         return self.once(("split", "train"), lambda: self.cohort.select("train"))
+
+    @property
+    def references(self) -> References:
+        """What an explainer may compare an image with; altered cohorts keep the first one's."""
+        return self.peers.references or self.cohort.references
 
     @property
     def passes(self) -> PassCounter:
@@ -216,6 +225,8 @@ class Trial:
         for target, places in _lanes(targets, size):
             filled = np.concatenate([places, np.repeat(places[-1:], size - len(places))])
             batch = self.test.batch(rows[filled], self.runtime.device)
+            if self.explainer.needs_references:
+                batch = replace(batch, references=self.references.to(self.runtime.device))
             if isinstance(self.explainer, Control) and self.explainer.redrawn:
                 batch = replace(batch, keys=tuple(f"{key} on {before}" for key in batch.keys))
             made = self.explainer(self.classifier, batch, target)
@@ -237,6 +248,8 @@ class Trial:
         """Name, version and settings of the explainer."""
         explainer = self.explainer
         settings = ",".join(f"{key}={value}" for key, value in sorted(explainer.config.items()))
+        if explainer.needs_references:
+            settings += f",references={self.references.sha256}"
         origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
         return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
 
@@ -391,13 +404,7 @@ class Trial:
         """Check on the first batch of an explainer that its maps do not depend on the batch."""
 
         def check() -> bool:
-            one = Batch(
-                batch.rows[:1],
-                batch.keys[:1],
-                batch.images[:1],
-                batch.foreground[:1],
-                None if batch.truth is None else batch.truth[:1],
-            )
+            one = batch.take(slice(1))
             check_independence(self.explainer, self.classifier, one, target, made[:1])
             return True
 

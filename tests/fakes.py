@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.classifier import Classifier, PassCounter
-from benchmark.cohort import Cohort
+from benchmark.cohort import Batch, Cohort
 from benchmark.cohort_source import CohortSource
-from benchmark.errors import NotAssessableError
+from benchmark.errors import NotAssessableError, SuiteError
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
 from benchmark.protocol import ProtocolConfig, SanityProtocol
@@ -92,6 +92,35 @@ class Dark(Bright):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         return 1 - super().attribute(classifier, images, target)
+
+
+class Powered(Bright):
+    """The image to a power that a suite may set."""
+
+    name = "powered"
+
+    def __init__(self, power: float = 2.0) -> None:
+        if power <= 0:
+            raise SuiteError(f"The power must be above 0, not {power}.")
+        self.power = power
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        return {"power": self.power, "rule": "plain"}
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        return super().attribute(classifier, images, target) ** self.power
+
+
+class Compared(Bright):
+    """The image minus the mean of the training images."""
+
+    name = "compared"
+    needs_references = True
+
+    def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        assert batch.references is not None
+        return self.attribute(classifier, batch.images, target) - batch.references.mean
 
 
 class DarkAligned(Dark):

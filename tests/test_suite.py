@@ -137,3 +137,35 @@ def test_a_shard_outside_is_refused() -> None:
     for index, count in ((3, 2), (0, 0), (-1, 2)):
         with pytest.raises(InputError, match="shard"):
             plan.shard(index, count)
+
+
+def test_a_suite_sets_what_explainers_are_made_with() -> None:
+    """If it fails, a method is scored with its defaults whatever the suite says."""
+    suite = build_suite().model_copy(update={"explainer": {fakes.spec("Powered"): {"power": 3.0}}})
+    plan = build_plan(["Powered", "Bright"], suite)
+    assert plan.explainers["powered"].create().config == {"power": 3.0, "rule": "plain"}
+    assert build_plan(["Powered"]).explainers["powered"].create().config["power"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"Powered": {"pwer": 3.0}}, "has no setting 'pwer'; known: power"),
+        ({"Powered": {"power": -1.0}}, "The power must be above 0"),
+        ({"Powered": {"power": "three"}}, "cannot be made: TypeError"),
+        ({"Bright": {"power": 1.0}}, "has no setting 'power'; known: none"),
+    ],
+)
+def test_settings_that_an_explainer_cannot_take_are_refused(
+    settings: dict[str, dict[str, object]], told: str
+) -> None:
+    """If it fails, a misspelt setting is passed over, or ends in a traceback hours later."""
+    named = {fakes.spec(name): one for name, one in settings.items()}
+    with pytest.raises(InputError, match=told):
+        build_plan(["Powered", "Bright"], build_suite().model_copy(update={"explainer": named}))
+
+
+def test_settings_of_an_explainer_that_nobody_knows_are_refused() -> None:
+    suite = build_suite().model_copy(update={"explainer": {"gradcm": {}}})
+    with pytest.raises(UnknownNameError, match="Did you mean 'gradcam'"):
+        build_plan(["Bright"], suite)

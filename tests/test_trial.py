@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+import fakes
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,7 +20,7 @@ from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.evaluation import Evaluation
 from benchmark.explainer import Explainer
-from benchmark.target import Target
+from benchmark.target import Margin, Target
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -162,3 +164,39 @@ def test_scores_on_the_gpu_are_those_of_the_cpu() -> None:
     torch.testing.assert_close(on_gpu.attributions, trial.attributions, rtol=1e-3, atol=1e-5)
     logits = on_gpu.evaluation.logits
     np.testing.assert_allclose(logits, trial.evaluation.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_references_come_from_the_training_split_and_only_to_those_that_ask() -> None:
+    """If it fails, a path method starts elsewhere, or on test images."""
+    cohort = cohort_of()
+    train = cohort.select("train")
+    references = cohort.references
+    wanted = train.images.mean(0, dtype=np.float64)
+    np.testing.assert_allclose(references.mean[0].numpy(), wanted, atol=1e-6)
+    own = train.images[train.groups == 0]
+    assert {one.numpy().tobytes() for one in references.group} <= {one.tobytes() for one in own}
+    compared = build_trial(fakes.Compared())
+    expected = torch.from_numpy(compared.test.images) - references.mean
+    torch.testing.assert_close(compared.attributions, expected)
+    with pytest.raises(AssertionError):
+        fakes.Compared().attribute_batch(trained(), cohort.batch(np.arange(2)), Margin(0, 1))
+
+
+def test_references_are_the_same_in_any_order_and_part_of_the_maps_identity() -> None:
+    """If it fails, maps of other references are taken from the archive."""
+    cohort = cohort_of()
+    order = np.random.default_rng(3).permutation(len(cohort))
+    assert cohort.take(order).references.sha256 == cohort.references.sha256
+    trial = build_trial(fakes.Compared())
+    assert cohort.references.sha256 in trial.explainer_identity
+    assert "references" not in build_trial(GradCAM()).explainer_identity
+
+
+def test_an_altered_cohort_is_compared_with_the_references_of_the_first() -> None:
+    """If it fails, planting a signal moves the baseline, and with it the map."""
+    trial = build_trial(fakes.Compared())
+    train = trial.cohort.select("train")
+    darker = replace(trial.cohort, images=trial.cohort.images / 2)
+    assert trial.on(cohort=darker).references is trial.cohort.references
+    assert darker.references.sha256 != trial.cohort.references.sha256
+    assert train.references.sha256 == trial.cohort.references.sha256
