@@ -13,6 +13,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
@@ -43,6 +44,7 @@ _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _TOLERANCE = 1e-3
+_MADE: WeakKeyDictionary[Classifier, dict[bool, tuple[object, Classifier]]] = WeakKeyDictionary()
 
 
 class Sum(nn.Module):
@@ -74,6 +76,8 @@ class Affine(nn.Module):
 def canonical(classifier: Classifier, fold: bool = False) -> Classifier:
     """Return a copy in canonical form, which counts its passes into the same counter.
 
+    It is made once for a model, and again where the model was moved or its weights were changed.
+
     Args:
         classifier: Stays as it is.
         fold: Whether no batch norm shall be left.
@@ -82,6 +86,16 @@ def canonical(classifier: Classifier, fold: bool = False) -> Classifier:
         UnsupportedError: If the network cannot be rewritten, as where its ``forward`` depends on
             values, or if the rewritten one does something else.
     """
+    tensors = [*classifier.parameters(), *classifier.buffers()]
+    state = [(one.device, one.data_ptr(), one._version) for one in tensors]
+    known = _MADE.setdefault(classifier, {})
+    if fold not in known or known[fold][0] != state:
+        known[fold] = state, _make(classifier, fold)
+    known[fold][1].passes = classifier.passes
+    return known[fold][1]
+
+
+def _make(classifier: Classifier, fold: bool) -> Classifier:
     other = classifier.copy()
     try:
         for part in ("trunk", "pool", "head"):

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, UnknownNameError
@@ -132,6 +134,15 @@ class Entry(Generic[P]):
             raise PluginError(
                 f"The {self.kind} {self.name!r} has no setting {unknown[0]!r}; known: {known}."
             )
+        hints = get_type_hints(self.plugin.__init__, include_extras=True)  # type: ignore[misc]
+        for name, value in settings.items():
+            try:
+                TypeAdapter(hints.get(name, Any)).validate_python(value, strict=True)
+            except ValidationError as error:
+                raise PluginError(
+                    f"The setting {name!r} of the {self.kind} {self.name!r} is {value!r}: "
+                    f"{error.errors()[0]['msg']}."
+                ) from error
         chosen = replace(self, given=dict(settings))
         chosen.create()
         return chosen

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from benchmark.errors import ClassifierError
+from benchmark.errors import ClassifierError, UnsupportedError
 from benchmark.feature_grid import FeatureGrid, trace_grid
 from benchmark.redrawing import redraw, reestimate_batch_norm
 
@@ -259,6 +259,32 @@ class Classifier(nn.Module):
         """Return an independent copy that counts its passes into the same counter."""
         shared = {id(self.passes): self.passes, id(self._resume): None}
         return copy.deepcopy(self, shared)
+
+    def cut(self, layer: str) -> Classifier:
+        """Return the same model with the output of another layer as its feature maps.
+
+        Layers and counter are shared; what follows the layer becomes part of the pool.
+
+        Args:
+            layer: Name of a child of the trunk.
+
+        Raises:
+            UnsupportedError: If the trunk has no such layer, or is not a plain sequence of layers.
+        """
+        if not isinstance(self.trunk, nn.Sequential):
+            raise UnsupportedError("its trunk is not a sequence of layers to choose one from")
+        names = list(self.trunk._modules)
+        if layer not in names:
+            raise UnsupportedError(f"it has no layer {layer!r}; known: {', '.join(names)}")
+        count = names.index(layer) + 1
+        other = copy.copy(self)
+        other._modules = self._modules.copy()
+        other.__dict__.pop("feature_grid", None)
+        if self._resume is not None and self._resume[0] >= count:
+            other._resume = None
+        other.trunk = self.trunk[:count]
+        other.pool = nn.Sequential(self.trunk[count:], self.pool)
+        return other
 
     def streamlined(self) -> Classifier:
         """Return a copy for passes without gradient, 1.3 times as fast on two CPU cores.

@@ -117,3 +117,19 @@ def test_small_networks_of_both_kinds_keep_their_logits(build: object, dimension
     assert callable(build)
     model = build(dimensions)
     check_canonical(model, canonical(model))
+
+
+def test_it_is_made_once_and_again_when_weights_change() -> None:
+    """If it fails, every batch pays for the tracing, or a changed model is explained as before."""
+    model, images = build_classifier(), build_images(2)
+    first = canonical(model)
+    assert canonical(model) is first
+    assert canonical(model, fold=True) is not first
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.5)
+    check_canonical(model, canonical(model))
+    model.passes = PassCounter()
+    canonical(model)(images)
+    assert model.passes.forward == 2
+    moved = model.to("meta")
+    assert canonical(moved)(images.to("meta"))[0].device.type == "meta"

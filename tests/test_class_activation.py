@@ -18,6 +18,8 @@ from baselines.explainers.class_activation import (
     GradCAMAligned,
     GradCAMPlusPlus,
     GradCAMPlusPlusAligned,
+    HiResCAM,
+    HiResCAMAligned,
     LayerCAM,
     LayerCAMAligned,
 )
@@ -26,8 +28,14 @@ from benchmark.explainer import Explainer
 from benchmark.feature_grid import FeatureGrid, upsample, upsample_aligned
 from benchmark.target import ClassLogit, Margin, Projection, Target
 
-PLAIN = (CAM(), GradCAM(), GradCAMPlusPlus(), LayerCAM())
-ALIGNED = (CAMAligned(), GradCAMAligned(), GradCAMPlusPlusAligned(), LayerCAMAligned())
+PLAIN = (CAM(), GradCAM(), GradCAMPlusPlus(), HiResCAM(), LayerCAM())
+ALIGNED = (
+    CAMAligned(),
+    GradCAMAligned(),
+    GradCAMPlusPlusAligned(),
+    HiResCAMAligned(),
+    LayerCAMAligned(),
+)
 TARGETS = (ClassLogit(1), Margin(0, 1), Projection(torch.linspace(-1, 1, WIDTH), sign=-1))
 
 by_name = pytest.mark.parametrize("explainer", PLAIN + ALIGNED, ids=lambda one: one.name)
@@ -80,6 +88,14 @@ def gradcampp_by_hand(maps: Tensor, gradient: Tensor) -> Tensor:
     return result
 
 
+def hirescam_by_hand(maps: Tensor, gradient: Tensor) -> Tensor:
+    result = torch.zeros_like(maps[0])
+    for channel in range(len(maps)):
+        for cell in plainly(maps[0]):
+            result[cell] += gradient[channel][cell] * maps[channel][cell]
+    return result
+
+
 def layercam_by_hand(maps: Tensor, gradient: Tensor) -> Tensor:
     result = torch.zeros_like(maps[0])
     for channel in range(len(maps)):
@@ -94,9 +110,10 @@ def layercam_by_hand(maps: Tensor, gradient: Tensor) -> Tensor:
     [
         (GradCAM(), gradcam_by_hand),
         (GradCAMPlusPlus(), gradcampp_by_hand),
+        (HiResCAM(), hirescam_by_hand),
         (LayerCAM(), layercam_by_hand),
     ],
-    ids=["gradcam", "gradcampp", "layercam"],
+    ids=["gradcam", "gradcampp", "hirescam", "layercam"],
 )
 def test_maps_follow_the_paper(
     classifier: Classifier,
@@ -171,6 +188,73 @@ def test_gradcam_is_cam_on_a_linear_head(classifier: Classifier, target: Target)
     cam = CAM().attribute(classifier, images, target)
     gradcam = GradCAM().attribute(classifier, images, target)
     torch.testing.assert_close(gradcam * cells, cam, rtol=1e-4, atol=1e-6)
+
+
+@by_target
+def test_hirescam_is_gradcam_on_a_linear_head(classifier: Classifier, target: Target) -> None:
+    """If it fails, one of the two is wrong: behind average pooling every cell has one weight."""
+    images = build_images(3, classifier.input_shape)
+    gradcam = GradCAM().attribute(classifier, images, target)
+    hirescam = HiResCAM().attribute(classifier, images, target)
+    torch.testing.assert_close(hirescam, gradcam, rtol=1e-4, atol=1e-6)
+
+
+@by_target
+def test_hirescam_adds_up_to_what_a_linear_tail_makes_of_the_maps(target: Target) -> None:
+    """If it fails, cells carry what is not theirs; Grad-CAM's mean over cells does."""
+    classifier = Classifier(
+        "cells", build_classifier().trunk, nn.Linear(WIDTH, 2), SHAPE_2D, CellPool()
+    )
+    with torch.no_grad():
+        classifier.get_parameter("head.bias").zero_()
+    images = build_images(3)
+    method, wanted = HiResCAM(), target(*classifier(images))
+    cells = method._cells(classifier, classifier.feature_maps(images), target)
+    torch.testing.assert_close(cells.flatten(1).sum(1), wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [GradCAM, HiResCAM, LayerCAM, GradCAMPlusPlus, GradCAMAligned])
+def test_a_suite_may_choose_an_earlier_layer(classifier: Classifier, kind: type[Explainer]) -> None:
+    """If it fails, the maps of another layer are weighed than the suite says."""
+    images = build_images(3, classifier.input_shape)
+    earlier = kind(layer="stem")  # type: ignore[call-arg]
+    rest = nn.Sequential(classifier.trunk.get_submodule("block"), classifier.pool)
+    by_hand = Classifier(
+        "by hand",
+        nn.Sequential(classifier.trunk.get_submodule("stem")),
+        classifier.head,
+        classifier.input_shape,
+        rest,
+    )
+    result = earlier.attribute(classifier, images, Margin(0, 1))
+    torch.testing.assert_close(result, kind().attribute(by_hand, images, Margin(0, 1)))
+    assert not torch.allclose(result, kind().attribute(classifier, images, Margin(0, 1)))
+    assert earlier.config == {"layer": "stem"}
+    assert kind().config == {"layer": "last"}
+    assert classifier.feature_grid.step != classifier.cut("stem").feature_grid.step
+    torch.testing.assert_close(classifier.cut("stem")(images)[0], classifier(images)[0])
+
+
+def test_a_layer_that_is_not_there_is_named_with_those_that_are() -> None:
+    """If it fails, a misspelt layer ends in a traceback."""
+    assert GradCAM(layer="stm").supports(build_classifier()) == (
+        "it has no layer 'stm'; known: stem, block"
+    )
+    single = flat_model((8,))
+    assert "not a sequence of layers" in str(GradCAM(layer="stem").supports(single))
+    assert "global average pooling" in str(CAM(layer="stem").supports(build_classifier()))
+
+
+def test_a_cut_copy_resumes_behind_what_it_shares_with_another() -> None:
+    """If it fails, a cut model takes activations from behind its own feature maps."""
+    from benchmark.classifier import PrefixMemory
+
+    classifier, images = build_classifier(), build_images(2)
+    resumed = classifier.copy()
+    resumed.resume_after(1, PrefixMemory())
+    for layer in ("stem", "block"):
+        wanted = classifier.cut(layer).feature_maps(images)
+        torch.testing.assert_close(resumed.cut(layer).feature_maps(images), wanted)
 
 
 @by_target

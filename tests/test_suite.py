@@ -152,7 +152,7 @@ def test_a_suite_sets_what_explainers_are_made_with() -> None:
     [
         ({"Powered": {"pwer": 3.0}}, "has no setting 'pwer'; known: power"),
         ({"Powered": {"power": -1.0}}, "The power must be above 0"),
-        ({"Powered": {"power": "three"}}, "cannot be made: TypeError"),
+        ({"Powered": {"power": "three"}}, "is 'three': Input should be a valid number"),
         ({"Bright": {"power": 1.0}}, "has no setting 'power'; known: none"),
     ],
 )

@@ -1,8 +1,9 @@
 """Class activation maps: weighted sums of feature maps, each as published and at true centres.
 
 A map is a weighted sum Σ_k w_k A_k of the last feature maps A, resized to the image. The feature
-maps are computed once without a graph, and the gradient of the target is taken through pool and
-head alone, so there is neither a hook nor a backward pass through the trunk.
+maps are computed once without a graph, and the gradient of the target is taken through what follows
+them alone, so there is neither a hook nor a backward pass through the trunk. A suite may choose the
+maps of an earlier layer, ``[explainer.gradcam] layer = "stage3"``.
 
 Two departures from the papers hold for the whole family. The final ReLU is left to the family's
 polarity: protocols rank the positive part, which is exactly that ReLU, and those that read signs
@@ -23,13 +24,19 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.feature_grid import upsample, upsample_aligned
 from benchmark.target import Target
 
+LAST = "last"
+
 
 class _ClassActivation(Explainer):
     """A weighted sum of feature maps, resized to the image.
+
+    Args:
+        layer: Name of the child of the trunk whose output is weighed; the last unless given.
 
     Attributes:
         aligned: Whether cells are put at their true centres.
@@ -40,8 +47,25 @@ class _ClassActivation(Explainer):
     passes = (1, 0)
     aligned: ClassVar[bool] = False
 
+    def __init__(self, layer: str = LAST) -> None:
+        self.layer = layer
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """The layer."""
+        return {"layer": self.layer}
+
     def supports(self, classifier: Classifier) -> str | None:
         """Return why the model has no map to weigh, or None where it has one."""
+        try:
+            return self._why_not(self._cut(classifier))
+        except UnsupportedError as error:
+            return str(error)
+
+    def _cut(self, classifier: Classifier) -> Classifier:
+        return classifier if self.layer == LAST else classifier.cut(self.layer)
+
+    def _why_not(self, classifier: Classifier) -> str | None:
         example = torch.zeros(1, 1, *classifier.input_shape, device=classifier.device)
         with torch.no_grad():
             # Through the trunk itself: finding out what a model is must not count as a pass.
@@ -57,6 +81,7 @@ class _ClassActivation(Explainer):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the signed map of each image; see the base class."""
+        classifier = self._cut(classifier)
         with torch.no_grad():
             maps = classifier.feature_maps(images)
         cells = self._cells(classifier, maps, target)
@@ -80,15 +105,14 @@ class CAM(_ClassActivation):
     name = "cam"
     paper = "Zhou et al. 2016, Learning deep features for discriminative localization"
 
-    def supports(self, classifier: Classifier) -> str | None:
-        """Return why the model has no map or no weights, or None where it has both."""
+    def _why_not(self, classifier: Classifier) -> str | None:
         pool, head = classifier.pool, classifier.head
         if not isinstance(pool, GlobalAveragePool) or not isinstance(head, nn.Linear):
             return (
                 "it needs global average pooling and one linear layer behind the feature maps, "
                 f"but the model has {type(pool).__name__} and {type(head).__name__}"
             )
-        return super().supports(classifier)
+        return super()._why_not(classifier)
 
     def _cells(self, classifier: Classifier, maps: Tensor, target: Target) -> Tensor:
         embedding = classifier.pool(maps).detach().requires_grad_()
@@ -134,6 +158,20 @@ class GradCAMPlusPlus(_ClassActivation):
         return _weighted_sum(weights, maps)
 
 
+class HiResCAM(_ClassActivation):
+    """HiResCAM: every cell has a weight of its own, the target's gradient with its sign.
+
+    The map sums to what a linear tail makes of it, and marks no cell that the target ignores, which
+    Grad-CAM's mean over cells can. Behind average pooling and one linear layer both are one.
+    """
+
+    name = "hirescam"
+    paper = "Draelos and Carin 2020, Use HiResCAM instead of Grad-CAM for faithful explanations"
+
+    def _cells(self, classifier: Classifier, maps: Tensor, target: Target) -> Tensor:
+        return (_gradient(classifier, maps, target) * maps).sum(1, keepdim=True)
+
+
 class LayerCAM(_ClassActivation):
     """LayerCAM: every cell has a weight of its own, relu(g), g being the target's gradient."""
 
@@ -163,6 +201,13 @@ class GradCAMPlusPlusAligned(GradCAMPlusPlus):
     """Grad-CAM++ with every cell at its true centre."""
 
     name = "gradcampp_aligned"
+    aligned = True
+
+
+class HiResCAMAligned(HiResCAM):
+    """HiResCAM with every cell at its true centre."""
+
+    name = "hirescam_aligned"
     aligned = True
 
 
