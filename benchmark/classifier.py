@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from benchmark.batch_norm import has_hooks, order_gradients
 from benchmark.errors import ClassifierError, UnsupportedError
 from benchmark.feature_grid import FeatureGrid, trace_grid
 from benchmark.redrawing import redraw, reestimate_batch_norm
@@ -168,6 +169,7 @@ class Classifier(nn.Module):
         self.passes = PassCounter()
         self._resume: tuple[int, PrefixMemory] | None = None
         self.eval().requires_grad_(False)
+        order_gradients(self)
         self._check()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,7 +194,7 @@ class Classifier(nn.Module):
         if self._resume is not None and not images.requires_grad:
             count, memory = self._resume
             prefix = cast("nn.Sequential", self.trunk)[:count]
-            if not any(part._forward_hooks or part._forward_pre_hooks for part in prefix.modules()):
+            if not has_hooks(prefix):
                 rest = cast("nn.Sequential", self.trunk)[count:]
                 resumed: Tensor = rest(memory.after(count, prefix, prepared))
                 return resumed
@@ -208,6 +210,11 @@ class Classifier(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+    @property
+    def example(self) -> Tensor:
+        """A black image [1, 1, *S], to find out by what the network is like."""
+        return torch.zeros(1, 1, *self.input_shape).to(next(self.parameters()))
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -237,8 +244,7 @@ class Classifier(nn.Module):
     @cached_property
     def feature_grid(self) -> FeatureGrid:
         """Input coordinates of the feature cells; its shape is empty where maps are not spatial."""
-        example = torch.zeros(1, 1, *self.input_shape, device=self.device)
-        return trace_grid(self.trunk, self.preprocessing(example).clone())
+        return trace_grid(self.trunk, self.preprocessing(self.example).clone())
 
     @property
     def weights_sha256(self) -> str:

@@ -65,6 +65,32 @@ def test_average_pooling_leaves_vectors_alone() -> None:
     assert torch.equal(GlobalAveragePool()(vectors), vectors)
 
 
+class Transposed(nn.Module):
+    """Channels last as the mean over what they are worth, as tokens of a transformer are."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return [B, K]."""
+        tokens = maps.flatten(2).transpose(1, 2)
+        places = torch.linspace(0, 1, tokens.shape[1]).to(tokens)
+        return (tokens.square() * places[:, None]).sum(1)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_gradient_of_an_image_is_the_same_alone(dimensions: int) -> None:
+    """If it fails, torch's batch norm hands a wrong gradient down from tokens of a single image."""
+    shape = SHAPE_2D if dimensions == 2 else SHAPE_3D
+    convolution = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+    norm = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[dimensions]
+    trunk = nn.Sequential(convolution(1, 4, 3), norm(4), nn.ReLU(inplace=True))
+    classifier = Classifier("mine", trunk, nn.Linear(4, 2), shape, Transposed()).double()
+    images = build_images(2, shape).double().requires_grad_()
+    (both,) = torch.autograd.grad(Margin(0, 1)(*classifier(images)).sum(), images)
+    for place in range(2):
+        alone = images[place : place + 1].detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(Margin(0, 1)(*classifier(alone)).sum(), alone)
+        torch.testing.assert_close(gradient[0], both[place])
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_passes_are_counted_by_image(dimensions: int) -> None:
     """If it fails, the reported cost of a method is wrong."""

@@ -22,6 +22,7 @@ ORDER = (
     "target",
     "feature_grid",
     "redrawing",
+    "batch_norm",
     "classifier",
     "canonical",
     "training",

@@ -66,12 +66,11 @@ class _ClassActivation(Explainer):
         return classifier if self.layer == LAST else classifier.cut(self.layer)
 
     def _why_not(self, classifier: Classifier) -> str | None:
-        example = torch.zeros(1, 1, *classifier.input_shape, device=classifier.device)
         with torch.no_grad():
             # Through the trunk itself: finding out what a model is must not count as a pass.
-            shape = classifier.trunk(classifier.preprocessing(example)).shape[1:]
+            shape = classifier.trunk(classifier.preprocessing(classifier.example)).shape[1:]
         sizes = ", ".join(["B", *map(str, shape)])
-        if len(shape) != example.ndim - 1:
+        if len(shape) != len(classifier.input_shape) + 1:
             return f"its feature maps are [{sizes}], not spatial"
         if math.prod(shape[1:]) == 1:
             return f"its feature maps are [{sizes}], a single cell that covers the whole image"

@@ -58,12 +58,14 @@ def test_everything_is_left_as_it_was(name: str, kind: str, dimensions: int) -> 
         return
     trial = trial_of(explainer, kind, dimensions)
     model, images = trial.classifier, trial.test.images.copy()
-    before = model.weights_sha256, [part.training for part in model.modules()]
+    parts = list(model.modules())
+    before = model.weights_sha256, [part.training for part in parts]
+    hooks = [(len(part._forward_hooks), len(part._backward_hooks)) for part in parts]
     states = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002
     _ = trial.attributions
-    assert (model.weights_sha256, [part.training for part in model.modules()]) == before
+    assert (model.weights_sha256, [part.training for part in parts]) == before
     assert torch.equal(states[0], torch.get_rng_state())
     assert states[1] == repr(np.random.get_state())  # noqa: NPY002
     assert all(one.grad is None for one in model.parameters())
-    assert not any(part._forward_hooks or part._backward_hooks for part in model.modules())
+    assert [(len(part._forward_hooks), len(part._backward_hooks)) for part in parts] == hooks
     np.testing.assert_array_equal(images, trial.test.images)

@@ -1,0 +1,40 @@
+"""Batch norm whose gradient is right for a batch of one.
+
+On the CPU torch's batch norm takes the gradient of a single image for one in its own memory order
+whenever it is dense in any order, and so gives a wrong gradient without a word where tokens are
+made of channels, as behind a transformer's convolutional stem (torch 2.15 does).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def order_gradients(module: nn.Module) -> None:
+    """Have every batch norm within a module receive gradients in the order of its output."""
+    for part in module.modules():
+        if isinstance(part, _KINDS) and _order not in part._forward_hooks.values():
+            part.register_forward_hook(_order)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether anyone else hooked the forward pass of a module or of a part of it."""
+    return any(
+        part._forward_pre_hooks or any(one is not _order for one in part._forward_hooks.values())
+        for part in module.modules()
+    )
+
+
+def _order(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+    if output.requires_grad and len(output) == 1:
+        output.register_hook(partial(_as_dense, output.shape, output.stride()))
+
+
+def _as_dense(shape: torch.Size, stride: tuple[int, ...], gradient: Tensor) -> Tensor:
+    ordered = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=gradient.device)
+    return ordered.copy_(gradient)
