@@ -14,6 +14,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -134,7 +135,9 @@ class Entry(Generic[P]):
             raise PluginError(
                 f"The {self.kind} {self.name!r} has no setting {unknown[0]!r}; known: {known}."
             )
-        hints = get_type_hints(self.plugin.__init__, include_extras=True)  # type: ignore[misc]
+        hints: dict[str, Any] = {}
+        with suppress(NameError):  # a hint that only type checkers can see asks for nothing
+            hints = get_type_hints(cast("Any", self.plugin).__init__, include_extras=True)
         for name, value in settings.items():
             try:
                 TypeAdapter(hints.get(name, Any)).validate_python(value, strict=True)
