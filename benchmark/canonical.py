@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -41,10 +41,13 @@ _ACTIVATIONS: dict[object, type[nn.Module]] = {
 }
 _ACTIVATION_MODULES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish)
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _TOLERANCE = 1e-3
-_MADE: WeakKeyDictionary[Classifier, dict[bool, tuple[object, Classifier]]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[Classifier, dict[tuple[bool, bool], tuple[object, Classifier]]] = (
+    WeakKeyDictionary()
+)
 
 
 class Sum(nn.Module):
@@ -73,7 +76,47 @@ class Affine(nn.Module):
         return self.weight.view(shape) * maps + self.bias.view(shape)
 
 
-def canonical(classifier: Classifier, fold: bool = False) -> Classifier:
+class PairwiseMax(nn.Module):
+    """Max pooling as a tournament, max(a, b) = b + ReLU(a − b), axis by axis.
+
+    A rule for ReLU and one for sums then give one for max pooling. Borders are padded with copies
+    of the outermost values, which every window that reaches beyond holds anyway.
+
+    Args:
+        kernel: Along each axis.
+        stride: Along each axis.
+        padding: Along each axis.
+    """
+
+    def __init__(
+        self, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = tuple(kernel), tuple(stride), tuple(padding)
+        # A list of lists: the j-th comparison along an axis has a ReLU of its own.
+        self.relus = nn.ModuleList(
+            nn.ModuleList(nn.ReLU() for _ in range(length - 1)) for length in self.kernel
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the maxima, [B, C, *s]."""
+        width = [size for size in reversed(self.padding) for _ in range(2)]
+        padded = functional.pad(maps, width, mode="replicate") if any(width) else maps
+        for axis, relus in enumerate(self.relus, start=2):
+            length, step = self.kernel[axis - 2], self.stride[axis - 2]
+            last = (padded.shape[axis] - length) // step * step
+            # Slices, since a gradient through unfold takes twenty times as long.
+            every = [
+                padded[(slice(None),) * axis + (slice(place, place + last + 1, step),)]
+                for place in range(length)
+            ]
+            padded = every[0]
+            for other, relu in zip(every[1:], cast("nn.ModuleList", relus), strict=True):
+                padded = padded + relu(other - padded)
+        return padded
+
+
+def canonical(classifier: Classifier, fold: bool = False, pairs: bool = False) -> Classifier:
     """Return a copy in canonical form, which counts its passes into the same counter.
 
     It is made once for a model, and again where the model was moved or its weights were changed.
@@ -81,37 +124,62 @@ def canonical(classifier: Classifier, fold: bool = False) -> Classifier:
     Args:
         classifier: Stays as it is.
         fold: Whether no batch norm shall be left.
+        pairs: Whether max pooling shall be ``PairwiseMax``, where it has neither dilation nor
+            ceiling.
 
     Raises:
         UnsupportedError: If the network cannot be rewritten, as where its ``forward`` depends on
-            values, or if the rewritten one does something else.
+            values.
     """
     tensors = [*classifier.parameters(), *classifier.buffers()]
     state = [(one.device, one.data_ptr(), one._version) for one in tensors]
     known = _MADE.setdefault(classifier, {})
-    if fold not in known or known[fold][0] != state:
-        known[fold] = state, _make(classifier, fold)
-    known[fold][1].passes = classifier.passes
-    return known[fold][1]
+    form = (fold, pairs)
+    if form not in known or known[form][0] != state:
+        known[form] = state, _make(classifier, *form)
+    known[form][1].passes = classifier.passes
+    return known[form][1]
 
 
-def _make(classifier: Classifier, fold: bool) -> Classifier:
+def _make(classifier: Classifier, fold: bool, pairs: bool) -> Classifier:
     other = classifier.copy()
     try:
         for part in ("trunk", "pool", "head"):
-            setattr(other, part, _rewrite(getattr(other, part), fold))
+            setattr(other, part, _rewrite(getattr(other, part), fold, pairs))
     except Exception as error:  # tracing runs the user's code on proxies; anything may come back
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedError(f"its layers cannot be traced ({said[0]})") from error
     return other
 
 
-def check_canonical(classifier: Classifier, rewritten: Classifier) -> None:
-    """Refuse a canonical form that gives other logits than the network.
+def why_no_rule(
+    classifier: Classifier,
+    rewritten: Classifier,
+    layers: tuple[type[nn.Module], ...],
+    functions: Set[object],
+) -> str | None:
+    """Return why a method with rules for some layers cannot explain a model, or None where it can.
 
-    Raises:
-        UnsupportedError: If they differ by more than rounding.
+    Args:
+        classifier: The model.
+        rewritten: Its canonical form; refused where it gives other logits.
+        layers: What the method has a rule for.
+        functions: Functions, and names of methods of tensors, that it has one for.
     """
+    unknown_layers, unknown_functions = [], []
+    for name, kind in operations(rewritten):
+        if isinstance(kind, type):
+            if not issubclass(kind, layers):
+                unknown_layers.append(kind.__name__)
+        elif kind not in functions:
+            unknown_functions.append(name)
+    if unknown := list(dict.fromkeys(unknown_layers or unknown_functions)):
+        what = "layers" if unknown_layers else "operations"
+        return f"it has no rule for the network's {what} {', '.join(unknown)}"
+    return _why_different(classifier, rewritten)
+
+
+def _why_different(classifier: Classifier, rewritten: Classifier) -> str | None:
     generator = torch.Generator().manual_seed(0)
     shape = (2, 1, *classifier.input_shape)
     images = torch.rand(shape, generator=generator).to(next(classifier.parameters()))
@@ -122,10 +190,10 @@ def check_canonical(classifier: Classifier, rewritten: Classifier) -> None:
                 for one in (classifier, rewritten)
             )
     except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        raise UnsupportedError(f"its layers cannot be rewritten ({said})") from error
+        return f"its layers cannot be rewritten ({str(error).splitlines()[0]})"
     if float((ours - theirs).abs().max()) > _TOLERANCE * max(1.0, float(ours.abs().max())):
-        raise UnsupportedError("its layers cannot be rewritten without changing what it computes")
+        return "its layers cannot be rewritten without changing what it computes"
+    return None
 
 
 def operations(classifier: Classifier) -> Iterator[tuple[str, object]]:
@@ -157,7 +225,7 @@ class _Tracer(fx.Tracer):
         return type(m).forward.__module__.startswith("torch.nn.modules")
 
 
-def _rewrite(module: nn.Module, fold: bool) -> fx.GraphModule:
+def _rewrite(module: nn.Module, fold: bool, pairs: bool) -> fx.GraphModule:
     # A layer that is the whole part has no name to be called by.
     root = module if isinstance(module, nn.Sequential) else nn.Sequential(module)
     traced = fx.GraphModule(root, _Tracer().trace(root))
@@ -170,6 +238,8 @@ def _rewrite(module: nn.Module, fold: bool) -> fx.GraphModule:
             _replace(traced, node, Sum(), (stacked,))
         elif fold and _is(traced, node, _BATCH_NORMS):
             _fold(traced, node)
+        elif pairs and (pool := _tournament(traced, node)) is not None:
+            _replace(traced, node, pool, (node.args[0],))
     traced.graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
     traced.recompile()
@@ -200,6 +270,21 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
         return fresh
     build: Callable[..., nn.Module] | None = _ACTIVATIONS.get(_key(node))
     return None if build is None else build()
+
+
+def _tournament(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Return the pairwise form of a node that is max pooling, or None where it has none."""
+    if not _is(traced, node, _MAX_POOLS):
+        return None
+    pool = cast("Any", traced.get_submodule(cast("str", node.target)))
+    count = _MAX_POOLS.index(type(pool)) + 1
+
+    def along(value: int | tuple[int, ...]) -> tuple[int, ...]:
+        return (value,) * count if isinstance(value, int) else tuple(value)
+
+    if pool.ceil_mode or pool.return_indices or any(one != 1 for one in along(pool.dilation)):
+        return None
+    return PairwiseMax(along(pool.kernel_size), along(pool.stride), along(pool.padding))
 
 
 def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module, args: Any) -> None:  # noqa: ANN401
