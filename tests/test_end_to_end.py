@@ -16,7 +16,8 @@ from trials import assert_same_values, values_by_key
 
 from baselines.cohorts.phantom import Phantom
 from baselines.explainers.class_activation import GradCAM
-from baselines.explainers.gradient import IntegratedGradients, Saliency
+from baselines.explainers.gradient import Saliency
+from baselines.explainers.path import IntegratedGradients
 from baselines.models.smallresnet import SmallResNet
 from benchmark.explainer import Explainer
 from benchmark.reading import find

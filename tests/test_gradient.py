@@ -17,7 +17,9 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.explainers import gradient as module
-from baselines.explainers.gradient import GuidedBackprop, IntegratedGradients, Saliency
+from baselines.explainers.gradient import Saliency
+from baselines.explainers.guided import GuidedBackprop
+from baselines.explainers.path import IntegratedGradients
 from benchmark.classifier import Classifier, PassCounter, Preprocessing
 from benchmark.explainer import Explainer
 from benchmark.target import ClassLogit, Margin, Projection, Target
@@ -134,7 +136,7 @@ def test_integrated_gradients_are_the_same_in_smaller_passes(
     """If it fails, volumes, whose nodes go through in several passes, get other maps."""
     classifier, images = build_classifier(), build_images(2)
     whole = IntegratedGradients().attribute(classifier, images, Margin(0, 1))
-    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 5 * 24 * 24)
+    monkeypatch.setattr(module, "_AT_ONCE", 5 * 24 * 24)
     parts = IntegratedGradients().attribute(classifier, images, Margin(0, 1))
     torch.testing.assert_close(parts, whole)
 

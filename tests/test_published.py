@@ -10,7 +10,8 @@ import torch
 from baselines.cohorts.phantom import Phantom
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.controls import Centre, Intensity, Random, Sobel
-from baselines.explainers.gradient import GuidedBackprop, Saliency
+from baselines.explainers.gradient import Saliency
+from baselines.explainers.guided import GuidedBackprop
 from baselines.models.smallresnet import SmallResNet
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise

@@ -11,7 +11,8 @@ from trials import RECIPE, assert_same_values, build_trial, cohort_of, values_by
 
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.controls import Centre, Intensity, Random, Sobel
-from baselines.explainers.gradient import GuidedBackprop, Saliency
+from baselines.explainers.gradient import Saliency
+from baselines.explainers.guided import GuidedBackprop
 from benchmark.bench import _conclude
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer

@@ -1,22 +1,20 @@
-"""Gradients with respect to the image, plain and integrated."""
+"""The gradient with respect to the image: plain, times the image, and averaged over noise."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from functools import lru_cache
+from typing import Annotated
 
-import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
+from benchmark.seeding import torch_stream
 from benchmark.target import Target
 
-STEPS = 64
-_RULE = "gausslegendre"
-_PIXELS_AT_ONCE = 2**22
+SAMPLES = 32
+_AT_ONCE = 2**22
 
 
 class Saliency(Explainer):
@@ -35,96 +33,93 @@ class Saliency(Explainer):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the gradient [B, 1, *S]; see the base class."""
-        images = images.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(target(*classifier(images)).sum(), images)
-        return gradient
+        return gradient_of(classifier, images, target)
 
 
-class GuidedBackprop(Explainer):
-    """The gradient with negative parts cut off at every ReLU on the way back, by Captum.
+class InputXGradient(Saliency):
+    """The image times its gradient.
 
-    Kept as a warning: it restores the image's edges whatever the upper layers hold (Adebayo et al.
-    2018, Nie et al. 2018).
+    On a network of ReLUs without biases the attributions add up to the target. What is black in the
+    image gets nothing, whatever the network makes of it.
     """
 
-    name = "guided_backprop"
-    family = "gradient"
-    polarity = "absolute"
-    passes = (1, 1)
-    paper = "Springenberg et al. 2014, Striving for simplicity"
-
-    def supports(self, classifier: Classifier) -> str | None:
-        """Refuse networks without ReLU layers, where it would be the plain gradient."""
-        if any(isinstance(part, nn.ReLU) for part in classifier.modules()):
-            return None
-        return "the network has no ReLU layers to guide"
+    name = "input_x_gradient"
+    paper = "Shrikumar et al. 2016, Not just a black box"
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
-        """Return the guided gradient [B, 1, *S]; see the base class."""
-        from captum.attr import GuidedBackprop as CaptumGuidedBackprop
-
-        with warnings.catch_warnings():
-            # That hooks are set on ReLUs, and removed afterwards.
-            warnings.simplefilter("ignore", UserWarning)
-            guided: Tensor = CaptumGuidedBackprop(_Scored(classifier, target)).attribute(
-                images.detach().clone().requires_grad_()
-            )
-        return guided.detach()
+        """Return image × gradient [B, 1, *S]; see the base class."""
+        return images * super().attribute(classifier, images, target)
 
 
-class _Scored(nn.Module):
-    """The explained scalar as a module, [B, 1, *S] → [B]."""
+class SmoothGrad(Explainer):
+    """The mean gradient over copies of the image under Gaussian noise.
+
+    Every image sees the same noise, scaled to the image's own range, so its map depends on nothing
+    but the image. The network runs with batch norm folded.
+
+    Args:
+        sigma: Standard deviation of the noise as a share of the image's range, from its darkest to
+            its brightest pixel; the paper finds 0.1 to 0.2.
+        samples: Number of copies.
+    """
+
+    name = "smoothgrad"
+    family = "gradient"
+    polarity = "absolute"
+    passes = (SAMPLES, SAMPLES)
+    paper = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise"
+
+    def __init__(
+        self,
+        sigma: Annotated[float, Field(ge=0)] = 0.15,
+        samples: Annotated[int, Field(gt=0)] = SAMPLES,
+    ) -> None:
+        self.sigma, self.samples = sigma, samples
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """Noise and number of copies."""
+        return {"sigma": self.sigma, "samples": self.samples}
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the mean gradient [B, 1, *S]; see the base class."""
+        folded = classifier.streamlined()
+        generator = torch_stream("smoothgrad", *images.shape[2:])
+        noise = torch.randn(self.samples, *images.shape[1:], generator=generator).to(images)
+        maps = []
+        for image in images.detach().split(1):
+            scale = self.sigma * (image.max() - image.min())
+            total = torch.zeros_like(image)
+            for some in noise.split(at_once(image)):
+                total += gradient_of(folded, image + scale * some, target).sum(0, keepdim=True)
+            maps.append(total / self.samples)
+        return torch.cat(maps)
+
+
+class Scored(nn.Module):
+    """The explained scalar as a module, [B, 1, *S] → [B], for methods of Captum.
+
+    Args:
+        classifier: The model.
+        target: From its output to the scalar.
+    """
 
     def __init__(self, classifier: Classifier, target: Target) -> None:
         super().__init__()
         self.classifier, self.target = classifier, target
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return the scalar of each image."""
         return self.target(*self.classifier(images))
 
 
-class IntegratedGradients(Explainer):
-    """Integrated gradients from a black image.
-
-    The attributions of an image add up to target(image) − target(black), up to the error of the
-    64 Gauss–Legendre nodes: under 1 % on the reference network, where 32 leave 2.5 %. Each image is
-    integrated by itself: its nodes then go through the network in batches that depend on the
-    image's shape alone, and its map on no neighbour.
-
-    The same to rounding as Captum's, and 1.8 times as fast: the network runs with batch norm
-    folded, and the nodes are computed once rather than for every image.
-    """
-
-    name = "integrated_gradients"
-    family = "gradient"
-    polarity = "absolute"
-    passes = (STEPS, STEPS)
-    paper = "Sundararajan et al. 2017, Axiomatic attribution for deep networks"
-
-    @property
-    def config(self) -> dict[str, str | int | float]:
-        """Number of nodes, quadrature rule and baseline."""
-        return {"baseline": "black", "method": _RULE, "steps": STEPS}
-
-    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
-        """Return the integrated gradients [B, 1, *S]; see the base class."""
-        folded = classifier.streamlined()
-        at_once = max(1, min(STEPS, _PIXELS_AT_ONCE // math.prod(images.shape[2:])))
-        shape = (-1, *[1] * (images.ndim - 1))
-        places, weights = (one.to(images).view(shape) for one in _nodes())
-        maps = []
-        for image in images.detach().split(1):
-            total = torch.zeros_like(image)
-            for some, shares in zip(places.split(at_once), weights.split(at_once), strict=True):
-                path = (some * image).requires_grad_()
-                (gradient,) = torch.autograd.grad(target(*folded(path)).sum(), path)
-                total += (shares * gradient).sum(0, keepdim=True)
-            maps.append(total * image)
-        return torch.cat(maps)
+def gradient_of(classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+    """Return the gradient of each image's target with respect to the image, both [B, 1, *S]."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(target(*classifier(images)).sum(), images)
+    return gradient
 
 
-@lru_cache(maxsize=1)
-def _nodes() -> tuple[Tensor, Tensor]:
-    """Return Gauss–Legendre places and weights on [0, 1], each [STEPS] float64."""
-    places, weights = np.polynomial.legendre.leggauss(STEPS)
-    return torch.from_numpy((1 + places) / 2), torch.from_numpy(weights / 2)
+def at_once(image: Tensor) -> int:
+    """Return how many altered copies of one image go through the network together."""
+    return max(1, _AT_ONCE // image.numel())

@@ -85,7 +85,9 @@ def trial_of(
     classifier.passes = PassCounter()
     runtime = Runtime(torch.device("cpu"), batch_size, suite)
     people = cohort or cohort_of(dimensions)
-    peers = Peers({"saliency": Saliency()}, _QUICK)
+    # Images of the training split are the whole cohort's, also where some people are left out.
+    references = cohort_of(dimensions).references
+    peers = Peers({"saliency": Saliency()}, _QUICK, references=references)
     return Trial(explainer, classifier, people, runtime, {}, peers)
 
 
