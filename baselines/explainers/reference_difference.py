@@ -1,0 +1,126 @@
+"""DeepLIFT: differences from a baseline, carried back layer by layer.
+
+Captum's rules work on the network's canonical form. In the network itself they raise where a ReLU
+works in place or twice, as torchvision's do, and its rule for max pooling loses up to half of the
+difference where windows overlap or ties decide; here max pooling is a tournament of ReLUs. Batch
+norm is folded, which changes nothing: the rule for linear layers sees only their product.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.explainers.baseline import ComparingExplainer, SingleBaseline
+from baselines.explainers.gradient import Scored, at_once
+from benchmark.canonical import Affine, PairwiseMax, Sum, canonical, why_no_rule
+from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.cohort import REFERENCE_IMAGES
+from benchmark.errors import UnsupportedError
+from benchmark.target import Target
+
+# Captum's rules for what is not linear.
+_RULES = (
+    nn.ReLU,
+    nn.ELU,
+    nn.LeakyReLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Softplus,
+)
+_LINEAR = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.Linear,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.Flatten,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.Identity,
+    GlobalAveragePool,
+    Sum,
+    Affine,
+    PairwiseMax,
+)
+# Captum's hooks keep every activation of a pass, which then leaves the caches.
+_PAIRS = 16
+_LINEAR_FUNCTIONS = {
+    torch.stack,
+    torch.cat,
+    torch.concat,
+    torch.flatten,
+    functional.dropout,
+    functional.avg_pool2d,
+    functional.adaptive_avg_pool2d,
+    "flatten",
+    "contiguous",
+}
+
+
+class DeepLIFT(ComparingExplainer):
+    """DeepLIFT with the rescale rule, by Captum.
+
+    The attributions of an image add up to target(image) − target(baseline).
+
+    Args:
+        baseline: ``"black"``, ``"mean"`` or ``"blurred"``.
+    """
+
+    name = "deeplift"
+    family = "reference difference"
+    polarity = "absolute"
+    passes = (2, 1)
+    paper = "Shrikumar et al. 2017, Learning important features through propagating differences"
+
+    def __init__(self, baseline: SingleBaseline = "black") -> None:
+        super().__init__(baseline)
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """Return which layer has no rule, or None where all have one."""
+        try:
+            rewritten = canonical(classifier, fold=True, pairs=True)
+        except UnsupportedError as error:
+            return str(error)
+        return why_no_rule(classifier, rewritten, (*_RULES, *_LINEAR), _LINEAR_FUNCTIONS)
+
+    def compare(
+        self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
+    ) -> Tensor:
+        """Return the mean over baselines of the contributions; see the base class."""
+        from captum.attr import DeepLift
+
+        method = DeepLift(Scored(canonical(classifier, fold=True, pairs=True), target))
+        count, some = baselines.shape[1], min(_PAIRS, at_once(images[:1]))
+        mine = images.detach().repeat_interleave(count, 0).split(some)
+        maps = []
+        with warnings.catch_warnings():
+            # That hooks are set on activations, and removed afterwards.
+            warnings.simplefilter("ignore", UserWarning)
+            for here, others in zip(mine, baselines.flatten(0, 1).split(some), strict=True):
+                maps.append(method.attribute(here, others).detach())
+        contributions: Tensor = torch.cat(maps).unflatten(0, (-1, count))
+        return contributions.mean(1)
+
+
+class DeepLIFTSHAP(DeepLIFT):
+    """The mean of DeepLIFT over the reference group of the training split."""
+
+    name = "deeplift_shap"
+    passes = (2 * REFERENCE_IMAGES, REFERENCE_IMAGES)
+    paper = "Lundberg and Lee 2017, A unified approach to interpreting model predictions"
+
+    def __init__(self) -> None:
+        ComparingExplainer.__init__(self, "reference")
