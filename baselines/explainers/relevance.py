@@ -1,0 +1,226 @@
+"""Layer-wise relevance propagation by zennit: a rule for each layer carries the score back.
+
+The network is brought into canonical form first, with batch norm folded: zennit binds rules to
+modules, and a shortcut's sum, a reused ReLU or a batch norm that has no module of its own passes
+relevance on as if it were a gradient, which breaks conservation without a word. A layer that no
+rule is known for is refused by name.
+
+The relevance of the output is the target's share of each logit, z_k ∂target/∂z_k, so it sums to
+the target. Biases take their share of relevance, as in the paper; with ``bias="none"`` the rules
+leave them out, and what reaches the image sums to the target up to the stabiliser.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.canonical import Affine, Sum, canonical, why_no_rule
+from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.errors import UnsupportedError
+from benchmark.explainer import Explainer
+from benchmark.target import Target
+
+if TYPE_CHECKING:
+    from zennit.core import Composite, Hook
+
+Bias = Literal["kept", "none"]
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_AVERAGES = (
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    GlobalAveragePool,
+)
+# What hands relevance on as its gradient does: winners take all, rearrangements change nothing.
+_HANDED_ON = (
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+    nn.Flatten,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.Identity,
+)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU)
+_KNOWN_MODULES = (*_CONVOLUTIONS, nn.Linear, *_AVERAGES, *_HANDED_ON, *_ACTIVATIONS, Sum, Affine)
+_KNOWN_FUNCTIONS = {
+    torch.stack,
+    torch.cat,
+    torch.concat,
+    torch.flatten,
+    functional.dropout,
+    functional.max_pool2d,
+    functional.max_pool3d,
+    "flatten",
+    "contiguous",
+}
+
+Rules = list[tuple[tuple[type[nn.Module], ...], "Hook"]]
+
+
+class _Relevance(Explainer):
+    """Relevance by the rules that a subclass gives.
+
+    Args:
+        bias: ``"kept"`` or ``"none"``.
+    """
+
+    family = "relevance"
+    polarity = "positive"
+    passes = (1, 1)
+    stabiliser: ClassVar[float] = 1e-6
+
+    def __init__(self, bias: Bias = "kept") -> None:
+        self.bias = bias
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """Stabiliser of denominators, and what becomes of biases."""
+        return {"bias": self.bias, "stabiliser": self.stabiliser}
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """Return which layer no rule is known for, or None where all have one."""
+        try:
+            rewritten = canonical(classifier, fold=True)
+        except UnsupportedError as error:
+            return str(error)
+        return why_no_rule(classifier, rewritten, _KNOWN_MODULES, _KNOWN_FUNCTIONS)
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the relevance of each pixel [B, 1, *S], summed over channels."""
+        rewritten = canonical(classifier, fold=True)
+        inputs = classifier.preprocessing(images).detach().requires_grad_()
+        classifier.passes.add_forward(len(images))
+        classifier.passes.add_backward(len(images))
+        with self._composite().context(rewritten) as ruled:
+            logits, embedding = ruled.tail(ruled.trunk(inputs))
+            outputs, shares = _shares(logits, embedding, target)
+            (relevance,) = torch.autograd.grad(outputs, inputs, shares)
+        return relevance.sum(1, keepdim=True)
+
+    def _composite(self) -> Composite:
+        from zennit.composites import SpecialFirstLayerMapComposite
+        from zennit.rules import Epsilon, Norm, Pass
+
+        zero = ["bias"] if self.bias == "none" else None
+        # One input for each output: without a bias there is nothing to divide relevance among.
+        affine = Pass() if zero else Epsilon(epsilon=self.stabiliser)
+        shared: Rules = [
+            (_ACTIVATIONS, Pass()),
+            ((Sum, *_AVERAGES), Norm(stabilizer=self.stabiliser)),
+            ((Affine,), affine),
+        ]
+        first, others = self._rules(zero)
+        return SpecialFirstLayerMapComposite(layer_map=shared + others, first_map=first)
+
+    @abstractmethod
+    def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
+        """Return the rules of the first layer, if it has others, and of all linear layers.
+
+        Args:
+            zero: Parameters that count as zero.
+        """
+
+
+class LRPEpsilon(_Relevance):
+    """LRP-ε on every layer: what small activations would carry is absorbed.
+
+    ε is a share of the root mean square of a layer's activations, image by image. Where ε is small
+    the map of a ReLU network is image × gradient; it is not conserved where ε is large.
+
+    Args:
+        epsilon: The share.
+        bias: ``"kept"`` or ``"none"``.
+    """
+
+    name = "lrp_epsilon"
+    paper = "Bach et al. 2015, On pixel-wise explanations by layer-wise relevance propagation"
+
+    def __init__(self, epsilon: float = 0.25, bias: Bias = "kept") -> None:
+        super().__init__(bias)
+        self.epsilon = epsilon
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """ε, stabiliser of the other denominators, and what becomes of biases."""
+        return {"epsilon": self.epsilon, **super().config}
+
+    def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
+        from zennit.rules import Epsilon
+
+        rule = Epsilon(epsilon=self._absorb, zero_params=zero)
+        return [], [((*_CONVOLUTIONS, nn.Linear), rule)]
+
+    def _absorb(self, activations: Tensor) -> Tensor:
+        spread = activations.flatten(1).square().mean(1).sqrt()
+        epsilon = (self.epsilon * spread).clamp_min(self.stabiliser)
+        sign = torch.where(activations < 0, -1.0, 1.0).to(activations)
+        return activations + sign * epsilon.view(-1, *[1] * (activations.ndim - 1))
+
+
+class LRPGamma(_Relevance):
+    """LRP-γ on convolutions, which favours positive weights, and LRP-ε on linear layers.
+
+    Args:
+        gamma: γ; how much more positive weights count.
+        bias: ``"kept"`` or ``"none"``.
+    """
+
+    name = "lrp_gamma"
+    paper = "Montavon et al. 2019, Layer-wise relevance propagation: an overview"
+
+    def __init__(self, gamma: float = 0.25, bias: Bias = "kept") -> None:
+        super().__init__(bias)
+        self.gamma = gamma
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        """γ, stabiliser of denominators, and what becomes of biases."""
+        return {"gamma": self.gamma, **super().config}
+
+    def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
+        from zennit.rules import Epsilon, Gamma
+
+        gamma = Gamma(gamma=self.gamma, stabilizer=self.stabiliser, zero_params=zero)
+        epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
+        return [], [(_CONVOLUTIONS, gamma), ((nn.Linear,), epsilon)]
+
+
+class LRPComposite(_Relevance):
+    """One rule for each height: flat on the first layer, z⁺ on convolutions, ε on linear layers."""
+
+    name = "lrp_composite"
+    paper = "Kohlbrenner et al. 2020, Towards best practice in explaining neural network decisions"
+
+    def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
+        from zennit.rules import Epsilon, Flat, ZPlus
+
+        flat = Flat(stabilizer=self.stabiliser, zero_params=zero)
+        plus = ZPlus(stabilizer=self.stabiliser, zero_params=zero)
+        epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
+        first: Rules = [((*_CONVOLUTIONS, nn.Linear), flat)]
+        return first, [(_CONVOLUTIONS, plus), ((nn.Linear,), epsilon)]
+
+
+def _shares(
+    logits: Tensor, embedding: Tensor, target: Target
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return the outputs that the target depends on, and the relevance that each starts with."""
+    outputs = (logits, embedding)
+    leaves = tuple(one.detach().requires_grad_() for one in outputs)
+    gradients = torch.autograd.grad(target(*leaves).sum(), leaves, allow_unused=True)
+    used = [place for place, one in enumerate(gradients) if one is not None]
+    shares = tuple(leaves[place].detach() * gradients[place] for place in used)
+    return tuple(outputs[place] for place in used), shares
