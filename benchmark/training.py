@@ -69,7 +69,7 @@ def fine_tune(
         The trained copy, frozen, in evaluation mode.
     """
     student = classifier.copy().train().requires_grad_(True)
-    train = cohort.select("train")
+    train = _training_split(cohort)
     generator = torch_stream("fine-tune", seed)
     images, groups = torch.from_numpy(np.array(train.images)), torch.from_numpy(train.groups)
     steps = -(-len(train) // recipe.batch_size)
@@ -151,11 +151,15 @@ def memorise(
 
 def permuted(cohort: Cohort, seed: int) -> Cohort:
     """Return the training split with its labels permuted, whatever the order of its rows."""
-    train = cohort.select("train")
-    order = np.argsort(np.array(train.keys))
-    train = train.take(order)
+    train = _training_split(cohort)
     labels = stream("permuted labels", seed).permutation(train.groups)
     return replace(train, participants=train.participants.assign(group=labels))
+
+
+def _training_split(cohort: Cohort) -> Cohort:
+    """Return the training split by key, so that training is the same in any order of rows."""
+    train = cohort.select("train")
+    return train.take(np.argsort(np.array(train.keys)))
 
 
 def training_accuracy(classifier: Classifier, cohort: Cohort) -> float:
@@ -178,7 +182,7 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
         cohort: Its training split is used.
         batch_size: Images per pass.
     """
-    train = cohort.select("train")
+    train = _training_split(cohort)
     embeddings = []
     with torch.inference_mode():
         for batch in train.batches(batch_size, classifier.device):
