@@ -37,6 +37,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 _COHORT_FILES = ("baselines.cohorts.nifti", "NiftiSource", "write_cohort")
 
 
+class _WrongKindError(PluginError):
+    """A class that is no plugin of the kind that was asked for."""
+
+
 @dataclass(frozen=True)
 class Kind(Generic[P]):
     """A kind of plugin and where it is found.
@@ -115,6 +119,15 @@ class Entry(Generic[P]):
             return ""
         said = getattr(self.found, "title", "") or getattr(self.found, "description", "")
         return str(said) or (inspect.getdoc(self.found) or "").split("\n", maxsplit=1)[0]
+
+    @property
+    def declared(self) -> dict[str, str | tuple[int, int] | None]:
+        """What the class says of itself: ``version``, ``family``, ``polarity`` and ``passes``.
+
+        None where its kind says no such thing, or it could not be imported.
+        """
+        names = ("version", "family", "polarity", "passes")
+        return {name: getattr(self.found, name, None) for name in names}
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -291,7 +304,9 @@ class Shelf(Generic[P]):
     def _checked(self, found: object, place: str) -> type[P]:
         base = self.kind.base
         if not isinstance(found, type) or not issubclass(found, base):
-            raise PluginError(f"{place} must be a subclass of {base.__module__}.{base.__name__}.")
+            raise _WrongKindError(
+                f"{place} must be a subclass of {base.__module__}.{base.__name__}."
+            )
         if inspect.isabstract(found):
             missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
             raise PluginError(f"{place} must implement {missing}.")
@@ -337,6 +352,24 @@ class Catalogue:
         self.models = Shelf(MODELS)
         self.cohorts = Shelf(COHORTS)
         self.protocols = Shelf(PROTOCOLS)
+
+    def find(self, spec: str, kind: str) -> Entry[Any]:
+        """Return a plugin of whatever kind a file's class is, or of ``kind`` by its name.
+
+        Args:
+            spec: ``path/to/file.py:Class``, or a name.
+            kind: Such as ``"explainers"``.
+
+        Raises:
+            UnknownNameError: If nothing goes by that name.
+            PluginError: If it cannot be imported, or is of no kind.
+        """
+        shelves: dict[str, Shelf[Any]] = vars(self)
+        others = [one for name, one in shelves.items() if name != kind]
+        for shelf in (shelves[kind], *others):
+            with suppress(_WrongKindError):
+                return shelf.find(spec)
+        return shelves[kind].find(spec)
 
 
 def cohort_writer() -> Callable[..., Path]:

@@ -217,6 +217,12 @@ class Classifier(nn.Module):
         return torch.zeros(1, 1, *self.input_shape).to(next(self.parameters()))
 
     @property
+    def maps_shape(self) -> tuple[int, ...]:
+        """Shape of an image's feature maps, [K, *s]; finding it out counts as no pass."""
+        with torch.no_grad():
+            return tuple(self.trunk(self.preprocessing(self.example)).shape[1:])
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """Parts with parameters, from the head to the stem; each parameter is in one of them.
 

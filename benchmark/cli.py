@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmark.summary import Protocols
 
 DONE, CELL_FAILED, BAD_INPUT, NOTHING_MEASURED, INTERRUPTED = 0, 1, 2, 4, 130
+BROKEN = 1
 STOPPED = "Stopped; finished cells are kept, run again to go on."
 NO_REPORT = "none"
 
@@ -134,36 +135,64 @@ def list_plugins(
 ) -> None:
     """List what is registered, where from, and which pairs are unsupported and why."""
     with _sentences():
-        from rich.table import Table
-        from rich.text import Text
-
+        from benchmark import terminal
         from benchmark.catalogue import Catalogue
         from benchmark.plan import unsupported_pairs
         from benchmark.suite import load_suite
-        from benchmark.terminal import make_console
 
-        catalogue, console = Catalogue(), make_console()
+        catalogue, console = Catalogue(), terminal.make_console()
         kinds = [kind] if kind else list(Kinds)
-        entries = [entry for one in kinds for entry in getattr(catalogue, one.value).entries]
-        table = Table("kind", "name", "origin", "description")
-        for one in entries:
-            said = Text(one.error, style="red") if one.error else Text(one.description)
-            table.add_row(one.kind, one.name, one.origin, said)
-        console.print(table)
-        unsupported = (
-            unsupported_pairs(catalogue, load_suite("v1"))
-            if kind in (None, Kinds.EXPLAINERS)
-            else []
-        )
-        for pair in unsupported:
-            place = f"{pair['explainer']} on {pair['cohort']} × {pair['model']}"
-            line = f"unsupported: {place}: {pair['reason']}"
+        shelves = [getattr(catalogue, one.value).entries for one in kinds]
+        for entries in shelves:
+            console.print(terminal.catalogue_table(entries))
+        asked = kind in (None, Kinds.EXPLAINERS)
+        unsupported = unsupported_pairs(catalogue, load_suite("v1")) if asked else []
+        for line in terminal.unsupported_lines(unsupported):
             console.print(line, markup=False, soft_wrap=True)
         if json_file is not None:
             names = ("kind", "name", "origin", "description", "error")
-            plugins = [{name: getattr(one, name) for name in names} for one in entries]
+            plugins = [
+                {name: getattr(one, name) for name in names} | one.declared
+                for entries in shelves
+                for one in entries
+            ]
             listed = {"plugins": plugins, "unsupported": unsupported}
             _write_text(json_file, json.dumps(listed, indent=2) + "\n")
+
+
+@app.command()
+def check(
+    plugin: Annotated[
+        str, typer.Argument(help="path/to/file.py:Class, or a name that is registered.")
+    ],
+    kind: Annotated[
+        Kinds, typer.Option(help="What a name stands for; a class in a file says so itself.")
+    ] = Kinds.EXPLAINERS,
+    json_file: JsonOption = None,
+) -> None:
+    """Check a plugin against its contract, clause by clause, before any scoring."""
+    with _sentences():
+        from benchmark import contract, terminal
+        from benchmark.catalogue import Catalogue
+
+        entry = Catalogue().find(plugin, kind.value)
+        findings = contract.put(contract.checks_of(entry.plugin))
+        console = terminal.make_console()
+        console.print(terminal.findings_table(findings))
+        held = sum(one.state == "held" for one in findings)
+        broken = [one.check.name for one in findings if one.state == "broken"]
+        verdict = f"{held} of {len(findings)} clauses hold"
+        verdict += f"; broken: {', '.join(broken)}" if broken else ", none is broken"
+        console.print(f"{entry.kind} {entry.name}: {verdict}", markup=False, soft_wrap=True)
+        if json_file is not None:
+            told = [
+                {"clause": one.check.name, "claim": one.check.clause.claim}
+                | {"state": one.state, "detail": one.detail}
+                for one in findings
+            ]
+            listed = {"plugin": entry.name, "kind": entry.kind, "clauses": told}
+            _write_text(json_file, json.dumps(listed, indent=2) + "\n")
+        raise typer.Exit(BROKEN if broken else DONE)
 
 
 @app.command()

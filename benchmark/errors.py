@@ -12,6 +12,7 @@
     │   ├── DeviceError       a device that this machine does not have
     │   └── StoreError        a store or report folder that cannot be read or written
     ├── AttributionError      an explainer broke its contract; the cell is `failed`
+    ├── ContractError         a plugin broke a clause of its contract, found by ``check``
     ├── UnsupportedError      this pair cannot be scored, by its nature; `unsupported`
     └── NotAssessableError    the model gives the protocol nothing to assess; `not assessable`
 
@@ -74,6 +75,10 @@ class StoreError(InputError):
 
 class AttributionError(SanityError):
     """An explainer returned something that is not an attribution, or touched the network."""
+
+
+class ContractError(SanityError):
+    """A plugin broke a clause of its contract; the message says which, how, and how to mend it."""
 
 
 class UnsupportedError(SanityError):

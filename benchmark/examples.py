@@ -1,9 +1,15 @@
-"""Small models and cohorts that tests are built from."""
+"""Small models and cohorts that plugins are checked on, and tests are built from.
+
+The models are untrained, the cohort's cases are darker in a place that it knows. All of it is made
+in a moment, the same each time.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmark.classifier import Classifier, Preprocessing
 from benchmark.cohort import Anatomy, Cohort, FloatArray, Geometry
+from benchmark.training import Recipe, fine_tune
 
 SHAPE_2D = (24, 24)
 SHAPE_3D = (12, 14, 16)
@@ -22,6 +29,43 @@ WIDTH = 8
 _SPLIT_CYCLE = ("test", "train", "test", "train", "test", "validation")
 _CONTRAST = 0.35
 _ANATOMY = 0.15
+
+
+@dataclass(frozen=True)
+class Example:
+    """A model with images that fit it.
+
+    Attributes:
+        name: In a few words, for messages.
+        classifier: A copy of its own.
+        cohort: All splits.
+    """
+
+    name: str
+    classifier: Classifier
+    cohort: Cohort
+
+
+def build_examples() -> tuple[Example, ...]:
+    """Return a conv net and a transformer, for images and for volumes."""
+    return tuple(
+        Example(f"a small {kind} in {dimensions}-D", build(dimensions), _cohort(dimensions))
+        for dimensions in (2, 3)
+        for kind, build in (("conv net", build_classifier), ("transformer", build_transformer))
+    )
+
+
+@lru_cache(maxsize=2)
+def _cohort(dimensions: int) -> Cohort:
+    # So many that the reference group of the training split is full.
+    return build_cohort(SHAPE_2D if dimensions == 2 else SHAPE_3D, subjects=96)
+
+
+@lru_cache(maxsize=2)
+def build_trained(dimensions: int = 2) -> Classifier:
+    """Return the small conv net after learning what its example's cohort shows."""
+    recipe = Recipe(60, batch_size=8, learning_rate=2e-2, weight_decay=0.0, shift=0, mirror=False)
+    return fine_tune(build_classifier(dimensions), _cohort(dimensions), recipe)
 
 
 def build_trunk(dimensions: int = 2, inputs: int = 1) -> nn.Sequential:

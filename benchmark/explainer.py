@@ -106,7 +106,7 @@ class Explainer(ABC):
             attributions = self.attribute_batch(classifier, batch, target)
         if not torch.equal(images, batch.images):
             raise AttributionError(f"Explainer {self.name!r} changed the images it was given.")
-        self._check(attributions, batch.images)
+        self.check_map(attributions, batch.images)
         return attributions.detach().to(torch.float32)
 
     def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
@@ -123,7 +123,12 @@ class Explainer(ABC):
         """
         return self.attribute(classifier, batch.images, target)
 
-    def _check(self, attributions: Tensor, images: Tensor) -> None:
+    def check_map(self, attributions: Tensor, images: Tensor) -> None:
+        """Refuse what is no map of these images.
+
+        Raises:
+            AttributionError: If it has another shape, type or device.
+        """
         if not isinstance(attributions, Tensor):
             raise AttributionError(
                 f"Explainer {self.name!r} must return a tensor, "
@@ -214,15 +219,20 @@ def check_independence(
         AttributionError: If the two maps differ by more than 5 % in the L2 norm.
     """
     alone = explainer(classifier, batch, target).to(made.device)
-    if torch.equal(alone.isfinite(), made.isfinite()):
-        pair = [one.nan_to_num(0.0, 0.0, 0.0).double() for one in (alone, made)]
-        apart = float((pair[0] - pair[1]).norm())
-        if apart <= _INDEPENDENT * max(float(pair[0].norm()), float(pair[1].norm())):
-            return
-    raise AttributionError(
-        f"Explainer {explainer.name!r} gives an image another map when it is explained alone; "
-        "a map must not depend on the rest of its batch."
-    )
+    if not same_map(alone, made):
+        raise AttributionError(
+            f"Explainer {explainer.name!r} gives an image another map when it is explained alone; "
+            "a map must not depend on the rest of its batch."
+        )
+
+
+def same_map(first: Tensor, second: Tensor) -> bool:
+    """Return whether two maps of one shape differ by rounding alone: up to 5 % in the L2 norm."""
+    if not torch.equal(first.isfinite(), second.isfinite()):
+        return False
+    pair = [one.nan_to_num(0.0, 0.0, 0.0).double() for one in (first, second)]
+    apart = float((pair[0] - pair[1]).norm())
+    return apart <= _INDEPENDENT * max(float(pair[0].norm()), float(pair[1].norm()))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +13,8 @@ from rich.progress import TimeElapsedColumn as Elapsed
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.catalogue import Entry
+from benchmark.clause import Finding
 from benchmark.cohort import SPLITS, Cohort
 from benchmark.gallery import Shown
 from benchmark.reading import FAILED, shared_bootstrap
@@ -98,6 +100,55 @@ class Bars:
         if self._passes is not None:
             self._progress.remove_task(self._passes)
             self._passes = None
+
+
+def catalogue_table(entries: Sequence[Entry[object]]) -> Table:
+    """Return a table of plugins of one kind, with what an explainer says of itself."""
+    kind = entries[0].kind
+    table = Table(title=f"{kind}s", title_justify="left")
+    headings = {"version": "version", "family": "family", "polarity": "polarity"}
+    headings["passes"] = "passes per map\n(forward, backward)"
+    used = [name for name in headings if any(one.declared[name] for one in entries)]
+    table.add_column(kind, no_wrap=True)
+    for name in ("origin", *(headings[one] for one in used), "description"):
+        table.add_column(name)
+    for one in entries:
+        said = Text(one.error, style="red") if one.error else Text(one.description)
+        facts = [_fact(one.declared[name]) for name in used]
+        table.add_row(Text(one.name), Text(one.origin), *facts, said)
+    return table
+
+
+def unsupported_lines(pairs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return one line for all explainers that one model refuses for one reason."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for pair in pairs:
+        place = pair["cohort"], pair["model"], pair["reason"]
+        together.setdefault(place, []).append(pair["explainer"])
+    return [
+        f"unsupported: {', '.join(names)} on {cohort} × {model}: {reason}"
+        for (cohort, model, reason), names in together.items()
+    ]
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Return a table of what each check found."""
+    table = Table(show_lines=True)
+    for name in ("clause", "what must hold", "found"):
+        table.add_column(name)
+    style = {"held": "green", "broken": "red", "not asked": "dim"}
+    for one in findings:
+        found = Text(one.state, style=style[one.state])
+        if one.detail:
+            found.append(f": {one.detail}", style="default")
+        table.add_row(Text(one.check.name), Text(one.check.clause.claim), found)
+    return table
+
+
+def _fact(value: str | tuple[int, int] | None) -> Text:
+    if isinstance(value, tuple):
+        return Text(", ".join(str(one) for one in value))
+    return Text(value or "")
 
 
 def print_results(console: Console, results: Sequence[Result], controls: Collection[str]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from builders import SHAPE_3D, build_classifier, build_cohort
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
+from benchmark.examples import SHAPE_3D, build_classifier, build_cohort
 
 
 @pytest.fixture(autouse=True)

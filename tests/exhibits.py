@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from builders import build_cohort
 from runs import build_record
 
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
 from benchmark.evaluation import Evaluation
+from benchmark.examples import build_cohort
 from benchmark.gallery import Shown
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Condition, Plot, Reading, Sample, Statistic, Verdict

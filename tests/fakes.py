@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from builders import build_classifier, build_cohort
 from pydantic import Field
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Batch, Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import NotAssessableError, SuiteError
+from benchmark.examples import build_classifier, build_cohort
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
 from benchmark.protocol import ProtocolConfig, SanityProtocol

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders import SHAPE_2D, SHAPE_3D, build_cohort
 from scipy.stats import friedmanchisquare, spearmanr
 from torch import Tensor
 from trials import assert_same_values, build_trial, cohort_of, values_by_key
@@ -19,6 +18,7 @@ from benchmark.bench import _conclude
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.concordance import classes, concordance
+from benchmark.examples import SHAPE_2D, SHAPE_3D, build_cohort
 from benchmark.explainer import Control, Explainer
 from benchmark.reading import Reading, find, summarise
 from benchmark.regions import cut, effects_of, masses, regions_of

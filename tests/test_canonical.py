@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from builders import build_classifier, build_images, build_transformer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.canonical import Affine, PairwiseMax, Sum, canonical, operations, why_no_rule
 from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter
 from benchmark.errors import UnsupportedError
+from benchmark.examples import build_classifier, build_images, build_transformer
 
 ALL = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Linear, GlobalAveragePool, Sum)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import fakes
 import pytest
-from builders import build_cohort
 
 from benchmark import catalogue as module
 from benchmark.catalogue import Catalogue, cohort_writer
 from benchmark.errors import CohortError, PluginError, UnknownNameError
+from benchmark.examples import build_cohort
 
 PLUGIN = """
 from benchmark.explainer import Explainer

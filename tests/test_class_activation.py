@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
-from builders import SHAPE_2D, SHAPE_3D, WIDTH, build_classifier, build_cohort, build_images
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
@@ -24,6 +23,14 @@ from baselines.explainers.class_activation import (
     LayerCAMAligned,
 )
 from benchmark.classifier import Classifier, PassCounter
+from benchmark.examples import (
+    SHAPE_2D,
+    SHAPE_3D,
+    WIDTH,
+    build_classifier,
+    build_cohort,
+    build_images,
+)
 from benchmark.explainer import Explainer
 from benchmark.feature_grid import FeatureGrid, upsample, upsample_aligned
 from benchmark.target import ClassLogit, Margin, Projection, Target

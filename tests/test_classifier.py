@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from builders import SHAPE_2D, SHAPE_3D, WIDTH, build_classifier, build_images, build_trunk
 from torch import Tensor, nn
 
 from benchmark.classifier import (
@@ -16,6 +15,14 @@ from benchmark.classifier import (
     reestimate_batch_norm,
 )
 from benchmark.errors import ClassifierError
+from benchmark.examples import (
+    SHAPE_2D,
+    SHAPE_3D,
+    WIDTH,
+    build_classifier,
+    build_images,
+    build_trunk,
+)
 from benchmark.target import Margin
 
 

@@ -81,7 +81,7 @@ def test_help_does_not_wait_for_torch() -> None:
         capture_output=True,
         text=True,
     ).stdout
-    for command in ("run", "list", "report", "merge", "train", "cohort"):
+    for command in ("run", "list", "check", "report", "merge", "train", "cohort"):
         assert command in told
 
 
@@ -329,7 +329,7 @@ def test_training_needs_a_recipe_and_writes_weights(tmp_path: Path) -> None:
     plugin.write_text(
         "from benchmark.model_source import ModelSource\n"
         "from benchmark.training import Recipe\n"
-        "from builders import build_classifier\n"
+        "from benchmark.examples import build_classifier\n"
         "class Quick(ModelSource):\n"
         "    name = 'quick'\n"
         "    recipe = Recipe(epochs=2, batch_size=4)\n"

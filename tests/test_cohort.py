@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from builders import SHAPE_2D, build_cohort
 
 from benchmark.cohort import SPLITS, Anatomy, Cohort, Geometry, split_by_subject
 from benchmark.errors import CohortError
+from benchmark.examples import SHAPE_2D, build_cohort
 
 
 def _with_people(cohort: Cohort, **columns: Any) -> Cohort:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 from scipy import ndimage
 
 from baselines.explainers.controls import Centre, Intensity, Oracle, Random, Sobel
 from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError, UnsupportedError
+from benchmark.examples import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 from benchmark.explainer import Control
 from benchmark.target import own_margin
 

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import build_cohort
 
 from baselines.cohorts.nifti import write_cohort
 from benchmark.cli import app
+from benchmark.examples import build_cohort
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/protocols.md", "docs/performance.md", "CHANGELOG.md")

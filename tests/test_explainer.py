@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import build_images
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError
+from benchmark.examples import build_images
 from benchmark.explainer import Explainer, importance
 from benchmark.target import Margin, Target
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torchvision
-from builders import build_images
 from torch import Tensor, nn
 
+from benchmark.examples import build_images
 from benchmark.feature_grid import FeatureGrid, trace_grid, upsample, upsample_aligned
 
 

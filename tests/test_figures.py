@@ -12,7 +12,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from builders import SHAPE_3D, build_cohort
 from exhibits import PROTOCOLS, Shape, build_shown, ended, scored
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ from matplotlib.text import Text
 from benchmark.canvas import Board, Layout, limits, save, styled
 from benchmark.cohort import Geometry
 from benchmark.evaluation import Evaluation
+from benchmark.examples import SHAPE_3D, build_cohort
 from benchmark.figures import draw_statistic, is_drawable
 from benchmark.forest import arrange, draw_forest
 from benchmark.overlays import choose_rows, cut_tiles, draw_overlays

@@ -5,14 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from builders import (
-    SHAPE_2D,
-    SHAPE_3D,
-    build_classifier,
-    build_cohort,
-    build_images,
-    build_transformer,
-)
 from torch import nn
 from torch.nn import functional
 
@@ -21,6 +13,14 @@ from baselines.explainers.gradient import Saliency
 from baselines.explainers.guided import GuidedBackprop
 from baselines.explainers.path import IntegratedGradients
 from benchmark.classifier import Classifier, PassCounter, Preprocessing
+from benchmark.examples import (
+    SHAPE_2D,
+    SHAPE_3D,
+    build_classifier,
+    build_cohort,
+    build_images,
+    build_transformer,
+)
 from benchmark.explainer import Explainer
 from benchmark.target import ClassLogit, Margin, Projection, Target
 

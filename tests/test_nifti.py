@@ -12,13 +12,13 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 import pytest
-from builders import build_cohort
 
 from baselines.cohorts.nifti import NiftiSource, read_cohort, write_cohort
 from baselines.cohorts.phantom import Phantom
 from baselines.cohorts.phantom3d import Phantom3D
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
+from benchmark.examples import build_cohort
 
 SHAPE = (10, 12, 8)
 AFFINE = np.array([[2.0, 0, 0, -9], [0, 2, 0, -21], [0, 0, 3, -12], [0, 0, 0, 1]])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from builders import SHAPE_2D, SHAPE_3D, build_cohort
 
 from baselines.cohorts.phantom import Phantom
 from benchmark.cohort import Cohort
+from benchmark.examples import SHAPE_2D, SHAPE_3D, build_cohort
 from benchmark.planting import (
     Strength,
     allowed_sites,

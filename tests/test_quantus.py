@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pytest
 import quantus
 import torch
-from builders import build_classifier, build_images
 from quantus.helpers.model.pytorch_model import PyTorchModel
 from torch import Tensor, nn
 from trials import build_trial, trained
@@ -24,6 +23,7 @@ from trials import build_trial, trained
 from baselines.explainers.gradient import Saliency
 from benchmark import similarity
 from benchmark.classifier import Classifier, redraw
+from benchmark.examples import build_classifier, build_images
 from benchmark.imputation import NoisyLinear
 from benchmark.masking import descending_order, top_q
 from benchmark.reading import Reading, find, summarise

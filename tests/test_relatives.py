@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import build_classifier
 from trials import build_trial, cohort_of
 
 from baselines.explainers.class_activation import GradCAM
 from benchmark.classifier import Classifier
 from benchmark.errors import ClassifierError
+from benchmark.examples import build_classifier
 from benchmark.relatives import Relative, commit, committed_path, relation
 from benchmark.store import ArrayFolder, Store
 from benchmark.trial import Peers, Trial

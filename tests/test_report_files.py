@@ -7,10 +7,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from builders import SHAPE_3D, build_cohort
 from exhibits import build_shown
 
 from benchmark import mapfiles, webpage
+from benchmark.examples import SHAPE_3D, build_cohort
 from benchmark.spreadsheet import plain_text
 
 

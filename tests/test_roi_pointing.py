@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from builders import build_cohort
 from torch import Tensor
 from trials import assert_same_values, build_trial, cohort_of, trained, values_by_key
 
@@ -14,6 +13,7 @@ from baselines.explainers.controls import Centre, Oracle, Random, Sobel
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.errors import NotAssessableError, UnsupportedError
+from benchmark.examples import build_cohort
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise
 from benchmark.target import Target
@@ -134,7 +134,7 @@ def test_without_regions_the_protocol_is_unsupported() -> None:
 
 def test_an_untrained_model_is_not_assessable() -> None:
     """If it fails, a map is blamed for a model that knows nothing."""
-    from builders import build_classifier
+    from benchmark.examples import build_classifier
 
     with pytest.raises(NotAssessableError, match="confident and correct on 0 images"):
         PROTOCOL.readings(build_trial(Saliency(), classifier=build_classifier()))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import build_classifier, build_cohort
 from trials import RECIPE, cohort_of, trained
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
+from benchmark.examples import build_classifier, build_cohort
 from benchmark.training import (
     Recipe,
     fine_tune,

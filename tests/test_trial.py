@@ -107,7 +107,7 @@ def test_writes_behind_autograds_back_are_found() -> None:
 
 def test_a_control_without_truth_is_unsupported() -> None:
     """If it fails, a cohort without truth is scored against an oracle that knows nothing."""
-    from builders import build_cohort
+    from benchmark.examples import build_cohort
 
     with pytest.raises(UnsupportedError, match="does not know where the truth lies"):
         _ = build_trial(Oracle(), build_cohort(subjects=48, truth=False)).attributions

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from builders import build_classifier, build_images, build_transformer
 from trials import build_trial, cohort_of, trained
 
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PrefixMemory
 from benchmark.errors import ClassifierError
+from benchmark.examples import build_classifier, build_images, build_transformer
 from benchmark.walks import BOTTOM_UP, CASCADE, INDEPENDENT, altered, steps
 
 MODELS = [

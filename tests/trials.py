@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import pytest
 import torch
-from builders import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
+from benchmark.examples import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading
 from benchmark.training import Recipe, fine_tune

@@ -66,9 +66,7 @@ class _ClassActivation(Explainer):
         return classifier if self.layer == LAST else classifier.cut(self.layer)
 
     def _why_not(self, classifier: Classifier) -> str | None:
-        with torch.no_grad():
-            # Through the trunk itself: finding out what a model is must not count as a pass.
-            shape = classifier.trunk(classifier.preprocessing(classifier.example)).shape[1:]
+        shape = classifier.maps_shape
         sizes = ", ".join(["B", *map(str, shape)])
         if len(shape) != len(classifier.input_shape) + 1:
             return f"its feature maps are [{sizes}], not spatial"

@@ -82,7 +82,7 @@ class DeepLIFT(ComparingExplainer):
     name = "deeplift"
     family = "reference difference"
     polarity = "absolute"
-    passes = (2, 1)
+    passes = (2, 2)
     paper = "Shrikumar et al. 2017, Learning important features through propagating differences"
 
     def __init__(self, baseline: SingleBaseline = "black") -> None:
@@ -119,7 +119,7 @@ class DeepLIFTSHAP(DeepLIFT):
     """The mean of DeepLIFT over the reference group of the training split."""
 
     name = "deeplift_shap"
-    passes = (2 * REFERENCE_IMAGES, REFERENCE_IMAGES)
+    passes = (2 * REFERENCE_IMAGES, 2 * REFERENCE_IMAGES)
     paper = "Lundberg and Lee 2017, A unified approach to interpreting model predictions"
 
     def __init__(self) -> None:

@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from builders import build_transformer
 from trials import RECIPE, cohort_of, trained
 
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
+from benchmark.examples import build_transformer
 from benchmark.explainer import Explainer
 from benchmark.planting import Strength
 from benchmark.protocol import SanityProtocol

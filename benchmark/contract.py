@@ -1,0 +1,65 @@
+"""Contracts of plugins as a library: what ``check`` does, for anyone's own tests.
+
+Under pytest it is one parametrised test::
+
+    @pytest.mark.parametrize("check", checks_of(MyCAM), ids=str)
+    def test_contract(check):
+        check()
+
+Each check is one clause of the contract. Calling it raises ``ContractError``, which says what is
+broken and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmark.clause import Check, Finding
+from benchmark.cohort_source import CohortSource
+from benchmark.errors import PluginError
+from benchmark.examples import Example, build_examples
+from benchmark.explainer import Explainer
+from benchmark.explainer_contract import ExplainerContract
+from benchmark.model_source import ModelSource
+from benchmark.protocol import SanityProtocol
+from benchmark.protocol_contract import ProtocolContract
+from benchmark.source_contract import CohortContract, ModelContract
+
+
+def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[Check, ...]:
+    """Return the clauses of a plugin's contract, each to be called by itself.
+
+    Args:
+        plugin: Class of an explainer, model source, cohort source or protocol.
+        examples: Models and images that an explainer is asked about; a small conv net and a small
+            transformer, for images and for volumes, unless given.
+
+    Raises:
+        PluginError: If it is none of these.
+    """
+    name = getattr(plugin, "name", plugin.__name__)
+    if issubclass(plugin, Explainer):
+        some = build_examples() if examples is None else examples
+        return ExplainerContract(plugin, name, some).checks
+    if issubclass(plugin, ModelSource):
+        return ModelContract(plugin, name).checks
+    if issubclass(plugin, CohortSource):
+        return CohortContract(plugin, name).checks
+    if issubclass(plugin, SanityProtocol):
+        return ProtocolContract(lambda: plugin(plugin.Config()), name).checks
+    raise PluginError(
+        f"{plugin.__name__} is no plugin: subclass Explainer, ModelSource, CohortSource or "
+        "SanityProtocol."
+    )
+
+
+def put(checks: Sequence[Check]) -> list[Finding]:
+    """Return what each check finds; after a broken basis the others are not asked."""
+    findings: list[Finding] = []
+    fallen = ""
+    for check in checks:
+        found = Finding(check, "not asked", f"{fallen!r} is broken") if fallen else check.find()
+        if found.state == "broken" and check.clause.basis:
+            fallen = check.name
+        findings.append(found)
+    return findings
