@@ -13,6 +13,7 @@ broken and how to mend it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from benchmark.clause import Check, Finding
 from benchmark.cohort_source import CohortSource
@@ -38,15 +39,22 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
         PluginError: If it is none of these.
     """
     name = getattr(plugin, "name", plugin.__name__)
+
+    def build(*config: object) -> Any:  # noqa: ANN401 - of the plugin's own kind
+        made = plugin(*config)
+        # The catalogue names a class that does not do so itself.
+        made.name = name
+        return made
+
     if issubclass(plugin, Explainer):
         some = build_examples() if examples is None else examples
-        return ExplainerContract(plugin, name, some).checks
+        return ExplainerContract(build, name, some).checks
     if issubclass(plugin, ModelSource):
-        return ModelContract(plugin, name).checks
+        return ModelContract(build, name).checks
     if issubclass(plugin, CohortSource):
-        return CohortContract(plugin, name).checks
+        return CohortContract(build, name).checks
     if issubclass(plugin, SanityProtocol):
-        return ProtocolContract(lambda: plugin(plugin.Config()), name).checks
+        return ProtocolContract(lambda: build(plugin.Config()), name).checks
     raise PluginError(
         f"{plugin.__name__} is no plugin: subclass Explainer, ModelSource, CohortSource or "
         "SanityProtocol."

@@ -1,0 +1,1 @@
+"""Plugins of every kind in a package of their own."""
