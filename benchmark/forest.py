@@ -70,14 +70,14 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
     names = [name for name in protocols if any(one.protocol == name for one in results)]
     explainers = list(dict.fromkeys(one.explainer for one in results))
     shown = [(name, kind) for name in names for kind in _forest_kinds(results, name)]
-    height = 1.1 + 0.24 * len(explainers)
+    height = 1.22 + 0.24 * len(explainers)
     figure.set_size_inches(WIDTH, height)
     ratios = [3 if kind == "score" else 2 for _, kind in shown]
     grid = figure.subplots(
         1, len(shown), sharey=True, squeeze=False, gridspec_kw={"width_ratios": ratios}
     )
     left = min(0.3, (0.2 + CHARACTER * max(map(len, explainers))) / WIDTH)
-    figure.subplots_adjust(left, 0.5 / height, 0.985, 1 - 0.35 / height, 0.09)
+    figure.subplots_adjust(left, 0.62 / height, 0.985, 1 - 0.35 / height, 0.09)
     places = {name: place for place, name in enumerate(reversed(explainers))}
     for axes, (name, kind) in zip(grid[0], shown, strict=True):
         own = [one for one in results if one.protocol == name]
@@ -119,9 +119,9 @@ def _draw_scores(axes: Axes, results: Sequence[Result], places: Mapping[str, int
         )
     if all(one.primary.estimate is None for one in results):
         axes.set_xticks([])
-    better = {"higher": " (higher is better)", "lower": " (lower is better)"}
+    better = {"higher": "\n(higher is better)", "lower": "\n(lower is better)"}
     primary = results[0].primary
-    axes.set_xlabel(primary.statistic + better.get(primary.direction, ""))
+    axes.set_xlabel(primary.statistic + better.get(primary.direction, ""), fontsize=7)
 
 
 def _draw_calibrated(axes: Axes, results: Sequence[Result], places: Mapping[str, int]) -> None:
@@ -135,7 +135,7 @@ def _draw_calibrated(axes: Axes, results: Sequence[Result], places: Mapping[str,
             numbers.extend(extent([calibrated]))
     low, high = limits(numbers, 0.02)
     axes.set_xlim(max(low, _CALIBRATED_LIMITS[0]), min(high, _CALIBRATED_LIMITS[1]))
-    axes.set_xlabel("calibrated (0 noise, 1 truth)")
+    axes.set_xlabel("calibrated\n(0 noise, 1 truth)", fontsize=7)
 
 
 def _draw_whisker(axes: Axes, value: Estimate | Calibrated, place: int, explainer: str) -> None:
