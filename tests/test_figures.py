@@ -103,7 +103,7 @@ def test_the_forest_is_legible(results: Sequence[Result]) -> None:
     figure = draw_forest(results, PROTOCOLS)
     assert_legible(figure)
     assert "unsupported" in texts(figure)
-    assert "calibrated (0 noise, 1 truth)" in texts(figure)
+    assert "calibrated\n(0 noise, 1 truth)" in texts(figure)
 
 
 def test_the_forest_marks_chance_where_noise_was_scored(results: Sequence[Result]) -> None:
