@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench board clean
+.PHONY: help run test lint docs bench board clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
@@ -26,6 +26,9 @@ lint: $(READY) ## Lint and type check only
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+docs: $(READY) ## Build the documentation into site/
+	$(PY) -m mkdocs build --strict
+
 bench: $(READY) ## Measure seconds over the floor, protocol by protocol
 	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s
 
@@ -33,4 +36,4 @@ board: $(READY) ## Score every built-in explainer and write the table and report
 	$(PY) -m benchmark run --explainer all --report medsanity-runs/board
 
 clean: ## Remove what runs and tests have written
-	rm -rf medsanity-runs .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf medsanity-runs site .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -12,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from baselines.cohorts.nifti import write_cohort
+from benchmark.catalogue import Catalogue
 from benchmark.cli import app
 from benchmark.examples import build_cohort
+from benchmark.explainer import Control
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/protocols.md", "docs/performance.md", "CHANGELOG.md")
+_DOCS = tuple(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS)
+ENCODER = ("roi_pointing", "delta_t", "agreement")
 SUITE = """
 version = "small"
 cohorts = ["{cohort}"]
@@ -50,17 +55,20 @@ regions = 8
 """
 
 
-def _blocks(page: str, language: str) -> list[str]:
+def _blocks(page: str) -> list[tuple[str, str, str]]:
+    """Return language, title and text of each fenced block."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    found = re.findall(
+        r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    return [(language, title, body) for language, title, body in found]
 
 
-def _commands() -> list[str]:
-    lines = [line for page in PAGES for line in (ROOT / page).read_text().splitlines()]
-    found = [
+def _commands(page: str) -> list[str]:
+    lines = [line for _, _, body in _blocks(page) for line in body.splitlines()]
+    return [
         line.split("  #")[0].strip() for line in lines if line.startswith("python -m benchmark")
     ]
-    return list(dict.fromkeys(found))
 
 
 @pytest.fixture(scope="module")
@@ -69,54 +77,125 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     write_cohort(build_cohort((48, 48), subjects=72), folder / "exported")
     (folder / "small.toml").write_text(SUITE.format(cohort="exported/cohort.toml"))
-    (method,) = _blocks("README.md", "python")
-    (folder / "my_method.py").write_text(method)
-    (encoder,) = _blocks("CONTRIBUTING.md", "python")
-    (folder / "my_encoder.py").write_text(encoder)
+    for page in PAGES:
+        for _, title, body in _blocks(page):
+            if title:
+                assert not (folder / title).exists(), f"two files are called {title}"
+                (folder / title).write_text(body.replace('"phantom"', '"exported/cohort.toml"'))
+    # What a reader has done before the page at hand.
+    command = ["run", "--explainer", "gradcampp", "--suite", "small.toml", "--report", "none"]
+    assert _run(folder, *command).returncode == 0
     return folder
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    import os
-
+def _run(
+    folder: Path, *arguments: str, module: str = "benchmark"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmark", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-@pytest.mark.parametrize("command", _commands())
-def test_documented_commands_run(folder: Path, command: str) -> None:
-    """If it fails, a reader who copies a command gets an error.
-
-    On a small cohort and suite: the built-in one is run by the end-to-end tests.
-    """
-    words = shlex.split(command)[3:]
-    if words[0] == "run":
-        words += ["--suite", "small.toml", "--report", "none", "--store", "store"]
+def _smaller(words: list[str]) -> list[str]:
+    """Return a command on the small cohort and suite; the built-in ones are run end to end."""
+    if words[0] in ("run", "relatives") and "--suite" not in words:
+        words = [*words, "--suite", "small.toml"]
+    if words[0] == "run" and "--report" not in words:
+        words = [*words, "--report", "none"]
+    if words[0] == "run" and "--model" in words and ".py" in words[words.index("--model") + 1]:
+        # The others train copies of an encoder for minutes.
+        words += [one for name in ENCODER for one in ("--protocol", name)]
+    if words[0] == "relatives":
+        words = [*words, "--cohort", "exported/cohort.toml"]
     if words[:2] == ["cohort", "export"]:
         words[words.index("exported")] = "exported again"
-    run = _run(folder, *words)
+    return words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run(folder: Path, page: str) -> None:
+    """If it fails, a reader who copies the commands one after the other gets an error."""
+    for command in dict.fromkeys(_commands(page)):
+        run = _run(folder, *_smaller(shlex.split(command)[3:]))
+        assert run.returncode == 0, command + run.stdout + run.stderr
+        assert "Traceback" not in run.stderr
+
+
+def test_every_block_of_python_runs(folder: Path) -> None:
+    """If it fails, a reader who copies a file gets an error."""
+    for page in PAGES:
+        for number, (language, title, body) in enumerate(_blocks(page)):
+            if language != "python":
+                continue
+            name = title or f"{Path(page).stem}_{number}.py".lower()
+            (folder / name).write_text(body)
+            if name.startswith("test_"):
+                run = _run(folder, "-q", "-p", "no:cacheprovider", name, module="pytest")
+            else:
+                run = _run(folder, module=Path(name).stem)
+            assert run.returncode == 0, page + name + run.stdout + run.stderr
+
+
+def test_the_method_of_the_readme_keeps_the_contract(folder: Path) -> None:
+    """If it fails, the first method that a reader copies is refused."""
+    (body,) = [body for language, _, body in _blocks("README.md") if language == "python"]
+    (folder / "of_readme.py").write_text(body)
+    run = _run(folder, "check", "of_readme.py:MyCAM")
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
 
 
 def test_the_encoder_of_the_documentation_is_scored(folder: Path) -> None:
     """If it fails, a researcher cannot bring their own encoder as told."""
-    where = ["--suite", "small.toml", "--report", "none", "--store", "store of encoder"]
     model = ["--model", "my_encoder.py:MyEncoder", "--explainer", "gradcam_aligned"]
-    some = ["roi_pointing", "delta_t", "agreement"]  # the others train copies of it for a minute
-    where += [word for name in some for word in ("--protocol", name)]
-    run = _run(folder, "run", *model, *where, "--json", "encoder.json")
+    where = ["--store", "store of encoder", "--json", "encoder.json"]
+    run = _run(folder, *_smaller(["run", *model]), *where)
     assert run.returncode == 0, run.stdout + run.stderr
     results = json.loads((folder / "encoder.json").read_text())["results"]
     assert {one["model"] for one in results} == {"my_encoder"}
-    assert {one["protocol"] for one in results} == set(some)
+    assert {one["protocol"] for one in results} == set(ENCODER)
     assert {one["state"] for one in results} <= {"scored", "not assessable"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built pages."""
+    folder = tmp_path_factory.mktemp("site")
+    run = _run(ROOT, "build", "--strict", "--quiet", "--site-dir", str(folder), module="mkdocs")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+def test_the_pages_are_built_without_a_broken_link(site: Path) -> None:
+    """If it fails, a page is missing from the menu or a link leads nowhere."""
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert {path.stem for path in site.glob("*.html")} == pages | {"404"}
+    menu = (ROOT / "mkdocs.yml").read_text()
+    assert all(f"{page}.md" in menu for page in pages)
+
+
+def test_the_pages_ask_nobody_else_for_anything(site: Path) -> None:
+    """If it fails, whoever reads the documentation is seen by a third party."""
+    asked = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=.?(?:https?:)?//")
+    for path in site.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not asked.search(text), path.name
+        assert "fonts.g" not in text
+
+
+def test_every_method_is_on_the_page_of_methods() -> None:
+    """If it fails, the page of methods is out of date."""
+    text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    for entry in Catalogue().explainers.entries:
+        name = entry.name.removesuffix("_aligned")
+        assert f"`{name}`" in text, name
+        if not issubclass(entry.plugin, Control):
+            costs = ", ".join(str(one) for one in entry.plugin.passes)
+            assert re.search(rf"^\| `{name}` \|.*\| {costs} \|", text, re.MULTILINE), name
 
 
 def test_every_command_is_documented() -> None:
