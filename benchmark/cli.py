@@ -199,6 +199,10 @@ def check(
 def report(
     records: Annotated[Path, typer.Option(help="A store, or a folder of records.")] = _STORE,
     out: OutOption = _REPORT,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="path/to/file.py:Class of a protocol that is in no catalogue."),
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
@@ -217,14 +221,17 @@ def report(
             found.extend(archive.failures())
         if not found:
             raise StoreError(f"The folder {records} holds no record.")
-        names = dict.fromkeys(one.names.protocol for one in found)
-        protocols: Protocols = {name: catalogue.protocols.find(name).plugin for name in names}
+        protocols, missing = _protocols_of(found, catalogue, protocol or ())
+        found = [one for one in found if one.names.protocol in protocols]
+        if not found:
+            raise StoreError(f"Nothing in {records} can be reported. {' '.join(missing)}")
         folder = _report_folder(str(out), sharded=False)
         shown = gallery.recall(found, catalogue, archive.arrays) if archive else ()
         results = summarise_records(found, protocols, details=json_file is not None)
         console = terminal.make_console()
         terminal.print_results(console, results, _control_names(catalogue))
         _tell(console, found, shown, protocols)
+        terminal.print_lines(console, missing)
         if json_file is not None:
             versions = " ".join(dict.fromkeys(one.identity.suite for one in found))
             _write_text(json_file, to_json(versions, results))
@@ -332,6 +339,22 @@ def inspect_cohort(
 
         people = Catalogue().cohorts.find(name).create().load()
         make_console().print(cohort_table(people))
+
+
+def _protocols_of(
+    records: Sequence[Record], catalogue: Catalogue, specs: Sequence[str]
+) -> tuple[Protocols, list[str]]:
+    """Return the protocols that judge the records, and a line on each that is not to be had."""
+    named = {entry.name: entry for entry in map(catalogue.protocols.find, specs)}
+    protocols, missing = {}, []
+    for name in dict.fromkeys(one.names.protocol for one in records):
+        try:
+            protocols[name] = (named.get(name) or catalogue.protocols.find(name)).plugin
+        except InputError as error:
+            missing.append(
+                f"Records of protocol {name!r} are left out; name its file with --protocol. {error}"
+            )
+    return protocols, missing
 
 
 def _tell(

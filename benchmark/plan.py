@@ -79,7 +79,7 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
             suite has settings that a protocol or an explainer does not know.
     """
     chosen = suite.select(_spell_out(catalogue, selection))
-    explainers = _set(catalogue, suite, _find(catalogue.explainers, chosen.explainers))
+    explainers = _find(catalogue.explainers, chosen.explainers)
     models = _find(catalogue.models, chosen.models)
     cohorts = _find(catalogue.cohorts, chosen.cohorts)
     protocols = _find(catalogue.protocols, chosen.protocols)
@@ -87,7 +87,12 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     plan = Plan(suite, suite.cells(found), explainers, models, cohorts, protocols)
     asked = [one for name in protocols for one in plan.protocol(name).panel]
     panel = _find(catalogue.explainers, tuple(dict.fromkeys(asked)))
-    return replace(plan, panel=_set(catalogue, suite, panel))
+    ready = _set(catalogue, suite, {**panel, **explainers})
+    return replace(
+        plan,
+        explainers={name: ready[name] for name in explainers},
+        panel={name: ready[name] for name in panel},
+    )
 
 
 def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]]:
@@ -101,8 +106,8 @@ def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]
         Dicts of ``explainer`` (``all`` where the model cannot be loaded), ``model``, ``cohort``
         and ``reason``.
     """
-    found = _set(catalogue, suite, _find(catalogue.explainers, catalogue.explainers.names))
-    explainers = [entry.create() for entry in found.values()]
+    found = _find(catalogue.explainers, catalogue.explainers.names)
+    explainers = [entry.create() for entry in _set(catalogue, suite, found).values()]
     pairs = []
     for cohort_name in suite.cohorts:
         cohort = catalogue.cohorts.find(cohort_name).create().load()
@@ -131,14 +136,11 @@ def _set(
     catalogue: Catalogue, suite: Suite, entries: Mapping[str, Entry[Explainer]]
 ) -> dict[str, Entry[Explainer]]:
     """Return the explainers with the suite's settings, after looking at those of all others."""
-    named = {
-        entry.name: entry.set(settings)
-        for entry, settings in (
-            (catalogue.explainers.find(spec), settings)
-            for spec, settings in suite.explainer.items()
-        )
-    }
-    return {name: named.get(name, entry) for name, entry in entries.items()}
+    ready = dict(entries)
+    for spec, settings in suite.explainer.items():
+        entry = (entries.get(spec) or catalogue.explainers.find(spec)).set(settings)
+        ready[entry.name] = entry
+    return ready
 
 
 def _find(shelf: Shelf[P], specs: Sequence[str]) -> dict[str, Entry[P]]:

@@ -248,10 +248,26 @@ def test_shards_are_merged_and_reported(tmp_path: Path, report: list[dict[str, A
     assert told.exit_code == 0, told.stderr
     assert "2 finished cells" in told.stdout
     assert len(list(Store(merged).records())) == 2
-    told = call("report", "--records", merged, "--out", tmp_path / "page")
+    command = ["report", "--records", merged, "--out", tmp_path / "page"]
+    told = call(*command)
     assert told.exit_code == 2, "the fake protocol has no name in the catalogue"
     assert "Unknown protocol 'loading'" in told.stderr
     assert report == []
+    assert call(*command, "--protocol", fakes.spec("Loading")).exit_code == 0
+    assert len(report[0]["records"]) == 2
+
+
+def test_records_of_an_unknown_protocol_are_left_out_and_named(
+    tmp_path: Path, report: list[dict[str, Any]]
+) -> None:
+    """If it fails, one try of a protocol in a file takes the report of everything else away."""
+    write_suite(tmp_path, protocols=["Loading", "Second"])
+    run_fakes(tmp_path)
+    command = ["report", "--records", tmp_path / "store", "--out", tmp_path / "page"]
+    told = call(*command, "--protocol", fakes.spec("Second"))
+    assert told.exit_code == 0, told.stderr
+    assert "Records of protocol 'loading' are left out; name its file" in told.stdout
+    assert {one.names.protocol for one in report[0]["records"]} == {"second"}
 
 
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:

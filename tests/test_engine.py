@@ -371,10 +371,13 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [one.content for one in finished.records] == [one.content for one in whole.records]
 
 
-def test_settings_of_an_explainer_are_in_its_records_and_make_another_score(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["powered", fakes.spec("Powered")], ids=["name", "path"])
+def test_settings_of_an_explainer_are_in_its_records_and_make_another_score(
+    tmp_path: Path, named: str
+) -> None:
     """If it fails, a method under other settings takes the place of the first."""
     suite = build_suite()
-    cubed = suite.model_copy(update={"explainer": {fakes.spec("Powered"): {"power": 3.0}}})
+    cubed = suite.model_copy(update={"explainer": {named: {"power": 3.0}}})
     plain = score(["Powered"], tmp_path, suite).records[0]
     other = score(["Powered"], tmp_path, cubed).records[0]
     assert plain.identity.explainer.config == {"power": 2.0, "rule": "plain"}
