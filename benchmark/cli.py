@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.allocator import tune_allocator
+from benchmark.ending import (
+    DONE,
+    FAILED,
+    NOTHING_MEASURED,
+    check_file,
+    check_folder,
+    sentences,
+    write_text,
+)
 from benchmark.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -25,9 +34,6 @@ if TYPE_CHECKING:
     from benchmark.record import Record
     from benchmark.summary import Protocols
 
-DONE, CELL_FAILED, BAD_INPUT, NOTHING_MEASURED, INTERRUPTED = 0, 1, 2, 4, 130
-BROKEN = 1
-STOPPED = "Stopped; finished cells are kept, run again to go on."
 NO_REPORT = "none"
 
 _STORE, _REPORT = Path("medsanity-runs/store"), Path("medsanity-runs/report")
@@ -87,7 +93,7 @@ def run(
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
 ) -> None:
     """Score explainers; what the store holds already is taken from there."""
-    with _sentences():
+    with sentences():
         from benchmark import engine, plan, terminal
         from benchmark import store as stores
         from benchmark import suite as suites
@@ -108,7 +114,7 @@ def run(
         cells = stores.Store(store)
         folder = _report_folder(report, sharded=shard is not None)
         if json_file is not None:
-            _check_file(json_file)
+            check_file(json_file)
         cells.prepare()
 
         with terminal.Bars(terminal.make_console(stderr=True)) as bars:
@@ -120,7 +126,7 @@ def run(
         _tell(console, finished.records, finished.shown, protocols)
         _tell_cost(console, finished, store)
         if json_file is not None:
-            _write_text(json_file, to_json(chosen.version, results))
+            write_text(json_file, to_json(chosen.version, results))
         if folder is not None and finished.records:
             page = write_report(folder, finished.records, finished.shown, protocols)
             console.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -134,7 +140,7 @@ def list_plugins(
     json_file: JsonOption = None,
 ) -> None:
     """List what is registered, where from, and which pairs are unsupported and why."""
-    with _sentences():
+    with sentences():
         from benchmark import terminal
         from benchmark.catalogue import Catalogue
         from benchmark.plan import unsupported_pairs
@@ -157,7 +163,7 @@ def list_plugins(
                 for one in entries
             ]
             listed = {"plugins": plugins, "unsupported": unsupported}
-            _write_text(json_file, json.dumps(listed, indent=2) + "\n")
+            write_text(json_file, json.dumps(listed, indent=2) + "\n")
 
 
 @app.command()
@@ -171,7 +177,7 @@ def check(
     json_file: JsonOption = None,
 ) -> None:
     """Check a plugin against its contract, clause by clause, before any scoring."""
-    with _sentences():
+    with sentences():
         from benchmark import contract, terminal
         from benchmark.catalogue import Catalogue
 
@@ -191,8 +197,8 @@ def check(
                 for one in findings
             ]
             listed = {"plugin": entry.name, "kind": entry.kind, "clauses": told}
-            _write_text(json_file, json.dumps(listed, indent=2) + "\n")
-        raise typer.Exit(BROKEN if broken else DONE)
+            write_text(json_file, json.dumps(listed, indent=2) + "\n")
+        raise typer.Exit(FAILED if broken else DONE)
 
 
 @app.command()
@@ -206,7 +212,7 @@ def report(
     json_file: JsonOption = None,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
-    with _sentences():
+    with sentences():
         from benchmark import gallery, terminal
         from benchmark import store as stores
         from benchmark.catalogue import Catalogue
@@ -234,7 +240,7 @@ def report(
         terminal.print_lines(console, missing)
         if json_file is not None:
             versions = " ".join(dict.fromkeys(one.identity.suite for one in found))
-            _write_text(json_file, to_json(versions, results))
+            write_text(json_file, to_json(versions, results))
         if folder is not None:
             page = write_report(folder, found, shown, protocols)
             console.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -246,7 +252,7 @@ def merge(
     into: Annotated[Path, typer.Option(help="Store to write.")] = _STORE,
 ) -> None:
     """Make one store of several."""
-    with _sentences():
+    with sentences():
         from benchmark import store as module
         from benchmark.terminal import make_console
 
@@ -263,7 +269,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
 ) -> None:
     """Train a model by its recipe and write its weights."""
-    with _sentences():
+    with sentences():
         from benchmark import training
         from benchmark.catalogue import Catalogue
         from benchmark.errors import ClassifierError
@@ -276,7 +282,7 @@ def train(
         if source.recipe is None:
             raise ClassifierError(f"Model {source.name!r} has no recipe to train it by.")
         people = catalogue.cohorts.find(cohort).create().load()
-        _check_folder(out)
+        check_folder(out)
         untrained = source.build(people.shape).to(place)
 
         def tell(epoch: int, epochs: int, loss: float) -> None:
@@ -298,7 +304,7 @@ def relatives(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
 ) -> None:
     """Train what a suite sets beside a model, such as its twin, and write the weights."""
-    with _sentences():
+    with sentences():
         from benchmark.catalogue import Catalogue
         from benchmark.engine import Settings, fit_relatives
         from benchmark.plan import make_plan
@@ -309,7 +315,7 @@ def relatives(
         console = make_console()
         selection = Selection(("random",), cohorts=(cohort,), models=(model,))
         plan = make_plan(Catalogue(), load_suite(suite), selection)
-        _check_folder(out)
+        check_folder(out)
         for path in fit_relatives(plan, out, Settings(resolve_device(device))):
             console.print(f"weights: {path}", markup=False, soft_wrap=True)
 
@@ -319,7 +325,7 @@ def export_cohort(
     name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")], out: OutOption
 ) -> None:
     """Write a cohort as NIfTI files with a cohort.toml."""
-    with _sentences():
+    with sentences():
         from benchmark.catalogue import Catalogue, cohort_writer
         from benchmark.terminal import make_console
 
@@ -333,7 +339,7 @@ def inspect_cohort(
     name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")],
 ) -> None:
     """Say what a cohort holds."""
-    with _sentences():
+    with sentences():
         from benchmark.catalogue import Catalogue
         from benchmark.terminal import cohort_table, make_console
 
@@ -381,7 +387,7 @@ def _tell_cost(console: Console, finished: Finished, store: Path) -> None:
 
 def _exit_code(records: Sequence[Record], asked: set[str]) -> int:
     if any(one.state == "failed" for one in records):
-        return CELL_FAILED
+        return FAILED
     own = [one for one in records if one.names.explainer in asked] or records
     return DONE if any(one.state == "scored" for one in own) else NOTHING_MEASURED
 
@@ -410,48 +416,15 @@ def _report_folder(text: str | None, sharded: bool) -> Path | None:
     """Return the folder after making sure that it can be written to; None for no report."""
     if text == NO_REPORT or (text is None and sharded):
         return None
-    from benchmark.report import check_folder
+    from benchmark.report import check_folder as check_report
 
     folder = _REPORT if text is None else Path(text)
-    _check_folder(folder)
     check_folder(folder)
-    _check_folder(folder.resolve().parent)  # where the report is made before it takes its place
+    check_report(folder)
+    check_folder(folder.resolve().parent)  # where the report is made before it takes its place
     return folder
 
 
-def _check_folder(folder: Path) -> None:
-    from benchmark.store import write_atomically
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    probe = folder / ".writable"
-    write_atomically(probe, b"")
-    probe.unlink(missing_ok=True)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder; a file was expected.")
-    _check_folder(path.parent)
-
-
-def _write_text(path: Path, text: str) -> None:
-    from benchmark.store import write_atomically
-
-    _check_file(path)
-    write_atomically(path, text.encode())
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code."""
-    try:
-        yield
-    except InputError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_INPUT) from error
-    except KeyboardInterrupt:
-        typer.echo(STOPPED, err=True)
-        raise typer.Exit(INTERRUPTED) from None
+# Other rooms bring commands of their own, found by name as plugins are.
+for _module in ("leaderboard.commands",):
+    app.add_typer(importlib.import_module(_module).app)

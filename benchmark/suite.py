@@ -57,6 +57,20 @@ class Selection:
     protocols: tuple[str, ...] = ()
 
 
+class BoardSettings(BaseModel):
+    """What a suite says of the board that is made of its records.
+
+    Attributes:
+        models: Those that every method is scored on; ``Suite.models`` is what a run takes.
+        salt: Of the pseudonyms of subjects; only a suite of synthetic subjects has one.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    models: Names
+    salt: Annotated[str, StringConstraints(min_length=1)]
+
+
 class Suite(BaseModel):
     """What a suite file says.
 
@@ -69,6 +83,7 @@ class Suite(BaseModel):
         seed: Another seed, other random masks and copies of the model.
         protocol: Settings of protocols, by name.
         explainer: Settings of explainers, by name; what their constructors take.
+        board: What its board is made of, where it has one.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -81,6 +96,7 @@ class Suite(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     protocol: dict[str, dict[str, Any]] = Field(default_factory=dict)
     explainer: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    board: BoardSettings | None = None
 
     @property
     def stream_name(self) -> str:

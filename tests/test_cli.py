@@ -19,7 +19,8 @@ from typer.testing import CliRunner, Result
 from benchmark import engine
 from benchmark.allocator import tune_allocator
 from benchmark.catalogue import Catalogue
-from benchmark.cli import STOPPED, app
+from benchmark.cli import app
+from benchmark.ending import STOPPED
 from benchmark.gallery import Shown
 from benchmark.report import check_folder
 from benchmark.store import Store

@@ -81,6 +81,7 @@ ORDER = (
     "webpage",
     "report",
     "terminal",
+    "ending",
     "cli",
     "__main__",
 )
@@ -126,6 +127,8 @@ def test_a_room_imports_only_rooms_it_may_know(room: str, allowed: set[str]) -> 
 
 
 def test_the_leaderboard_reads_records_and_never_live_objects() -> None:
+    """What runs methods, or says what plugins say of themselves, is named here."""
+    live = {"commands", "cards"}
     allowed = {
         "errors",
         "record",
@@ -134,9 +137,12 @@ def test_the_leaderboard_reads_records_and_never_live_objects() -> None:
         "comparison",
         "reading",
         "result",
+        "store",
         "summary",
     }
     for path in files("leaderboard"):
+        if path.stem in live or path.stem.endswith("_command"):
+            continue
         known = {
             name.split(".")[1] for name in imported(path) if name.startswith("benchmark.")
         } & set(ORDER)

@@ -1,0 +1,48 @@
+"""What can be wrong with a submission, each by a name of its own.
+
+::
+
+    InputError
+    └── FaultError   carries a ``Fault``; a command that meets one exits with code 2
+
+``verify`` collects faults instead of raising them, and exits with code 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.errors import InputError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        name: Stable, in kebab case, such as ``checksum-mismatch``.
+        place: The file, or the file and the key in it.
+        detail: One sentence: what arrived and what was expected.
+    """
+
+    name: str
+    place: str
+    detail: str
+
+    def __str__(self) -> str:
+        """The fault in one line."""
+        return f"{self.name}: {self.place}: {self.detail}"
+
+
+class FaultError(InputError):
+    """A fault that ends the work.
+
+    Args:
+        name: Of the fault.
+        place: Where it is.
+        detail: One sentence.
+    """
+
+    def __init__(self, name: str, place: str, detail: str) -> None:
+        self.fault = Fault(name, place, detail)
+        super().__init__(str(self.fault))
