@@ -7,6 +7,7 @@ subject easy for all explainers cancels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -83,16 +84,44 @@ def rank_intervals(
     shared[np.isnan(shared).any(axis=1)] = np.nan
     slack = _ROUNDING * float(np.abs(shared).max(initial=0.0, where=~np.isnan(shared)))
     means = bootstrap.means(shared)
-    estimates = _ranks(np.array([[one.estimate for one in means]]), slack)[0].tolist()
-    replicates = _ranks(bootstrap.replicates(shared), slack)
+    estimates = np.array([one.estimate for one in means])
+    counts = [one.n_subjects for one in means]
+    found = ranks_of_replicates(estimates, bootstrap.replicates(shared), bootstrap, slack, counts)
     result = [Interval(_NAN, _NAN, _NAN, 0)] * columns.shape[1]
-    for place, column in enumerate(ranked.tolist()):
-        result[column] = _outwards(
-            bootstrap.statistic_interval(
-                estimates[place], replicates[:, place], means[place].n_subjects
-            )
-        )
+    for column, rank in zip(ranked.tolist(), found, strict=True):
+        result[column] = rank
     return result
+
+
+def ranks_of_replicates(
+    estimates: npt.ArrayLike,
+    replicates: npt.ArrayLike,
+    bootstrap: SubjectBootstrap,
+    slack: float = _ROUNDING,
+    n_subjects: Sequence[int] | None = None,
+) -> list[Interval]:
+    """Return competition ranks, 1 the largest, of any statistic that was bootstrapped.
+
+    The limits are as for ``rank_intervals``, and hold as little for several explainers at once.
+
+    Args:
+        estimates: [E] a value per explainer.
+        replicates: [R, E] the values on the same resamples.
+        bootstrap: That drew them.
+        slack: By how much values may differ and still be equal.
+        n_subjects: [E] subjects with a value; all unless given.
+
+    Returns:
+        One for each explainer; NaN where it has no value.
+    """
+    values: FloatArray = np.asarray(estimates, dtype=np.float64)
+    drawn: FloatArray = np.asarray(replicates, dtype=np.float64)
+    ranks, of_drawn = _ranks(values[None], slack)[0].tolist(), _ranks(drawn, slack)
+    counts = [bootstrap.n_subjects] * len(ranks) if n_subjects is None else n_subjects
+    return [
+        _outwards(bootstrap.statistic_interval(rank, of_drawn[:, place], counts[place]))
+        for place, rank in enumerate(ranks)
+    ]
 
 
 def _ranks(scores: FloatArray, slack: float) -> FloatArray:

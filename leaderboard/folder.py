@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from leaderboard.published import MOST_BYTES, PublishedRecord, seal_of
 from leaderboard.sidecar import MOST_PACKED, unpack
 
 RECORD, SIDECAR = ".json", ".readings"
+# The board of a suite has some 1,500 files; a bundle, 30.
+MOST_FILES, DEEPEST = 20_000, 8
 # Rounding to six digits here and to eighteen bits there.
 _ROUNDING = 1e-5
 
@@ -51,7 +54,7 @@ def read_folder(folder: Path) -> Contents:
     records: dict[str, PublishedRecord] = {}
     faults: list[Fault] = []
     for path in walk(folder, faults):
-        place = path.relative_to(folder).as_posix()
+        place = place_of(path, folder)
         if path.suffix == RECORD:
             try:
                 records[place] = read_record(folder, place)
@@ -143,29 +146,63 @@ def write_records(
 
 
 def walk(folder: Path, faults: list[Fault]) -> Iterator[Path]:
-    """Yield every plain file below a folder, by path; links and devices become faults."""
-    for base, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted((*folders, *files)):
-            path = Path(base, name)
-            place, mode = path.relative_to(folder).as_posix(), path.lstat().st_mode
+    """Yield every plain file below a folder, by path; whatever else lies there becomes a fault.
+
+    Args:
+        folder: Where to look; no link is followed.
+        faults: Takes ``symlink``, ``not-a-file``, ``too-deep``, ``too-many-files`` and
+            ``unreadable``.
+    """
+    waiting, seen = [folder], 0
+    while waiting:
+        base = waiting.pop()
+        try:
+            with os.scandir(base) as found:
+                entries = sorted(islice(found, MOST_FILES + 1), key=lambda one: one.name)
+        except OSError as error:
+            detail = f"it cannot be read: {error.strerror}"
+            faults.append(Fault("unreadable", place_of(base, folder), detail))
+            continue
+        seen += len(entries)
+        if seen > MOST_FILES:
+            detail = f"there are more than {MOST_FILES:,} files and folders"
+            faults.append(Fault("too-many-files", place_of(base, folder), detail))
+            return
+        folders = []
+        for entry in entries:
+            path, mode = Path(entry.path), entry.stat(follow_symlinks=False).st_mode
+            place = place_of(path, folder)
             if stat.S_ISLNK(mode):
                 faults.append(Fault("symlink", place, "a link could lead anywhere"))
             elif stat.S_ISREG(mode):
                 yield path
             elif not stat.S_ISDIR(mode):
                 faults.append(Fault("not-a-file", place, "only plain files are read"))
+            elif place.count("/") + 1 >= DEEPEST:
+                faults.append(Fault("too-deep", place, f"it lies {DEEPEST} folders down"))
+            else:
+                folders.append(path)
+        waiting.extend(reversed(folders))
+
+
+def place_of(path: Path, folder: Path) -> str:
+    """Return a path below a folder, with ``/`` between folders."""
+    return path.relative_to(folder).as_posix()
 
 
 def read_bytes(path: Path, place: str, most: int) -> bytes:
     """Return a plain file's bytes, following no link and reading no more than allowed.
 
     Raises:
-        FaultError: ``too-large``, ``symlink`` or ``unreadable``.
+        FaultError: ``too-large``, ``symlink``, ``not-a-file`` or ``unreadable``.
     """
+    # Opening a pipe would wait for whoever writes to it.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise FaultError("not-a-file", place, "only plain files are read")
             content = file.read(most + 1)
     except OSError as error:
         name = "symlink" if path.is_symlink() else "unreadable"

@@ -201,7 +201,7 @@ class PublishedRecord(_Strict):
         try:
             record = cls.model_validate_json(canonical_json(value))
         except ValidationError as error:
-            raise _schema_fault(error, place) from error
+            raise schema_fault(error, place) from error
         if record.to_json().encode() != content:
             detail = "it is not written as records are; nothing but the layout differs"
             raise FaultError("not-canonical", place, detail)
@@ -370,7 +370,13 @@ def _array(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float6
     return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
 
 
-def _schema_fault(error: ValidationError, place: str) -> FaultError:
+def schema_fault(error: ValidationError, place: str) -> FaultError:
+    """Return the first thing that a file of this format has wrong.
+
+    Args:
+        error: What the model said of it.
+        place: The file.
+    """
     fault = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in fault["loc"])[:80]
     said = fault["msg"].removeprefix("Value error, ")

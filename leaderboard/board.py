@@ -1,0 +1,438 @@
+"""Published records in, a board out: a pure function of the records, whatever their order.
+
+Nothing here trusts a number that is not a subject's: scores, intervals, ranks and health are
+computed from the scores of subjects that the records hold. Numbers are rounded to four decimals, so
+that the last bits of a processor do not show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.reading import SCORED, Direction, State
+from benchmark.record import VerdictWord, sha256_of
+from benchmark.statistics import Interval
+from leaderboard import ranking
+from leaderboard.consistency import check_records
+from leaderboard.published import Method, PublishedRecord, Tier
+from leaderboard.ranking import ORACLE, RANDOM, Measured, Scores
+
+SCHEMA_VERSION = 1
+# A method that scores only the easy subjects is not ranked with those that score all.
+COVERAGE = 0.9
+DECIMALS = 4
+
+Status = Literal["ranked", "gate failed", "not ranked", "control"]
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Number(_Plain):
+    """An estimate with its 95 % interval over subjects; null where there is no number."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class BoardCell(_Plain):
+    """One explainer on one model under one protocol.
+
+    Attributes:
+        protocol: Name.
+        state: How the cell ended; ``missing`` where there is no record.
+        reason: Why it did not pass.
+        verdict: Of the protocol.
+        score: In the protocol's own unit.
+        calibrated: On the scale from noise to the truth; of protocols that are ranked.
+        n_subjects: With a score.
+        n_asked: With or without one.
+        seconds: That measuring took.
+        forward: Image passes forward.
+        backward: Image passes backward.
+        identity_sha256: Of the record.
+    """
+
+    protocol: str
+    state: State | Literal["missing"]
+    reason: str | None = None
+    verdict: VerdictWord | None = None
+    score: Number | None = None
+    calibrated: Number | None = None
+    n_subjects: int = 0
+    n_asked: int = 0
+    seconds: float | None = None
+    forward: int | None = None
+    backward: int | None = None
+    identity_sha256: str | None = None
+
+
+class BoardStanding(_Plain):
+    """Where a ranked explainer stands; see ``leaderboard.ranking.Standing``."""
+
+    rank: int
+    low: int
+    high: int
+    group: int
+    total: Number
+    mean_rank: float
+    rank_by_mean_rank: int
+
+
+class Row(_Plain):
+    """One explainer on one model.
+
+    Attributes:
+        explainer: Name.
+        version: Of its maths.
+        config: Its settings.
+        method: What the board says of it.
+        submitter: Who measured it.
+        tier: Who vouches for it; the weakest of its records.
+        source_sha256: Of its file, where it came as one.
+        status: Whether it is ranked.
+        reason: Why not.
+        standing: Where it stands, if it is ranked.
+        cells: One a protocol, in the order of ``Board.protocols``.
+    """
+
+    explainer: str
+    version: str
+    config: dict[str, str | int | float | bool | None]
+    method: Method
+    submitter: str
+    tier: Tier
+    source_sha256: str | None
+    status: Status
+    reason: str | None
+    standing: BoardStanding | None
+    cells: tuple[BoardCell, ...]
+
+
+class ProtocolHealth(_Plain):
+    """Whether a protocol tells truth from noise on a model; None where a control is missing."""
+
+    protocol: str
+    healthy: bool | None
+    reason: str
+
+
+class ModelBoard(_Plain):
+    """One model on one cohort.
+
+    Attributes:
+        cohort: Name.
+        model: Name.
+        cohort_fingerprint: Of images, masks and participants.
+        weights_sha256: Of the model.
+        n_subjects: Over which intervals resample.
+        tau: Kendall's τ between ranking by total and by mean rank.
+        health: One a protocol.
+        rows: Ranked ones by rank, then those that failed a gate, the others, and controls.
+    """
+
+    cohort: str
+    model: str
+    cohort_fingerprint: str
+    weights_sha256: str
+    n_subjects: int
+    tau: float | None
+    health: tuple[ProtocolHealth, ...]
+    rows: tuple[Row, ...]
+
+
+class BoardProtocol(_Plain):
+    """A column of the board.
+
+    Attributes:
+        name: Of the protocol.
+        version: Under which all its records were measured.
+        question: In a few words.
+        statistic: Name of the score.
+        direction: Which way is better.
+        gate: Whether it is passed or failed, and never averaged.
+    """
+
+    name: str
+    version: str
+    question: str
+    statistic: str
+    direction: Direction
+    gate: bool
+
+
+class Board(_Plain):
+    """Everything that a board shows.
+
+    Attributes:
+        schema_version: Of this format.
+        suite: Version.
+        seed: Of the suite.
+        protocols: Scored ones before gates, by name.
+        models: By cohort and name.
+        records: Checksum of each record, by its path.
+        content: SHA-256 of the former: two boards of one content are the same.
+    """
+
+    schema_version: Literal[1] = 1
+    suite: str
+    seed: int
+    protocols: tuple[BoardProtocol, ...]
+    models: tuple[ModelBoard, ...]
+    records: dict[str, str]
+    content: str
+
+    def to_json(self) -> str:
+        """Return the text of ``board.json``."""
+        return self.model_dump_json(indent=1) + "\n"
+
+
+def build_board(records: Iterable[PublishedRecord]) -> Board:
+    """Return the board of these records.
+
+    Args:
+        records: Of one suite, in any order.
+
+    Raises:
+        FaultError: If there are none, or they contradict each other; see ``check_records``.
+    """
+    ordered = sorted(records, key=lambda one: one.path)
+    check_records(ordered)
+    protocols = _protocols(ordered)
+    pairs: dict[tuple[str, str], list[PublishedRecord]] = {}
+    for one in ordered:
+        pairs.setdefault((one.names.cohort, one.names.model), []).append(one)
+    checksums = {one.path: one.checksum for one in ordered}
+    return Board(
+        suite=ordered[0].identity.suite,
+        seed=ordered[0].identity.seed,
+        protocols=protocols,
+        models=tuple(_model_board(own, protocols) for own in pairs.values()),
+        records=checksums,
+        content=sha256_of(checksums),
+    )
+
+
+def _protocols(records: Sequence[PublishedRecord]) -> tuple[BoardProtocol, ...]:
+    found = {
+        one.names.protocol: BoardProtocol(
+            name=one.names.protocol,
+            version=one.identity.protocol.version,
+            question=one.scale.question,
+            statistic=one.scale.statistic,
+            direction=one.scale.direction,
+            gate=one.scale.gate,
+        )
+        for one in records
+    }
+    return tuple(sorted(found.values(), key=lambda one: (one.gate, one.name)))
+
+
+def _model_board(
+    records: Sequence[PublishedRecord], protocols: Sequence[BoardProtocol]
+) -> ModelBoard:
+    by_explainer: dict[str, dict[str, PublishedRecord]] = {}
+    for one in records:
+        by_explainer.setdefault(one.names.explainer, {})[one.names.protocol] = one
+    scores = {one.name: _scores(records, one) for one in protocols}
+    measured, bootstrap = ranking.measure({k: v for k, v in scores.items() if v.readings})
+    ranked_protocols = {
+        one.name: measured[one.name]
+        for one in protocols
+        if not one.gate and one.name in measured and measured[one.name].calibrated
+    }
+    why = {
+        name: _why_unranked(own, protocols, ranked_protocols, measured)
+        for name, own in by_explainer.items()
+    }
+    eligible = [name for name, (status, _) in why.items() if status == "ranked"]
+    found = ranking.Ranking({}, math.nan)
+    if bootstrap is not None:
+        found = ranking.rank(ranked_protocols, eligible, bootstrap)
+    rows = [
+        _row(name, own, why[name], found.standings.get(name), protocols, measured)
+        for name, own in by_explainer.items()
+    ]
+    first = records[0]
+    return ModelBoard(
+        cohort=first.names.cohort,
+        model=first.names.model,
+        cohort_fingerprint=first.identity.cohort_fingerprint,
+        weights_sha256=first.identity.weights_sha256,
+        n_subjects=0 if bootstrap is None else bootstrap.n_subjects,
+        tau=_rounded(found.tau),
+        health=tuple(_health(one, records, scores[one.name]) for one in protocols),
+        rows=tuple(sorted(rows, key=_order)),
+    )
+
+
+def _scores(records: Sequence[PublishedRecord], protocol: BoardProtocol) -> Scores:
+    own = [one for one in records if one.names.protocol == protocol.name]
+    readings = {one.names.explainer: score for one in own if (score := one.score) is not None}
+    return Scores(readings, own[0].scale.aggregate if own else "mean", _higher(protocol))
+
+
+def _higher(protocol: BoardProtocol) -> bool:
+    return protocol.direction != "lower"
+
+
+def _why_unranked(
+    own: Mapping[str, PublishedRecord],
+    protocols: Sequence[BoardProtocol],
+    ranked: Mapping[str, Measured],
+    measured: Mapping[str, Measured],
+) -> tuple[Status, str | None]:
+    if next(iter(own.values())).method.control:
+        return "control", "it looks at no model"
+    for one in protocols:
+        record = own.get(one.name)
+        if one.gate and record is not None and record.verdict == "fail":
+            return "gate failed", f"{one.name}: {record.reason or 'it failed'}"
+    for one in protocols:
+        record = own.get(one.name)
+        if record is None:
+            return "not ranked", f"no record of {one.name}"
+        if record.state != SCORED:
+            return "not ranked", f"{one.name}: {record.state}, {record.reason}"
+        if one.gate:
+            if record.verdict != "pass":
+                return "not ranked", f"{one.name} gave no verdict"
+            continue
+        if one.name not in ranked:
+            return "not ranked", f"{one.name} has no score of noise to measure from"
+        count, asked = _coverage(record)
+        if count < COVERAGE * asked:
+            return "not ranked", f"{one.name}: {count} of {asked} subjects have a score"
+        if not math.isfinite(measured[one.name].calibrated[record.names.explainer].estimate):
+            return "not ranked", f"{one.name} gave no number"
+    return "ranked", None
+
+
+def _coverage(record: PublishedRecord) -> tuple[int, int]:
+    """Return how many subjects have a score, and how many were asked."""
+    return (
+        len({subject for _, subject, _, value, _ in record.scores if value is not None}),
+        len({subject for _, subject, *_ in record.scores}),
+    )
+
+
+def _row(
+    name: str,
+    own: Mapping[str, PublishedRecord],
+    why: tuple[Status, str | None],
+    standing: ranking.Standing | None,
+    protocols: Sequence[BoardProtocol],
+    measured: Mapping[str, Measured],
+) -> Row:
+    first = next(iter(own.values()))
+    explainer = first.identity.explainer
+    return Row(
+        explainer=name,
+        version=explainer.version,
+        config={key: _scalar(value) for key, value in sorted(explainer.config.items())},
+        method=first.method,
+        submitter=first.submitter,
+        tier=min((one.tier for one in own.values()), key=_tier_order),
+        source_sha256=explainer.source_sha256,
+        status=why[0],
+        reason=why[1],
+        standing=None if standing is None else _standing(standing),
+        cells=tuple(_cell(one, own.get(one.name), measured.get(one.name)) for one in protocols),
+    )
+
+
+def _cell(
+    protocol: BoardProtocol, record: PublishedRecord | None, measured: Measured | None
+) -> BoardCell:
+    if record is None:
+        return BoardCell(protocol=protocol.name, state="missing", reason="there is no record")
+    name, count, asked = record.names.explainer, *_coverage(record)
+    score = None if measured is None else measured.score.get(name)
+    calibrated = None if measured is None or protocol.gate else measured.calibrated.get(name)
+    return BoardCell(
+        protocol=protocol.name,
+        state=record.state,
+        reason=record.reason,
+        verdict=record.verdict,
+        score=None if score is None else _number(score),
+        calibrated=None if calibrated is None else _number(calibrated),
+        n_subjects=count,
+        n_asked=asked,
+        seconds=record.resources.seconds,
+        forward=record.resources.forward,
+        backward=record.resources.backward,
+        identity_sha256=record.identity_sha256,
+    )
+
+
+def _health(
+    protocol: BoardProtocol, records: Sequence[PublishedRecord], scores: Scores
+) -> ProtocolHealth:
+    own = {one.names.explainer: one for one in records if one.names.protocol == protocol.name}
+
+    def conclude(healthy: bool | None, reason: str) -> ProtocolHealth:
+        return ProtocolHealth(protocol=protocol.name, healthy=healthy, reason=reason)
+
+    scored = [name for name, one in own.items() if one.state == SCORED]
+    leads = bool(own) and next(iter(own.values())).scale.truth_leads
+    for needed in (RANDOM, ORACLE) if leads else (RANDOM,):
+        if needed not in scored:
+            return conclude(None, f"not known, since {needed} was not scored")
+    blind = [name for name in scored if own[name].method.control and name != ORACLE]
+    if passing := [name for name in blind if own[name].verdict == "pass"]:
+        return conclude(False, f"{passing[0]} passes, and looks at no model")
+    for name in sorted(scored) if leads else ():
+        ahead = ranking.ahead_of_truth(scores, name) if name != ORACLE else None
+        if ahead is not None and ahead.low > own[name].scale.margin:
+            by = f"{ahead.estimate:.3f} [{ahead.low:.3f}, {ahead.high:.3f}]"
+            return conclude(False, f"{name} scores better than the truth by {by}")
+    lead = "no map scores better than the truth, and " if leads else ""
+    return conclude(
+        True, f"{lead}no map passes that looks at no model ({', '.join(sorted(blind))})"
+    )
+
+
+def _standing(standing: ranking.Standing) -> BoardStanding:
+    return BoardStanding(
+        rank=standing.rank,
+        low=int(standing.interval.low) if math.isfinite(standing.interval.low) else standing.rank,
+        high=int(standing.interval.high)
+        if math.isfinite(standing.interval.high)
+        else standing.rank,
+        group=standing.group,
+        total=_number(standing.total),
+        mean_rank=round(standing.mean_rank, DECIMALS),
+        rank_by_mean_rank=standing.rank_by_mean_rank,
+    )
+
+
+def _order(row: Row) -> tuple[int, int, float, str]:
+    place = ("ranked", "gate failed", "not ranked", "control").index(row.status)
+    if row.standing is None:
+        return place, 0, 0.0, row.explainer
+    total = row.standing.total.estimate
+    return place, row.standing.rank, -(total or 0.0), row.explainer
+
+
+def _tier_order(tier: Tier) -> int:
+    return ("self-reported", "reproduced", "audited").index(tier)
+
+
+def _scalar(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _number(interval: Interval) -> Number:
+    estimate, low, high = map(_rounded, (interval.estimate, interval.low, interval.high))
+    return Number(estimate=estimate, low=low, high=high)
+
+
+def _rounded(value: float) -> float | None:
+    # The sum takes the sign from a negative zero.
+    return round(value, DECIMALS) + 0.0 if math.isfinite(value) else None
