@@ -189,7 +189,7 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
         (tiles.control_rois, _CONTROL, (0, (2.2, 1.4))),
         (tiles.rois, _ROI, (0, ())),
     ):
-        _outline(axes, masks, columns, (colour, style))
+        _outline(axes, np.stack([_shrink(masks.astype(np.float32))] * columns, 1), (colour, style))
     for row, column, word in notes:
         axes.text(column + 0.5, row + 0.9, word, color="white", fontsize=6, ha="center")
     _label_mosaic(axes, tiles.labels, ["image", *importance], tile / DPI)
@@ -197,6 +197,42 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
     figure.text(
         _LEFT / size[0], 5 / size[1], "\n".join(legend), color=MUTED, fontsize=6, linespacing=1.3
     )
+
+
+@styled
+def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
+    """Draw the n subjects side by side, and one method's importance over each below.
+
+    Nobody is named: above each stand the group and the probability of it.
+
+    Args:
+        figure: Given by the decorator.
+        tiles: The n shown subjects.
+        importance: Non-negative planes [n, h, w] of the method.
+    """
+    grey = _shrink(tiles.images)[..., None].repeat(3, -1)
+    strength, words = _normalise(importance, tiles.foreground)
+    mosaic = _mosaic(np.stack([grey, _blend(grey, _shrink(strength))]), fill=1.0)
+    high, wide = mosaic.shape[0] * tiles.aspect, mosaic.shape[1]
+    top = 28
+    figure.set_size_inches(wide / DPI, (high + top) / DPI)
+    axes = figure.add_axes((0, 0, 1, high / (high + top)))
+    count = len(grey)
+    extent = (0.0, float(count), 2.0, 0.0)
+    pixels = (mosaic * 255).round().astype(np.uint8)
+    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+    for masks, colour, style in (
+        (tiles.control_rois, _CONTROL, (0, (2.2, 1.4))),
+        (tiles.rois, _ROI, (0, ())),
+    ):
+        _outline(axes, np.stack([_shrink(masks.astype(np.float32))] * 2), (colour, style))
+    for column, word in words.items():
+        axes.text(column + 0.5, 1.9, word, color="white", fontsize=6, ha="center")
+    axes.set_axis_off()
+    for column, label in enumerate(tiles.labels):
+        group, _, probability = label.split("\n")
+        text = f"{group}  {probability}"
+        axes.text(column + 0.5, -0.05, text, ha="center", va="bottom", fontsize=6.5)
 
 
 def _label_mosaic(axes: Axes, labels: Sequence[str], titles: Sequence[str], tile: float) -> None:
@@ -216,16 +252,13 @@ def _label_mosaic(axes: Axes, labels: Sequence[str], titles: Sequence[str], tile
         axes.text(-0.06, row + 0.5, label, ha="right", va="center", fontsize=7, color=INK)
 
 
-def _outline(
-    axes: Axes, masks: npt.NDArray[np.bool_], columns: int, line: tuple[str, Dashes]
-) -> None:
-    shrunk = _shrink(masks.astype(np.float32))
-    mosaic = _mosaic(np.stack([shrunk] * columns, axis=1)[..., None], fill=0.0)[..., 0]
+def _outline(axes: Axes, masks: Array, line: tuple[str, Dashes]) -> None:
+    """Draw the rim of masks [rows, columns, h, w] over a mosaic of such tiles."""
+    mosaic = _mosaic(masks[..., None], fill=0.0)[..., 0]
     if mosaic.max() <= 0.5:
         return
-    high, wide = mosaic.shape
-    count = len(masks)
-    xs, ys = (np.arange(wide) + 0.5) * columns / wide, (np.arange(high) + 0.5) * count / high
+    (high, wide), (rows, columns) = mosaic.shape, masks.shape[:2]
+    xs, ys = (np.arange(wide) + 0.5) * columns / wide, (np.arange(high) + 0.5) * rows / high
     axes.contour(xs, ys, mosaic, [0.5], colors=line[0], linestyles=[line[1]], linewidths=0.6)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import tomllib
 from collections.abc import Sequence
@@ -145,7 +146,8 @@ def load_suite(spec: str) -> Suite:
         spec: A version, or a path that ends in ``.toml``.
 
     Raises:
-        SuiteError: If there is no such suite, or its file says something that a suite does not.
+        SuiteError: If there is no such suite, its file says something that a suite does not, or it
+            is frozen and was altered.
     """
     if spec.endswith(".toml"):
         return _parse(_read(Path(spec)), spec)
@@ -157,7 +159,15 @@ def load_suite(spec: str) -> Suite:
         raise SuiteError(
             f"Unknown suite {spec!r}; known: {', '.join(known)}, or the path of a .toml file."
         )
-    return _parse(root.joinpath(spec, "suite.toml").read_text("utf-8"), f"{spec}/suite.toml")
+    file, seal = root.joinpath(spec, "suite.toml"), root.joinpath(spec, "suite.sha256")
+    # Read as bytes: what is frozen must not depend on how a system ends its lines.
+    content = file.read_bytes()
+    if seal.is_file() and hashlib.sha256(content).hexdigest() != seal.read_text("utf-8").split()[0]:
+        raise SuiteError(
+            f"The suite {spec!r} is frozen, but its suite.toml is not the one of suite.sha256; "
+            "whatever must change is a suite of its own."
+        )
+    return _parse(content.decode(), f"{spec}/suite.toml")
 
 
 def _read(path: Path) -> str:

@@ -17,6 +17,7 @@ from benchmark.reading import SCORED, Direction, State
 from benchmark.record import VerdictWord, sha256_of
 from benchmark.statistics import Interval
 from leaderboard import ranking
+from leaderboard.bridge import Bridge
 from leaderboard.consistency import check_records
 from leaderboard.published import Method, PublishedRecord, Tier
 from leaderboard.ranking import ORACLE, RANDOM, Measured, Scores
@@ -152,7 +153,7 @@ class BoardProtocol(_Plain):
 
     Attributes:
         name: Of the protocol.
-        version: Under which all its records were measured.
+        version: Under which its records were measured; several where there are bridges.
         question: In a few words.
         statistic: Name of the score.
         direction: Which way is better.
@@ -193,17 +194,18 @@ class Board(_Plain):
         return self.model_dump_json(indent=1) + "\n"
 
 
-def build_board(records: Iterable[PublishedRecord]) -> Board:
+def build_board(records: Iterable[PublishedRecord], bridges: Sequence[Bridge] = ()) -> Board:
     """Return the board of these records.
 
     Args:
         records: Of one suite, in any order.
+        bridges: Between MINOR versions of protocols, where records of several are among them.
 
     Raises:
         FaultError: If there are none, or they contradict each other; see ``check_records``.
     """
     ordered = sorted(records, key=lambda one: one.path)
-    check_records(ordered)
+    check_records(ordered, bridges)
     protocols = _protocols(ordered)
     pairs: dict[tuple[str, str], list[PublishedRecord]] = {}
     for one in ordered:
@@ -220,10 +222,13 @@ def build_board(records: Iterable[PublishedRecord]) -> Board:
 
 
 def _protocols(records: Sequence[PublishedRecord]) -> tuple[BoardProtocol, ...]:
+    versions: dict[str, set[str]] = {}
+    for one in records:
+        versions.setdefault(one.names.protocol, set()).add(one.identity.protocol.version)
     found = {
         one.names.protocol: BoardProtocol(
             name=one.names.protocol,
-            version=one.identity.protocol.version,
+            version=", ".join(sorted(versions[one.names.protocol])),
             question=one.scale.question,
             statistic=one.scale.statistic,
             direction=one.scale.direction,

@@ -5,30 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmark.record import canonical_json
+from leaderboard.bridge import Bridge, bridged
 from leaderboard.fault import Fault, FaultError
 from leaderboard.published import PublishedRecord
 
 
-def check_records(records: Sequence[PublishedRecord]) -> None:
+def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] = ()) -> None:
     """Refuse records that cannot stand on one board.
+
+    Args:
+        records: All of a board's.
+        bridges: Between MINOR versions of protocols.
 
     Raises:
         FaultError: ``no-records``, or the first of ``find_contradictions``.
     """
     if not records:
         raise FaultError("no-records", "the board", "there is no record")
-    for fault in find_contradictions(records):
+    for fault in find_contradictions(records, bridges):
         raise FaultError(fault.name, fault.place, fault.detail)
 
 
-def find_contradictions(records: Sequence[PublishedRecord]) -> list[Fault]:
+def find_contradictions(
+    records: Sequence[PublishedRecord], bridges: Sequence[Bridge] = ()
+) -> list[Fault]:
     """Return where records contradict the first of their kind.
 
     ``twice``: two that differ, of one cell. ``other-suite``: of another version or seed.
     ``other-cohort``, ``other-weights``: one name for two things. ``two-methods``: two versions,
-    settings or sources of an explainer. ``mixed-versions``: of a protocol. ``other-settings``: of
-    a protocol. ``other-scale``: a protocol's score is read in two ways. ``other-subjects``: an
-    image is of another subject or group than elsewhere.
+    settings or sources of an explainer. ``mixed-versions``: of a protocol, with no bridge between
+    them. ``other-settings``: of a protocol. ``other-scale``: a protocol's score is read in two
+    ways. ``other-subjects``: an image is of another subject or group than elsewhere.
     """
     return [
         *_apart(records, "twice", lambda one: one.path, lambda one: one.checksum),
@@ -36,7 +43,7 @@ def find_contradictions(records: Sequence[PublishedRecord]) -> list[Fault]:
         *_apart(records, "other-cohort", _cohort, lambda one: one.identity.cohort_fingerprint),
         *_apart(records, "other-weights", _pair, lambda one: one.identity.weights_sha256),
         *_apart(records, "two-methods", _explainer, _of_explainer),
-        *_apart(records, "mixed-versions", _protocol, lambda one: one.identity.protocol.version),
+        *_mixed(records, bridges),
         *_apart(records, "other-settings", _protocol, lambda one: one.identity.protocol.config),
         *_apart(records, "other-scale", _protocol, lambda one: one.scale.model_dump()),
         *_strangers(records),
@@ -83,6 +90,22 @@ def _apart(
         if told != kept:
             faults.append(Fault(name, one.path, f"{told[:120]} here, but {kept[:120]} in {place}"))
     return faults
+
+
+def _mixed(records: Sequence[PublishedRecord], bridges: Sequence[Bridge]) -> list[Fault]:
+    versions: dict[str, dict[str, str]] = {}
+    for one in records:
+        found = versions.setdefault(one.names.protocol, {})
+        found.setdefault(one.identity.protocol.version, one.path)
+    return [
+        Fault(
+            "mixed-versions",
+            list(found.values())[-1],
+            f"{protocol} in the versions {', '.join(found)}, and no bridge between them",
+        )
+        for protocol, found in versions.items()
+        if not bridged(list(found), protocol, bridges)
+    ]
 
 
 def _strangers(records: Iterable[PublishedRecord]) -> list[Fault]:

@@ -11,6 +11,7 @@ from publications import GATE, SCALE, SUBJECTS, failing, many, published, scores
 
 from benchmark.record import Record
 from leaderboard.board import Board, Row, build_board
+from leaderboard.bridge import Bridge, load_bridges, make_bridge
 from leaderboard.fault import FaultError
 from leaderboard.folder import load_folder, write_records
 from leaderboard.published import PublishedRecord
@@ -209,3 +210,44 @@ def test_a_failed_cell_is_not_published() -> None:
     with pytest.raises(FaultError, match=r"^failed-cell"):
         published(record=without("good", "loading", "failed"))
     assert isinstance(without("good", "loading", "failed"), Record)
+
+
+def _newer(record: PublishedRecord, shift: float, version: str = "1.1") -> PublishedRecord:
+    """Return a record as another version of its protocol would have it."""
+    protocol = record.identity.protocol.model_copy(update={"version": version})
+    identity = record.identity.model_copy(update={"protocol": protocol})
+    scores = tuple((*row[:3], round((row[3] or 0) + shift, 6), None) for row in record.scores)
+    return sealed(record, identity=identity, scores=scores)
+
+
+def _two_versions(shift: float, version: str = "1.1") -> tuple[list[PublishedRecord], Bridge]:
+    older = [one for one in many() if one.names.protocol == "loading"]
+    newer = [_newer(one, shift, version) for one in older]
+    others = [one for one in many() if one.names.protocol != "loading"]
+    return [*older[:3], *newer[3:], *others], make_bridge(older, newer)
+
+
+def test_minor_versions_need_a_bridge_that_holds(tmp_path: Path) -> None:
+    """If it fails, scores of two versions are compared that nobody compared before."""
+    records, bridge = _two_versions(0.0)
+    with pytest.raises(FaultError, match=r"^mixed-versions"):
+        build_board(records)
+    (tmp_path / "loading-1.0-1.1.json").write_text(bridge.to_json())
+    board = build_board(records, load_bridges(tmp_path))
+    assert board.protocols[0].version == "1.0, 1.1"
+    assert load_bridges(tmp_path) == (bridge,)
+    assert load_bridges(tmp_path / "nowhere") == ()
+
+
+def test_a_bridge_breaks_where_a_score_moves(tmp_path: Path) -> None:
+    """If it fails, a version that moves scores passes for one that does not."""
+    for name, bridge in {
+        "bridge-breaks": _two_versions(0.01)[1],
+        "bridge-major": _two_versions(0.0, "2.0")[1],
+        "bridge-thin": make_bridge([published("good")], [_newer(published("good"), 0.0)]),
+    }.items():
+        (tmp_path / "bridge.json").write_text(bridge.to_json())
+        with pytest.raises(FaultError, match=name):
+            load_bridges(tmp_path)
+    with pytest.raises(FaultError, match="bridge-thin"):
+        make_bridge([published("good")], [])

@@ -8,6 +8,7 @@ import fakes
 import pytest
 from runs import build_plan, build_suite
 
+import benchmark.suite as suite_module
 from benchmark.catalogue import Catalogue
 from benchmark.errors import InputError, PluginError, SuiteError, UnknownNameError
 from benchmark.plan import make_plan
@@ -169,3 +170,19 @@ def test_settings_of_an_explainer_that_nobody_knows_are_refused() -> None:
     suite = build_suite().model_copy(update={"explainer": {"gradcm": {}}})
     with pytest.raises(UnknownNameError, match="Did you mean 'gradcam'"):
         build_plan(["Bright"], suite)
+
+
+def test_a_frozen_suite_that_was_altered_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, scores of two different suites carry one version."""
+    shipped = Path(suite_module.__file__).parents[1] / "leaderboard" / "v1"
+    (tmp_path / "v1").mkdir()
+    text = (shipped / "suite.toml").read_text("utf-8")
+    (tmp_path / "v1" / "suite.sha256").write_text((shipped / "suite.sha256").read_text("utf-8"))
+    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
+    (tmp_path / "v1" / "suite.toml").write_text(text)
+    assert load_suite("v1").version == "v1"
+    (tmp_path / "v1" / "suite.toml").write_text(text.replace("subjects = 64", "subjects = 32", 1))
+    with pytest.raises(SuiteError, match="is frozen"):
+        load_suite("v1")

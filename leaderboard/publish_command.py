@@ -1,0 +1,105 @@
+"""``publish``: what a store has finished, as records that a board is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.ending import check_folder, sentences
+
+if TYPE_CHECKING:
+    from benchmark.catalogue import Catalogue
+    from benchmark.record import Record
+    from benchmark.store import Store
+    from leaderboard.published import PublishedRecord, Tier
+
+OVERLAY = ".webp"
+_SHOWN_PER_GROUP = 3
+
+
+def publish(
+    out: Annotated[Path, typer.Option(help="Folder of records to write.")],
+    store: Annotated[Path, typer.Option(help="Store of finished cells.")] = Path(
+        "medsanity-runs/store"
+    ),
+    suite: Annotated[str, typer.Option(help="Version, or path of a .toml file.")] = "v1",
+    submitter: Annotated[str, typer.Option(help="Who measured.")] = "medsanity",
+    tier: Annotated[
+        str, typer.Option(help="Who vouches: self-reported, reproduced or audited.")
+    ] = "self-reported",
+    overlays: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of maps; shows images of subjects.")
+    ] = None,
+) -> None:
+    """Publish the finished cells of a suite, with pseudonyms in place of subjects."""
+    with sentences():
+        from benchmark.catalogue import Catalogue
+        from benchmark.errors import InputError, StoreError
+        from benchmark.store import Store, is_store
+        from benchmark.suite import load_suite
+        from benchmark.terminal import make_console
+        from leaderboard.folder import write_records
+        from leaderboard.published import TIERS
+
+        chosen = next((one for one in TIERS if one == tier), None)
+        if chosen is None:
+            raise InputError(f"Expected a tier of {', '.join(TIERS)} but got {tier!r}.")
+        settings = load_suite(suite)
+        if settings.board is None:
+            raise InputError(f"The suite {suite!r} has no [board], so nothing of it is published.")
+        if not is_store(store):
+            raise StoreError(f"The folder {store} is no store of finished cells.")
+        own = [one for one in Store(store).records() if one.identity.suite == settings.version]
+        if not own:
+            raise StoreError(f"The store {store} holds no finished cell of suite {suite!r}.")
+        catalogue, console = Catalogue(), make_console()
+        check_folder(out)
+        made = _published(own, catalogue, settings.board.salt, (submitter, chosen))
+        paths = write_records(out, made)
+        console.print(f"{len(paths)} records: {out}", markup=False, soft_wrap=True)
+        if overlays is not None:
+            check_folder(overlays)
+            count = _draw(own, catalogue, Store(store), overlays)
+            console.print(f"{count} pictures: {overlays}", markup=False, soft_wrap=True)
+
+
+def _published(
+    records: Sequence[Record], catalogue: Catalogue, salt: str, by: tuple[str, Tier]
+) -> Iterator[tuple[PublishedRecord, bytes | None]]:
+    from leaderboard.cards import method_of, scale_of
+    from leaderboard.pseudonyms import Pseudonyms
+    from leaderboard.published import publish as published
+
+    pseudonyms = Pseudonyms(salt)
+    for one in records:
+        explainer = catalogue.explainers.find(one.names.explainer).plugin
+        protocol = catalogue.protocols.find(one.names.protocol).plugin
+        yield published(one, method_of(explainer), scale_of(protocol), pseudonyms, *by)
+
+
+def _draw(records: Sequence[Record], catalogue: Catalogue, store: Store, folder: Path) -> int:
+    """Draw what each explainer makes of some test subjects; return how many pictures."""
+    import numpy as np
+    import torch
+
+    from benchmark import gallery, overlays
+    from benchmark.canvas import DPI
+    from benchmark.explainer import importance
+
+    count = 0
+    for shown in gallery.recall(records, catalogue, store.arrays):
+        rows = overlays.choose_rows(shown.cohort, shown.evaluation)
+        of_group = [rows[shown.cohort.groups[rows] == group] for group in (0, 1)]
+        chosen = np.concatenate([some[:_SHOWN_PER_GROUP] for some in of_group])
+        tiles = overlays.cut_tiles(shown.cohort, shown.evaluation, chosen)
+        for name, maps in shown.attributions.items():
+            signed = torch.from_numpy(maps[chosen])
+            planes = tiles.planes.cut(importance(signed, shown.polarities[name]).numpy())
+            figure = overlays.draw_strip(tiles, planes.astype(np.float32))
+            path = folder / f"{name}.{shown.model}{OVERLAY}"
+            figure.savefig(path, dpi=DPI, pil_kwargs={"quality": 80})
+            count += 1
+    return count
