@@ -213,7 +213,9 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
     grey = _shrink(tiles.images)[..., None].repeat(3, -1)
     strength, words = _normalise(importance, tiles.foreground)
     mosaic = _mosaic(np.stack([grey, _blend(grey, _shrink(strength))]), fill=1.0)
-    high, wide = mosaic.shape[0] * tiles.aspect, mosaic.shape[1]
+    # A whole number of figure pixels for each of the mosaic, so that nothing is resampled.
+    scale = max(1, _TILE // (max(grey.shape[1:3]) + _GAP))
+    high, wide = round(scale * mosaic.shape[0] * tiles.aspect), scale * mosaic.shape[1]
     top = 28
     figure.set_size_inches(wide / DPI, (high + top) / DPI)
     axes = figure.add_axes((0, 0, 1, high / (high + top)))

@@ -23,7 +23,7 @@ from benchmark.evaluation import Evaluation
 from benchmark.examples import SHAPE_3D, build_cohort
 from benchmark.figures import draw_statistic, is_drawable
 from benchmark.forest import arrange, draw_forest
-from benchmark.overlays import choose_rows, cut_tiles, draw_overlays
+from benchmark.overlays import choose_rows, cut_tiles, draw_overlays, draw_strip
 from benchmark.reading import Statistic
 from benchmark.record import Outcome
 from benchmark.result import Result
@@ -339,3 +339,15 @@ def test_a_map_is_scaled_inside_the_foreground_and_by_itself() -> None:
     np.testing.assert_array_equal(first, second)
     tile = first[2:26, 30:54][tiles.foreground[0]]
     assert len(np.unique(tile.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_strip_names_nobody_and_says_what_has_nothing_to_show() -> None:
+    """If it fails, a public page shows who a subject is, or a constant map looks clean."""
+    shown = build_shown(["cam"])
+    rows = choose_rows(shown.cohort, shown.evaluation)
+    tiles = cut_tiles(shown.cohort, shown.evaluation, rows)
+    figure = draw_strip(tiles, np.ones_like(tiles.images))
+    found = texts(figure)
+    assert found.count("constant") == len(rows)
+    assert not any(subject in text for subject in shown.cohort.subjects for text in found)
+    assert_legible(draw_strip(tiles, tiles.images))
