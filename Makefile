@@ -32,8 +32,8 @@ docs: $(READY) ## Build the documentation into site/
 bench: $(READY) ## Measure seconds over the floor, protocol by protocol
 	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s
 
-board: $(READY) ## Score every built-in explainer and write the table and report of all
-	$(PY) -m benchmark run --explainer all --report medsanity-runs/board
+board: $(READY) ## Build the leaderboard from its records
+	$(PY) -m benchmark board --records leaderboard/v1/records --out leaderboard/v1
 
 clean: ## Remove what runs and tests have written
 	rm -rf medsanity-runs site .pytest_cache .mypy_cache .ruff_cache build *.egg-info

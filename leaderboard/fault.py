@@ -30,8 +30,8 @@ class Fault:
     detail: str
 
     def __str__(self) -> str:
-        """The fault in one line."""
-        return f"{self.name}: {self.place}: {self.detail}"
+        """The fault in one line, with nothing in it that would steer a terminal."""
+        return f"{self.name}: {plain(self.place)}: {plain(self.detail)}"
 
 
 class FaultError(InputError):
@@ -46,3 +46,10 @@ class FaultError(InputError):
     def __init__(self, name: str, place: str, detail: str) -> None:
         self.fault = Fault(name, place, detail)
         super().__init__(str(self.fault))
+
+
+def plain(text: str) -> str:
+    """Return text from a stranger with whatever cannot be printed spelled out."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )

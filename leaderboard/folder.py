@@ -113,7 +113,7 @@ def read_readings(folder: Path, record: PublishedRecord) -> list[Reading]:
     if not (folder / place).exists():
         raise FaultError("sidecar-missing", place, "it is not there")
     content = read_bytes(folder / place, place, MOST_PACKED)
-    if seal_of(content) != record.readings:
+    if not content or seal_of(content) != record.readings:
         raise FaultError("sidecar-checksum", place, "it is not the file that the record names")
     readings = unpack(content, place)
     _check_score(record, readings, place)

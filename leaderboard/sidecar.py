@@ -140,7 +140,9 @@ def _readings(table: _Table, numbers: bytes, place: str) -> list[Reading]:
     if np.isinf(values).any():
         raise FaultError("sidecar-malformed", place, "a value is infinite")
     readings = []
-    for one, part in zip(table.columns, np.split(values, np.cumsum(widths)[:-1]), strict=True):
+    ends = np.cumsum([0, *widths])
+    for one, start, end in zip(table.columns, ends, ends[1:], strict=False):
+        part = values[start:end]
         half = len(samples[one.sample])
         readings.append(
             Reading(

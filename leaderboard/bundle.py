@@ -1,0 +1,412 @@
+"""A submission as a folder: made whole or not at all, and read without believing any of it.
+
+::
+
+    manifest.json     who submits what, and the hash of every other file
+    records/...       as ``leaderboard.folder`` lays them out
+    source/<file>.py  the plugin
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from benchmark.errors import StoreError
+from benchmark.record import Sha256, canonical_json
+from leaderboard.fault import Fault, FaultError
+from leaderboard.folder import (
+    RECORD,
+    SIDECAR,
+    place_of,
+    read_bytes,
+    read_folder,
+    read_record,
+    walk,
+    write_records,
+)
+from leaderboard.published import MOST_BYTES, Name, PublishedRecord, Text, schema_fault
+from leaderboard.sidecar import MOST_PACKED
+from leaderboard.strict_json import decode, parse
+
+MANIFEST, RECORDS, SOURCE = "manifest.json", "records", "source"
+SCHEMA_VERSION = 1
+MOST_MANIFEST, MOST_SOURCE = 2**20, 2**20
+# Suite v1 makes 5 MB of 30 files on three models.
+MOST_FILES, MOST_TOTAL = 4_000, 2**28
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
+
+
+def _plain_title(text: str) -> str:
+    if not text.strip() or text != text.strip():
+        raise ValueError("it must not be empty, nor begin or end with a space")
+    if text != unicodedata.normalize("NFC", text):
+        raise ValueError("it must be in Unicode's normal form NFC")
+    return text
+
+
+def _python_file(name: str) -> str:
+    if _PART.fullmatch(name) is None or not name.endswith(".py"):
+        raise ValueError("a plugin is one .py file of up to 128 of A-Z, a-z, 0-9 and _.+-")
+    return name
+
+
+Title = Annotated[
+    Text, StringConstraints(min_length=1, max_length=80), AfterValidator(_plain_title)
+]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself.
+
+    Attributes:
+        kind: Says that this is a submission.
+        schema_version: Of this format.
+        suite: Version of the suite.
+        suite_sha256: Of the suite's file.
+        title: What the method is called on the board.
+        explainer: Name of the method in records.
+        class_name: Its class.
+        source: Name of its file.
+        source_sha256: Of that file.
+        submitter: Who measured it.
+        files: SHA-256 of every other file, by path with ``/`` between folders.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["medsanity submission"] = "medsanity submission"
+    schema_version: Literal[1] = 1
+    suite: Name
+    suite_sha256: Sha256
+    title: Title
+    explainer: Name
+    class_name: ClassName
+    source: Annotated[str, AfterValidator(_python_file)]
+    source_sha256: Sha256
+    submitter: Title
+    files: dict[str, Sha256]
+
+    @classmethod
+    def of(cls, **fields: Any) -> Manifest:  # noqa: ANN401 - the model's own fields
+        """Return a manifest.
+
+        Raises:
+            FaultError: Named by what is wrong with a field.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise schema_fault(error, MANIFEST) from error
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Manifest:
+        """Read a manifest, and refuse every byte that ``to_json`` would not have written.
+
+        Raises:
+            FaultError: Named by what is wrong.
+        """
+        value = parse(decode(content, MANIFEST, MOST_MANIFEST), MANIFEST)
+        if isinstance(value, dict) and value.get("schema_version", 1) != SCHEMA_VERSION:
+            told = f"it has schema version {value['schema_version']!r}; known: {SCHEMA_VERSION}"
+            raise FaultError("unknown-schema", MANIFEST, told[:200])
+        try:
+            manifest = cls.model_validate_json(canonical_json(value))
+        except ValidationError as error:
+            raise schema_fault(error, MANIFEST) from error
+        for path in manifest.files:
+            _check_path(path)
+        folded = [path.casefold() for path in manifest.files]
+        if len(set(folded)) < len(folded):
+            raise FaultError("odd-path", MANIFEST, "two files differ only in upper and lower case")
+        if manifest.to_json().encode() != content:
+            raise FaultError("not-canonical", MANIFEST, "it is not written as manifests are")
+        return manifest
+
+    def to_json(self) -> str:
+        """Return the one text of this manifest."""
+        fields = self.model_dump(mode="json")
+        fields["files"] = dict(sorted(fields["files"].items()))
+        return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A submission of which every file was read.
+
+    Attributes:
+        folder: A copy of its plain files, which nobody else writes to.
+        manifest: What it says of itself.
+        records: Those without a fault, by path.
+        source: The plugin's file.
+    """
+
+    folder: Path
+    manifest: Manifest
+    records: tuple[PublishedRecord, ...]
+    source: bytes
+
+    @property
+    def records_folder(self) -> Path:
+        """Where the records lie."""
+        return self.folder / RECORDS
+
+    @property
+    def plugin(self) -> Path:
+        """Where the plugin's file lies."""
+        return self.folder / SOURCE / self.manifest.source
+
+
+def make_bundle(
+    out: Path,
+    manifest: Manifest,
+    records: Sequence[tuple[PublishedRecord, bytes | None]],
+    source: bytes,
+) -> Path:
+    """Write a bundle, whole or not at all; an older one in its place gives way.
+
+    Args:
+        out: Folder; may exist where it is empty or holds a bundle.
+        manifest: Its ``files`` are filled in here.
+        records: With their sidecars.
+        source: The plugin's file.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StoreError: If the folder holds anything else or cannot be written.
+    """
+    check_out(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+            draft = Path(place, "bundle")
+            (draft / SOURCE).mkdir(parents=True)
+            (draft / SOURCE / manifest.source).write_bytes(source)
+            write_records(draft / RECORDS, records)
+            paths = sorted(path for path in draft.rglob("*") if path.is_file())
+            files = {place_of(path, draft): _sha256(path.read_bytes()) for path in paths}
+            whole = manifest.model_copy(update={"files": files})
+            (draft / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
+            if out.exists():
+                out.rename(Path(place, "old"))
+            draft.rename(out)
+    except OSError as error:
+        raise StoreError(f"The bundle {out} cannot be written: {error.strerror}.") from error
+    return out
+
+
+def check_out(out: Path) -> None:
+    """Show that a bundle may be written there.
+
+    Raises:
+        StoreError: If something else is there.
+    """
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise StoreError(f"{out} is no folder; name a new one for the bundle.")
+    if not out.is_dir():
+        return
+    found = {one.name for one in out.iterdir()}
+    if not found:
+        return
+    try:
+        Manifest.from_json(read_bytes(out / MANIFEST, MANIFEST, MOST_MANIFEST))
+        if found <= {MANIFEST, RECORDS, SOURCE}:
+            return
+    except FaultError:
+        pass
+    strange = sorted(found - {MANIFEST, RECORDS, SOURCE}) or sorted(found)
+    raise StoreError(
+        f"The folder {out} holds {strange[0]!r}, which no submission wrote; name a new folder."
+    )
+
+
+def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Fault]]:
+    """Copy a bundle's plain files, and read them.
+
+    Args:
+        folder: Of the bundle; nothing in it is believed.
+        workspace: An empty folder for the copy, on which all further work is done.
+
+    Returns:
+        The bundle, or None where its manifest or source cannot be read, and all faults.
+
+    Raises:
+        FaultError: ``no-bundle`` where there is no such folder.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise FaultError("no-bundle", str(folder), "it is no folder")
+    faults: list[Fault] = []
+    hashes = _copy(folder, workspace, faults)
+    if MANIFEST not in hashes:
+        if not any(one.place == MANIFEST for one in faults):
+            faults.append(Fault("file-missing", MANIFEST, "a bundle needs one"))
+        return None, faults
+    try:
+        manifest = Manifest.from_json((workspace / MANIFEST).read_bytes())
+    except FaultError as error:
+        return None, [*faults, error.fault]
+    faults += _compare(manifest, hashes)
+    place = f"{SOURCE}/{manifest.source}"
+    if place not in hashes:
+        if not any(one.place == place for one in faults):
+            faults.append(Fault("file-missing", place, "the plugin's file is not there"))
+        return None, faults
+    records: tuple[PublishedRecord, ...] = ()
+    if (workspace / RECORDS).is_dir():
+        contents = read_folder(workspace / RECORDS)
+        faults += [Fault(one.name, f"{RECORDS}/{one.place}", one.detail) for one in contents.faults]
+        records = contents.records
+    source = (workspace / place).read_bytes()
+    faults += _of_source(manifest, source, place)
+    return Bundle(workspace, manifest, records, source), faults
+
+
+def admit(bundle: Bundle, into: Path) -> list[Path]:
+    """Write a bundle's records into a folder of records, as reproduced: all of them or none.
+
+    Args:
+        bundle: Without a fault, and run again with the same scores.
+        into: Folder of records.
+
+    Returns:
+        Paths of the records.
+
+    Raises:
+        FaultError: ``name-taken`` where the folder has records of another method by this name, or
+            of another identity in their place.
+        StoreError: If a file cannot be written; what was there before is there again.
+    """
+    published = []
+    for record in bundle.records:
+        _check_free(record, into)
+        sidecar = None
+        if record.readings is not None:
+            place = record.path.removesuffix(RECORD) + SIDECAR
+            sidecar = read_bytes(bundle.records_folder / place, place, MOST_PACKED)
+        published.append((record.with_tier("reproduced"), sidecar))
+    paths = [into / record.path for record in bundle.records]
+    touched = [one for path in paths for one in (path, path.with_suffix(SIDECAR))]
+    before = {path: path.read_bytes() if path.is_file() else None for path in touched}
+    try:
+        return write_records(into, published)
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(content)
+        raise
+
+
+def _check_free(record: PublishedRecord, into: Path) -> None:
+    """Refuse to write where another method's records stand, or another result of this one."""
+    folder = (into / record.path).parent
+    for path in sorted(folder.glob(f"*{RECORD}")) if folder.is_dir() else ():
+        place = place_of(path, into)
+        kept = read_record(into, place)
+        same_method = kept.identity.explainer == record.identity.explainer
+        same_people = kept.submitter == record.submitter
+        same_cell = place != record.path or kept.identity_sha256 == record.identity_sha256
+        if not (same_method and same_people and same_cell):
+            detail = f"{into} holds another record of {record.names.explainer!r} there"
+            raise FaultError("name-taken", place, detail)
+
+
+def _copy(folder: Path, workspace: Path, faults: list[Fault]) -> dict[str, str]:
+    """Copy what may be in a bundle, and return the hash of each file by its path."""
+    hashes: dict[str, str] = {}
+    left = MOST_TOTAL
+    for path in walk(folder, faults):
+        place = place_of(path, folder)
+        fault = _misfit(place)
+        if fault is None and len(hashes) >= MOST_FILES:
+            faults.append(Fault("too-many-files", place, f"there are more than {MOST_FILES:,}"))
+            break
+        if fault is not None:
+            faults.append(fault)
+            continue
+        try:
+            content = read_bytes(path, place, min(_most_bytes(place), left))
+        except FaultError as error:
+            faults.append(error.fault)
+            continue
+        left -= len(content)
+        copy = workspace / place
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+        hashes[place] = _sha256(content)
+    return hashes
+
+
+def _misfit(place: str) -> Fault | None:
+    """Return why a file has no place in a bundle, or None."""
+    parts = place.split("/")
+    if any(part.startswith(".") for part in parts):
+        return Fault("hidden-file", place, "a bundle holds nothing hidden")
+    if any(_PART.fullmatch(part) is None for part in parts):
+        return Fault("odd-path", place, "names are made of A-Z, a-z, 0-9 and _.+-")
+    if place == MANIFEST or parts[0] == RECORDS:
+        return None
+    if parts[0] == SOURCE and len(parts) == 2 and place.endswith(".py"):
+        return None
+    return Fault("unknown-file", place, "a bundle holds nothing else")
+
+
+def _most_bytes(place: str) -> int:
+    if place == MANIFEST:
+        return MOST_MANIFEST
+    if place.startswith(f"{SOURCE}/"):
+        return MOST_SOURCE
+    return MOST_PACKED if place.endswith(SIDECAR) else MOST_BYTES
+
+
+def _check_path(path: str) -> None:
+    """Refuse a path in a manifest that could lead out of the bundle, or mean two things."""
+    parts = path.split("/")
+    out = path.startswith("/") or "\\" in path or ":" in path or "\0" in path
+    if out or any(part in ("", ".", "..") for part in parts):
+        raise FaultError("path-traversal", MANIFEST, f"the path {path[:80]!r} may lead elsewhere")
+    if any(_PART.fullmatch(part) is None for part in parts):
+        raise FaultError("odd-path", MANIFEST, f"the path {path[:80]!r} is not plainly written")
+
+
+def _compare(manifest: Manifest, hashes: Mapping[str, str]) -> list[Fault]:
+    """Hold the files that are there to those that the manifest lists."""
+    faults = []
+    there = {place: sha256 for place, sha256 in hashes.items() if place != MANIFEST}
+    for place in sorted(there.keys() - manifest.files.keys()):
+        faults.append(Fault("unlisted-file", place, "the manifest does not list it"))
+    for place in sorted(manifest.files.keys() - there.keys()):
+        faults.append(Fault("file-missing", place, "the manifest lists it, and it is not there"))
+    for place in sorted(manifest.files.keys() & there.keys()):
+        if manifest.files[place] != there[place]:
+            faults.append(Fault("hash-mismatch", place, "it is not the file that was listed"))
+    return faults
+
+
+def _of_source(manifest: Manifest, source: bytes, place: str) -> list[Fault]:
+    faults = []
+    if _sha256(source) != manifest.source_sha256:
+        detail = "it is not the plugin that the manifest's source_sha256 names"
+        faults.append(Fault("source-mismatch", place, detail))
+    others = [one for one in manifest.files if one.startswith(f"{SOURCE}/") and one != place]
+    if others:
+        faults.append(Fault("unknown-file", others[0], "a plugin is a single file"))
+    return faults
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
