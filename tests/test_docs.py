@@ -29,6 +29,9 @@ models = ["smallresnet"]
 protocols = ["positive_control", "randomization", "roi_pointing", "delta_t", "agreement"]
 health = ["oracle", "random"]
 seed = 0
+[board]
+models = ["smallresnet"]
+salt = "small"
 [protocol.positive_control]
 subjects = 16
 probe_subjects = 8
@@ -107,8 +110,14 @@ def _run(
 
 def _smaller(words: list[str]) -> list[str]:
     """Return a command on the small cohort and suite; the built-in ones are run end to end."""
-    if words[0] in ("run", "relatives") and "--suite" not in words:
+    suited = ("run", "relatives", "publish", "submit", "verify", "gate")
+    if words[0] in suited and "--suite" not in words:
         words = [*words, "--suite", "small.toml"]
+    if words[0] == "board":
+        # The records that are committed, built beside them.
+        words = ["board", "--records", str(ROOT / words[2]), "--out", "site of the board"]
+    if words[0] == "verify" and "--cells" not in words:
+        words = [*words, "--cells", "1"]
     if words[0] == "run" and "--report" not in words:
         words = [*words, "--report", "none"]
     if words[0] == "run" and "--model" in words and ".py" in words[words.index("--model") + 1]:
