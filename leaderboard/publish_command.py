@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,14 +57,40 @@ def publish(
         if not own:
             raise StoreError(f"The store {store} holds no finished cell of suite {suite!r}.")
         catalogue, console = Catalogue(), make_console()
+        known, unknown = _split(own, catalogue)
+        for line in unknown:
+            console.print(line, markup=False, soft_wrap=True)
+        if not known:
+            raise StoreError(f"The store {store} holds no cell of a method that is installed.")
         check_folder(out)
-        made = _published(own, catalogue, settings.board.salt, (submitter, chosen))
+        made = _published(known, catalogue, settings.board.salt, (submitter, chosen))
         paths = write_records(out, made)
         console.print(f"{len(paths)} records: {out}", markup=False, soft_wrap=True)
         if overlays is not None:
             check_folder(overlays)
-            count = _draw(own, catalogue, Store(store), overlays)
+            count = _draw(known, catalogue, Store(store), overlays)
             console.print(f"{count} pictures: {overlays}", markup=False, soft_wrap=True)
+
+
+def _split(records: Sequence[Record], catalogue: Catalogue) -> tuple[list[Record], list[str]]:
+    """Return the cells whose plugins are installed, and a line on each plugin that is not."""
+    shelves = (("explainer", catalogue.explainers), ("protocol", catalogue.protocols))
+    known, unknown = [], Counter[tuple[str, str]]()
+    for one in records:
+        missing = [
+            (kind, name)
+            for kind, shelf in shelves
+            if (name := getattr(one.names, kind)) not in shelf.names
+        ]
+        unknown.update(missing)
+        if not missing:
+            known.append(one)
+    lines = [
+        f"{count} cells of {kind} {name!r} are left out: it is not installed here. "
+        "Methods in files of their own are sent by submit."
+        for (kind, name), count in sorted(unknown.items())
+    ]
+    return known, lines
 
 
 def _published(
