@@ -16,7 +16,19 @@ import torch
 from benchmark.errors import DeviceError
 from benchmark.record import GitState, Provenance
 
-_PACKAGES = ("torch", "numpy", "scipy", "captum", "nibabel", "nilearn", "medsanity")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "captum",
+    "zennit",
+    "nibabel",
+    "nilearn",
+    "medsanity",
+)
+# Linux tells here, without a call to a tool, which driver it has loaded.
+_DRIVER = Path("/sys/module/nvidia/version")
 
 
 def resolve_device(spec: str) -> torch.device:
@@ -46,6 +58,7 @@ def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
         packages=_versions(),
         git=_git_state(),
         device=_device_name(device),
+        driver=_driver(device),
         dtype="float32",
         batch_size=batch_size,
         tf32=torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
@@ -122,3 +135,12 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine() or "cpu"
+
+
+def _driver(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return None
+    try:
+        return _DRIVER.read_text("ascii").strip() or None
+    except OSError:
+        return None

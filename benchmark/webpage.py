@@ -200,7 +200,7 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
                 for one in records
             ),
         ),
-        ("device", (one.device for one in made)),
+        ("device", (_device(one.device, one.driver) for one in made)),
         ("arithmetic", (_arithmetic(one.dtype, one.tf32, one.deterministic) for one in made)),
         ("images per pass", (str(one.batch_size) for one in made)),
         ("host threads", (str(one.threads) for one in made)),
@@ -219,6 +219,10 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
         ("measured", (_span(one.created for one in records),)),
     ]
     return [(name, distinct(values)) for name, values in rows]
+
+
+def _device(name: str, driver: str | None) -> str:
+    return name if driver is None else f"{name}, driver {driver}"
 
 
 def _arithmetic(dtype: str, tf32: bool, deterministic: bool) -> str:

@@ -16,13 +16,18 @@ def board(
     records: Annotated[Path, typer.Option(help="Folder of published records.")],
     out: Annotated[Path, typer.Option(help="Folder of the board.")],
 ) -> None:
-    """Build board.csv, board.json and the pages; the same records give the same bytes."""
+    """Build board.csv, board.json and the pages; the same records give the same bytes.
+
+    A folder that is called as the suite stands among those of other versions: its board links to
+    the page beside it that leads to all of them, and that page is written too.
+    """
     with sentences():
         from benchmark.terminal import make_console
         from leaderboard.board import build_board
         from leaderboard.bridge import load_bridges
         from leaderboard.folder import read_folder
         from leaderboard.site import write_site
+        from leaderboard.versions import check_page, is_version, write_versions
 
         console = make_console()
         contents = read_folder(records)
@@ -32,7 +37,12 @@ def board(
             raise typer.Exit(2)
         made = build_board(contents.records, load_bridges(records.parent / BRIDGES))
         pictures = records.parent / OVERLAYS
-        page = write_site(made, out, pictures if pictures.is_dir() else None)
+        versioned = is_version(out, made)
+        if versioned:
+            check_page(out.parent)
+        page = write_site(made, out, pictures if pictures.is_dir() else None, versioned)
+        if versioned:
+            write_versions(out.parent)
         for one in made.models:
             ranked = [row for row in one.rows if row.status == "ranked"]
             told = f"{one.cohort} × {one.model}: {len(ranked)} of {len(one.rows)} ranked"

@@ -19,23 +19,14 @@ class Pages:
 
     Args:
         board: To show.
-        versions: Of all suites that have a board, for links between them.
+        versioned: Whether it stands beside boards of other versions, and links to their page.
         sizes: Width and height of every figure, by its address below the site.
     """
 
-    def __init__(
-        self, board: Board, versions: Sequence[str], sizes: Mapping[str, tuple[int, int]]
-    ) -> None:
+    def __init__(self, board: Board, versioned: bool, sizes: Mapping[str, tuple[int, int]]) -> None:
         self._board = board
         self._views = [view.view_model(one, board) for one in board.models]
-        self._environment = Environment(
-            autoescape=True,
-            loader=FunctionLoader(read_part),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
+        self._environment = make_environment()
         self._environment.filters.update(
             number=view.format_number,
             range=view.format_range,
@@ -44,7 +35,7 @@ class Pages:
         )
         self._environment.globals.update(
             board=board,
-            versions=list(versions),
+            versioned=versioned,
             sizes=sizes,
             marks=view.MARKS,
             tier_marks=_TIER_MARKS,
@@ -70,6 +61,18 @@ class Pages:
         ]
         template = self._environment.get_template("method.html.j2")
         return template.render(root="../", entries=entries, overlays=shown)
+
+
+def make_environment() -> Environment:
+    """Return where templates of the package are rendered; everything is escaped."""
+    return Environment(
+        autoescape=True,
+        loader=FunctionLoader(read_part),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def read_part(name: str) -> str:

@@ -207,6 +207,16 @@ class PublishedRecord(_Strict):
             raise FaultError("not-canonical", place, detail)
         return record
 
+    @classmethod
+    def schema_text(cls) -> str:
+        """Return the JSON Schema of a record, as the board publishes it.
+
+        It says what fields there are and of what kind. That checksum, identity and sidecar fit, and
+        that nothing contradicts anything, only ``from_json`` and the board can tell.
+        """
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+        return json.dumps(schema | cls.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
     def to_json(self) -> str:
         """Return the one text of this record: a line per field, and per subject."""
         fields = self.model_dump(mode="json")

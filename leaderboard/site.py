@@ -2,12 +2,13 @@
 
 ::
 
-    index.html  board.css  board.js  board.csv  board.json  CHANGES.md
+    index.html  board.css  board.js  board.csv  board.json  record.schema.json  CHANGES.md
     methods/<explainer>.html
     figures/models/<cohort>/<model>/protocol.<protocol>.svg  …/ranks.svg  …/cost.svg
     figures/methods/<explainer>.svg
     overlays/<explainer>.<model>.webp
-    site.json      names every file above, so that the next build knows what to remove
+    site.json      names every file above, so that the next build knows what to remove, and what
+                   drew the figures, which another version draws with other bytes
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from benchmark.errors import StoreError
@@ -28,15 +30,17 @@ from leaderboard.pages import Pages, read_part
 from leaderboard.view import explainers_of, key_of
 
 MANIFEST = "site.json"
-CHANGES, BOARD = "CHANGES.md", "board.json"
-_PLAIN = ("index.html", "board.css", "board.js", "board.csv", BOARD, CHANGES)
+CHANGES, BOARD, SCHEMA = "CHANGES.md", "board.json", "record.schema.json"
+# Taken from the package as they are.
+_PARTS = ("board.css", "board.js", SCHEMA)
+_PLAIN = ("index.html", "board.csv", BOARD, CHANGES, *_PARTS)
 _FOLDERS = ("methods", "figures", "overlays")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 _WEBP = b"RIFFWEBP"  # around four bytes of length
 
 
 def write_site(
-    board: Board, out: Path, overlays: Path | None = None, versions: Sequence[str] = ()
+    board: Board, out: Path, overlays: Path | None = None, versioned: bool = False
 ) -> Path:
     """Write the site of a board; the same board gives the same bytes.
 
@@ -46,7 +50,8 @@ def write_site(
         board: To show.
         out: Folder; made if it does not exist.
         overlays: Folder of pictures ``<explainer>.<model>.webp``; others in it are not taken.
-        versions: Of all suites that have a board in a folder beside ``out``.
+        versioned: Whether boards of other versions stand beside ``out``, and a page that leads to
+            them; see ``leaderboard.versions``.
 
     Returns:
         Path of ``index.html``.
@@ -57,7 +62,7 @@ def write_site(
     """
     _check_names(board)
     try:
-        files = _render(board, _read_overlays(board, overlays), versions)
+        files = _render(board, _read_overlays(board, overlays), versioned)
         files[CHANGES] = _changelog(board, out).encode()
         _write(out, files, board.content)
     except OSError as error:
@@ -65,12 +70,10 @@ def write_site(
     return out / "index.html"
 
 
-def _render(
-    board: Board, overlays: Mapping[str, bytes], versions: Sequence[str]
-) -> dict[str, bytes]:
+def _render(board: Board, overlays: Mapping[str, bytes], versioned: bool) -> dict[str, bytes]:
     figures = _figures(board)
     sizes = {address: pictures.size_of(figure) for address, figure in figures.items()}
-    pages = Pages(board, versions, sizes)
+    pages = Pages(board, versioned, sizes)
     files = {**overlays, **figures}
     for name, entries in explainers_of(board).items():
         addresses = {
@@ -79,7 +82,7 @@ def _render(
             if (address := _overlay(name, one.model.model)) in overlays
         }
         files[f"methods/{name}.html"] = pages.method(entries, addresses).encode()
-    files |= {name: read_part(name).encode() for name in ("board.css", "board.js")}
+    files |= {name: read_part(name).encode() for name in _PARTS}
     files |= {"board.csv": to_csv(board).encode(), BOARD: board.to_json().encode()}
     files["index.html"] = pages.index().encode()
     return files
@@ -125,7 +128,8 @@ def _write(out: Path, files: Mapping[str, bytes], content: str) -> None:
 
 
 def _put_manifest(out: Path, names: Sequence[str], content: str) -> None:
-    text = json.dumps({"schema_version": 1, "content": content, "files": names}, indent=1) + "\n"
+    told = {"schema_version": 1, "content": content, "matplotlib": version("matplotlib")}
+    text = json.dumps(told | {"files": names}, indent=1) + "\n"
     if not _same(out / MANIFEST, text.encode()):
         temporary = out / f".{MANIFEST}.tmp"
         temporary.write_text(text, "utf-8")

@@ -16,6 +16,7 @@ import torch
 from runs import CPU, build_plan, build_suite, score, write_suite
 
 from benchmark import bench as bench_module
+from benchmark import provenance
 from benchmark.catalogue import Catalogue
 from benchmark.engine import Settings, run
 from benchmark.errors import CohortError, DeviceError, PluginError, StoreError
@@ -327,6 +328,21 @@ def test_provenance_says_that_nothing_rounds_to_tf32_and_the_switches_come_back(
     assert inside.deterministic
     assert inside.packages["torch"]
     assert inside.batch_size == 8
+
+
+def test_provenance_names_the_driver_of_a_gpu_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a score that a driver moved cannot be traced to it."""
+    told = tmp_path / "version"
+    told.write_text("550.54.15\n")
+    monkeypatch.setattr(provenance, "_DRIVER", told)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    gpu = torch.device("cuda:0")
+    assert collect_provenance(gpu, 8).driver == "550.54.15"
+    assert collect_provenance(CPU, 8).driver is None
+    told.unlink()
+    assert collect_provenance(gpu, 8).driver is None
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from leaderboard import pictures
 from leaderboard.board import Board
 from leaderboard.site import write_site
+from leaderboard.versions import write_versions
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
@@ -79,8 +80,9 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
         drawn = pictures.draw_ranks(board.models[0])
         for name in FIGURES:
             patch.setattr(pictures, name, lambda *_: drawn)
-        write_site(board, root / "v1", versions=("v1", "v2"))
-        write_site(boards.only(board, *FEW), root / "small", versions=("v1", "v2"))
+        write_site(board, root / "v1", versioned=True)
+        write_site(boards.only(board, *FEW), root / "small", versioned=True)
+        write_versions(root)
         write_site(_told(board, ("plain words",)), root / "harmless")
         write_site(_told(board, boards.HOSTILE), root / "hostile")
     return root
@@ -99,8 +101,11 @@ def address(sites: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(chromium: Any, address: str) -> Iterator[Visitor]:
-    """Return a function that opens a page; what is not on the local server is not fetched."""
+def visit(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """Return a function that opens a page: of a file, or of the boards that are served here.
+
+    What is in neither is not fetched.
+    """
     contexts = []
 
     def open_page(
@@ -113,8 +118,9 @@ def visit(chromium: Any, address: str) -> Iterator[Visitor]:
         )
         contexts.append(context)
         seen = Visit(context.new_page())
-        full = path if path.startswith("file:") else f"{address}/{path}"
-        origin = "file:" if path.startswith("file:") else f"{address}/"
+        local = path.startswith("file:")
+        origin = "file:" if local else f"{request.getfixturevalue('address')}/"
+        full = path if local else f"{origin}{path}"
 
         def route(one: Any) -> None:
             allowed = one.request.url.startswith((origin, "data:"))

@@ -9,6 +9,7 @@ import pytest
 from conftest import Visitor
 
 PAGES = ("index.html", "methods/layercam.html")
+ALL = (*(f"small/{page}" for page in PAGES), "index.html")
 OPEN = "() => document.querySelectorAll('details').forEach((one) => one.open = true)"
 RANKED = "section.model:first-of-type [data-status='ranked'] tbody tr"
 SHAPE = """() => [...document.querySelectorAll('*')].map(
@@ -27,22 +28,22 @@ def shown(page: Any) -> int:
     return int(page.locator("#told").inner_text().split()[0])
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", ALL)
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing(visit: Visitor, path: str, width: int, dark: bool) -> None:
     """If it fails, somebody who sees little, or hears the page, is shut out of part of it."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe")
-    page = visit(f"small/{path}", width=width, dark=dark).page
+    page = visit(path, width=width, dark=dark).page
     page.evaluate(OPEN)
     found = axe.Axe().run(page)
     assert found.response["violations"] == [], found.generate_report()
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [*(f"v1/{page}" for page in PAGES), "index.html"])
 def test_a_phone_scrolls_in_one_direction(visit: Visitor, path: str) -> None:
     """If it fails, the page is wider than a phone, and every line has to be pushed about."""
-    page = visit(f"v1/{path}", width=390).page
+    page = visit(path, width=390).page
     page.evaluate(OPEN)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     regions = page.locator(".scroll")
@@ -204,3 +205,13 @@ def test_hostile_text_runs_nothing_and_adds_nothing(visit: Visitor, path: str) -
     asked = {one.replace("/hostile/", "/harmless/") for one in hostile.asked}
     assert asked == set(harmless.asked)
     assert not [one for one in asked if "evil" in one]
+
+
+def test_a_reader_changes_the_version(visit: Visitor) -> None:
+    """If it fails, whoever lands on one board finds no way to the others."""
+    page = visit("v1/methods/layercam.html").page
+    page.get_by_role("navigation", name="Suite versions").get_by_text("all versions").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "medsanity boards"
+    page.get_by_role("link", name="v1").click()
+    assert page.url.endswith("/v1/index.html")
+    assert page.locator(RANKED).count() == 18
