@@ -23,8 +23,8 @@ def board(
     """
     with sentences():
         from benchmark.terminal import make_console
-        from leaderboard.board import build_board
         from leaderboard.bridge import load_bridges
+        from leaderboard.building import build_board
         from leaderboard.folder import read_folder
         from leaderboard.site import write_site
         from leaderboard.versions import check_page, is_version, write_versions

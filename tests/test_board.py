@@ -10,8 +10,9 @@ import pytest
 from publications import GATE, SCALE, SUBJECTS, failing, many, published, scores_of, without
 
 from benchmark.record import Record
-from leaderboard.board import Board, Row, build_board
+from leaderboard.board import Board, Row
 from leaderboard.bridge import Bridge, load_bridges, make_bridge
+from leaderboard.building import build_board
 from leaderboard.fault import FaultError
 from leaderboard.folder import load_folder, write_records
 from leaderboard.published import PublishedRecord

@@ -16,7 +16,7 @@ from typer.testing import Result
 from baselines.cohorts.phantom import Phantom
 from benchmark.reading import find
 from benchmark.store import Store
-from leaderboard.board import build_board
+from leaderboard.building import build_board
 from leaderboard.folder import load_folder
 
 SUITE = """

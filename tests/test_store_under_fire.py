@@ -41,7 +41,8 @@ from benchmark.reading import FAILED
 from benchmark.record import Record
 from benchmark.store import Store, contradiction
 from benchmark.suite import Cell, Selection
-from leaderboard.board import Board, build_board
+from leaderboard.board import Board
+from leaderboard.building import build_board
 from leaderboard.cards import method_of, scale_of
 from leaderboard.pseudonyms import Pseudonyms
 from leaderboard.published import PublishedRecord, publish
