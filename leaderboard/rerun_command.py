@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from leaderboard.bundle import MOST_MANIFEST, Bundle
+from leaderboard.bundle import Bundle
 from leaderboard.fault import Fault, FaultError, plain
 from leaderboard.folder import read_bytes
+from leaderboard.manifest import MOST_MANIFEST
 from leaderboard.published import PublishedRecord, publish, schema_fault
 from leaderboard.rerun import (
     Ending,

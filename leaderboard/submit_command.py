@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.engine import Finished
     from benchmark.explainer import Explainer
     from benchmark.plan import Plan
-    from leaderboard.bundle import Manifest
+    from leaderboard.manifest import Manifest
     from leaderboard.published import PublishedRecord
     from leaderboard.standard_command import Rules
 
@@ -87,8 +87,9 @@ def _manifest(
     """Return the plugin's file and the manifest, before anything is computed for them."""
     from benchmark.errors import PluginError
     from benchmark.explainer import Control
-    from leaderboard.bundle import MOST_SOURCE, Manifest
+    from leaderboard.bundle import MOST_SOURCE
     from leaderboard.folder import read_bytes
+    from leaderboard.manifest import Manifest
     from leaderboard.screening import screen
 
     path, class_name = source

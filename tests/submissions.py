@@ -14,8 +14,9 @@ from runs import PROVENANCE, RESOURCES, build_record
 
 from benchmark.reading import Reading, find
 from benchmark.record import Outcome, PluginIdentity, Record, canonical_json, sha256_of
-from leaderboard.bundle import MANIFEST, Manifest, make_bundle, open_bundle
+from leaderboard.bundle import make_bundle, open_bundle
 from leaderboard.fault import Fault
+from leaderboard.manifest import MANIFEST, Manifest
 from leaderboard.pseudonyms import Pseudonyms
 from leaderboard.published import Method, PublishedRecord, Scale, publish, rows_of
 from leaderboard.screening import screen

@@ -22,9 +22,10 @@ from submissions import (
 
 from benchmark.errors import StoreError
 from leaderboard import bundle as module
-from leaderboard.bundle import MANIFEST, Bundle, Manifest, admit, check_out, open_bundle
+from leaderboard.bundle import Bundle, admit, check_out, open_bundle
 from leaderboard.fault import FaultError
 from leaderboard.folder import load_folder, write_records
+from leaderboard.manifest import MANIFEST, Manifest
 
 
 @pytest.fixture

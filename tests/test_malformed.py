@@ -37,8 +37,9 @@ from submissions import (
 )
 
 from benchmark.reading import Reading, Sample
-from leaderboard.bundle import MANIFEST, MOST_SOURCE
+from leaderboard.bundle import MOST_SOURCE
 from leaderboard.fault import plain
+from leaderboard.manifest import MANIFEST
 from leaderboard.published import MOST_BYTES
 from leaderboard.sidecar import MOST_PACKED, pack, unpack
 from leaderboard.verification import Standard

@@ -10,7 +10,7 @@ from test_verify import HONEST, invoke, plugin, verify, write_board
 from typer.testing import Result
 
 from benchmark import contract, engine
-from leaderboard.bundle import MANIFEST, Manifest
+from leaderboard.manifest import MANIFEST, Manifest
 
 RAISES = '''
 
