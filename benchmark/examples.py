@@ -64,7 +64,7 @@ def _cohort(dimensions: int) -> Cohort:
 @lru_cache(maxsize=2)
 def build_trained(dimensions: int = 2) -> Classifier:
     """Return the small conv net after learning what its example's cohort shows."""
-    recipe = Recipe(60, batch_size=8, learning_rate=2e-2, weight_decay=0.0, shift=0, mirror=False)
+    recipe = Recipe(120, batch_size=8, learning_rate=2e-2, weight_decay=0.0, shift=0, mirror=False)
     return fine_tune(build_classifier(dimensions), _cohort(dimensions), recipe)
 
 

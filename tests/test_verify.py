@@ -167,22 +167,23 @@ def test_without_running_anything_it_stays_self_reported(honest: Path, tmp_path:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (TELLS_TRUTH, "map-differs"),
-        (LOOKS_UP, "map-differs"),
-        (REMEMBERS, "map-differs"),
-        (ROLLS_DICE, "score-differs"),
+        (TELLS_TRUTH, {"map-differs"}),
+        (LOOKS_UP, {"map-differs"}),
+        (REMEMBERS, {"map-differs"}),
+        # With luck the verdict is another too, which is told in place of the scores.
+        (ROLLS_DICE, {"score-differs", "state-differs"}),
     ],
     ids=["copies the truth", "looks who is calling", "keeps maps", "draws anew in each process"],
 )
 def test_a_cheat_is_found_out_by_running_it(
-    more: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: str, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a plugin that cheats stands on the board as reproduced."""
     submit(tmp_path, plugin(more), monkeypatch)
     into = tmp_path / "records"
     told, faults = verify(tmp_path, "--cells", 1, "--seed", 1, "--into", into)
     assert told.exit_code == 1
-    assert expected in faults, told.output
+    assert expected & set(faults), told.output
     assert not into.exists()
 
 
