@@ -27,8 +27,8 @@ _PACKAGES = (
     "nilearn",
     "medsanity",
 )
-# Linux tells here, without a call to a tool, which driver it has loaded.
-_DRIVER = Path("/sys/module/nvidia/version")
+# Linux tells here, without a call to a tool, which driver it has loaded, and what it runs on.
+_DRIVER, _PROCESSORS = Path("/sys/module/nvidia/version"), Path("/proc/cpuinfo")
 
 
 def resolve_device(spec: str) -> torch.device:
@@ -58,6 +58,7 @@ def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
         packages=_versions(),
         git=_git_state(),
         device=_device_name(device),
+        device_type=device.type,
         driver=_driver(device),
         dtype="float32",
         batch_size=batch_size,
@@ -132,9 +133,21 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine() or "cpu"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
+
+
+@cache
+def _processor_name() -> str:
+    """Return the processor's name, with what decides which kernels run and how they round."""
+    name = platform.processor() or platform.machine() or "cpu"
+    try:
+        lines = _PROCESSORS.read_text("utf-8", errors="replace").split("\n\n")[0].splitlines()
+    except OSError:
+        lines = []  # not Linux
+    told = {key.strip(): value.strip() for key, _, value in (one.partition(":") for one in lines)}
+    if {"model name", "cpu family", "model"} <= told.keys():
+        name = f"{told['model name']}, family {told['cpu family']}, model {told['model']}"
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _driver(device: torch.device) -> str | None:

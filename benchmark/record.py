@@ -153,6 +153,7 @@ class Provenance(_Strict):
         packages: Versions by name; null for one that is not installed as a distribution.
         git: The checkout, where the code ran from one.
         device: Name of the processor or GPU that ran the passes.
+        device_type: As torch calls it: ``cpu``, ``cuda``.
         driver: Version of the GPU's driver, or null where no GPU ran or it is unknown.
         dtype: Of images, weights and maps.
         batch_size: Images per pass.
@@ -166,6 +167,7 @@ class Provenance(_Strict):
     packages: dict[str, str | None]
     git: GitState | None
     device: str
+    device_type: str
     driver: str | None
     dtype: str
     batch_size: Count

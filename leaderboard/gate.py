@@ -13,7 +13,6 @@ Holm over all cells whose scores moved.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmark.reading import SCORED, Reading, Sample, distributions
-from benchmark.record import Identity, Names, Provenance
+from benchmark.record import Identity, Names
 from benchmark.significance import holm
 from benchmark.statistics import Interval
 from leaderboard.published import PublishedRecord
@@ -40,11 +39,6 @@ MOST_LOST = 0.05
 # Published values have six significant digits.
 _ROUNDING = 1e-6
 # What Python calls processors; a GPU goes by its maker's name.
-_PROCESSOR = re.compile(
-    r"cpu|x86(_64)?|i[3-6]86.*|amd64.*|intel64.*|em64t.*|x86 family.*|aarch64.*|arm.*|apple.*"
-    r"|ppc.*|power.*|s390.*|riscv.*|loongarch.*|mips.*|",
-    re.IGNORECASE,
-)
 _NAN = float("nan")
 _UNKNOWN = Interval(_NAN, _NAN, _NAN, 0)
 
@@ -151,11 +145,6 @@ def why_incomparable(old: Identity, new: Identity) -> str | None:
                 f"the protocol's setting {name!r} was {was.get(name)!r} and is {now_is.get(name)!r}"
             )
     return None
-
-
-def device_class(provenance: Provenance) -> Literal["cpu", "gpu"]:
-    """Return on what kind of device a record was measured, by the device's name."""
-    return "cpu" if _PROCESSOR.fullmatch(provenance.device) else "gpu"
 
 
 def _look(pair: Pair, margin: float) -> Decision:
@@ -288,7 +277,7 @@ def _golden(before: Reading, now: Reading, tolerance: float) -> bool:
 
 
 def _tolerance(old: PublishedRecord, new: PublishedRecord) -> float:
-    same = device_class(old.provenance) == device_class(new.provenance)
+    same = old.provenance.device_type == new.provenance.device_type
     return new.scale.tolerance if same else new.scale.device_tolerance
 
 
@@ -328,9 +317,9 @@ def _notes(old: PublishedRecord, new: PublishedRecord) -> tuple[str, ...]:
             found.append(f"the {part}'s version was {versions[0]} and is {versions[1]}")
     if was.explainer.config != now.explainer.config:
         found.append("the explainer's settings differ")
-    kinds = [device_class(one.provenance) for one in (old, new)]
-    if kinds[0] != kinds[1]:
-        found.append(f"it was measured on a {kinds[0].upper()} and now on a {kinds[1].upper()}")
+    devices = [one.provenance.device for one in (old, new)]
+    if devices[0] != devices[1]:
+        found.append(f"it was measured on {devices[0]} and now on {devices[1]}")
     if None not in (old.verdict, new.verdict) and old.verdict != new.verdict:
         found.append(f"the verdict was {old.verdict} and is {new.verdict}")
     gone = len({row[0] for row in old.scores} - {row[0] for row in new.scores})

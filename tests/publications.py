@@ -110,11 +110,16 @@ def _many(
     )
 
 
-def failing(record: PublishedRecord) -> PublishedRecord:
-    """Return the record as it were had the explainer failed."""
+def sealed(record: PublishedRecord, **changes: object) -> PublishedRecord:
+    """Return a record with other fields, and the checksum that they have."""
     fields = {name: getattr(record, name) for name in PublishedRecord.model_fields}
     del fields["checksum"]
-    return PublishedRecord.seal(**fields | {"verdict": "fail", "reason": "nothing was learned"})
+    return PublishedRecord.seal(**fields | changes)
+
+
+def failing(record: PublishedRecord) -> PublishedRecord:
+    """Return the record as it were had the explainer failed."""
+    return sealed(record, verdict="fail", reason="nothing was learned")
 
 
 def _readings(values: npt.NDArray[np.float64]) -> list[Reading]:

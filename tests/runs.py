@@ -32,6 +32,7 @@ PROVENANCE = Provenance(
     packages={"torch": "2.11.0", "medsanity": None},
     git=None,
     device="cpu",
+    device_type="cpu",
     driver=None,
     dtype="float32",
     batch_size=64,

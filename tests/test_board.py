@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from publications import GATE, SCALE, SUBJECTS, failing, many, published, scores_of, without
+from publications import GATE, SCALE, SUBJECTS, failing, many, published, scores_of, sealed, without
 
 from benchmark.record import Record
 from leaderboard.board import Board, Row
@@ -21,12 +21,6 @@ from leaderboard.published import PublishedRecord
 def rows_of(board: Board) -> dict[str, Row]:
     (only,) = board.models
     return {one.explainer: one for one in only.rows}
-
-
-def sealed(record: PublishedRecord, **changes: object) -> PublishedRecord:
-    fields = {name: getattr(record, name) for name in PublishedRecord.model_fields}
-    del fields["checksum"]
-    return PublishedRecord.seal(**fields | changes)
 
 
 def test_methods_are_ranked_and_controls_are_not() -> None:

@@ -341,8 +341,26 @@ def test_provenance_names_the_driver_of_a_gpu_alone(
     gpu = torch.device("cuda:0")
     assert collect_provenance(gpu, 8).driver == "550.54.15"
     assert collect_provenance(CPU, 8).driver is None
+    assert collect_provenance(gpu, 8).device_type == "cuda"
     told.unlink()
     assert collect_provenance(gpu, 8).driver is None
+
+
+def test_provenance_tells_processors_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, scores of two kinds of processors are held to be equal in their last bits."""
+    monkeypatch.setattr(provenance, "_PROCESSORS", tmp_path / "cpuinfo")
+    names = []
+    for model in ("85", "207"):
+        block = f"cpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Some Processor\n"
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{block}\nprocessor\t: 1\n{block}")
+        provenance._processor_name.cache_clear()
+        names.append(collect_provenance(CPU, 8).device)
+    assert names[0].startswith("Some Processor, family 6, model 85, ")
+    assert names[0] != names[1]
+    (tmp_path / "cpuinfo").unlink()
+    provenance._processor_name.cache_clear()
+    assert collect_provenance(CPU, 8).device
+    provenance._processor_name.cache_clear()
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from publications import GATE, SCALE, SUBJECTS, failing, published, scores_of, without
+from publications import GATE, SCALE, SUBJECTS, failing, published, scores_of, sealed, without
 
-from leaderboard.gate import Decision, Pair, device_class, judge, why_incomparable, worst
+from leaderboard.gate import Decision, Pair, judge, why_incomparable, worst
 from leaderboard.gate_report import Report, lines, to_json, to_junit, to_markdown
 from leaderboard.published import PublishedRecord, Scale
 
@@ -108,12 +108,19 @@ def test_what_is_not_the_same_question_is_not_compared() -> None:
     assert why_incomparable(one, one.model_copy(update={"protocol": minor})) is None
 
 
-def test_devices_are_told_apart_by_kind() -> None:
-    """If it fails, a GPU is held to a CPU's last bits."""
-    told = moved(0).provenance
-    assert device_class(told) == "cpu"
-    assert device_class(told.model_copy(update={"device": "x86_64"})) == "cpu"
-    assert device_class(told.model_copy(update={"device": "NVIDIA H100"})) == "gpu"
+def on(device: str, kind: str, by: float) -> PublishedRecord:
+    """Return a record of another device, with every score moved."""
+    record = moved(by)
+    provenance = record.provenance.model_copy(update={"device": device, "device_type": kind})
+    return sealed(record, provenance=provenance)
+
+
+def test_a_gpu_is_not_held_to_the_last_bits_of_a_processor() -> None:
+    """If it fails, a move to a GPU alarms, or a change on one machine goes unseen."""
+    (there,) = judge([Pair(moved(0), on("NVIDIA H100", "cuda", 1e-3))])
+    (here,) = judge([Pair(moved(0), on("cpu", "cpu", 1e-3))])
+    assert (there.outcome, here.outcome) == ("unchanged", "pass")
+    assert there.notes == ("it was measured on cpu and now on NVIDIA H100",)
 
 
 def _report() -> Report:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from publications import many
+from publications import many, sealed
 from submissions import tree
-from test_board import sealed
 from test_site import FIGURES, Reader
 from test_verify import invoke
 
