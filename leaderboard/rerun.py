@@ -35,6 +35,8 @@ _MOST_WRITTEN, _MOST_RECORD, _MOST_ARRAYS = 2**30, 2**26, 2**30
 _MOST_SAID = 2**16
 # Both sides are rounded to six digits.
 _ROUNDING = 1e-5
+# Rounding moves few scores by as much as is allowed, and not all of them upwards.
+_MEAN_SHARE = 0.1
 # As explainers are held to when one image is explained alone: rounding moves no map by more.
 _SAME_MAP = 0.05
 
@@ -185,6 +187,9 @@ def compare(submitted: PublishedRecord, again: PublishedRecord, place: str) -> l
             f"{key} with {_told(rows[key])} there and {_told(others[key])} here"
         )
         faults.append(Fault("score-differs", place, detail))
+    elif not alike and (ahead := _ahead(rows, others)) > _MEAN_SHARE * tolerance:
+        detail = f"the mean score is {ahead:.3g} away from that here, more than rounding explains"
+        faults.append(Fault("score-differs", place, detail))
     return faults
 
 
@@ -319,6 +324,16 @@ def _close(one: Row, other: Row, tolerance: float) -> bool:
 def _distance(one: Row, other: Row) -> float:
     here, there = one[3], other[3]
     return float("inf") if here is None or there is None else abs(here - there)
+
+
+def _ahead(rows: Mapping[str, Row], others: Mapping[str, Row]) -> float:
+    """Return by how much the mean scores differ, over images that have a value on both sides."""
+    apart = [
+        there - here
+        for key, row in rows.items()
+        if (there := row[3]) is not None and (here := others[key][3]) is not None
+    ]
+    return abs(float(np.mean(apart))) if apart else 0.0
 
 
 def _told(row: Row) -> str:

@@ -10,16 +10,27 @@ from pathlib import Path
 
 import fakes
 import numpy as np
+import numpy.typing as npt
 import pytest
+from publications import published, scores_of, sealed
 from runs import write_suite
 from submissions import copy, edit_manifest, edit_record, forge, sha256, tree
 from typer.testing import CliRunner, Result
 
 from benchmark import contract
 from benchmark.cli import app
+from benchmark.record import Provenance
 from leaderboard import screening
 from leaderboard.folder import load_folder
-from leaderboard.rerun import Ending, Limits, call, fault_of, maps_apart, read_arrays
+from leaderboard.rerun import (
+    Ending,
+    Limits,
+    call,
+    compare,
+    fault_of,
+    maps_apart,
+    read_arrays,
+)
 from leaderboard.rerun_command import Rerun
 
 HONEST = '''
@@ -406,3 +417,22 @@ def test_maps_are_compared_by_their_norm() -> None:
     assert maps_apart(maps, maps[:2]) == float("inf")
     assert maps_apart(np.zeros_like(maps), np.zeros_like(maps)) == 0
     assert maps_apart(maps, np.where(maps > 2, np.nan, maps)) == float("inf")
+
+
+def test_another_kind_of_device_may_round_but_not_lift_every_score() -> None:
+    """If it fails, naming another device lifts every score, or stops the honest."""
+    values = scores_of("good", "loading")
+    submitted = published(values=values.tolist())
+    elsewhere = submitted.provenance.model_copy(update={"device": "another processor"})
+
+    def faults(again: npt.NDArray[np.float64], provenance: Provenance = elsewhere) -> list[str]:
+        made = sealed(published(values=again.tolist()), provenance=provenance)
+        return [one.name for one in compare(submitted, made, "here")]
+
+    rounded = values.copy()
+    rounded[:3] += 0.009
+    assert faults(rounded) == []
+    assert faults(rounded, submitted.provenance) == ["score-differs"]
+    assert faults(values - 0.002) == ["score-differs"]
+    rounded[0] += 0.02
+    assert faults(rounded) == ["score-differs"]
