@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
+from commands import ROOT, run
 from typer.main import get_command
 
 from baselines.cohorts.nifti import write_cohort
@@ -19,7 +18,6 @@ from benchmark.cli import app
 from benchmark.examples import build_cohort
 from benchmark.explainer import Control
 
-ROOT = Path(__file__).parents[1]
 _DOCS = tuple(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS)
 ENCODER = ("roi_pointing", "delta_t", "agreement")
@@ -53,6 +51,8 @@ panel = ["cam", "saliency"]
 subjects = 8
 regions = 8
 """
+# Of the board; test_committed_board.py builds it whole.
+ON_BOARD = ("gradcam", "oracle", "random", "saliency")
 FEW = """
 [protocol.roi_pointing]
 confidence = 0.5
@@ -90,23 +90,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if title.endswith(".toml"):
                     body = body.replace('"phantom"', '"exported/cohort.toml"') + FEW
                 (folder / title).write_text(body)
+    for name in ON_BOARD:
+        place = Path("leaderboard/v1/records/phantom/smallresnet", name)
+        shutil.copytree(ROOT / place, folder / place)
     # What a reader has done before the page at hand.
     command = ["run", "--explainer", "gradcampp", "--suite", "small.toml", "--report", "none"]
-    assert _run(folder, *command).returncode == 0
+    assert run(folder, *command).returncode == 0
     return folder
-
-
-def _run(
-    folder: Path, *arguments: str, module: str = "benchmark"
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def _smaller(words: list[str]) -> list[str]:
@@ -114,9 +104,6 @@ def _smaller(words: list[str]) -> list[str]:
     suited = ("run", "relatives", "publish", "submit", "verify", "gate")
     if words[0] in suited and "--suite" not in words:
         words = [*words, "--suite", "small.toml"]
-    if words[0] == "board":
-        # The records that are committed, built beside them.
-        words = ["board", "--records", str(ROOT / words[2]), "--out", "site of the board"]
     if words[0] == "verify" and "--cells" not in words:
         words = [*words, "--cells", "1"]
     if words[0] == "run" and "--report" not in words:
@@ -140,9 +127,9 @@ COMMANDS = tuple(dict.fromkeys(command for page in PAGES for command in _command
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_documented_commands_run(folder: Path, command: str) -> None:
     """If it fails, a reader who copies the commands of a page in their order gets an error."""
-    run = _run(folder, *_smaller(shlex.split(command)[3:]))
-    assert run.returncode == 0, command + run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
+    done = run(folder, *_smaller(shlex.split(command)[3:]))
+    assert done.returncode == 0, command + done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_every_block_of_python_runs(folder: Path) -> None:
@@ -154,26 +141,26 @@ def test_every_block_of_python_runs(folder: Path) -> None:
             name = title or f"{Path(page).stem}_{number}.py".lower()
             (folder / name).write_text(body)
             if name.startswith("test_"):
-                run = _run(folder, "-q", "-p", "no:cacheprovider", name, module="pytest")
+                done = run(folder, "-q", "-p", "no:cacheprovider", name, module="pytest")
             else:
-                run = _run(folder, module=Path(name).stem)
-            assert run.returncode == 0, page + name + run.stdout + run.stderr
+                done = run(folder, module=Path(name).stem)
+            assert done.returncode == 0, page + name + done.stdout + done.stderr
 
 
 def test_the_method_of_the_readme_keeps_the_contract(folder: Path) -> None:
     """If it fails, the first method that a reader copies is refused."""
     (body,) = [body for language, _, body in _blocks("README.md") if language == "python"]
     (folder / "of_readme.py").write_text(body)
-    run = _run(folder, "check", "of_readme.py:MyCAM")
-    assert run.returncode == 0, run.stdout + run.stderr
+    done = run(folder, "check", "of_readme.py:MyCAM")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_encoder_of_the_documentation_is_scored(folder: Path) -> None:
     """If it fails, a researcher cannot bring their own encoder as told."""
     model = ["--model", "my_encoder.py:MyEncoder", "--explainer", "gradcam_aligned"]
     where = ["--store", "store of encoder", "--json", "encoder.json"]
-    run = _run(folder, *_smaller(["run", *model]), *where)
-    assert run.returncode == 0, run.stdout + run.stderr
+    done = run(folder, *_smaller(["run", *model]), *where)
+    assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((folder / "encoder.json").read_text())["results"]
     assert {one["model"] for one in results} == {"my_encoder"}
     assert {one["protocol"] for one in results} == set(ENCODER)
@@ -184,8 +171,8 @@ def test_the_encoder_of_the_documentation_is_scored(folder: Path) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built pages."""
     folder = tmp_path_factory.mktemp("site")
-    run = _run(ROOT, "build", "--strict", "--quiet", "--site-dir", str(folder), module="mkdocs")
-    assert run.returncode == 0, run.stdout + run.stderr
+    done = run(ROOT, "build", "--strict", "--quiet", "--site-dir", str(folder), module="mkdocs")
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
