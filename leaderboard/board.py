@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.reading import Direction, State
 from benchmark.record import VerdictWord
 from leaderboard.published import Method, Tier
+from leaderboard.ranking import ORACLE
 
 Status = Literal["ranked", "gate failed", "not ranked", "control"]
 
@@ -129,6 +130,17 @@ class ModelBoard(_Plain):
     tau: float | None
     health: tuple[ProtocolHealth, ...]
     rows: tuple[Row, ...]
+
+    def truth_is_one(self, place: int) -> bool:
+        """Return whether a protocol's calibrated scores reach from noise, 0, to the truth, 1.
+
+        Where no truth is known, or none that stands clear of noise, they are distances from noise.
+
+        Args:
+            place: Of the protocol in ``Board.protocols``.
+        """
+        numbers = [row.cells[place].calibrated for row in self.rows if row.explainer == ORACLE]
+        return any(one is not None and one.estimate == 1.0 for one in numbers)
 
 
 class BoardProtocol(_Plain):

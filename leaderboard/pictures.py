@@ -130,7 +130,7 @@ def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, place: i
         panels[0].axvline(noise.estimate, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
     if calibrated:
         _whiskers(panels[1], names, calibrated, controls)
-        _calibrated_axis(panels[1], calibrated.values())
+        _calibrated_axis(panels[1], calibrated.values(), model.truth_is_one(place))
         panels[1].set_title("calibrated", loc="left", fontweight="bold")
     _name_rows(panels[0], names, controls)
 
@@ -142,6 +142,7 @@ def _method(figure: Figure, board: Board, explainer: str) -> None:
         for row in model.rows
         if row.explainer == explainer
     }
+    own = [one for one in board.models if explainer in {row.explainer for row in one.rows}]
     names, count = list(rows), len(board.protocols)
     columns = min(count, 5)
     lines = math.ceil(count / columns)
@@ -162,7 +163,8 @@ def _method(figure: Figure, board: Board, explainer: str) -> None:
         scores = {name: cell.score for name, cell in told.items() if cell.score is not None}
         _whiskers(axes, names, found or scores, set())
         if found:
-            _calibrated_axis(axes, found.values())
+            to_truth = all(model.truth_is_one(place) for model in own)
+            _calibrated_axis(axes, found.values(), to_truth)
         else:
             axes.set_xlabel(protocol.statistic, fontsize=7)
         _words(axes, names, told)
@@ -322,15 +324,17 @@ def _words(axes: Axes, names: Sequence[str], told: Mapping[str, BoardCell]) -> N
         )
 
 
-def _calibrated_axis(axes: Axes, numbers: Iterable[Number]) -> None:
+def _calibrated_axis(axes: Axes, numbers: Iterable[Number], to_truth: bool) -> None:
     axes.axvline(0, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
-    axes.axvline(1, color="#8a8a8a", linewidth=0.9, zorder=1)
-    found = [-0.1, 1.1]
+    found = [0.0]
+    if to_truth:
+        axes.axvline(1, color="#8a8a8a", linewidth=0.9, zorder=1)
+        found = [-0.1, 1.1]
     for one in numbers:
         found += [value for value in (one.low, one.estimate, one.high) if value is not None]
     low, high = limits(found, 0.02)
     axes.set_xlim(max(low, _CALIBRATED_LIMITS[0]), min(high, _CALIBRATED_LIMITS[1]))
-    axes.set_xlabel("calibrated: 0 noise, 1 truth", fontsize=7)
+    axes.set_xlabel("calibrated: 0 noise, 1 truth" if to_truth else "above noise", fontsize=7)
 
 
 def _name_rows(axes: Axes, names: Sequence[str], controls: set[str]) -> None:

@@ -244,14 +244,12 @@ def _verdicts(cells: Iterable[BoardCell]) -> Literal["all", "some", "none"]:
 
 
 def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
-    truth = next((row for row in model.rows if row.explainer == "oracle"), None)
     scales = {}
     for place, protocol in enumerate(board.protocols):
         if protocol.gate:
             continue
         numbers = [row.cells[place].calibrated for row in model.rows]
-        best = None if truth is None else truth.cells[place].calibrated
-        scales[protocol.name] = _scale(numbers, best is not None and best.estimate == 1.0)
+        scales[protocol.name] = _scale(numbers, model.truth_is_one(place))
     one = bool(scales) and all(scale.truth_is_one for scale in scales.values())
     scales[TOTAL] = _scale([total_of(row) for row in model.rows], one)
     ranked = sum(row.standing is not None for row in model.rows)

@@ -397,3 +397,14 @@ def test_words_and_numbers_are_written_for_readers() -> None:
         "2.5 M",
     ]
     assert site.MANIFEST == "site.json"
+
+
+def test_a_figure_says_whether_one_is_the_truth(board: Board) -> None:
+    """If it fails, a distance from noise is read as a share of what the truth scores."""
+    model = board.models[0]
+    without = model.model_copy(
+        update={"rows": tuple(row for row in model.rows if row.explainer != "oracle")}
+    )
+    drawn = [pictures.draw_forest(one, board.protocols[0], 0) for one in (model, without)]
+    assert [b"0 noise, 1 truth" in svg for svg in drawn] == [True, False]
+    assert [b"above noise" in svg for svg in drawn] == [False, True]
