@@ -160,7 +160,7 @@ def _look(pair: Pair, margin: float) -> Decision:
         reason = f"the verdict was pass and is fail: {new.reason or 'no reason is given'}"
         return Decision(old.names, "regression", reason, _change(old, new)[0], notes)
     before, now = _both(old, new)
-    golden = _golden(before, now, _tolerance(old, new)) and len(before.sample) == len(old.scores)
+    golden = _golden(before, now, new.scale.tolerance) and len(before.sample) == len(old.scores)
     change, error = _change(old, new)
     if golden and not change.difference.estimate < -margin:
         reason = "every subject has the value that it had"
@@ -274,11 +274,6 @@ def _golden(before: Reading, now: Reading, tolerance: float) -> bool:
         np.allclose(first, second, rtol=_ROUNDING, atol=tolerance, equal_nan=True)
         for first, second in pairs
     )
-
-
-def _tolerance(old: PublishedRecord, new: PublishedRecord) -> float:
-    same = old.provenance.device_type == new.provenance.device_type
-    return new.scale.tolerance if same else new.scale.device_tolerance
 
 
 def _lost(old: PublishedRecord, new: PublishedRecord) -> float:

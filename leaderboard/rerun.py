@@ -36,7 +36,7 @@ _MOST_SAID = 2**16
 # Both sides are rounded to six digits.
 _ROUNDING = 1e-5
 # Rounding moves few scores by as much as is allowed, and not all of them upwards.
-_MEAN_SHARE = 0.1
+_MEAN_SHARE = 0.04
 # As explainers are held to when one image is explained alone: rounding moves no map by more.
 _SAME_MAP = 0.05
 

@@ -89,9 +89,6 @@ class DeltaT(SanityProtocol[DeltaTConfig]):
 
     name = "delta_t"
     version = "1.0"
-    # A pixel on either side of a quantile is removed or not: twice what two kinds
-    # of processors differ by.
-    device_tolerance: ClassVar[float] = 5e-2
     title = "Does removing what the map marks move the group statistic?"
     primary = "delta_t"
     chance = "delta_t"

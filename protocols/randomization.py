@@ -75,8 +75,6 @@ class Randomization(SanityProtocol[RandomizationConfig]):
 
     name = "randomization"
     version = "1.0"
-    # Copies are calibrated again, which rounds: twice what two kinds of processors differ by.
-    device_tolerance: ClassVar[float] = 5e-2
     title = "Does the map depend on what the model has learned?"
     primary = "learned_share"
     chance = "twin"
