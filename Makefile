@@ -19,7 +19,7 @@ run: $(READY) ## Score Grad-CAM++ on the built-in cohort and write the report
 	$(PY) -m benchmark run --explainer gradcampp
 
 test: lint ## Lint, type check and test
-	$(PY) -m pytest --numprocesses=auto --dist=loadfile --benchmark-skip
+	$(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --benchmark-skip
 
 lint: $(READY) ## Lint and type check only
 	$(PY) -m ruff check .

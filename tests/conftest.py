@@ -19,6 +19,13 @@ from benchmark.examples import SHAPE_3D, build_classifier, build_cohort
 
 # A package of its own, whose tests run where it is installed; see test_third_party.py.
 collect_ignore = ["third_party"]
+# Begun first, so that no worker is left alone with one of them at the end.
+LONGEST = ("test_end_to_end.py", "test_docs.py", "test_store_under_fire.py", "test_verify.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
