@@ -86,7 +86,7 @@ def _split(records: Sequence[Record], catalogue: Catalogue) -> tuple[list[Record
         if not missing:
             known.append(one)
     lines = [
-        f"{count} cells of {kind} {name!r} are left out: it is not installed here. "
+        f"Cells of {kind} {name!r} are left out, {count} of them: it is not installed here. "
         "Methods in files of their own are sent by submit."
         for (kind, name), count in sorted(unknown.items())
     ]
