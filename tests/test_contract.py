@@ -181,6 +181,15 @@ class Remembering(Good):
         )
 
 
+class Hoarding(Remembering):
+    """Keeps them for all explainers of its class."""
+
+    everyones: ClassVar[dict[bytes, Tensor]] = {}
+
+    def __init__(self) -> None:
+        self._known = self.everyones
+
+
 class Frugal(Good):
     """Foretells a tenth of its passes."""
 
@@ -215,6 +224,7 @@ class Uncounted(Good):
         (Drifting, "repeatability", "differs from call to call"),
         (Normalising, "independence", "gets another map alone"),
         (Remembering, "memory", "a second model gets another map after the first"),
+        (Hoarding, "memory", "a second model gets the map of the first"),
         (Frugal, "cost", "declares (1, 1), but on a small conv net in 2-D makes (10, 10)"),
         (Uncounted, "cost", "makes (0, 0)"),
     ],
