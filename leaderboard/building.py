@@ -27,7 +27,7 @@ from leaderboard.board import (
 )
 from leaderboard.bridge import Bridge
 from leaderboard.consistency import check_records
-from leaderboard.published import PublishedRecord, Tier
+from leaderboard.published import TIERS, PublishedRecord
 from leaderboard.ranking import ORACLE, RANDOM, Measured, Scores
 
 # A method that scores only the easy subjects is not ranked with those that score all.
@@ -184,7 +184,7 @@ def _row(
         config={key: _scalar(value) for key, value in sorted(explainer.config.items())},
         method=first.method,
         submitter=first.submitter,
-        tier=min((one.tier for one in own.values()), key=_tier_order),
+        tier=min((one.tier for one in own.values()), key=TIERS.index),
         source_sha256=explainer.source_sha256,
         status=why[0],
         reason=why[1],
@@ -264,10 +264,6 @@ def _order(row: Row) -> tuple[int, int, float, str]:
         return place, 0, 0.0, row.explainer
     total = row.standing.total.estimate
     return place, row.standing.rank, -(total or 0.0), row.explainer
-
-
-def _tier_order(tier: Tier) -> int:
-    return ("self-reported", "reproduced", "audited").index(tier)
 
 
 def _scalar(value: object) -> str | int | float | bool | None:

@@ -38,7 +38,6 @@ MARGIN = 0.02
 MOST_LOST = 0.05
 # Published values have six significant digits.
 _ROUNDING = 1e-6
-# What Python calls processors; a GPU goes by its maker's name.
 _NAN = float("nan")
 _UNKNOWN = Interval(_NAN, _NAN, _NAN, 0)
 

@@ -136,13 +136,13 @@ def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, place: i
 
 
 def _method(figure: Figure, board: Board, explainer: str) -> None:
+    shown = [
+        (model, row) for model in board.models for row in model.rows if row.explainer == explainer
+    ]
     rows = {
         f"{model.model}, {model.cohort}" if _many_cohorts(board) else model.model: row
-        for model in board.models
-        for row in model.rows
-        if row.explainer == explainer
+        for model, row in shown
     }
-    own = [one for one in board.models if explainer in {row.explainer for row in one.rows}]
     names, count = list(rows), len(board.protocols)
     columns = min(count, 5)
     lines = math.ceil(count / columns)
@@ -163,7 +163,7 @@ def _method(figure: Figure, board: Board, explainer: str) -> None:
         scores = {name: cell.score for name, cell in told.items() if cell.score is not None}
         _whiskers(axes, names, found or scores, set())
         if found:
-            to_truth = all(model.truth_is_one(place) for model in own)
+            to_truth = all(model.truth_is_one(place) for model, _ in shown)
             _calibrated_axis(axes, found.values(), to_truth)
         else:
             axes.set_xlabel(protocol.statistic, fontsize=7)

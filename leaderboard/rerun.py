@@ -175,7 +175,7 @@ def compare(submitted: PublishedRecord, again: PublishedRecord, place: str) -> l
     if rows.keys() != others.keys():
         detail = f"{len(rows)} images are scored there and {len(others)} here"
         return [*faults, Fault("score-differs", place, detail)]
-    # Two kinds of processors round as differently as a processor and a GPU.
+    # Two kinds of processors round differently, too.
     alike = submitted.provenance.device == again.provenance.device
     scale = again.scale
     tolerance = scale.tolerance if alike else scale.device_tolerance

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from benchmark.record import sha256_of
+from leaderboard import pictures
 from leaderboard.board import (
     Board,
     BoardCell,
@@ -21,6 +23,7 @@ from leaderboard.board import (
 )
 from leaderboard.published import Method
 
+FIGURES = ("draw_method", "draw_forest", "draw_ranks", "draw_costs")
 LONG = "a_method_whose_author_could_not_decide_on_anything_shorter_than_"
 FAMILIES = {
     "gradient": ("saliency", "smoothgrad", "integrated_gradients", "gradient_shap"),
@@ -356,3 +359,11 @@ def sayer(phrases: tuple[str, ...]) -> Callable[[str], str]:
         return given.setdefault(text, f"{phrases[place % len(phrases)]} {place}")
 
     return say
+
+
+def draw_nothing(
+    patch: pytest.MonkeyPatch, drawn: bytes = b'<svg width="720pt" height="300pt"/>'
+) -> None:
+    """Put one picture in the place of all, for tests about something else."""
+    for name in FIGURES:
+        patch.setattr(pictures, name, lambda *_: drawn)

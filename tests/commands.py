@@ -37,8 +37,9 @@ def run(
         process = context.Process(target=_become, args=(told, folder, environment, written))
         process.start()
         process.join()
+        assert process.exitcode is not None
         out, err = (path.read_text("utf-8") if path.exists() else "" for path in written)
-    return subprocess.CompletedProcess(told, process.exitcode or 0, out, err)
+    return subprocess.CompletedProcess(told, process.exitcode, out, err)
 
 
 def _become(

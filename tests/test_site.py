@@ -35,7 +35,6 @@ FEW = (
     "oracle",
 )
 PIXEL = b"RIFF\x00\x00\x00\x00WEBP" + b"not really"
-FIGURES = ("draw_method", "draw_forest", "draw_ranks", "draw_costs")
 
 
 class Reader(HTMLParser):
@@ -79,9 +78,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, board: Board) -> Path:
 
 @pytest.fixture
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put one small picture in the place of all, for tests about something else."""
-    for name in FIGURES:
-        monkeypatch.setattr(pictures, name, lambda *_: b'<svg width="720pt" height="300pt"/>')
+    boards.draw_nothing(monkeypatch)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boards
 import pytest
 from publications import many, sealed
 from submissions import tree
-from test_site import FIGURES, Reader
+from test_site import Reader
 from test_verify import invoke
 
 from benchmark.errors import StoreError
-from leaderboard import pictures
 from leaderboard.folder import write_records
 from leaderboard.versions import write_versions
 
 
 @pytest.fixture(autouse=True)
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in FIGURES:
-        monkeypatch.setattr(pictures, name, lambda *_: b'<svg width="720pt" height="300pt"/>')
+    boards.draw_nothing(monkeypatch)
 
 
 def write(folder: Path, suite: str) -> None:
@@ -60,6 +59,15 @@ def test_each_board_leads_to_all_and_a_new_one_changes_no_old_one(tmp_path: Path
             one for one in links(page) if (page.parent / one).resolve() == tmp_path / "index.html"
         ]
         assert len(up) == 1, page
+
+
+def test_a_reader_sees_which_version_it_is(tmp_path: Path) -> None:
+    """If it fails, the numbers of an old board are taken for today's."""
+    first = build(tmp_path, "v1")
+    for page, mark in ((first / "index.html", "page"), (first / "methods/good.html", "true")):
+        marked = [one for _, one in Reader(page.read_text()).elements if "aria-current" in one]
+        assert [one["aria-current"] for one in marked] == [mark]
+        assert (page.parent / str(marked[0]["href"])).resolve() == first / "index.html"
 
 
 def test_a_board_that_stands_alone_leads_to_no_page_that_is_not_there(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from leaderboard.versions import write_versions
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
-FIGURES = ("draw_method", "draw_forest", "draw_ranks", "draw_costs")
 FEW = ("layercam", "saliency", boards.LONG, "guided_backprop", "half_measured", "oracle")
 ARGUMENTS = (
     "--no-sandbox",
@@ -77,9 +76,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sites")
     board = boards.full_board(("smallresnet", "smallvit"))
     with pytest.MonkeyPatch.context() as patch:
-        drawn = pictures.draw_ranks(board.models[0])
-        for name in FIGURES:
-            patch.setattr(pictures, name, lambda *_: drawn)
+        boards.draw_nothing(patch, pictures.draw_ranks(board.models[0]))
         write_site(board, root / "v1", versioned=True)
         write_site(boards.only(board, *FEW), root / "small", versioned=True)
         write_versions(root)
