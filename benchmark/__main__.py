@@ -1,5 +1,5 @@
 """``python -m benchmark``."""
 
-from benchmark.cli import app
+from benchmark.commands.app import app
 
 app(prog_name="python -m benchmark")

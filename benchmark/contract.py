@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmark.clause import Check, Finding
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import PluginError
-from benchmark.examples import Example, build_examples
 from benchmark.explainer import Explainer
-from benchmark.explainer_contract import ExplainerContract
 from benchmark.model_source import ModelSource
+from benchmark.plugins.clause import Check, Finding
+from benchmark.plugins.examples import Example, build_examples
+from benchmark.plugins.explainer_contract import ExplainerContract
+from benchmark.plugins.protocol_contract import ProtocolContract
+from benchmark.plugins.source_contract import CohortContract, ModelContract
 from benchmark.protocol import SanityProtocol
-from benchmark.protocol_contract import ProtocolContract
-from benchmark.source_contract import CohortContract, ModelContract
 
 
 def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[Check, ...]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.classifier import PassCounter
 from benchmark.reading import Reading, Statistic, Verdict
-from benchmark.relatives import Relative
+from benchmark.training.relatives import Relative
 from benchmark.trial import Trial
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Drawing:
         name: Part of its file name.
         title: Above it.
         caption: Below it.
-        draw: Makes it, with ``benchmark.canvas``.
+        draw: Makes it, with ``benchmark.report.figures.style``.
         kind: How the page embeds it; both are written beside the page.
     """
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.statistics import Interval, SubjectBootstrap
+from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 
 Direction = Literal["higher", "lower", "none"]
 Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc", "ratio", "constant"]

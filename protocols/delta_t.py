@@ -15,13 +15,8 @@ import torch
 from pydantic import Field, field_validator
 
 from benchmark.classifier import PassCounter
-from benchmark.imputer_health import (
-    HEALTH_STATISTICS,
-    health_readings,
-    measured_imputers,
-    unfitness,
-)
-from benchmark.masking import descending_order, iid_masks, shape_matched, top_masks
+from benchmark.maps.masks import descending_order, iid_masks, shape_matched, top_masks
+from benchmark.maps.ranking import reason_unrankable
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import (
     Condition,
@@ -33,17 +28,16 @@ from benchmark.reading import (
     find,
     summarise,
 )
-from benchmark.removal import (
-    Response,
-    imputers,
-    masking_rows,
-    respond,
-    unaltered_projections,
-)
 from benchmark.seeding import stream
-from benchmark.similarity import reason_unrankable
-from benchmark.statistics import jackknife_distance
+from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.trial import Trial
+from benchmark.trial.imputer_health import (
+    HEALTH_STATISTICS,
+    health_readings,
+    measured_imputers,
+    unfitness,
+)
+from benchmark.trial.removal import Response, imputers, masking_rows, respond, unaltered_projections
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -17,14 +17,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark import similarity
 from benchmark.classifier import PassCounter
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.explainer import importance
+from benchmark.maps import localisation, ranking
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import Condition, Plot, Reading, Statistic, Verdict, find, summarise
-from benchmark.removal import imputers, masking_rows, region_effects, union_of
 from benchmark.trial import RANDOM_COPIES, Trial
+from benchmark.trial.region_effects import region_effects, union_of
+from benchmark.trial.removal import imputers, masking_rows
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -167,11 +168,11 @@ class _Notebook:
         foreground = self._foreground if places is None else self._foreground[places]
         model = "trained" if places is None else "randomised"
         if places is None:
-            reasons = similarity.reason_unrankable(ranked, foreground)
+            reasons = ranking.reason_unrankable(ranked, foreground)
             keys = self._trial.sample(self._rows).keys
             self._reasons = {key: why for key, why in zip(keys, reasons, strict=True) if why}
-            self._note("leakage", "", "", model, similarity.leakage(ranked, foreground))
-        order = similarity.rank_pixels(ranked, foreground)
+            self._note("leakage", "", "", model, localisation.leakage(ranked, foreground))
+        order = ranking.rank_pixels(ranked, foreground)
         for (roi, kind), mask in self._regions.items():
             some = mask if places is None else mask[places]
             for name, values in self._statistics(signed, ranked, some, foreground, order).items():
@@ -184,7 +185,7 @@ class _Notebook:
             self._mean("ap", "all", "roi", "randomised"),
         )
         truth, foreground = self._regions[("all", "roi")], self._foreground
-        chance = similarity.expected_average_precision(truth, foreground).numpy()
+        chance = localisation.expected_average_precision(truth, foreground).numpy()
         yield self._reading("ap", ap)
         yield self._reading("ap_null", null)
         yield self._reading("ap_above_null", ap - null)
@@ -208,7 +209,7 @@ class _Notebook:
         ranked: Tensor,
         mask: Tensor,
         foreground: Tensor,
-        order: similarity.Ranking,
+        order: ranking.Ranking,
     ) -> dict[str, Tensor]:
         inside = mask & foreground
         magnitude = (signed.abs().double() * foreground).flatten(1).sum(1)
@@ -217,10 +218,10 @@ class _Notebook:
         spacing = self._trial.cohort.geometry.spacing
         tolerance = self._config.tolerance_mm
         return {
-            "ap": similarity.average_precision(ranked, mask, foreground, order),
-            "lift": similarity.lift(ranked, mask, foreground),
-            "rank_accuracy": similarity.rank_accuracy(ranked, mask, foreground, order),
-            "pointing": similarity.pointing(ranked, mask, foreground, tolerance, spacing),
+            "ap": localisation.average_precision(ranked, mask, foreground, order),
+            "lift": localisation.lift(ranked, mask, foreground),
+            "rank_accuracy": localisation.rank_accuracy(ranked, mask, foreground, order),
+            "pointing": localisation.pointing(ranked, mask, foreground, tolerance, spacing),
             "mass": in_region / magnitude,
             "mass_absolute": absolute / magnitude,
             "mean": in_region / inside.flatten(1).sum(1),

@@ -15,7 +15,7 @@ import torch
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.examples import SHAPE_3D, build_classifier, build_cohort
+from benchmark.plugins.examples import SHAPE_3D, build_classifier, build_cohort
 
 # A package of its own, whose tests run where it is installed; see test_third_party.py.
 collect_ignore = ["third_party"]

@@ -10,9 +10,9 @@ import warnings
 
 from torch import Tensor, nn
 
+from baselines.explainers.canonical import canonical, operations
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.gradient import Scored
-from benchmark.canonical import canonical, operations
 from benchmark.classifier import Classifier
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer

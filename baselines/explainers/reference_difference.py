@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.explainers.baseline import ComparingExplainer, SingleBaseline
+from baselines.explainers.canonical import Affine, PairwiseMax, Sum, canonical, why_no_rule
 from baselines.explainers.gradient import Scored, at_once
-from benchmark.canonical import Affine, PairwiseMax, Sum, canonical, why_no_rule
 from benchmark.classifier import Classifier, GlobalAveragePool
 from benchmark.cohort import REFERENCE_IMAGES
 from benchmark.errors import UnsupportedError

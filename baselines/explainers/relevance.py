@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.canonical import Affine, Sum, canonical, why_no_rule
+from baselines.explainers.canonical import Affine, Sum, canonical, why_no_rule
 from benchmark.classifier import Classifier, GlobalAveragePool
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer

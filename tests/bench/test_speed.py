@@ -22,11 +22,11 @@ from baselines.explainers.class_activation import CAM, GradCAM, GradCAMPlusPlus,
 from baselines.explainers.controls import Random
 from baselines.explainers.gradient import Saliency
 from baselines.models.smallresnet import SmallResNet
-from benchmark.allocator import tune_allocator
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
 from benchmark.protocol import SanityProtocol
+from benchmark.running.allocator import tune_allocator
 from benchmark.target import own_margin
 from benchmark.trial import Peers, Runtime, Trial
 from protocols.agreement import Agreement, AgreementConfig
@@ -192,7 +192,7 @@ def test_scoring_against_quantus(benchmark: BenchmarkFixture) -> None:
     import numpy as np
     import quantus
 
-    from benchmark import similarity
+    from benchmark.maps import localisation, ranking
 
     trial = _trial(Saliency())
     maps, anatomy = trial.importance, trial.test.anatomy
@@ -200,11 +200,11 @@ def test_scoring_against_quantus(benchmark: BenchmarkFixture) -> None:
     foreground, spacing = torch.from_numpy(anatomy.foreground), trial.cohort.geometry.spacing
 
     def ours() -> None:
-        order = similarity.rank_pixels(maps, foreground)
-        similarity.rank_accuracy(maps, truth, foreground, order)
-        similarity.mass(maps, truth, foreground)
-        similarity.pointing(maps, truth, foreground, 0.0, spacing)
-        similarity.auroc(maps, truth, foreground)
+        order = ranking.rank_pixels(maps, foreground)
+        localisation.rank_accuracy(maps, truth, foreground, order)
+        localisation.mass(maps, truth, foreground)
+        localisation.pointing(maps, truth, foreground, 0.0, spacing)
+        localisation.auroc(maps, truth, foreground)
 
     a_batch, s_batch = maps.numpy(), truth.numpy().astype(float)
     metrics = [

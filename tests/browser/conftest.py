@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boards
 import pytest
+from visits import Visit, Visitor
 
-from leaderboard import pictures
-from leaderboard.board import Board
-from leaderboard.site import write_site
-from leaderboard.versions import write_versions
+from leaderboard.board.board import Board
+from leaderboard.site import figures as pictures
+from leaderboard.site.versions import write_versions
+from leaderboard.site.writer import write_site
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
@@ -36,24 +36,6 @@ ARGUMENTS = (
 class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
-
-
-@dataclass
-class Visit:
-    """A page that is open, and what it did.
-
-    Attributes:
-        page: Of Playwright.
-        asked: Addresses that it asked for.
-        complaints: Of the console, and errors in scripts.
-    """
-
-    page: Any
-    asked: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-
-Visitor = Callable[..., Visit]
 
 
 @pytest.fixture(scope="session")

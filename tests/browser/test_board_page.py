@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Visitor
+from visits import Visitor
 
 PAGES = ("index.html", "methods/layercam.html")
 ALL = (*(f"small/{page}" for page in PAGES), "index.html")

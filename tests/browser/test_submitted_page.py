@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Visitor
-from test_verify import invoke, plugin, submit, verify
+from verifying import invoke, plugin, submit, verify
+from visits import Visitor
 
-from leaderboard.folder import load_folder
+from leaderboard.published.folder import load_folder
 
 
 def test_a_method_in_a_file_of_its_own_comes_onto_the_page_as_reproduced(

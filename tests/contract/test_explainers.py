@@ -7,13 +7,13 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from contract_settings import model_of, trial_of
 from trials import cohort_of
 
-from benchmark.catalogue import Catalogue
 from benchmark.contract import checks_of, put
-from benchmark.examples import Example, build_examples
 from benchmark.explainer import Explainer, why_unsupported
-from contract.settings import model_of, trial_of
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.examples import Example, build_examples
 
 CATALOGUE = Catalogue()
 MODELS = CATALOGUE.models.names

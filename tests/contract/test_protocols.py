@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from contract_settings import PROTOCOLS, trial_of, with_relatives
 from torch import Tensor
 from trials import Values, assert_same_values, cohort_of, values_by_key
 
 from baselines.explainers.gradient import Saliency
-from benchmark.bench import _conclude
-from benchmark.catalogue import Catalogue
 from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
+from benchmark.plugins.catalogue import Catalogue
 from benchmark.reading import Reading
+from benchmark.running.cells import _conclude
 from benchmark.target import Target
 from benchmark.trial import Trial
-from contract.settings import PROTOCOLS, trial_of, with_relatives
 
 CASES = [
     pytest.param(name, kind, dimensions, id=f"{name}-{kind}-{dimensions}-D")

@@ -1,0 +1,335 @@
+"""A classifier cut where explanations need it: trunk → feature maps → pool → head."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from benchmark.classifier.batch_norm import has_hooks, order_gradients
+from benchmark.classifier.passes import PassCounter
+from benchmark.classifier.prefix_memory import PrefixMemory
+from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
+from benchmark.errors import ClassifierError, UnsupportedError
+from benchmark.feature_grid import FeatureGrid, trace_grid
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to a grey image in [0, 1] before the trunk sees it.
+
+    Attributes:
+        channels: Channels that the trunk expects; the grey image is repeated.
+        mean: Subtracted from each channel.
+        std: Divides each channel.
+    """
+
+    channels: int = 1
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return [B, channels, *S]."""
+        shape = (1, -1) + (1,) * (images.ndim - 2)
+        if self.channels != images.shape[1]:
+            images = images.expand(-1, self.channels, *images.shape[2:])
+        if any(self.mean) or any(value != 1 for value in self.std):
+            mean, std = images.new_tensor(self.mean), images.new_tensor(self.std)
+            images = (images - mean.view(shape)) / std.view(shape)
+        return images
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the model that is randomised as one.
+
+    Attributes:
+        name: As the model calls it.
+        module: Its layers.
+        parameters: Full names of its parameters, with those that no layer of its own holds.
+    """
+
+    name: str
+    module: nn.Module = field(repr=False)
+    parameters: tuple[str, ...] = field(repr=False)
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over all spatial axes, [B, K, *s] → [B, K]; maps without any pass unchanged."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the embedding."""
+        return maps.flatten(2).mean(-1) if maps.ndim > 2 else maps
+
+
+class Classifier(nn.Module):
+    """A frozen image classifier in evaluation mode.
+
+    Args:
+        name: How the model is called in records and tables.
+        trunk: [B, C, *S] → feature maps [B, K, *s]. Its children are the model's stages.
+        head: Embedding [B, D] → logits [B, 2].
+        input_shape: *S, the spatial shape of the images that it will be given.
+        pool: Feature maps → embedding [B, D]; global average pooling unless given.
+        preprocessing: From grey images in [0, 1] to what the trunk expects.
+
+    Raises:
+        ClassifierError: If the parts do not fit each other or give other than two logits.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trunk: nn.Module,
+        head: nn.Module,
+        input_shape: Sequence[int],
+        pool: nn.Module | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.trunk = trunk
+        self.pool = GlobalAveragePool() if pool is None else pool
+        self.head = head
+        self.input_shape = tuple(input_shape)
+        self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
+        self.passes = PassCounter()
+        self._resume: tuple[int, PrefixMemory] | None = None
+        self.eval().requires_grad_(False)
+        order_gradients(self)
+        self._check()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and embedding.
+
+        Args:
+            images: [B, 1, *S] in [0, 1].
+
+        Returns:
+            Logits [B, 2] and embedding [B, D].
+        """
+        return self.tail(self.feature_maps(images))
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """Return the trunk's output [B, K, *s] for images [B, 1, *S]."""
+        self.passes.add_forward(len(images))
+        if images.requires_grad:
+            # An alias, so that the hook belongs to this pass alone and goes with its graph.
+            images = images.view_as(images)
+            images.register_hook(self._count_backward)
+        prepared = self.preprocessing(images)
+        if self._resume is not None and not images.requires_grad:
+            count, memory = self._resume
+            prefix = cast("nn.Sequential", self.trunk)[:count]
+            if not has_hooks(prefix):
+                rest = cast("nn.Sequential", self.trunk)[count:]
+                resumed: Tensor = rest(memory.after(count, prefix, prepared))
+                return resumed
+        maps: Tensor = self.trunk(prepared)
+        return maps
+
+    def tail(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [B, 2] and embedding [B, D] for feature maps [B, K, *s]."""
+        embedding = self.pool(maps)
+        return self.head(embedding), embedding
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def example(self) -> Tensor:
+        """A black image [1, 1, *S], to find out by what the network is like."""
+        return torch.zeros(1, 1, *self.input_shape).to(next(self.parameters()))
+
+    @property
+    def maps_shape(self) -> tuple[int, ...]:
+        """Shape of an image's feature maps, [K, *s]; finding it out counts as no pass."""
+        with torch.no_grad():
+            return tuple(self.trunk(self.preprocessing(self.example)).shape[1:])
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Parts with parameters, from the head to the stem; each parameter is in one of them.
+
+        What the trunk holds by itself, such as a class token, belongs to the stem, and what the
+        pool holds to the head.
+        """
+        trunk = {f"trunk.{name}": module for name, module in self.trunk.named_children()}
+        parts = {**(trunk or {"trunk": self.trunk}), "head": self.head}
+        names: dict[str, list[str]] = {part: [] for part in parts}
+        loose = []
+        for name, _ in self.named_parameters():
+            owner = next((part for part in parts if name.startswith(f"{part}.")), None)
+            if owner is None and not name.startswith("pool."):
+                loose.append(name)
+            else:
+                names[owner or "head"].append(name)
+        filled = [part for part in parts if names[part]]
+        if loose:
+            names[filled[0]] += loose
+        stages = [
+            Stage(part.removeprefix("trunk."), parts[part], tuple(names[part])) for part in filled
+        ]
+        return tuple(reversed(stages))
+
+    @cached_property
+    def feature_grid(self) -> FeatureGrid:
+        """Input coordinates of the feature cells; its shape is empty where maps are not spatial."""
+        return trace_grid(self.trunk, self.preprocessing(self.example).clone())
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 over names, shapes and bytes of all parameters and buffers.
+
+        Preprocessing other than none is covered too: it is part of what is scored.
+        """
+        digest = hashlib.sha256()
+        if self.preprocessing != Preprocessing():
+            digest.update(repr(self.preprocessing).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            array = tensor.detach().cpu().contiguous().numpy()
+            digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def copy(self) -> Classifier:
+        """Return an independent copy that counts its passes into the same counter."""
+        shared = {id(self.passes): self.passes, id(self._resume): None}
+        return copy.deepcopy(self, shared)
+
+    def cut(self, layer: str) -> Classifier:
+        """Return the same model with the output of another layer as its feature maps.
+
+        Layers and counter are shared; what follows the layer becomes part of the pool.
+
+        Args:
+            layer: Name of a child of the trunk.
+
+        Raises:
+            UnsupportedError: If the trunk has no such layer, or is not a plain sequence of layers.
+        """
+        if not isinstance(self.trunk, nn.Sequential):
+            raise UnsupportedError("its trunk is not a sequence of layers to choose one from")
+        names = list(self.trunk._modules)
+        if layer not in names:
+            raise UnsupportedError(f"it has no layer {layer!r}; known: {', '.join(names)}")
+        count = names.index(layer) + 1
+        other = copy.copy(self)
+        other._modules = self._modules.copy()
+        other.__dict__.pop("feature_grid", None)
+        if self._resume is not None and self._resume[0] >= count:
+            other._resume = None
+        other.trunk = self.trunk[:count]
+        other.pool = nn.Sequential(self.trunk[count:], self.pool)
+        return other
+
+    def streamlined(self) -> Classifier:
+        """Return a copy for passes without gradient, 1.3 times as fast on two CPU cores.
+
+        Batch norm is folded into the convolutions before it, and memory runs channels last. Logits
+        agree to rounding. A trunk that torch.fx cannot trace keeps its batch norm.
+        """
+        other = self.copy()
+        with suppress(Exception):  # tracing runs the user's code on proxies; anything may come back
+            other.trunk = fuse(other.trunk)
+        flat = len(self.input_shape) == 2
+        layout = torch.channels_last if flat else torch.channels_last_3d
+        return other.to(memory_format=layout)
+
+    def randomised(self, seed: int, images: Tensor) -> Classifier:
+        """Return a copy with every parameter redrawn and batch norm re-estimated.
+
+        Each parameter is drawn from its module's own initialiser, on a stream of its own, so two
+        layers of one shape do not become equal. A parameter that no initialiser owns, such as a
+        class token, is drawn from a normal with the moments of its trained values.
+
+        Args:
+            seed: Another seed, another copy.
+            images: [M, 1, *S] training images that batch norm's running statistics are taken from;
+                with the trained ones activations are squashed, and a method is flattered.
+
+        Returns:
+            A copy named ``name~seed``.
+
+        Raises:
+            ClassifierError: If a parameter stayed as it was.
+        """
+        other = self.copy()
+        other.name = f"{self.name}~{seed}"
+        redraw(other, seed)
+        self._check_changed(other, [name for name, _ in self.named_parameters()])
+        reestimate_batch_norm(other, lambda: other.feature_maps(images))
+        return other
+
+    def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
+        """Return a copy that has some stages of another model of the same architecture.
+
+        Args:
+            donor: Whose parameters are taken, such as a fully randomised copy.
+            stages: Those of this model to replace.
+            images: [M, 1, *S] training images that batch norm is re-estimated on, from the first
+                replaced stage onwards; before it nothing has changed.
+
+        Raises:
+            ClassifierError: If a parameter of these stages stayed as it was.
+        """
+        other, known = self.copy(), self.stages
+        names = [name for stage in stages for name in stage.parameters]
+        theirs, ours = dict(donor.named_parameters()), dict(other.named_parameters())
+        with torch.no_grad():
+            for name in names:
+                ours[name].copy_(theirs[name])
+        self._check_changed(other, names)
+        first = max(place for place, stage in enumerate(known) if stage in stages)
+        kept = {id(part) for stage in known[first + 1 :] for part in stage.module.modules()}
+        places = {name for name, part in self.named_modules() if id(part) in kept}
+        reestimate_batch_norm(other, lambda: other.feature_maps(images), places)
+        return other
+
+    def _check_changed(self, other: Classifier, names: Sequence[str]) -> None:
+        ours, theirs = dict(self.named_parameters()), dict(other.named_parameters())
+        stayed = [name for name in names if torch.equal(ours[name], theirs[name])]
+        if stayed:
+            raise ClassifierError(f"Randomising {self.name!r} left {stayed[0]} as it was.")
+
+    def resume_after(self, stages: int, memory: PrefixMemory) -> None:
+        """Take the activations after the first stages of the trunk from ``memory``.
+
+        For copies that leave these stages as they were. Holds for passes that need no gradient of
+        the images, with no hook on the stages; any other pass goes through the whole trunk.
+
+        Args:
+            stages: Number of children of the trunk, which must be sequential.
+            memory: Shared by the copies of one model.
+        """
+        if isinstance(self.trunk, nn.Sequential) and 0 < stages < len(self.trunk):
+            self._resume = (stages, memory)
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.passes.add_backward(len(gradient))
+
+    def _check(self) -> None:
+        try:
+            with torch.no_grad():
+                logits, embedding = self(torch.zeros(2, 1, *self.input_shape, device=self.device))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ClassifierError(
+                f"Model {self.name!r} cannot take grey images of shape {list(self.input_shape)}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        if logits.shape != (2, 2) or embedding.ndim != 2:
+            raise ClassifierError(
+                f"Model {self.name!r} must return logits [B, 2] and an embedding [B, D], "
+                f"but for two images it returned {list(logits.shape)} and {list(embedding.shape)}."
+            )
+        self.passes = PassCounter()

@@ -1,0 +1,49 @@
+"""Counts how many images pass through a network, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+
+@dataclass
+class PassCounter:
+    """Image passes through a trunk: one image through once counts one.
+
+    Attributes:
+        forward: From images to feature maps.
+        backward: From feature maps to the gradient of the images.
+        listener: Called with each number of passes as they happen; drives progress bars.
+    """
+
+    forward: int = 0
+    backward: int = 0
+    listener: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+
+    def add_forward(self, images: int) -> None:
+        """Count ``images`` forward passes."""
+        with self._lock:
+            self.forward += images
+            if self.listener is not None:
+                self.listener(images)
+
+    def add_backward(self, images: int) -> None:
+        """Count ``images`` backward passes."""
+        with self._lock:
+            self.backward += images
+            if self.listener is not None:
+                self.listener(images)
+
+    def __reduce__(self) -> tuple[type[PassCounter], tuple[int, int]]:
+        # A lock cannot be copied or pickled, and whoever copies a model is counted afresh.
+        return PassCounter, (self.forward, self.backward)
+
+    def snapshot(self) -> PassCounter:
+        """Return the counts of this moment."""
+        return PassCounter(self.forward, self.backward)
+
+    def since(self, earlier: PassCounter) -> PassCounter:
+        """Return what was counted after ``earlier``."""
+        return PassCounter(self.forward - earlier.forward, self.backward - earlier.backward)

@@ -1,0 +1,34 @@
+"""How every command ends: exit codes, and one sentence for what a user can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from benchmark.errors import InputError
+
+DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOTHING_MEASURED, NO_BASELINE, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    130,
+)
+STOPPED = "Stopped; finished cells are kept, run again to go on."
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from error
+    except KeyboardInterrupt:
+        typer.echo(STOPPED, err=True)
+        raise typer.Exit(INTERRUPTED) from None

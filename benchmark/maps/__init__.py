@@ -1,0 +1,1 @@
+"""Pixels: ranking, localisation, similarity, masks and imputers; tensors in, tensors out."""

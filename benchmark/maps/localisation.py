@@ -1,0 +1,205 @@
+"""How well a map ranks the truth, and how alike two maps are.
+
+Every function takes a batch: importance [B, 1, *S] float, truth and foreground [B, 1, *S] bool, all
+on one device, for any number of spatial axes, and returns [B] float64 on that device. Pixels are
+ranked inside the foreground only. A map that is constant or not finite there gives NaN, never 0 and
+never a hit, and so does a truth without a pixel in the foreground.
+
+Ranks are float64 and counts int64: sums of int32 ranks overflow on tied 96³ volumes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.errors import InputError
+from benchmark.maps.ranking import Ranking, flatten, rank_pixels, ranks, sum_where, where_rankable
+
+
+def average_precision(
+    importance: Tensor, truth: Tensor, foreground: Tensor, ranking: Ranking | None = None
+) -> Tensor:
+    """Return Σ (recall_n − recall_{n−1}) precision_n over falling thresholds.
+
+    Tied pixels pass a threshold together, as in scikit-learn. Chance lies near the prevalence.
+    ``ranking`` saves sorting the same importance again.
+    """
+    ranking = rank_pixels(importance, foreground) if ranking is None else ranking
+    found = (truth & foreground).flatten(1).gather(1, ranking.order)
+    precision = found.long().cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
+    # Each true pixel is worth the precision at the threshold that lets it pass.
+    area = torch.where(found, precision, 0.0).sum(1) / found.sum(1)
+    return where_rankable(area, [importance], foreground)
+
+
+def auroc(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the probability that a true pixel outranks a false one, ties counting half.
+
+    NaN also where the truth fills the foreground.
+    """
+    inside = foreground.flatten(1)
+    wanted = truth.flatten(1) & inside
+    positives = wanted.sum(1).double()
+    negatives = inside.sum(1).double() - positives
+    rank_sum = torch.where(wanted, ranks(importance, foreground).flatten(1), 0.0).sum(1)
+    area = (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    return where_rankable(area, [importance], foreground)
+
+
+def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the share of a non-negative map's sum over the foreground that lies on the truth."""
+    values, inside = flatten(importance, foreground)
+    wanted = truth.flatten(1) & inside
+    share = sum_where(wanted, values) / sum_where(inside, values)
+    share = torch.where(wanted.any(1), share, math.nan)
+    return where_rankable(share, [importance], foreground)
+
+
+def lift(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the mass on the truth over the truth's share of the foreground; 1 if spread evenly."""
+    inside = foreground.flatten(1)
+    area = (truth.flatten(1) & inside).sum(1).double() / inside.sum(1)
+    return mass(importance, truth, foreground) / area
+
+
+def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
+    """Return the share of a non-negative map's sum that lies outside the foreground."""
+    values, inside = flatten(importance, foreground)
+    share = sum_where(~inside, values) / values.sum(1)
+    return where_rankable(share, [importance], foreground)
+
+
+def rank_accuracy(
+    importance: Tensor, truth: Tensor, foreground: Tensor, ranking: Ranking | None = None
+) -> Tensor:
+    """Return |top-|truth| ∩ truth| / |truth|; ties and ``ranking`` as in ``hits``."""
+    size = (truth & foreground).flatten(1).sum(1)
+    return hits(importance, truth, foreground, size, ranking) / size
+
+
+def hits(
+    importance: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    counts: Tensor,
+    ranking: Ranking | None = None,
+) -> Tensor:
+    """Return how many of the foremost pixels of each map lie on the truth.
+
+    Where pixels tie at the cut, each is taken with the same probability, and the expectation over
+    these draws is returned: exact, and free of index order and of any seed.
+
+    Args:
+        importance: As everywhere here.
+        truth: As everywhere here.
+        foreground: As everywhere here.
+        counts: [B] int64 foremost pixels to take, at most the foreground's.
+        ranking: Saves sorting the same importance again.
+    """
+    ranking = rank_pixels(importance, foreground) if ranking is None else ranking
+    found = functional.pad((truth & foreground).flatten(1).gather(1, ranking.order), (1, 0))
+    sums = found.long().cumsum(1)  # sums[:, n] true pixels among the first n
+    taken = counts[:, None]
+    cut = (taken - 1).clamp_min(0)
+    first, end = ranking.first.gather(1, cut), ranking.last.gather(1, cut) + 1
+    above, tied = sums.gather(1, first), sums.gather(1, end) - sums.gather(1, first)
+    expected = above + tied * ((taken - first).double() / (end - first))
+    expected = torch.where(sums[:, -1:] > 0, expected, math.nan)
+    return where_rankable(expected[:, 0], [importance], foreground)
+
+
+def top_overlap(
+    importance: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    counts: Tensor,
+    ranking: Ranking | None = None,
+) -> Tensor:
+    """Return |top ∩ truth| / |top ∪ truth| of the foremost ``counts`` [B] pixels; as ``hits``."""
+    size = (truth & foreground).flatten(1).sum(1)
+    common = hits(importance, truth, foreground, counts, ranking)
+    return common / (counts + size - common)
+
+
+def expected_average_precision(truth: Tensor, foreground: Tensor) -> Tensor:
+    """Return the expectation of average precision over random rankings without ties, [B] float64.
+
+    It lies above the prevalence: with k true of n pixels the one at rank i is true with probability
+    k/n, and then the precision there is (1 + (i − 1)(k − 1)/(n − 1))/i on average.
+    """
+    pixels = foreground.flatten(1).sum(1).tolist()
+    positives = (truth & foreground).flatten(1).sum(1).tolist()
+    found = {(k, n): _expected_ap(k, n) for k, n in set(zip(positives, pixels, strict=True))}
+    pairs = zip(positives, pixels, strict=True)
+    return torch.tensor([found[pair] for pair in pairs], dtype=torch.float64)
+
+
+def _expected_ap(positives: int, pixels: int) -> float:
+    if positives == 0 or pixels < 2:
+        return math.nan
+    ranks = torch.arange(1, pixels + 1, dtype=torch.float64)
+    return float(((1 + (ranks - 1) * (positives - 1) / (pixels - 1)) / ranks).mean())
+
+
+def pointing(
+    importance: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    tolerance_mm: float,
+    spacing: Sequence[float],
+) -> Tensor:
+    """Return whether the largest value lies on the truth or close by; a tie counts by its share.
+
+    Args:
+        importance: As everywhere here.
+        truth: As everywhere here.
+        foreground: As everywhere here.
+        tolerance_mm: Largest distance in mm between the centres of the voxels that still hits.
+        spacing: Voxel size in mm along each of the axes ``*S``.
+    """
+    values, inside = flatten(importance, foreground)
+    wanted = truth & foreground
+    near = dilate(wanted, tolerance_mm, spacing).flatten(1)
+    ranked = torch.where(inside, values, -math.inf)
+    largest = inside & (ranked == ranked.amax(1, keepdim=True))
+    share = (largest & near).sum(1).double() / largest.sum(1)
+    share = torch.where(wanted.flatten(1).any(1), share, math.nan)
+    return where_rankable(share, [importance], foreground)
+
+
+def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:
+    """Return every voxel whose centre lies within a Euclidean distance of a mask's voxel centre.
+
+    Args:
+        masks: [B, 1, *S] bool.
+        radius_mm: Distance in mm; 0 returns the masks.
+        spacing: Voxel size in mm along each of the axes ``*S``.
+
+    Raises:
+        InputError: If the spacing has another number of axes, or a length is negative.
+    """
+    shape = masks.shape[2:]
+    if len(spacing) != len(shape) or min(spacing) <= 0 or radius_mm < 0:
+        raise InputError(
+            f"Expected a radius of at least 0 mm and {len(shape)} positive voxel sizes in mm "
+            f"but got {radius_mm} and {tuple(spacing)}."
+        )
+    # A distance that equals the radius but for rounding, such as 2 × 1.5 mm and 3 mm, is within.
+    limit = radius_mm * (1 + 1e-9)
+    reach = [
+        min(int(limit / size), length - 1) for size, length in zip(spacing, shape, strict=True)
+    ]
+    dilated = masks.clone()
+    for offset in itertools.product(*(range(-steps, steps + 1) for steps in reach)):
+        if math.hypot(*(o * size for o, size in zip(offset, spacing, strict=True))) <= limit:
+            pairs = list(zip(offset, shape, strict=True))
+            to = [slice(max(0, o), n + min(0, o)) for o, n in pairs]
+            of = [slice(max(0, -o), n - max(0, o)) for o, n in pairs]
+            dilated[(slice(None), slice(None), *to)] |= masks[(slice(None), slice(None), *of)]
+    return dilated

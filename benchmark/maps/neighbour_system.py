@@ -1,0 +1,186 @@
+"""Solves for the value of missing pixels from their neighbours, as ROAD does."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_TOLERANCE = 1e-7
+
+
+_ROUNDING = 1e-12
+
+
+_UNKNOWN = 0.5
+
+
+_CHUNK_PIXELS = 2**22
+
+
+def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
+    """Return images whose masked pixels are the weighted mean of their neighbours.
+
+    With N(i) the neighbours of pixel i in the image, M the masked pixels, K the known ones and
+    w_ij ∝ 1/distance², every masked pixel i obeys
+    d_i x_i − Σ_{j ∈ N(i) ∩ M} w_ij x_j = Σ_{j ∈ N(i) ∩ K} w_ij y_j with d_i = Σ_{j ∈ N(i)} w_ij.
+    The matrix is symmetric and diagonally dominant, and positive definite as soon as one pixel is
+    known, so conjugate gradients converge.
+
+    The systems of all masks are laid end to end, masked pixels only, and iterated together. Sums
+    over a system run over its own entries in their own order, and a converged system is frozen,
+    so its solution is the same to the bit whoever it is solved with.
+
+    Args:
+        images: [B, *S] float32.
+        masks: [B, M, *S] bool; a mask that covers a whole image is filled with 0.5.
+
+    Returns:
+        [B, M, *S] float32; pixels outside the mask are the image's own.
+    """
+    flat = masks.flatten(0, 1)
+    solved = images[:, None].expand(masks.shape).flatten(0, 1).clone()
+    owners = torch.arange(len(images), device=images.device).repeat_interleave(masks.shape[1])
+    # Like with like: systems of one chunk iterate until the last of them has converged.
+    order = flat.flatten(1).sum(1).argsort(stable=True)
+    step = max(1, _CHUNK_PIXELS // max(1, images[0].numel()))
+    for some in order.split(step):
+        chunk, system = flat[some], _assemble(images, owners[some], flat[some])
+        if len(system.sizes):
+            filled = solved[some]
+            filled[chunk] = _conjugate_gradients(system).float()
+            solved[some] = filled
+    return solved.view(masks.shape)
+
+
+@dataclass(frozen=True)
+class _System:
+    """Several linear systems laid end to end, n entries in all.
+
+    Attributes:
+        neighbours: One [n] int32 for each neighbour, with that neighbour's entry, or n where it
+            is known or outside the image.
+        weights: Weight of each neighbour.
+        diagonal: [n] float64.
+        right: [n] float64.
+        start: [n] float64 first guess.
+        sizes: Entries of each system; none is empty.
+    """
+
+    neighbours: tuple[Tensor, ...]
+    weights: tuple[float, ...]
+    diagonal: Tensor
+    right: Tensor
+    start: Tensor
+    sizes: Tensor
+
+    def times(self, vector: Tensor) -> Tensor:
+        """Return the matrix times a vector [n]."""
+        padded = functional.pad(vector, (0, 1))
+        product = self.diagonal * vector
+        for weight in dict.fromkeys(self.weights):
+            alike = [
+                entries
+                for entries, one in zip(self.neighbours, self.weights, strict=True)
+                if one == weight
+            ]
+            # Not fused into one operation, whose rounding would depend on the place in the vector.
+            total = padded.index_select(0, alike[0])
+            for entries in alike[1:]:
+                total += padded.index_select(0, entries)
+            product -= total.mul_(weight)
+        return product
+
+    def dot(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return one scalar product for each system."""
+        return torch.segment_reduce(first * second, "sum", lengths=self.sizes, unsafe=True)
+
+    def only(self, entries: Tensor, systems: Tensor) -> _System:
+        """Return the part with these systems [count] bool, whose ``entries`` are [n] bool."""
+        left = int(entries.sum())
+        moved = torch.full((len(entries) + 1,), left, dtype=torch.int32, device=entries.device)
+        moved[:-1][entries] = torch.arange(left, dtype=torch.int32, device=entries.device)
+        return _System(
+            tuple(moved.index_select(0, one[entries]) for one in self.neighbours),
+            self.weights,
+            self.diagonal[entries],
+            self.right[entries],
+            self.start[entries],
+            self.sizes[systems],
+        )
+
+    def spread(self, scalars: Tensor) -> Tensor:
+        """Return one scalar of each system at each of its entries, [n]."""
+        return scalars.repeat_interleave(self.sizes, output_size=len(self.right))
+
+
+def _neighbourhood(dimensions: int) -> tuple[list[tuple[int, ...]], list[float]]:
+    """Return the offsets to the 3^d − 1 neighbours and their weights, which sum to 1."""
+    offsets = [one for one in itertools.product((-1, 0, 1), repeat=dimensions) if any(one)]
+    raw = [1 / sum(step * step for step in one) for one in offsets]
+    return offsets, [weight / sum(raw) for weight in raw]
+
+
+def _assemble(images: Tensor, owners: Tensor, masks: Tensor) -> _System:
+    """Return the systems of masks [N, *S] on images [B, *S], of which ``owners`` [N] says which."""
+    dimensions, device = masks.ndim - 1, masks.device
+    offsets, weights = _neighbourhood(dimensions)
+    margin = (1, 1) * dimensions
+    values = functional.pad(images, margin).flatten(1)
+    exists = functional.pad(torch.ones_like(images[0]), margin).flatten()
+    padded = functional.pad(masks, margin)
+    flat = padded.flatten(1)
+    row, pixel = flat.nonzero(as_tuple=True)
+    entries = torch.full(flat.shape, len(row), dtype=torch.int32, device=device)
+    entries[row, pixel] = torch.arange(len(row), dtype=torch.int32, device=device)
+    strides = padded[0].stride()
+    neighbours = []
+    diagonal = right = known = torch.zeros(len(row), dtype=torch.float64, device=device)
+    for offset, weight in zip(offsets, weights, strict=True):
+        there = pixel + sum(step * stride for step, stride in zip(offset, strides, strict=True))
+        neighbours.append(entries[row, there])
+        fixed = weight * exists[there].double() * (neighbours[-1] == len(row))
+        diagonal = diagonal + weight * exists[there].double()
+        right = right + fixed * values[owners[row], there].double()
+        known = known + fixed
+    sizes = flat.sum(1)
+    system = _System(tuple(neighbours), tuple(weights), diagonal, right, right, sizes[sizes > 0])
+    one = torch.ones_like(right)
+    rim = system.dot(known, one)
+    mean = torch.where(rim > 0, system.dot(right, one) / rim, _UNKNOWN)
+    return replace(system, start=system.spread(mean))
+
+
+def _conjugate_gradients(system: _System) -> Tensor:
+    """Return the solution of each system, [n] float64; preconditioned by the diagonal.
+
+    A system is frozen as soon as its residual is small. Once the frozen ones are the majority
+    they are left behind.
+    """
+    solution = system.start.clone()
+    places = torch.arange(len(solution), device=solution.device)
+    estimate, residual = system.start, system.right - system.times(system.start)
+    # Rounding alone leaves a residual where the right side is zero, as under a whole-image mask.
+    limit = _TOLERANCE**2 * system.dot(system.right, system.right) + _ROUNDING**2
+    direction = residual / system.diagonal
+    power = system.dot(residual, direction)
+    while (active := system.dot(residual, residual) > limit).any():
+        if 2 * int(system.sizes[active].sum()) < len(places):
+            solution[places] = estimate
+            keep = system.spread(active)
+            system, places, limit = system.only(keep, active), places[keep], limit[active]
+            estimate, residual, direction = estimate[keep], residual[keep], direction[keep]
+            power, active = power[active], active[active]
+        image = system.times(direction)
+        step = system.spread(torch.where(active, power / system.dot(direction, image), 0.0))
+        estimate = estimate + step * direction
+        residual = residual - image.mul_(step)
+        scaled = residual / system.diagonal
+        before, power = power, system.dot(residual, scaled)
+        turn = system.spread(torch.where(active, power / before, 0.0))
+        direction = turn.mul_(direction).add_(scaled)
+    solution[places] = estimate
+    return solution

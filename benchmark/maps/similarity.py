@@ -1,0 +1,172 @@
+"""How alike two maps are in structure: SSIM, and histograms of oriented gradients.
+
+Every function takes maps [B, 1, *S] float and foreground [B, 1, *S] bool on one device, scales each
+map to [0, 1] over its foreground, and returns [B] float64. A map that is constant or not finite in
+the foreground gives NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.maps.ranking import ranks, where_rankable
+
+_WIDTHS = {2: 11, 3: 7}
+_SIGMA = 1.5
+_C1, _C2 = 0.01**2, 0.03**2
+_CELL = 8
+_BLOCK = 3
+_BINS = 9
+_CLIP, _EPSILON = 0.2, 1e-5
+
+
+def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
+    """Return the mean structural similarity over the foreground (Wang et al. 2004).
+
+    The window is a Gaussian of σ = 1.5 pixels, 11 wide in two dimensions and 7 in three; at the
+    border of the image maps are mirrored.
+    """
+    x, y = _scaled(first, foreground), _scaled(second, foreground)
+    mean_x, mean_y = _smooth(x), _smooth(y)
+    variance_x = _smooth(x * x) - mean_x**2
+    variance_y = _smooth(y * y) - mean_y**2
+    covariance = _smooth(x * y) - mean_x * mean_y
+    alike = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    alike = alike / ((mean_x**2 + mean_y**2 + _C1) * (variance_x + variance_y + _C2))
+    inside = foreground.flatten(1)
+    summed = torch.where(inside, alike.flatten(1), 0.0).sum(1)
+    # NaN where a map was, though the foreground's sum left it out.
+    return summed / inside.sum(1) + 0 * (x + y).flatten(1).sum(1)
+
+
+def hog_features(maps: Tensor, foreground: Tensor) -> Tensor:
+    """Return the maps' HOG features [B, F] float64; two dimensions only.
+
+    Outside the foreground maps count as 0, so the organ's outline is no feature of one map alone.
+    """
+    scaled = torch.where(foreground, _scaled(maps, foreground), 0.0)
+    missing = scaled.isnan().flatten(1).any(1, keepdim=True)
+    return torch.where(missing, math.nan, hog(scaled.nan_to_num(0.0)))
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """Return Pearson's correlation of each row of features [B, F], [B]."""
+    x, y = (one - one.mean(1, keepdim=True) for one in (first, second))
+    return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
+
+
+def hog(images: Tensor) -> Tensor:
+    """Return histograms of oriented gradients (Dalal & Triggs 2005), [B, F] float64.
+
+    Nine unsigned orientations in cells of 8 pixels, in blocks of 3 × 3 cells normalised by L2-Hys;
+    fewer where an image is smaller.
+
+    Args:
+        images: [B, 1, H, W].
+    """
+    values = images[:, 0].double()
+    down, right = torch.zeros_like(values), torch.zeros_like(values)
+    down[:, 1:-1] = values[:, 2:] - values[:, :-2]
+    right[:, :, 1:-1] = values[:, :, 2:] - values[:, :, :-2]
+    magnitude = torch.hypot(down, right)
+    angle = torch.rad2deg(torch.atan2(down, right)) % 180
+    bins = (angle / (180 / _BINS)).long().clamp_max(_BINS - 1)
+    cell = min(_CELL, *values.shape[1:])
+    rows, columns = values.shape[1] // cell, values.shape[2] // cell
+    block = min(_BLOCK, rows, columns)
+    votes = torch.zeros(len(values), _BINS, *values.shape[1:], dtype=torch.float64)
+    votes = votes.to(values.device).scatter_(1, bins[:, None], magnitude[:, None])
+    cells = functional.avg_pool2d(votes[:, :, : rows * cell, : columns * cell], cell)
+    blocks = cells.unfold(2, block, 1).unfold(3, block, 1)  # [B, bins, r, c, block, block]
+    blocks = blocks.permute(0, 2, 3, 4, 5, 1).flatten(3)
+    blocks = blocks / (blocks.square().sum(-1, keepdim=True) + _EPSILON**2).sqrt()
+    blocks = blocks.clamp_max(_CLIP)
+    blocks = blocks / (blocks.square().sum(-1, keepdim=True) + _EPSILON**2).sqrt()
+    return blocks.flatten(1)
+
+
+def entropy(importance: Tensor, foreground: Tensor, bins: int = 100) -> Tensor:
+    """Return the entropy in bits of each map's histogram over the foreground.
+
+    Args:
+        importance: As everywhere here.
+        foreground: As everywhere here.
+        bins: Of equal width between a map's smallest and largest value.
+    """
+    scaled, inside = _scaled(importance, foreground).flatten(1), foreground.flatten(1)
+    places = (scaled.nan_to_num(0.0) * bins).long().clamp(0, bins - 1)
+    counts = torch.zeros(len(scaled), bins, dtype=torch.float64, device=scaled.device)
+    counts.scatter_add_(1, places, inside.double())
+    shares = counts / counts.sum(1, keepdim=True)
+    bits = -torch.where(shares > 0, shares * shares.log2(), 0.0).sum(1)
+    return torch.where(torch.where(inside, scaled, 0.0).isfinite().all(1), bits, math.nan)
+
+
+def _scaled(maps: Tensor, foreground: Tensor) -> Tensor:
+    """Return the maps as float64, 0 at the foreground's smallest value and 1 at its largest."""
+    values = maps.double()
+    axes = tuple(range(1, maps.ndim))
+    low = torch.where(foreground, values, math.inf).amin(axes, keepdim=True)
+    high = torch.where(foreground, values, -math.inf).amax(axes, keepdim=True)
+    width = torch.where(high > low, high - low, math.nan)
+    return ((values - low) / width).clamp(0, 1)
+
+
+def _smooth(values: Tensor) -> Tensor:
+    """Return the values [B, 1, *S] weighted by the Gaussian window."""
+    width = _WIDTHS[values.ndim - 2]
+    for axis in range(2, values.ndim):
+        window = _window(values.shape[axis], width).to(values)
+        values = (values.movedim(axis, -1) @ window.T).movedim(-1, axis)
+    return values
+
+
+@lru_cache(maxsize=8)
+def _window(length: int, width: int) -> Tensor:
+    """Return the matrix [length, length] that weights a row of pixels, mirrored at its ends."""
+    reach = width // 2
+    rows = np.eye(length)
+    weighted = gaussian_filter1d(rows, _SIGMA, axis=0, mode="reflect", radius=reach)
+    return torch.from_numpy(np.ascontiguousarray(weighted))
+
+
+def spearman(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two maps over the foreground, ties averaged."""
+    return rank_correlation(centred_ranks(first, foreground), centred_ranks(second, foreground))
+
+
+def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
+    """Return ranks minus their mean, [B, P] float64, to be correlated with those of many maps.
+
+    0 outside the foreground, and NaN throughout where a map cannot be ranked.
+    """
+    inside = foreground.flatten(1)
+    middle = (inside.sum(1, keepdim=True).double() + 1) / 2
+    centred = torch.where(inside, ranks(values, foreground).flatten(1) - middle, 0.0)
+    sound = where_rankable(middle[:, 0] * 0, [values], foreground)
+    return centred + sound[:, None]
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's correlation of maps whose ``centred_ranks`` these are, [B]."""
+    variances = first.square().sum(1) * second.square().sum(1)
+    return ((first * second).sum(1) / variances.sqrt()).clamp(-1, 1)
+
+
+def dice(first: Tensor, second: Tensor) -> Tensor:
+    """Return 2|A ∩ B| / (|A| + |B|) of masks [B, 1, *S] bool; NaN where both are empty."""
+    a, b = first.flatten(1), second.flatten(1)
+    return 2 * (a & b).sum(1).double() / (a.sum(1) + b.sum(1))
+
+
+def iou(first: Tensor, second: Tensor) -> Tensor:
+    """Return |A ∩ B| / |A ∪ B| of masks [B, 1, *S] bool; NaN where both are empty."""
+    a, b = first.flatten(1), second.flatten(1)
+    return (a & b).sum(1).double() / (a | b).sum(1)

@@ -1,0 +1,1 @@
+"""The catalogue of plugins, and the contracts that they keep."""

@@ -1,0 +1,249 @@
+"""Finds plugins by name: built-in files, installed packages, and single files on disk.
+
+A kind of plugin is looked up when it is first asked for, so listing protocols imports no cohort. A
+plugin that cannot be imported is kept with its error: it shows in ``list`` and hurts only whoever
+asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic
+
+from benchmark.errors import PluginError, UnknownNameError
+from benchmark.plugins.entry import Entry
+from benchmark.plugins.files import needs_no_argument, run_file, short_message
+from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
+
+BUILT_IN = "built-in"
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
+_COHORT_FILES = ("baselines.cohorts.nifti", "NiftiSource", "write_cohort")
+
+
+class _WrongKindError(PluginError):
+    """A class that is no plugin of the kind that was asked for."""
+
+
+@dataclass
+class Shelf(Generic[P]):
+    """All plugins of one kind.
+
+    Attributes:
+        kind: Which.
+    """
+
+    kind: Kind[P]
+    _by_name: dict[str, Entry[P]] | None = field(default=None, repr=False)
+
+    @property
+    def entries(self) -> tuple[Entry[P], ...]:
+        """Every plugin by name, also those that cannot be imported.
+
+        Raises:
+            PluginError: If two plugins go by one name.
+        """
+        if self._by_name is None:
+            by_name: dict[str, Entry[P]] = {}
+            for entry in (*self._built_in(), *self._installed()):
+                _add(by_name, entry)
+            self._by_name = dict(sorted(by_name.items()))
+        return tuple(self._by_name.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the plugins that can be used."""
+        return tuple(entry.name for entry in self.entries if entry.error is None)
+
+    def find(self, spec: str) -> Entry[P]:
+        """Return the plugin of that name or path.
+
+        Args:
+            spec: A name, ``path/to/file.py:Class``, or for a cohort ``path/to/cohort.toml``.
+
+        Raises:
+            UnknownNameError: If nothing goes by that name.
+            PluginError: If it cannot be imported, is not of this kind, or takes a name in use.
+        """
+        path, _, class_name = spec.rpartition(":")
+        if spec.endswith(".py") or path.endswith(".py"):
+            return self._from_path(Path(path if class_name and path else spec), class_name)
+        if self.kind.name == "cohort" and spec.endswith(".toml"):
+            return self._from_toml(Path(spec))
+        entry = next((one for one in self.entries if one.name == spec), None)
+        if entry is None:
+            raise UnknownNameError(self.kind.name, spec, self.names)
+        if entry.error is not None:
+            raise PluginError(f"The {entry.kind} {spec!r} cannot be used: {entry.error}")
+        return entry
+
+    def _built_in(self) -> Iterator[Entry[P]]:
+        package = importlib.import_module(self.kind.package)
+        for found in pkgutil.iter_modules(package.__path__):
+            place = f"{self.kind.package.replace('.', '/')}/{found.name}.py"
+            try:
+                module = importlib.import_module(f"{self.kind.package}.{found.name}")
+                classes = self._classes(module)
+                entries = [self._entry(one, found.name, BUILT_IN, place) for one in classes]
+            except (Exception, SystemExit) as error:
+                yield self._broken(found.name, BUILT_IN, place, error)
+                continue
+            yield from entries
+
+    def _installed(self) -> Iterator[Entry[P]]:
+        for point in sorted(entry_points(group=self.kind.group), key=lambda one: one.name):
+            origin = _distribution(point)
+            try:
+                entry = self._entry(self._checked(point.load(), point.value), point.name, origin)
+            except (Exception, SystemExit) as error:
+                entry = self._broken(point.name, origin, point.value, error)
+            yield entry
+
+    def _from_path(self, path: Path, class_name: str) -> Entry[P]:
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise PluginError(
+                f"The {self.kind.name} file {path} cannot be read: {error.strerror}."
+            ) from error
+        sha256 = hashlib.sha256(source).hexdigest()
+        module = run_file(path, source, sha256)
+        known = ", ".join(one.__name__ for one in self._classes(module)) or "none"
+        if not class_name or class_name.endswith(".py"):
+            raise PluginError(
+                f"Name the class as {path}:Class; {self.kind.name} classes in it: {known}."
+            )
+        if not hasattr(module, class_name):
+            raise PluginError(
+                f"{path} has no class {class_name!r}; {self.kind.name} classes in it: {known}."
+            )
+        found = self._checked(getattr(module, class_name), f"{path}:{class_name}")
+        place = f"{path}:{class_name}"
+        entry = self._entry(found, path.stem, str(path), place, sha256)
+        taken = next((one for one in self.entries if one.name == entry.name), None)
+        if taken is not None:
+            raise _duplicate(taken, entry)
+        return entry
+
+    def _from_toml(self, path: Path) -> Entry[P]:
+        if not path.is_file():
+            raise PluginError(f"The cohort file {path} does not exist.")
+        module, source, _ = _COHORT_FILES
+        found: type[P] = getattr(importlib.import_module(module), source)
+        return Entry("cohort", str(path), str(path), str(path), found, argument=path)
+
+    def _classes(self, module: ModuleType) -> list[type[P]]:
+        """Return the module's own concrete classes of the kind that need no argument."""
+        return [
+            one
+            for one in vars(module).values()
+            if isinstance(one, type)
+            and issubclass(one, self.kind.base)
+            and f"{one.__module__}.".startswith(f"{module.__name__}.")
+            and not one.__name__.startswith("_")
+            and not inspect.isabstract(one)
+            and (self.kind.name == "protocol" or needs_no_argument(one))
+        ]
+
+    def _checked(self, found: object, place: str) -> type[P]:
+        base = self.kind.base
+        if not isinstance(found, type) or not issubclass(found, base):
+            raise _WrongKindError(
+                f"{place} must be a subclass of {base.__module__}.{base.__name__}."
+            )
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+            raise PluginError(f"{place} must implement {missing}.")
+        return found
+
+    def _entry(
+        self, found: type[P], stem: str, origin: str, place: str = "", sha256: str | None = None
+    ) -> Entry[P]:
+        place = place or f"{found.__module__}:{found.__qualname__}"
+        if getattr(found, "name", None) is None:
+            found.name = stem  # type: ignore[attr-defined]
+        name = getattr(found, "name", None)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise PluginError(
+                f"{place} has the name {name!r}, but a name needs letters, digits, "
+                "'.', '_', '+' or '-', since files are called by it."
+            )
+        if missing := [one for one in self.kind.requires if not hasattr(found, one)]:
+            raise PluginError(f"{place} must set {', '.join(missing)}.")
+        polarity = getattr(found, "polarity", "absolute")
+        if polarity not in ("positive", "absolute"):
+            raise PluginError(
+                f"{place} has the polarity {polarity!r}; known: 'positive', 'absolute'."
+            )
+        return Entry(self.kind.name, name, origin, place, found, None, sha256)
+
+    def _broken(self, name: str, origin: str, place: str, error: BaseException) -> Entry[P]:
+        return Entry(self.kind.name, name, origin, place, None, f"{place}: {short_message(error)}")
+
+
+class Catalogue:
+    """Every plugin that a run may name.
+
+    Attributes:
+        explainers: Attribution methods and controls.
+        models: Sources of classifiers.
+        cohorts: Sources of images.
+        protocols: Questions that are put.
+    """
+
+    def __init__(self) -> None:
+        self.explainers = Shelf(EXPLAINERS)
+        self.models = Shelf(MODELS)
+        self.cohorts = Shelf(COHORTS)
+        self.protocols = Shelf(PROTOCOLS)
+
+    def find(self, spec: str, kind: str) -> Entry[Any]:
+        """Return a plugin of whatever kind a file's class is, or of ``kind`` by its name.
+
+        Args:
+            spec: ``path/to/file.py:Class``, or a name.
+            kind: Such as ``"explainers"``.
+
+        Raises:
+            UnknownNameError: If nothing goes by that name.
+            PluginError: If it cannot be imported, or is of no kind.
+        """
+        shelves: dict[str, Shelf[Any]] = vars(self)
+        others = [one for name, one in shelves.items() if name != kind]
+        for shelf in (shelves[kind], *others):
+            with suppress(_WrongKindError):
+                return shelf.find(spec)
+        return shelves[kind].find(spec)
+
+
+def cohort_writer() -> Callable[..., Path]:
+    """Return the function that writes a cohort into a folder and gives its ``cohort.toml``."""
+    module, _, write = _COHORT_FILES
+    found: Callable[..., Path] = getattr(importlib.import_module(module), write)
+    return found
+
+
+def _add(by_name: dict[str, Entry[P]], entry: Entry[P]) -> None:
+    if entry.name in by_name:
+        raise _duplicate(by_name[entry.name], entry)
+    by_name[entry.name] = entry
+
+
+def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:
+    return PluginError(
+        f"Two {first.kind}s go by the name {first.name!r}: {first.place} ({first.origin}) "
+        f"and {second.place} ({second.origin}); rename one."
+    )
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

@@ -1,0 +1,270 @@
+"""What an explainer promises."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.cohort import Batch
+from benchmark.errors import AttributionError
+from benchmark.explainer import Explainer, same_map, why_unsupported
+from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
+from benchmark.plugins.examples import Example
+from benchmark.target import Margin
+
+Rows = npt.NDArray[np.int64]
+
+_IMAGES = 2
+# So much darker, an image has the same map but to rounding.
+_UNSEEN = 1 - 2**-10
+_TARGET = Margin(0, 1)
+
+
+@dataclass(frozen=True)
+class _Explained:
+    explainer: Explainer
+    example: Example
+    model: Classifier
+    maps: Tensor
+    passes: tuple[float, float]
+
+
+class ExplainerContract(Contract[Explainer]):
+    """The clauses that every attribution method and control is held to.
+
+    Args:
+        build: Makes the explainer.
+        name: How messages call it.
+        examples: Models and images that it is asked about.
+    """
+
+    def __init__(
+        self, build: Callable[[], Explainer], name: str, examples: Sequence[Example]
+    ) -> None:
+        super().__init__(build, name)
+        self._examples = examples
+        self._known: list[_Explained] | None = None
+
+    @clause(
+        "it is made without arguments, and `config` holds every setting",
+        "Give every argument of the constructor a default, and return its value from `config` "
+        "under its own name.",
+        basis=True,
+    )
+    def settings(self) -> str | None:  # noqa: D102 - clauses say what they are
+        explainer = self.build()
+        for name, value in explainer.config.items():
+            if not isinstance(value, str | int | float) or value != value:
+                raise Broken(f"`config` gives {name!r} as {value!r}, which no record can hold")
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        for parameter in inspect.signature(type(explainer)).parameters.values():
+            if parameter.kind not in variable and parameter.name not in explainer.config:
+                raise Broken(f"`config` lacks {parameter.name!r}, which the constructor takes")
+        if self.build().config != explainer.config:
+            raise Broken("`config` is another each time")
+        return None
+
+    @clause(
+        "version, family and passes are declared as tables need them",
+        "`version` and `family` are strings, `passes` two whole numbers: forward and backward "
+        "passes of one image.",
+    )
+    def declaration(self) -> str | None:  # noqa: D102
+        explainer = self.build()
+        for name in ("version", "family"):
+            if not isinstance(value := getattr(explainer, name), str) or not value:
+                raise Broken(f"`{name}` is {value!r}")
+        passes = explainer.passes
+        if len(passes) != 2 or any(type(one) is not int or one < 0 for one in passes):
+            raise Broken(f"`passes` is {passes!r}")
+        return None
+
+    @clause(
+        "`supports` gives None or a reason in words, and takes at least one kind of model",
+        "Return None where the method can work, and elsewhere a sentence that says what it needs.",
+        basis=True,
+    )
+    def support(self) -> str | None:  # noqa: D102
+        explainer, refused = self.build(), []
+        for example in self._examples:
+            reason = self._why_not(explainer, example)
+            if reason is None:
+                continue
+            if not isinstance(reason, str) or len(reason.split()) < 3 or "\n" in reason:
+                raise Broken(f"on {example.name} the reason is {reason!r}")
+            refused.append(f"refuses {example.name}: {reason}")
+        if len(refused) == len(self._examples):
+            raise Broken(f"it {'; '.join(refused)}")
+        return "; ".join(refused) or None
+
+    @clause(
+        "a map is a floating-point tensor [B, 1, *S] on the images' device",
+        "Return one value for each pixel of each image, summed over channels, also for volumes.",
+        basis=True,
+    )
+    def shape(self) -> str | None:  # noqa: D102
+        for explainer, example in self._supported():
+            model = example.classifier.copy()
+            batch = _batch(explainer, example, model)
+            made = explainer.attribute_batch(model, batch, _TARGET)
+            explainer.check_map(made, batch.images)
+        return None
+
+    @clause(
+        "network, images, random state and torch's switches stay as they were",
+        "Take gradients with torch.autograd.grad, work on a copy of what you alter, remove hooks, "
+        "and draw from benchmark.seeding.torch_stream.",
+        basis=True,
+    )
+    def side_effects(self) -> str | None:  # noqa: D102
+        self._explained()
+        return None
+
+    @clause(
+        "values are finite, and not the same everywhere",
+        "Look for a division by a sum that can be zero, and for a gradient that does not reach "
+        "the image.",
+    )
+    def values(self) -> str | None:  # noqa: D102
+        flat = []
+        for one in self._explained():
+            if count := int((~one.maps.isfinite()).sum()):
+                raise Broken(f"on {one.example.name} {count} are not finite")
+            flat.append(bool((one.maps.flatten(1).std(1) == 0).all()))
+        if all(flat):
+            raise Broken("every map is constant")
+        return None
+
+    @clause(
+        "the same image gets the same map, bit for bit, every time",
+        "Seed what is random by what it is for (benchmark.seeding.torch_stream), and keep nothing "
+        "between calls.",
+    )
+    def repeatability(self) -> str | None:  # noqa: D102
+        for one in self._explained():
+            for again in (one.explainer, self.build()):
+                if not torch.equal(_explain(again, one.example, one.model), one.maps):
+                    raise Broken(f"on {one.example.name} it differs from call to call")
+        return None
+
+    @clause(
+        "a map does not depend on the other images of its batch",
+        "Normalise, rank and average within each image; seed what is random without the place in "
+        "the batch.",
+    )
+    def independence(self) -> str | None:  # noqa: D102
+        rows = np.arange(_IMAGES)
+        for one in self._explained():
+            explainer, example, model = one.explainer, one.example, one.model
+            turned = _explain(explainer, example, model, rows[::-1].copy()).flip(0)
+            alone = torch.cat([_explain(explainer, example, model, rows[[row]]) for row in rows])
+            for other, how in ((turned, "in another order"), (alone, "alone")):
+                if not all(map(same_map, one.maps, other)):
+                    raise Broken(f"on {example.name} an image gets another map {how}")
+        return None
+
+    @clause(
+        "the model is an argument: nothing is remembered of the one before",
+        "Compute everything from the model that the call brings; key what you cache by model and "
+        "weights.",
+    )
+    def memory(self) -> str | None:  # noqa: D102
+        for one in self._explained():
+            images = _batch(one.explainer, one.example, one.model).images
+            other = one.model.randomised(1, images)
+            used, fresh = (_explain(by, one.example, other) for by in (one.explainer, self.build()))
+            where = one.example.name
+            if not torch.equal(used, fresh):
+                raise Broken(f"on {where} a second model gets another map after the first")
+            # What the class or its module remembers is there for a fresh explainer too, but not
+            # for images that it has never seen.
+            if torch.equal(used, one.maps):
+                unseen = _explain(self.build(), one.example, other, scale=_UNSEEN)
+                if not all(map(same_map, used, unseen)):
+                    raise Broken(f"on {where} a second model gets the map of the first")
+        return None
+
+    @clause(
+        "`passes` foretells the cost of a map within a factor of two",
+        "Count forward and backward passes of one image, and send images through "
+        "`classifier(images)` or `classifier.feature_maps(images)`, which count them.",
+    )
+    def cost(self) -> str | None:  # noqa: D102
+        for one in self._explained():
+            declared, counted = one.explainer.passes, one.passes
+            for told, made in zip(declared, counted, strict=True):
+                if told > 2 * made or made > 2 * told:
+                    seen = tuple(math.ceil(number) for number in counted)
+                    where = one.example.name
+                    raise Broken(f"it declares {tuple(declared)}, but on {where} makes {seen}")
+        return None
+
+    @clause(
+        "on a GPU it gives the same maps",
+        "Create tensors with `.to(images)` or `device=images.device`.",
+    )
+    def device(self) -> str | None:  # noqa: D102
+        if not torch.cuda.is_available():
+            raise NotAsked("there is no GPU here")
+        for one in self._explained():
+            there = _explain(one.explainer, one.example, one.model.copy().to("cuda")).cpu()
+            if not all(map(same_map, one.maps, there)):
+                raise Broken(f"on {one.example.name} the GPU gives another map")
+        return None
+
+    def _explained(self) -> list[_Explained]:
+        """Return what each example gives, made once."""
+        if self._known is None:
+            known = []
+            for explainer, example in self._supported():
+                model = example.classifier.copy()
+                model.passes = PassCounter()
+                maps = _explain(explainer, example, model)
+                counted = model.passes.forward / _IMAGES, model.passes.backward / _IMAGES
+                known.append(_Explained(explainer, example, model, maps, counted))
+            self._known = known
+        return self._known
+
+    def _supported(self) -> Iterator[tuple[Explainer, Example]]:
+        for example in self._examples:
+            explainer = self.build()
+            if self._why_not(explainer, example) is None:
+                yield explainer, example
+
+    def _why_not(self, explainer: Explainer, example: Example) -> str | None:
+        has_truth = example.cohort.truth is not None
+        return why_unsupported(explainer, example.classifier.copy(), has_truth)
+
+
+def _batch(
+    explainer: Explainer, example: Example, model: Classifier, rows: Rows | None = None
+) -> Batch:
+    """Return the first test images, or some of them, on the model's device."""
+    some = np.arange(_IMAGES) if rows is None else rows
+    batch = example.cohort.select("test").batch(some, model.device)
+    if explainer.needs_references:
+        batch = replace(batch, references=example.cohort.references.to(model.device))
+    return batch
+
+
+def _explain(
+    explainer: Explainer,
+    example: Example,
+    model: Classifier,
+    rows: Rows | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    batch = _batch(explainer, example, model, rows)
+    try:
+        return explainer(model, replace(batch, images=batch.images * scale), _TARGET)
+    except AttributionError as error:
+        said = str(error).removeprefix(f"Explainer {explainer.name!r} ").rstrip(".")
+        raise Broken(f"on {example.name} it {said}") from error

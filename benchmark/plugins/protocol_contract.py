@@ -1,0 +1,152 @@
+"""What a protocol promises."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.explainer import Explainer
+from benchmark.plugins.clause import Broken, Contract, clause
+from benchmark.plugins.examples import build_examples, build_trained
+from benchmark.protocol import SanityProtocol
+from benchmark.reading import Reading, Verdict, find
+from benchmark.target import Target
+from benchmark.trial import Peers, Runtime, Trial
+
+Values = dict[tuple[str, str, str], float]
+
+
+class _Gradient(Explainer):
+    """The gradient, for something to ask about."""
+
+    name = "gradient"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        leaf = images.detach().requires_grad_()
+        return torch.autograd.grad(target(*classifier(leaf)).sum(), leaf)[0]
+
+
+class _Blank(_Gradient):
+    """A map of zeros."""
+
+    name = "blank"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        return 0 * super().attribute(classifier, images, target)
+
+
+class ProtocolContract(Contract[SanityProtocol[Any]]):
+    """The clauses that every protocol is held to, with the settings that it has by default.
+
+    They are put to it on a small conv net that learned what 96 subjects show.
+    """
+
+    @cached_property
+    def _measured(self) -> list[Reading]:
+        return self.build().readings(_trial(_Gradient()))
+
+    @clause(
+        "score and chance statistic are among the statistics, and the version is MAJOR.MINOR",
+        "List every statistic that a reading names in `statistics`.",
+        basis=True,
+    )
+    def declaration(self) -> str | None:  # noqa: D102
+        protocol = self.build()
+        known = {one.name for one in protocol.statistics}
+        for name in ("primary", "chance"):
+            if getattr(protocol, name) not in known:
+                raise Broken(f"`{name}` is {getattr(protocol, name)!r}, none of {sorted(known)}")
+        major, _, minor = str(protocol.version).partition(".")
+        if not (major.isdigit() and minor.isdigit()):
+            raise Broken(f"`version` is {protocol.version!r}")
+        return None
+
+    @clause(
+        "readings hold the score without conditions, and statistics that were declared",
+        "Return a Reading of `primary` with empty conditions, one value for each of its images.",
+        basis=True,
+    )
+    def readings(self) -> str | None:  # noqa: D102
+        protocol = self.build()
+        readings = self._measured
+        known = {one.name for one in protocol.statistics}
+        if strange := {one.statistic for one in readings} - known:
+            raise Broken(f"there is a reading of {sorted(strange)[0]!r}")
+        if find(readings, protocol.primary) is None:
+            raise Broken(f"there is no reading of {protocol.primary!r} without conditions")
+        return None
+
+    @clause(
+        "order of subjects and size of batches change nothing",
+        "Draw from benchmark.seeding.stream, named by suite, protocol, subject and condition.",
+    )
+    def order(self) -> str | None:  # noqa: D102
+        protocol, cohort = self.build(), build_examples()[0].cohort
+        turned = cohort.take(np.arange(len(cohort))[::-1])
+        first = _values(self._measured)
+        second = _values(protocol.readings(_trial(_Gradient(), turned, batch_size=5)))
+        near = max(protocol.tolerance, 1e-5)
+        if first.keys() != second.keys():
+            raise Broken("other images or conditions come out")
+        for key, value in first.items():
+            if not np.isclose(value, second[key], rtol=near, atol=near, equal_nan=True):
+                raise Broken(f"{key[0]!r} of {key[2]!r} is {value:.6g} and then {second[key]:.6g}")
+        return None
+
+    @clause(
+        "a map of zeros gets no number, and each missing value a reason",
+        "Give NaN with a reason where a map ranks nothing.",
+    )
+    def blank_map(self) -> str | None:  # noqa: D102
+        protocol = self.build()
+        score = find(protocol.readings(_trial(_Blank())), protocol.primary)
+        if score is None or not np.isnan(score.values).all():
+            raise Broken("it is scored")
+        if any(key not in score.reasons for key in score.sample.keys):
+            raise Broken("a value is missing without a reason")
+        return None
+
+    @clause(
+        "the verdict follows from readings alone",
+        "Return a Verdict, with a reason where it is a failure.",
+    )
+    def verdict(self) -> str | None:  # noqa: D102
+        readings = self._measured
+        first, second = self.build().verdict(readings), self.build().verdict(readings)
+        if not isinstance(first, Verdict) or first != second:
+            raise Broken(f"it is {first!r} and then {second!r}")
+        if first.passed is False and not first.reason:
+            raise Broken("it fails without a reason")
+        return f"{first.state}: {first.reason}" if first.reason else None
+
+    @clause(
+        "`cost` foretells image passes",
+        "Return a PassCounter of what `readings` needs where nothing is shared.",
+    )
+    def cost(self) -> str | None:  # noqa: D102
+        counted = self.build().cost(_trial(_Gradient()))
+        if counted.forward <= 0 or counted.backward < 0:
+            raise Broken(f"it is {counted!r}")
+        return None
+
+
+def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
+    example = build_examples()[0]
+    people = cohort or example.cohort
+    runtime = Runtime(torch.device("cpu"), batch_size)
+    peers = Peers({explainer.name: explainer}, references=example.cohort.references)
+    return Trial(explainer, build_trained().copy(), people, runtime, {}, peers)
+
+
+def _values(readings: list[Reading]) -> Values:
+    return {
+        (one.statistic, str(sorted(one.conditions.items())), key): float(value)
+        for one in readings
+        for key, value in zip(one.sample.keys, one.values, strict=True)
+    }

@@ -1,0 +1,175 @@
+"""What a source of models, and a source of cohorts, promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import torch
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.cohort_source import CohortSource
+from benchmark.errors import SanityError
+from benchmark.model_source import ModelSource
+from benchmark.plugins.clause import Broken, Contract, clause
+from benchmark.plugins.examples import build_cohort
+from benchmark.target import Margin
+
+# Tried in turn, since a model says nothing of the shapes that it takes.
+_SHAPES = ((96, 96), (224, 224), (64, 64), (32, 32), (32, 32, 32), (64, 64, 64), (96, 96, 96))
+_IMAGES, _FEW = 3, 8
+_ROUNDING = 1e-3
+
+
+class ModelContract(Contract[ModelSource]):
+    """The clauses that every source of a classifier is held to.
+
+    Args:
+        build: Makes the source.
+        name: How messages call it.
+    """
+
+    def __init__(self, build: Callable[[], ModelSource], name: str) -> None:
+        super().__init__(build, name)
+        self._cohorts: dict[tuple[int, ...], Cohort] = {}
+
+    @clause(
+        "`load(input_shape)` returns a classifier for some shape of image or volume",
+        "Return a benchmark.classifier.Classifier, and raise ClassifierError for shapes that the "
+        "network cannot take.",
+        basis=True,
+    )
+    def loading(self) -> str | None:  # noqa: D102
+        classifier, _ = self._loaded()
+        shape = ", ".join(["B", *map(str, classifier.maps_shape)])
+        names = ", ".join(stage.name for stage in classifier.stages)
+        return f"feature maps [{shape}] for {list(classifier.input_shape)}; stages {names}"
+
+    @clause(
+        "the same weights come every time, also after fitting",
+        "Load a file, or draw under a seed of your own; what is random would change every score's "
+        "identity.",
+    )
+    def repeatability(self) -> str | None:  # noqa: D102
+        (first, _), (second, _) = self._loaded(), self._loaded()
+        if first.weights_sha256 != second.weights_sha256:
+            raise Broken("two calls give other weights")
+        return None
+
+    @clause(
+        "logits are finite and depend on the image",
+        "Look at `preprocessing`: images come grey and in [0, 1].",
+    )
+    def logits(self) -> str | None:  # noqa: D102
+        classifier, cohort = self._loaded()
+        images = cohort.batch(np.arange(_IMAGES)).images.requires_grad_()
+        score = Margin(0, 1)(*classifier(images))
+        if not score.isfinite().all():
+            raise Broken("some are not finite")
+        (gradient,) = torch.autograd.grad(score.sum(), images)
+        if not gradient.isfinite().all() or not gradient.any():
+            raise Broken("no gradient of theirs reaches the image")
+        return None
+
+    @clause(
+        "an image's logits do not depend on the rest of its batch",
+        "Keep batch norm in evaluation mode, and normalise within each image.",
+    )
+    def independence(self) -> str | None:  # noqa: D102
+        classifier, cohort = self._loaded()
+        images = cohort.batch(np.arange(_IMAGES)).images
+        with torch.no_grad():
+            whole = classifier(images)[0]
+            alone = torch.cat([classifier(image)[0] for image in images.split(1)])
+        apart = float((whole - alone).abs().max())
+        if apart > _ROUNDING * max(1.0, float(whole.abs().max())):
+            raise Broken(f"alone they differ by {apart:.2g}")
+        return None
+
+    @clause(
+        "every part can be randomised",
+        "Hold parameters in layers that torch knows how to draw, in trunk or head.",
+    )
+    def randomisation(self) -> str | None:  # noqa: D102
+        classifier, cohort = self._loaded()
+        other = classifier.randomised(0, cohort.batch(np.arange(_FEW)).images)
+        if not other(cohort.batch(np.arange(_IMAGES)).images)[0].isfinite().all():
+            raise Broken("logits of the randomised model are not finite")
+        return None
+
+    def _loaded(self) -> tuple[Classifier, Cohort]:
+        """Return the fitted classifier of the first shape that it takes, and images for it."""
+        source, refused = self.build(), ""
+        for shape in _SHAPES:
+            try:
+                classifier = source.load(shape)
+            except SanityError as error:
+                refused = refused or str(error).rstrip(".")
+                continue
+            if not isinstance(classifier, Classifier):
+                raise Broken(f"it returns {type(classifier).__name__}")
+            cohort = self._cohorts.setdefault(shape, build_cohort(shape))
+            return source.fit(classifier, cohort), cohort
+        raise Broken(refused)
+
+
+class CohortContract(Contract[CohortSource]):
+    """The clauses that every source of a cohort is held to; the cohort itself checks the rest."""
+
+    @cached_property
+    def _cohort(self) -> Cohort:
+        return self.build().load()
+
+    @clause(
+        "`load()` returns a cohort",
+        "Fill a benchmark.cohort.Cohort; what it refuses it names.",
+        basis=True,
+    )
+    def loading(self) -> str | None:  # noqa: D102
+        cohort = self._cohort
+        if not isinstance(cohort, Cohort):
+            raise Broken(f"it returns {type(cohort).__name__}")
+        return f"{len(cohort)} images {list(cohort.shape)}"
+
+    @clause(
+        "the same cohort comes every time",
+        "Seed whatever is random, and read files in a fixed order.",
+    )
+    def repeatability(self) -> str | None:  # noqa: D102
+        if self.build().load().fingerprint != self._cohort.fingerprint:
+            raise Broken("two calls give other fingerprints")
+        return None
+
+    @clause(
+        "both groups are in the training and in the test split",
+        "Divide with benchmark.cohort.split_by_subject; scores come from the test split, what "
+        "methods compare with and encoders are fitted to from the training split.",
+    )
+    def splits(self) -> str | None:  # noqa: D102
+        cohort = self._cohort
+        splits = np.array(cohort.participants["split"])
+        for split, group in product(("train", "test"), (0, 1)):
+            count = len(
+                {
+                    cohort.subjects[row]
+                    for row in np.flatnonzero((splits == split) & (cohort.groups == group))
+                }
+            )
+            if count < 2:
+                raise Broken(f"the {split} split has {count} of {cohort.group_names[group]}")
+        return None
+
+    @clause(
+        "images show something within the foreground",
+        "Scale grey values of the foreground to [0, 1], not those of the background.",
+    )
+    def images(self) -> str | None:  # noqa: D102
+        cohort = self._cohort
+        for row in range(len(cohort)):
+            values = np.asarray(cohort.images[row])[cohort.anatomy.foreground[row]]
+            if not values.size or values.min() == values.max():
+                raise Broken(f"image {cohort.keys[row]!r} is blank within its foreground")
+        return None

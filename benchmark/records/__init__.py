@@ -1,0 +1,1 @@
+"""Records of finished cells: identity, provenance, and the store that keeps them."""

@@ -1,0 +1,72 @@
+"""A folder of arrays, such as attribution maps, each under the hash of what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.records.files import write_atomically
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+_CHECKSUM, _IDENTITY = "__sha256__", "__identity__"
+
+
+class ArrayFolder:
+    """Arrays by the text that identifies them; implements ``benchmark.trial.ArrayArchive``.
+
+    Args:
+        folder: Where they are kept.
+        prepare: Makes the folder; called before anything is kept.
+    """
+
+    def __init__(self, folder: Path, prepare: Callable[[], None]) -> None:
+        self._folder, self._prepare = folder, prepare
+
+    def load(self, identity: str) -> Arrays | None:
+        """Return the arrays, or None where they are missing, torn or altered."""
+        try:
+            # np.load leaves a file open that it opened itself and then cannot read.
+            with self._path(identity).open("rb") as file, np.load(file) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            checksum = str(arrays.pop(_CHECKSUM))
+            told = str(arrays.pop(_IDENTITY))
+        except Exception:  # a damaged archive raises anything from BadZipFile to MemoryError
+            return None
+        return arrays if told == identity and checksum == _digest(arrays) else None
+
+    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep the arrays; what was there under that identity is replaced.
+
+        Raises:
+            StoreError: If they cannot be written.
+        """
+        self._prepare()
+        labels = {
+            _CHECKSUM: np.array(_digest(arrays)),
+            _IDENTITY: np.array(identity),
+        }
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:  # np.savez would pickle what it does not know
+            for name, array in {**arrays, **labels}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        write_atomically(self._path(identity), buffer.getbuffer())
+
+    def _path(self, identity: str) -> Path:
+        return self._folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.npz"
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

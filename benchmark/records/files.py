@@ -1,0 +1,103 @@
+"""Writes files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmark.errors import StoreError
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder, and show that it can be written to, before anything is computed for it.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    probe = folder / ".writable"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
+def check_file(path: Path) -> None:
+    """Show that a file can be written, before anything is computed for it.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; a file was expected.")
+    check_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    check_file(path)
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes | memoryview, replace: bool = True) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut.
+
+    Args:
+        path: In a folder that exists.
+        content: All of it.
+        replace: Whether an existing file gives way.
+
+    Raises:
+        FileExistsError: If it exists and must not give way.
+        StoreError: If it cannot be written; no temporary file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    with store_errors(path, () if replace else (FileExistsError,)):
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file is one that ``write_atomically`` has not finished."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+@contextmanager
+def store_errors(path: Path, let: tuple[type[OSError], ...] = ()) -> Iterator[None]:
+    """Turn what the system says about a file into one sentence; errors in ``let`` pass."""
+    try:
+        yield
+    except let:
+        raise
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise StoreError(f"{path} cannot be read or written: {said}.") from error

@@ -1,0 +1,92 @@
+"""What makes a score the same score: canonical JSON and its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN, UTF-8.
+
+    Raises:
+        ValueError: If it holds NaN or an infinite number.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+
+
+def sha256_of(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+class StrictModel(BaseModel):
+    """A model of a record's part that refuses unknown fields and other types."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PluginIdentity(StrictModel):
+    """What decides a plugin's part in a score.
+
+    Attributes:
+        name: As in the catalogue.
+        version: Of its maths.
+        config: Its settings.
+        source_sha256: Of its file, where it was loaded from a path.
+    """
+
+    name: str
+    version: str
+    config: dict[str, JsonValue]
+    source_sha256: Sha256 | None = None
+
+
+class Identity(StrictModel):
+    """Everything that a score depends on; two cells with one identity have one score.
+
+    Attributes:
+        suite: Version of the suite.
+        cohort_fingerprint: Of images, masks and participants.
+        weights_sha256: Of the model's parameters and buffers.
+        explainer: The method.
+        protocol: The question.
+        seed: Of the suite.
+    """
+
+    suite: str
+    cohort_fingerprint: Sha256
+    weights_sha256: Sha256
+    explainer: PluginIdentity
+    protocol: PluginIdentity
+    seed: Count
+
+    @property
+    def sha256(self) -> str:
+        """Name of the cell in a store."""
+        return sha256_of(self.model_dump(mode="json"))
+
+
+class Names(StrictModel):
+    """What the parts of a cell are called in tables."""
+
+    cohort: str
+    model: str
+    explainer: str
+    protocol: str

@@ -1,0 +1,328 @@
+"""What a cell leaves behind: a strict JSON record of what was measured, on what, and how.
+
+A record is sealed: its checksum covers everything else in it, and its identity's hash is the name
+it is stored under. Reading refuses what writing would not have written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from benchmark.errors import StoreError
+from benchmark.reading import FAILED, SCORED, Condition, Reading, Sample, State
+from benchmark.records.identity import (
+    Count,
+    Identity,
+    Names,
+    Sha256,
+    StrictModel,
+    canonical_json,
+    sha256_of,
+)
+from benchmark.records.provenance import Provenance
+
+SCHEMA_VERSION = 1
+
+VerdictWord = Literal["pass", "fail"]
+
+
+class SampleEntry(StrictModel):
+    """Images that readings are about; several readings share one."""
+
+    keys: tuple[str, ...]
+    subjects: tuple[str, ...]
+    groups: tuple[Literal[0, 1], ...]
+
+
+class ReadingEntry(StrictModel):
+    """A reading; null stands for no value, and ``reasons`` says why by key.
+
+    ``denominators`` stands only where the statistic is a ratio.
+    """
+
+    statistic: str
+    sample: Count
+    conditions: dict[str, Condition]
+    values: tuple[float | None, ...]
+    reasons: dict[str, str]
+    denominators: tuple[float | None, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        if fields["denominators"] is None:
+            del fields["denominators"]
+        return fields
+
+
+class Resources(StrictModel):
+    """What a cell cost; what cells share is paid by the first that needs it.
+
+    Attributes:
+        seconds: Wall time.
+        forward: Image passes forward.
+        backward: Image passes backward.
+        peak_memory_bytes: Largest resident size of the process so far, or null where unknown.
+    """
+
+    seconds: Annotated[float, Field(ge=0)]
+    forward: Count
+    backward: Count
+    peak_memory_bytes: Count | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cell.
+
+    Attributes:
+        state: How it ended.
+        reason: One sentence; always given unless it passed.
+        verdict: Where it was scored.
+        readings: What was measured.
+    """
+
+    state: State
+    reason: str | None = None
+    verdict: VerdictWord | None = None
+    readings: Sequence[Reading] = ()
+
+
+class Record(StrictModel):
+    """A finished cell.
+
+    Attributes:
+        schema_version: Of this format.
+        identity: What the score depends on.
+        identity_sha256: Its hash.
+        names: For tables.
+        state: How the cell ended.
+        reason: Why it did not pass.
+        verdict: ``pass`` or ``fail`` where it was scored and the protocol passes judgement.
+        samples: Images that readings refer to by position.
+        readings: Everything measured.
+        provenance: With what.
+        resources: At what cost.
+        created: UTC, ISO 8601.
+        checksum: SHA-256 of the canonical JSON of all the rest.
+    """
+
+    schema_version: Literal[1] = 1
+    identity: Identity
+    identity_sha256: Sha256
+    names: Names
+    state: State
+    reason: str | None
+    verdict: VerdictWord | None
+    samples: tuple[SampleEntry, ...]
+    readings: tuple[ReadingEntry, ...]
+    provenance: Provenance
+    resources: Resources
+    created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    checksum: Sha256
+
+    @classmethod
+    def seal(
+        cls,
+        identity: Identity,
+        names: Names,
+        outcome: Outcome,
+        provenance: Provenance,
+        resources: Resources,
+    ) -> Record:
+        """Return the record of a cell that has just ended."""
+        samples, readings = _entries(outcome.readings)
+        fields: dict[str, Any] = {
+            "identity": identity,
+            "identity_sha256": identity.sha256,
+            "names": names,
+            "state": outcome.state,
+            "reason": outcome.reason,
+            "verdict": outcome.verdict,
+            "samples": samples,
+            "readings": readings,
+            "provenance": provenance,
+            "resources": resources,
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        draft = cls.model_construct(**fields)
+        return cls(**fields, checksum=draft._checksum())
+
+    @classmethod
+    def from_json(cls, text: str, place: str = "the record") -> Record:
+        """Read a record, and refuse anything that ``to_json`` would not have written.
+
+        Args:
+            text: JSON.
+            place: Where it came from, for the message.
+
+        Raises:
+            StoreError: If it is not JSON, a key stands twice, a number is NaN or infinite, a field
+                is unknown or missing, or a checksum does not match.
+        """
+        try:
+            json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(str(part) for part in fault["loc"]) or "the whole"
+            said = fault["msg"].removeprefix("Value error, ")
+            raise StoreError(f"{place} is damaged or foreign, at {key!r}: {said}.") from error
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{place} is damaged or foreign: {error}.") from error
+
+    def to_json(self) -> str:
+        """Return the canonical JSON, with a line end."""
+        return canonical_json(self.model_dump(mode="json")) + "\n"
+
+    def renamed(self, names: Names) -> Record:
+        """Return the same record under other names: one cohort can be called two ways."""
+        if names == self.names:
+            return self
+        draft = self.model_copy(update={"names": names})
+        return draft.model_copy(update={"checksum": draft._checksum()})
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of what was measured: identity, state and readings, without when and where."""
+        parts = {"identity", "state", "samples", "readings"}
+        return sha256_of(self.model_dump(mode="json", include=parts))
+
+    def to_readings(self) -> list[Reading]:
+        """Return the readings; those of one sample share it."""
+        samples = [Sample(one.keys, one.subjects, one.groups) for one in self.samples]
+        return [
+            Reading(
+                statistic=one.statistic,
+                sample=samples[one.sample],
+                values=_from_plain(one.values),
+                conditions=one.conditions,
+                reasons=one.reasons,
+                denominators=None if one.denominators is None else _from_plain(one.denominators),
+            )
+            for one in self.readings
+        ]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Record:
+        if self.identity_sha256 != self.identity.sha256:
+            raise ValueError("identity_sha256 is not that of the identity")
+        for one in self.samples:
+            if not len(one.keys) == len(one.subjects) == len(one.groups):
+                raise ValueError("keys, subjects and groups of a sample differ in number")
+        for reading in self.readings:
+            if reading.sample >= len(self.samples):
+                raise ValueError(f"a reading refers to sample {reading.sample}, which is missing")
+            wide = len(reading.values if reading.denominators is None else reading.denominators)
+            if not wide == len(reading.values) == len(self.samples[reading.sample].keys):
+                raise ValueError(f"a reading of {reading.statistic!r} does not fit its sample")
+        if self.verdict is not None and self.state != SCORED:
+            raise ValueError("only a scored record has a verdict")
+        if self.state == FAILED and not self.reason:
+            raise ValueError("a failed record needs a reason")
+        if self.checksum != self._checksum():
+            raise ValueError("the checksum does not match the content")
+        return self
+
+    def _checksum(self) -> str:
+        return sha256_of(self.model_dump(mode="json", exclude={"checksum"}))
+
+
+def largest_difference(first: Record, second: Record) -> float:
+    """Return the largest difference of any value, infinite where the records differ in form."""
+    if first.content == second.content:
+        return 0.0
+    if (first.identity, first.state, first.samples) != (
+        second.identity,
+        second.state,
+        second.samples,
+    ) or len(first.readings) != len(second.readings):
+        return math.inf
+    largest = 0.0
+    bare = {"values": (), "denominators": None}
+    for one, other in zip(first.readings, second.readings, strict=True):
+        if one.model_copy(update=bare) != other.model_copy(update=bare):
+            return math.inf
+        pairs = [(one.values, other.values), (one.denominators or (), other.denominators or ())]
+        if any(len(here) != len(there) for here, there in pairs):
+            return math.inf
+        numbers = [pair for here, there in pairs for pair in zip(here, there, strict=True)]
+        for here, there in numbers:
+            if here is None or there is None:
+                if here is not there:
+                    return math.inf
+            else:
+                largest = max(largest, abs(here - there))
+    return largest
+
+
+def _entries(
+    readings: Sequence[Reading],
+) -> tuple[tuple[SampleEntry, ...], tuple[ReadingEntry, ...]]:
+    places: dict[Sample, int] = {}
+    entries = []
+    for one in readings:
+        values, reasons = _plain_values(one)
+        entries.append(
+            ReadingEntry(
+                statistic=one.statistic,
+                sample=places.setdefault(one.sample, len(places)),
+                conditions=dict(sorted(one.conditions.items())),
+                values=values,
+                reasons=reasons,
+                denominators=None if one.denominators is None else _to_plain(one.denominators),
+            )
+        )
+    samples = tuple(
+        SampleEntry.model_validate(
+            {"keys": one.keys, "subjects": one.subjects, "groups": one.groups}
+        )
+        for one in places
+    )
+    return samples, tuple(entries)
+
+
+def _plain_values(reading: Reading) -> tuple[tuple[float | None, ...], dict[str, str]]:
+    """Return values with null for none; an infinite one is none, and says so."""
+    reasons: Mapping[str, str] = dict(reading.reasons)
+    infinite = np.flatnonzero(np.isinf(reading.values))
+    if len(infinite):
+        reasons = {**reasons, **{reading.sample.keys[row]: "infinite value" for row in infinite}}
+    return _to_plain(reading.values), dict(reasons)
+
+
+def _to_plain(values: npt.NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(v if math.isfinite(v) else None for v in np.asarray(values).tolist())
+
+
+def _from_plain(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([math.nan if v is None else v for v in values], dtype=float)
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return result
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number in JSON")

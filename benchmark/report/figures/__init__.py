@@ -1,0 +1,1 @@
+"""Figures that a report and a board draw from readings, records and maps."""

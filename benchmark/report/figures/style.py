@@ -1,0 +1,115 @@
+"""What all figures of a report share: style, colours, limits, and files that are the same bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from benchmark.results.lookup import ORACLE, RANDOM
+from benchmark.results.result import Calibrated, Estimate
+
+P = ParamSpec("P")
+Limits = tuple[float, float]
+FloatArray = npt.NDArray[np.float64]
+
+CONTROLS = (ORACLE, "centre", "intensity", "sobel", RANDOM)
+DPI = 110
+WIDTH = 10.0  # inches
+CHARACTER = 0.066  # inches, of 8-point text
+INK, MUTED, CHANCE = "#222222", "#666666", "#b3261e"
+# Okabe & Ito (2008): told apart with any colour vision, and in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+GREYS = ("#767676", "#a8a8a8", "#cfcfcf", "#5a5a5a")
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.edgecolor": "#8a8a8a",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.color": "#8a8a8a",
+    "ytick.color": "#8a8a8a",
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    # Names come from plugins and files: a dollar sign in one is no formula.
+    "text.parse_math": False,
+    "svg.hashsalt": "medsanity",
+    "svg.fonttype": "path",
+}
+BETWEEN, BELOW = 0.34, 0.52  # inches, under a row and under the last
+# The page carries every figure inside, and a date or a version would make equal figures differ.
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def styled(
+    maker: Callable[Concatenate[Figure, P], None],
+) -> Callable[P, Figure]:
+    """Turn a function that fills a figure into one that returns it, in the report's style.
+
+    ``Figure`` objects are used directly, never pyplot, so no global state is touched.
+    """
+
+    def make(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(figsize=(WIDTH, WIDTH))
+            maker(figure, *args, **kwargs)
+            return figure
+
+    make.__doc__ = maker.__doc__
+    return make
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write a figure as PNG and SVG; the same figure gives the same bytes.
+
+    Args:
+        figure: From a ``styled`` function.
+        stem: Path without its ending.
+
+    Returns:
+        Paths of the PNG and the SVG.
+    """
+    png, svg = Path(f"{stem}.png"), Path(f"{stem}.svg")
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(png, dpi=DPI, metadata={"Software": None})
+        figure.savefig(svg, dpi=DPI, metadata=_NO_METADATA)
+    return png, svg
+
+
+def limits(values: Iterable[float], margin: float) -> Limits:
+    """Return the range of the finite values, widened by a share of it on both sides."""
+    known = [value for value in values if math.isfinite(value)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return low - margin * (high - low), high + margin * (high - low)
+
+
+def extent(points: Iterable[Estimate | Calibrated]) -> list[float]:
+    """Return every number of the estimates and their intervals."""
+    numbers = (number for one in points for number in (one.low, one.estimate, one.high))
+    return [number for number in numbers if number is not None]
+
+
+def known(value: float | None, otherwise: float = math.nan) -> float:
+    """Return the value, or ``otherwise`` where there is none."""
+    return otherwise if value is None else value
+
+
+def plain(value: float) -> str:
+    """Return a number of six digits with a minus sign as print has it."""
+    return f"{value:.6g}".replace("-", "−")

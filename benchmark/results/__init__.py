@@ -1,0 +1,1 @@
+"""Records in, numbers out: each question about scores is answered here once."""

@@ -1,0 +1,1 @@
+"""From a suite to committed records: plan, cells, engine."""

@@ -1,0 +1,252 @@
+"""One model on one cohort: measures its cells one by one, and commits each before the next."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.cohort import Cohort
+from benchmark.errors import NotAssessableError, PluginError, StoreError, UnsupportedError
+from benchmark.explainer import Explainer
+from benchmark.plugins.kinds import AnyProtocol
+from benchmark.reading import FAILED, Reading, find
+from benchmark.records.identity import Identity, Names, PluginIdentity
+from benchmark.records.provenance import collect_provenance, peak_memory
+from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
+from benchmark.records.store import Store, contradiction
+from benchmark.results.shown import Shown, show
+from benchmark.running.plan import Plan
+from benchmark.running.progress import Progress
+from benchmark.running.suite import Cell
+from benchmark.trial import Peers, Runtime, Trial
+
+
+class Bench:
+    """One model on one cohort, with everything that its cells share.
+
+    Args:
+        plan: Where plugins and settings stand.
+        cells: Those of this model and cohort, at least one.
+        cohort: All splits.
+        classifier: On the device of the run.
+        runtime: How to compute; the batch size is halved where a GPU's memory asks for it.
+        peers: What model and explainers are compared with.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cells: Sequence[Cell],
+        cohort: Cohort,
+        classifier: Classifier,
+        runtime: Runtime,
+        peers: Peers | None = None,
+    ) -> None:
+        self._plan, self._cells, self._runtime = plan, cells, runtime
+        self._explainers: dict[str, Explainer] = {
+            name: plan.explainers[name].create()
+            for name in dict.fromkeys(cell.explainer for cell in cells)
+        }
+        self._trial = Trial(
+            next(iter(self._explainers.values())),
+            classifier,
+            cohort,
+            runtime,
+            memory={},
+            peers=peers or Peers(),
+        )
+        self._left = Counter(cell.explainer for cell in cells)
+        self._weights_sha256 = classifier.weights_sha256
+        self._start = classifier.passes.snapshot()
+
+    @property
+    def trial(self) -> Trial:
+        """The trial that all cells share, with one of the explainers."""
+        return self._trial
+
+    @property
+    def spent(self) -> PassCounter:
+        """Passes of all cells so far."""
+        return self._trial.passes.since(self._start)
+
+    def work(
+        self, store: Store, heard: Progress, fresh: bool
+    ) -> Iterator[tuple[Cell, Record, bool]]:
+        """Yield each cell with its committed record, and whether it had to be measured."""
+        passes = self._trial.passes
+        passes.listener = heard.advanced
+        try:
+            for cell in self._cells:
+                identity, names = self._identity(cell), self._names(cell)
+                kept = store.get(identity.sha256)
+                if kept is not None and not fresh:
+                    yield cell, kept.renamed(names), False
+                else:
+                    heard.cell_started(cell, self._expected(cell))
+                    yield cell, self._commit(cell, kept, store).renamed(names), True
+                self._forget(cell)
+        finally:
+            passes.listener = None
+
+    def show(self, records: Sequence[Record]) -> Shown | None:
+        """Return the maps to show; from the archive, so without a pass."""
+        return show(self._trial, self._explainers, records)
+
+    def _commit(self, cell: Cell, kept: Record | None, store: Store) -> Record:
+        record, log = self._measure(cell)
+        if kept is not None and record.state != FAILED:
+            tolerance = self._plan.protocol(cell.protocol).tolerance
+            if largest_difference(kept, record) <= tolerance:
+                return kept
+            outcome = Outcome("failed", contradiction(kept, record))
+            record = Record.seal(
+                record.identity, record.names, outcome, record.provenance, record.resources
+            )
+        store.put(record, log)
+        return record
+
+    def _measure(self, cell: Cell) -> tuple[Record, str]:
+        before, start = self._trial.passes.snapshot(), time.perf_counter()
+        outcome, log = self._attempt(cell)
+        spent = self._trial.passes.since(before)
+        resources = Resources(
+            seconds=round(time.perf_counter() - start, 3),
+            forward=spent.forward,
+            backward=spent.backward,
+            peak_memory_bytes=peak_memory(),
+        )
+        identity, names = self._identity(cell), self._names(cell)
+        provenance = collect_provenance(self._runtime.device, self._runtime.batch_size)
+        try:
+            return Record.seal(identity, names, outcome, provenance, resources), log
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            place = ".".join(map(str, fault["loc"]))
+            reason = f"The protocol's readings cannot be recorded, at {place}: {fault['msg']}."
+            outcome = Outcome("failed", reason)
+            return Record.seal(identity, names, outcome, provenance, resources), str(error)
+
+    def _attempt(self, cell: Cell) -> tuple[Outcome, str]:
+        """Measure, with smaller batches as long as the device's memory does not hold them."""
+        while True:
+            try:
+                protocol = self._plan.protocol(cell.protocol)
+                return _conclude(protocol, protocol.readings(self._trial_of(cell))), ""
+            except UnsupportedError as error:
+                return Outcome("unsupported", str(error)), ""
+            except NotAssessableError as error:
+                return Outcome("not assessable", str(error)), ""
+            except StoreError:
+                raise
+            except Exception as error:
+                out_of_memory = isinstance(error, torch.OutOfMemoryError)
+                if not out_of_memory or self._runtime.batch_size == 1:
+                    return Outcome("failed", one_line(error)), traceback.format_exc()
+            # Not inside the handler, where the traceback would keep the tensors alive.
+            self._runtime = replace(self._runtime, batch_size=self._runtime.batch_size // 2)
+            torch.cuda.empty_cache()
+
+    def _trial_of(self, cell: Cell) -> Trial:
+        return replace(
+            self._trial, explainer=self._explainers[cell.explainer], runtime=self._runtime
+        )
+
+    def _expected(self, cell: Cell) -> int:
+        try:
+            cost = self._plan.protocol(cell.protocol).cost(self._trial_of(cell))
+        except Exception:  # what fails here fails again when measured, and is recorded there
+            return 0
+        return cost.forward + cost.backward
+
+    def _forget(self, cell: Cell) -> None:
+        """Drop an explainer's maps once its last protocol is done."""
+        self._left[cell.explainer] -= 1
+        if self._left[cell.explainer] == 0:
+            self._trial_of(cell).forget_maps()
+
+    def _identity(self, cell: Cell) -> Identity:
+        plan, explainer = self._plan, self._explainers[cell.explainer]
+        protocol = plan.protocol(cell.protocol)
+        try:
+            return Identity(
+                suite=plan.suite.version,
+                cohort_fingerprint=self._trial.cohort.fingerprint,
+                weights_sha256=self._weights_sha256,
+                explainer=PluginIdentity(
+                    name=cell.explainer,
+                    version=explainer.version,
+                    config=dict(explainer.config),
+                    source_sha256=plan.explainers[cell.explainer].source_sha256,
+                ),
+                protocol=PluginIdentity(
+                    name=cell.protocol,
+                    version=protocol.version,
+                    config=self._config(protocol),
+                    source_sha256=plan.protocols[cell.protocol].source_sha256,
+                ),
+                seed=cell.seed,
+            )
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise PluginError(
+                f"Version and config of {cell.explainer!r} and {cell.protocol!r} must be plain "
+                f"text and JSON, but {'.'.join(map(str, fault['loc']))}: {fault['msg']}."
+            ) from error
+
+    def _config(self, protocol: AnyProtocol) -> dict[str, Any]:
+        """Return a protocol's settings, with versions and settings of the panel it asks for."""
+        settings: dict[str, Any] = protocol.config.model_dump(mode="json")
+        for name in protocol.panel:
+            one = self._trial.peers.panel[name]
+            settings.setdefault("panel_settings", {})[name] = [one.version, dict(one.config)]
+        return settings
+
+    def _names(self, cell: Cell) -> Names:
+        return Names(
+            cohort=self._trial.cohort.name,
+            model=cell.model,
+            explainer=cell.explainer,
+            protocol=cell.protocol,
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
+    score = find(readings, protocol.primary)
+    if score is None:
+        reason = f"Protocol {protocol.name!r} gave no reading of its score {protocol.primary!r}."
+        return Outcome("failed", reason, None, readings)
+    verdict = protocol.verdict(readings)
+    if verdict.state == "scored" and not np.isfinite(score.values).any():
+        return Outcome("failed", _why_nothing(score), None, readings)
+    if verdict.state != "scored" or verdict.passed is None:
+        return Outcome(verdict.state, verdict.reason, None, readings)
+    word: VerdictWord = "pass" if verdict.passed else "fail"
+    return Outcome("scored", verdict.reason, word, readings)
+
+
+def _why_nothing(score: Reading) -> str:
+    subjects = dict(zip(score.sample.keys, score.sample.subjects, strict=True))
+    total = len(set(subjects.values()))
+    if not total:
+        return "no subject was measured"
+    reasons = Counter(score.reasons[key] for key in subjects if key in score.reasons)
+    if not reasons:
+        return f"no value for any of {total} subjects"
+    reason = reasons.most_common(1)[0][0]
+    held = len({subjects[key] for key in subjects if score.reasons.get(key) == reason})
+    return f"{reason} for " + (f"all {total} subjects" if held == total else f"{held} of {total}")

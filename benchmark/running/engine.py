@@ -1,0 +1,183 @@
+"""Runs cells: what is in the store is taken from there, the rest is measured and committed.
+
+A cell is committed before it is called done, and one that fails never stops the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmark.classifier import PassCounter
+from benchmark.cohort import Cohort
+from benchmark.errors import CohortError, PluginError, SanityError
+from benchmark.plugins.entry import Entry
+from benchmark.records.arrays import ArrayFolder
+from benchmark.records.record import Record
+from benchmark.records.store import Store
+from benchmark.results.shown import Shown
+from benchmark.running.cells import Bench, one_line
+from benchmark.running.device import reproducible
+from benchmark.running.plan import Plan
+from benchmark.running.progress import Progress, Silence
+from benchmark.running.suite import Cell
+from benchmark.training import Recipe, recipe_card
+from benchmark.training.relatives import commit, relation
+from benchmark.trial import ArrayArchive, Peers, Runtime
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to compute; nothing here changes a score.
+
+    Attributes:
+        device: Where the passes run.
+        batch_size: Images per pass; halved where a GPU's memory does not hold them.
+        fresh: Whether to measure again what the store already holds.
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves.
+
+    Attributes:
+        records: One a cell, in the order of the plan.
+        shown: Maps and model outputs to show beside them, one a model and cohort.
+        measured: Number of cells that were not in the store.
+        passes: What this run itself computed.
+    """
+
+    records: tuple[Record, ...]
+    shown: tuple[Shown, ...]
+    measured: int
+    passes: PassCounter
+
+
+def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None = None) -> Finished:
+    """Score every cell of a plan.
+
+    Args:
+        plan: What to score.
+        store: Where finished cells are, and go.
+        settings: How to compute.
+        progress: Who is told; nobody unless given.
+
+    Raises:
+        InputError: If a cohort or model cannot be loaded, or the store cannot be written.
+    """
+    heard = Silence() if progress is None else progress
+    store.prepare()
+    archive: ArrayArchive = _Fresh(store.arrays) if settings.fresh else store.arrays
+    records: list[Record] = []
+    shown: list[Shown] = []
+    measured, passes = 0, PassCounter()
+    with reproducible():
+        benches = _load(plan, settings, archive)
+        heard.started(len(plan.cells))
+        for bench in benches:
+            own = []
+            for cell, record, was_measured in bench.work(store, heard, settings.fresh):
+                own.append(record)
+                measured += was_measured
+                heard.cell_done(cell, record, was_measured)
+            if (one := bench.show(own)) is not None:
+                shown.append(one)
+            records.extend(own)
+            passes.add_forward(bench.spent.forward)
+            passes.add_backward(bench.spent.backward)
+    return Finished(tuple(records), tuple(shown), measured, passes)
+
+
+def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path]:
+    """Train the models that the protocols set beside each model, and yield where each was written.
+
+    Args:
+        plan: One model on one cohort.
+        folder: Where the weights go.
+        settings: How to compute.
+
+    Raises:
+        InputError: If cohort or model cannot be loaded.
+    """
+    with reproducible():
+        for bench in _load(plan, settings, None):
+            trial = bench.trial
+            for name in plan.protocols:
+                for relative in plan.protocol(name).relatives(trial):
+                    fitted = relative.fit()
+                    fitted.name = f"{trial.classifier.name}-{relative.name}"
+                    card = recipe_card(trial.peers.recipe, trial.cohort, plan.suite.seed)
+                    card = {**card, "settings": dict(relative.settings)}
+                    related = relation(relative, trial.cohort, trial.model_identity)
+                    yield commit(fitted, folder, related, card)
+
+
+class _Fresh:
+    """An archive that forgets what earlier runs kept."""
+
+    def __init__(self, arrays: ArrayFolder) -> None:
+        self._arrays = arrays
+        self._made: set[str] = set()
+
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return what this run has made."""
+        return self._arrays.load(identity) if identity in self._made else None
+
+    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep it in place of what was there."""
+        self._arrays.save(identity, arrays)
+        self._made.add(identity)
+
+
+def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[Bench]:
+    """Load every cohort and model before the first pass, so that what does not fit says so now."""
+    pairs: dict[tuple[str, str], list[Cell]] = {}
+    for cell in plan.cells:
+        pairs.setdefault((cell.cohort, cell.model), []).append(cell)
+    cohorts: dict[str, Cohort] = {}
+    for name in dict.fromkeys(cohort for cohort, _ in pairs):
+        with _blaming(plan.cohorts[name]):
+            cohorts[name] = plan.cohorts[name].create().load()
+    called = Counter(cohort.name for cohort in cohorts.values())
+    if twice := [name for name, count in called.items() if count > 1]:
+        raise CohortError(f"Two of the cohorts call themselves {twice[0]!r}; rename one.")
+    runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
+    panel = {name: entry.create() for name, entry in plan.panel.items()}
+    benches = []
+    for (cohort_name, model_name), cells in pairs.items():
+        cohort, entry = cohorts[cohort_name], plan.models[model_name]
+        with _blaming(entry):
+            source = entry.create()
+            classifier = source.load(cohort.shape).to(settings.device)
+            classifier = source.fit(classifier, cohort).to(settings.device)
+        peers = Peers(panel, source.recipe or Recipe(), source.relatives)
+        benches.append(Bench(plan, cells, cohort, classifier, runtime, peers))
+    return benches
+
+
+@contextmanager
+def _blaming(entry: Entry[T]) -> Iterator[None]:
+    """Name the plugin in whatever its own code raises."""
+    try:
+        yield
+    except SanityError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"The {entry.kind} {entry.name!r} of {entry.place} cannot be loaded: {one_line(error)}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Subjects: bootstrap, significance, simultaneous ranks; arrays in, intervals out."""

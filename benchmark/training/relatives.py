@@ -1,0 +1,96 @@
+"""Models trained beside the one on trial, such as its twin, and where their weights are kept.
+
+A relative is named by everything that decides its weights but the machine that trained it. So
+committed weights are taken on every machine, for the model and cohort that they were made for, and
+on no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.training.weights import load_weights, save_weights
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A model that a protocol needs beside the one on trial.
+
+    Attributes:
+        name: What it is to the model, such as ``twin``; part of a file name.
+        settings: All that decides its weights beside model and cohort, as plain JSON.
+        fit: Trains it; must give the same weights each time.
+    """
+
+    name: str
+    settings: Mapping[str, object]
+    fit: Callable[[], Classifier] = field(repr=False, compare=False)
+
+
+def relation(relative: Relative, cohort: Cohort, weights_sha256: str) -> str:
+    """Return the SHA-256 that names a relative of these weights on this cohort."""
+    parts = [relative.name, dict(relative.settings), cohort.fingerprint, weights_sha256]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+def committed_path(folder: Path, classifier: Classifier, name: str) -> Path:
+    """Return where the weights of a relative of that name lie in ``folder``."""
+    return folder / f"{classifier.name}-{name}.safetensors"
+
+
+def load_committed(
+    classifier: Classifier, folder: Path | None, name: str, related: str
+) -> Classifier | None:
+    """Return a relative from its committed weights, or None where there are none of that relation.
+
+    Args:
+        classifier: The model that it is a relative of.
+        folder: Where committed weights lie.
+        name: What it is to the model.
+        related: As ``relation`` gives it; the card beside the weights must name the same.
+
+    Raises:
+        ClassifierError: If the weights are not those that their card names.
+    """
+    path = None if folder is None else committed_path(folder, classifier, name)
+    if path is None or not path.is_file() or not path.with_suffix(".json").is_file():
+        return None
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    if card.get("relation") != related:
+        return None
+    return load_weights(_blank(classifier, name), path)
+
+
+def commit(fitted: Classifier, folder: Path, related: str, card: Mapping[str, object]) -> Path:
+    """Write a relative's weights and card to where ``load_committed`` looks for them."""
+    return save_weights(fitted, folder, {**card, "relation": related})
+
+
+def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[np.generic]]:
+    """Return parameters and buffers as arrays."""
+    return {name: one.detach().cpu().numpy() for name, one in classifier.state_dict().items()}
+
+
+def from_arrays(classifier: Classifier, name: str, arrays: Arrays) -> Classifier:
+    """Return a relative of ``classifier`` with the weights that ``to_arrays`` gave."""
+    other = _blank(classifier, name)
+    other.load_state_dict({key: torch.from_numpy(np.array(one)) for key, one in arrays.items()})
+    return other
+
+
+def _blank(classifier: Classifier, name: str) -> Classifier:
+    other = classifier.copy()
+    other.name = f"{classifier.name}-{name}"
+    return other

@@ -1,0 +1,107 @@
+"""Measures what removing the cohort's own regions does to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.maps.masks import shape_matched
+from benchmark.seeding import stream
+from benchmark.trial.removal import (
+    FloatArray,
+    Rows,
+    imputers,
+    masking_rows,
+    respond,
+    unaltered_projections,
+)
+from benchmark.trial.trial import Trial
+
+_FALLBACK_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class RegionEffects:
+    """What removing regions that no explainer chose does under one imputer, in units of T.
+
+    Attributes:
+        roi: [n] drop of s·φ when the cohort's regions are removed; NaN where it declares none.
+        random: [n] mean drop over the same regions moved to random places.
+        before: [n] φ/T of the unaltered images, unsigned.
+        after: [n, R] φ/T when one and the same random mask is removed from every image.
+    """
+
+    roi: FloatArray
+    random: FloatArray
+    before: FloatArray
+    after: FloatArray
+
+
+def region_effects(trial: Trial, subjects: int, repeats: int) -> Mapping[str, RegionEffects]:
+    """Return, for each imputer, what removing the cohort's regions and random ones does.
+
+    Measured once per model and shared by the protocols.
+
+    Args:
+        trial: Model and cohort.
+        subjects: As for ``masking_rows``.
+        repeats: Random places per image, and random masks common to all images.
+    """
+    key = ("region effects", trial.model_identity, str(subjects), str(repeats))
+    return trial.once(key, lambda: _measure(trial, masking_rows(trial, subjects), repeats))
+
+
+def _measure(trial: Trial, rows: Rows, repeats: int) -> dict[str, RegionEffects]:
+    test, suite = trial.test, trial.runtime.suite
+    foreground = torch.from_numpy(test.anatomy.foreground[rows])
+    regions, declared = _regions(trial, rows)
+    generators = [stream(suite, "region effects", test.keys[row]) for row in rows]
+    moved = shape_matched(regions, foreground, generators, repeats)[:, 0]
+    common = foreground.all(0, keepdim=True)
+    first = int(np.argmin([test.keys[row] for row in rows]))
+    shared = shape_matched(
+        regions[first : first + 1] & common, common, [stream(suite, "common masks")], repeats
+    )[:, 0]
+    masks = torch.cat([regions, moved, shared.expand(len(rows), *shared.shape[1:])], dim=1)
+    before, effects = unaltered_projections(trial, rows), {}
+    signs = trial.evaluation.signs[rows]
+    for name, imputer in imputers(trial).items():
+        drops = before[:, None] - respond(trial, rows, masks, imputer).projections
+        effects[name] = RegionEffects(
+            roi=drops[:, 0] if declared else np.full(len(rows), np.nan),
+            random=drops[:, 1 : 1 + repeats].mean(1),
+            before=signs * before,
+            after=signs[:, None] * (before[:, None] - drops[:, 1 + repeats :]),
+        )
+    return effects
+
+
+def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
+    """Return the union of the declared regions [n, 1, *S], or a ball where none is declared."""
+    anatomy = trial.test.anatomy
+    if anatomy.rois:
+        union = union_of(list(anatomy.rois.values()))[rows] & anatomy.foreground[rows]
+        return torch.from_numpy(union), True
+    foreground = anatomy.foreground[rows]
+    axes = np.indices(trial.cohort.shape)
+    balls = np.zeros_like(foreground)
+    for place, inside in enumerate(foreground[:, 0]):
+        centre = np.argwhere(inside).mean(0).reshape(-1, *[1] * inside.ndim)
+        distance = np.where(inside, ((axes - centre) ** 2).sum(0), np.inf)
+        count = max(1, round(_FALLBACK_SHARE * int(inside.sum())))
+        nearest = np.argsort(distance, axis=None, kind="stable")[:count]
+        balls[place, 0].flat[nearest] = True
+    return torch.from_numpy(balls), False
+
+
+def union_of(masks: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    """Return where any of the masks is true."""
+    union = np.zeros_like(masks[0])
+    for mask in masks:
+        union |= mask
+    return union

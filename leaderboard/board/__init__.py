@@ -1,0 +1,1 @@
+"""From published records to a board, a pure function."""

@@ -1,0 +1,189 @@
+"""What a board shows, as ``board.json`` holds it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.reading import Direction, State
+from benchmark.records.record import VerdictWord
+from leaderboard.board.ranking import ORACLE
+from leaderboard.published.fields import Method, Tier
+
+Status = Literal["ranked", "gate failed", "not ranked", "control"]
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Number(_Plain):
+    """An estimate with its 95 % interval over subjects; null where there is no number."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class BoardCell(_Plain):
+    """One explainer on one model under one protocol.
+
+    Attributes:
+        protocol: Name.
+        state: How the cell ended; ``missing`` where there is no record.
+        reason: Why it did not pass.
+        verdict: Of the protocol.
+        score: In the protocol's own unit.
+        calibrated: On the scale from noise to the truth; of protocols that are ranked.
+        n_subjects: With a score.
+        n_asked: With or without one.
+        seconds: That measuring took.
+        forward: Image passes forward.
+        backward: Image passes backward.
+        identity_sha256: Of the record.
+    """
+
+    protocol: str
+    state: State | Literal["missing"]
+    reason: str | None = None
+    verdict: VerdictWord | None = None
+    score: Number | None = None
+    calibrated: Number | None = None
+    n_subjects: int = 0
+    n_asked: int = 0
+    seconds: float | None = None
+    forward: int | None = None
+    backward: int | None = None
+    identity_sha256: str | None = None
+
+
+class BoardStanding(_Plain):
+    """Where a ranked explainer stands; see ``leaderboard.board.ranking.Standing``."""
+
+    rank: int
+    low: int
+    high: int
+    group: int
+    total: Number
+    mean_rank: float
+    rank_by_mean_rank: int
+
+
+class Row(_Plain):
+    """One explainer on one model.
+
+    Attributes:
+        explainer: Name.
+        version: Of its maths.
+        config: Its settings.
+        method: What the board says of it.
+        submitter: Who measured it.
+        tier: Who vouches for it; the weakest of its records.
+        source_sha256: Of its file, where it came as one.
+        status: Whether it is ranked.
+        reason: Why not.
+        standing: Where it stands, if it is ranked.
+        cells: One a protocol, in the order of ``Board.protocols``.
+    """
+
+    explainer: str
+    version: str
+    config: dict[str, str | int | float | bool | None]
+    method: Method
+    submitter: str
+    tier: Tier
+    source_sha256: str | None
+    status: Status
+    reason: str | None
+    standing: BoardStanding | None
+    cells: tuple[BoardCell, ...]
+
+
+class ProtocolHealth(_Plain):
+    """Whether a protocol tells truth from noise on a model; None where a control is missing."""
+
+    protocol: str
+    healthy: bool | None
+    reason: str
+
+
+class ModelBoard(_Plain):
+    """One model on one cohort.
+
+    Attributes:
+        cohort: Name.
+        model: Name.
+        cohort_fingerprint: Of images, masks and participants.
+        weights_sha256: Of the model.
+        n_subjects: Over which intervals resample.
+        tau: Kendall's τ between ranking by total and by mean rank.
+        health: One a protocol.
+        rows: Ranked ones by rank, then those that failed a gate, the others, and controls.
+    """
+
+    cohort: str
+    model: str
+    cohort_fingerprint: str
+    weights_sha256: str
+    n_subjects: int
+    tau: float | None
+    health: tuple[ProtocolHealth, ...]
+    rows: tuple[Row, ...]
+
+    def truth_is_one(self, place: int) -> bool:
+        """Return whether a protocol's calibrated scores reach from noise, 0, to the truth, 1.
+
+        Where no truth is known, or none that stands clear of noise, they are distances from noise.
+
+        Args:
+            place: Of the protocol in ``Board.protocols``.
+        """
+        numbers = [row.cells[place].calibrated for row in self.rows if row.explainer == ORACLE]
+        return any(one is not None and one.estimate == 1.0 for one in numbers)
+
+
+class BoardProtocol(_Plain):
+    """A column of the board.
+
+    Attributes:
+        name: Of the protocol.
+        version: Under which its records were measured; several where there are bridges.
+        question: In a few words.
+        statistic: Name of the score.
+        direction: Which way is better.
+        gate: Whether it is passed or failed, and never averaged.
+    """
+
+    name: str
+    version: str
+    question: str
+    statistic: str
+    direction: Direction
+    gate: bool
+
+
+class Board(_Plain):
+    """Everything that a board shows.
+
+    Attributes:
+        schema_version: Of this format.
+        suite: Version.
+        seed: Of the suite.
+        protocols: Scored ones before gates, by name.
+        models: By cohort and name.
+        records: Checksum of each record, by its path.
+        content: SHA-256 of the former: two boards of one content are the same.
+    """
+
+    schema_version: Literal[1] = 1
+    suite: str
+    seed: int
+    protocols: tuple[BoardProtocol, ...]
+    models: tuple[ModelBoard, ...]
+    records: dict[str, str]
+    content: str
+
+    def to_json(self) -> str:
+        """Return the text of ``board.json``."""
+        return self.model_dump_json(indent=1) + "\n"

@@ -1,0 +1,147 @@
+"""What lets records of two MINOR versions of a protocol stand on one board.
+
+A bridge holds the scores of reference explainers under both versions, subject by subject. It holds
+where no score differs by more than the protocol's tolerance; a MAJOR version has no bridge, but a
+board of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.records.identity import canonical_json
+from leaderboard.published.fault import FaultError
+from leaderboard.published.fields import Name, Number, Pseudonym
+from leaderboard.published.folder import read_bytes
+from leaderboard.published.record import MOST_BYTES, PublishedRecord
+from leaderboard.published.strict_json import decode, parse
+
+# One explainer may be blind to what a version changes.
+FEWEST_EXPLAINERS = 2
+_ROUNDING = 1e-5
+
+
+class Bridge(BaseModel):
+    """Scores under two versions of a protocol.
+
+    Attributes:
+        schema_version: Of this format.
+        protocol: Name.
+        older: Version.
+        newer: Version.
+        tolerance: Largest difference of a score that is none.
+        rows: Model, explainer, image, and the score under either version.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal[1] = 1
+    protocol: Name
+    older: str
+    newer: str
+    tolerance: Number
+    rows: tuple[tuple[Name, Name, Pseudonym, Number | None, Number | None], ...]
+
+    @property
+    def largest(self) -> float:
+        """Largest difference of a score; infinite where one version gives a score and one none."""
+        largest = 0.0
+        for *_, before, after in self.rows:
+            if (before is None) != (after is None):
+                return math.inf
+            if before is not None and after is not None:
+                excess = abs(before - after) - _ROUNDING * abs(before)
+                largest = max(largest, excess)
+        return largest
+
+    def check(self, place: str) -> None:
+        """Refuse a bridge that does not hold.
+
+        Raises:
+            FaultError: ``bridge-major``, ``bridge-thin`` or ``bridge-breaks``.
+        """
+        if _major(self.older) != _major(self.newer):
+            detail = f"{self.older} and {self.newer} do not compare; a new board is needed"
+            raise FaultError("bridge-major", place, detail)
+        explainers = {row[1] for row in self.rows}
+        if len(explainers) < FEWEST_EXPLAINERS:
+            detail = f"it holds {len(explainers)} explainers; {FEWEST_EXPLAINERS} are needed"
+            raise FaultError("bridge-thin", place, detail)
+        if self.largest > self.tolerance:
+            detail = f"a score moves by {self.largest:.3g}, more than {self.tolerance:g}"
+            raise FaultError("bridge-breaks", place, detail)
+
+    def to_json(self) -> str:
+        """Return its text, a line per row."""
+        fields = self.model_dump(mode="json")
+        rows = ",\n".join(f"  {canonical_json(row)}" for row in fields.pop("rows"))
+        head = canonical_json(fields)[:-1]
+        return f'{head},"rows":[\n{rows}\n]}}\n'
+
+
+def make_bridge(older: Sequence[PublishedRecord], newer: Sequence[PublishedRecord]) -> Bridge:
+    """Return the bridge between records of the same cells under two versions of a protocol.
+
+    Raises:
+        FaultError: ``bridge-thin`` where they share no cell.
+    """
+    of_newer = {one.path: one for one in newer}
+    pairs = [(one, of_newer[one.path]) for one in older if one.path in of_newer]
+    if not pairs:
+        raise FaultError("bridge-thin", "the records", "no cell was scored under both versions")
+    rows = []
+    for first, second in pairs:
+        after = {row[0]: row[3] for row in second.scores}
+        names = first.names
+        rows += [
+            (names.model, names.explainer, key, value, after.get(key))
+            for key, _, _, value, _ in first.scores
+        ]
+    first, second = pairs[0]
+    return Bridge(
+        protocol=first.names.protocol,
+        older=first.identity.protocol.version,
+        newer=second.identity.protocol.version,
+        tolerance=second.scale.tolerance,
+        rows=tuple(rows),
+    )
+
+
+def load_bridges(folder: Path) -> tuple[Bridge, ...]:
+    """Return the bridges of a folder, which need not exist.
+
+    Raises:
+        FaultError: If one cannot be read or does not hold.
+    """
+    bridges = []
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        text = decode(read_bytes(path, path.name, MOST_BYTES), path.name, MOST_BYTES)
+        try:
+            bridge = Bridge.model_validate_json(canonical_json(parse(text, path.name)))
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(map(str, fault["loc"]))
+            raise FaultError("wrong-type", path.name, f"at {key!r}: {fault['msg']}") from error
+        bridge.check(path.name)
+        bridges.append(bridge)
+    return tuple(bridges)
+
+
+def bridged(versions: Sequence[str], protocol: str, bridges: Sequence[Bridge]) -> bool:
+    """Return whether bridges lead from each of a protocol's versions to every other."""
+    reached = {versions[0]}
+    while True:
+        ends = [{one.older, one.newer} for one in bridges if one.protocol == protocol]
+        more = set().union(*(pair for pair in ends if pair & reached)) - reached
+        if not more:
+            return set(versions) <= reached
+        reached |= more
+
+
+def _major(version: str) -> str:
+    return version.split(".")[0]

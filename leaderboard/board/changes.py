@@ -1,0 +1,61 @@
+"""What changed between two builds of a board, told on top of what was told before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leaderboard.board.board import Board
+
+SHORT_HASH = 12
+_TITLE = "# Changes"
+_LEAD = (
+    "Each section is a build of the board, the newest first, named by the start of the checksum "
+    "of its records."
+)
+
+
+def update(previous_board: Mapping[str, Any] | None, previous_text: str, board: Board) -> str:
+    """Return the changelog after a build.
+
+    A build that added, changed or removed a record puts a section on top that names each; any other
+    build leaves the text as it was.
+
+    Args:
+        previous_board: Content of the earlier ``board.json``; None where there is none.
+        previous_text: Of the earlier changelog; may be empty.
+        board: As it is now.
+    """
+    before, after = _records(previous_board), board.records
+    if before is None:
+        count = f"{len(after)} record{'' if len(after) == 1 else 's'}"
+        return _with(previous_text, board, [f"First build, of {count}."])
+    kinds = {
+        "Added": sorted(after.keys() - before.keys()),
+        "Changed": sorted(path for path in after if before.get(path, after[path]) != after[path]),
+        "Removed": sorted(before.keys() - after.keys()),
+    }
+    lines = []
+    for kind, paths in kinds.items():
+        if paths:
+            lines += [f"{kind}: {len(paths)}", "", *(f"- `{path}`" for path in paths), ""]
+    return _with(previous_text, board, lines[:-1]) if lines else previous_text
+
+
+def _records(board: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """Return the checksums of a board that may come from anywhere."""
+    found = board.get("records") if board is not None else None
+    if not isinstance(found, dict):
+        return None
+    # A path stands in the text between grave accents, and on one line.
+    return {
+        "".join(one if one.isprintable() and one != "`" else "�" for one in str(path)): str(value)
+        for path, value in found.items()
+    }
+
+
+def _with(text: str, board: Board, lines: list[str]) -> str:
+    head = f"{_TITLE}\n\n{_LEAD}\n"
+    earlier = text.removeprefix(head)
+    section = "\n".join([f"## {board.content[:SHORT_HASH]}", "", *lines])
+    return f"{head}\n{section}\n{earlier}"

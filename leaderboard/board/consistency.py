@@ -1,0 +1,120 @@
+"""What records of one board must agree on before they are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from benchmark.records.identity import canonical_json
+from leaderboard.board.bridge import Bridge, bridged
+from leaderboard.published.fault import Fault, FaultError
+from leaderboard.published.record import PublishedRecord
+
+
+def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] = ()) -> None:
+    """Refuse records that cannot stand on one board.
+
+    Args:
+        records: All of a board's.
+        bridges: Between MINOR versions of protocols.
+
+    Raises:
+        FaultError: ``no-records``, or the first of ``find_contradictions``.
+    """
+    if not records:
+        raise FaultError("no-records", "the board", "there is no record")
+    for fault in find_contradictions(records, bridges):
+        raise FaultError(fault.name, fault.place, fault.detail)
+
+
+def find_contradictions(
+    records: Sequence[PublishedRecord], bridges: Sequence[Bridge] = ()
+) -> list[Fault]:
+    """Return where records contradict the first of their kind.
+
+    ``twice``: two that differ, of one cell. ``other-suite``: of another version or seed.
+    ``other-cohort``, ``other-weights``: one name for two things. ``two-methods``: two versions,
+    settings or sources of an explainer. ``mixed-versions``: of a protocol, with no bridge between
+    them. ``other-settings``: of a protocol. ``other-scale``: a protocol's score is read in two
+    ways. ``other-subjects``: an image is of another subject or group than elsewhere.
+    """
+    return [
+        *_apart(records, "twice", lambda one: one.path, lambda one: one.checksum),
+        *_apart(records, "other-suite", _all, lambda one: [one.identity.suite, one.identity.seed]),
+        *_apart(records, "other-cohort", _cohort, lambda one: one.identity.cohort_fingerprint),
+        *_apart(records, "other-weights", _pair, lambda one: one.identity.weights_sha256),
+        *_apart(records, "two-methods", _explainer, _of_explainer),
+        *_mixed(records, bridges),
+        *_apart(records, "other-settings", _protocol, lambda one: one.identity.protocol.config),
+        *_apart(records, "other-scale", _protocol, lambda one: one.scale.model_dump()),
+        *_strangers(records),
+    ]
+
+
+def _all(record: PublishedRecord) -> object:
+    return None
+
+
+def _cohort(record: PublishedRecord) -> object:
+    return record.names.cohort
+
+
+def _pair(record: PublishedRecord) -> object:
+    return record.names.cohort, record.names.model
+
+
+def _explainer(record: PublishedRecord) -> object:
+    return record.names.explainer
+
+
+def _protocol(record: PublishedRecord) -> object:
+    return record.names.protocol
+
+
+def _of_explainer(record: PublishedRecord) -> object:
+    explainer, method = record.identity.explainer, record.method.model_dump()
+    return [explainer.version, explainer.config, explainer.source_sha256, method, record.submitter]
+
+
+def _apart(
+    records: Iterable[PublishedRecord],
+    name: str,
+    key: Callable[[PublishedRecord], object],
+    value: Callable[[PublishedRecord], object],
+) -> list[Fault]:
+    """Return the records that differ in ``value`` from the first of the same ``key``."""
+    first: dict[object, tuple[str, str]] = {}
+    faults = []
+    for one in records:
+        told = canonical_json(value(one))
+        place, kept = first.setdefault(key(one), (one.path, told))
+        if told != kept:
+            faults.append(Fault(name, one.path, f"{told[:120]} here, but {kept[:120]} in {place}"))
+    return faults
+
+
+def _mixed(records: Sequence[PublishedRecord], bridges: Sequence[Bridge]) -> list[Fault]:
+    versions: dict[str, dict[str, str]] = {}
+    for one in records:
+        found = versions.setdefault(one.names.protocol, {})
+        found.setdefault(one.identity.protocol.version, one.path)
+    return [
+        Fault(
+            "mixed-versions",
+            list(found.values())[-1],
+            f"{protocol} in the versions {', '.join(found)}, and no bridge between them",
+        )
+        for protocol, found in versions.items()
+        if not bridged(list(found), protocol, bridges)
+    ]
+
+
+def _strangers(records: Iterable[PublishedRecord]) -> list[Fault]:
+    known: dict[tuple[str, str], tuple[str, int]] = {}
+    faults = []
+    for one in records:
+        for key, subject, group, *_ in one.scores:
+            kept = known.setdefault((one.names.cohort, key), (subject, group))
+            if kept != (subject, group):
+                faults.append(Fault("other-subjects", one.path, f"{key} is {kept} elsewhere"))
+                break
+    return faults

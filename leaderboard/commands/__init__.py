@@ -1,0 +1,1 @@
+"""The commands of the board, one short file each."""

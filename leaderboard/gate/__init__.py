@@ -1,0 +1,1 @@
+"""The gate for continuous integration: baseline, measurement, decision, report."""

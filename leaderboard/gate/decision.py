@@ -1,0 +1,326 @@
+"""Whether an explanation got worse: records before, records after, one decision a cell.
+
+First golden: every subject has the value that it had, within the protocol's tolerance. Where scores
+moved, paired non-inferiority over subjects with a margin δ: a cell passes where the one-sided 95 %
+lower bound of new − old lies above −δ, regresses where the upper bound lies below it, and anything
+between is not known yet. Both bounds are those of the 90 % interval that is shown.
+
+That all cells hold is an intersection of claims, each of which is tested at 5 % (Berger 1982), so
+passes need no correction; that some cell regressed is a union, so those claims are corrected by
+Holm over all cells whose scores moved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from benchmark.reading import SCORED, Reading, Sample, distributions
+from benchmark.records.identity import Identity, Names
+from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.significance import holm
+from leaderboard.published.record import PublishedRecord
+
+FloatArray = npt.NDArray[np.float64]
+Outcome = Literal["failed", "regression", "inconclusive", "pass", "unchanged"]
+
+# From the worst to the best.
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+ALPHA = 0.05
+MARGIN = 0.02
+# Share of the subjects that may lose their value, to a constant map or one that is not finite.
+MOST_LOST = 0.05
+# Published values have six significant digits.
+_ROUNDING = 1e-6
+_NAN = float("nan")
+_UNKNOWN = Interval(_NAN, _NAN, _NAN, 0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One cell, as it was and as it is.
+
+    Attributes:
+        old: The baseline's record.
+        new: What was measured now; None where the cell failed.
+        failure: Why it failed.
+    """
+
+    old: PublishedRecord
+    new: PublishedRecord | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far the score of a cell moved.
+
+    Attributes:
+        old: Score of the baseline, over the subjects that both have; NaN where there is none.
+        new: Score now, over the same.
+        difference: New − old with its 90 % interval, signed so that a drop is negative whichever
+            way is better; each limit is a one-sided 95 % bound.
+        p: Of the hypothesis that the score dropped by no more than the margin; NaN where nothing
+            was tested.
+        adjusted: The same by Holm over the cells that moved.
+    """
+
+    old: float = _NAN
+    new: float = _NAN
+    difference: Interval = _UNKNOWN
+    p: float = _NAN
+    adjusted: float = _NAN
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a cell.
+
+    Attributes:
+        names: Of cohort, model, explainer and protocol.
+        outcome: ``unchanged`` and ``pass`` are good.
+        reason: One sentence.
+        change: The scores.
+        notes: What else differs, and decides nothing.
+    """
+
+    names: Names
+    outcome: Outcome
+    reason: str
+    change: Change = field(default_factory=Change)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is a score on both sides."""
+        return not math.isnan(self.change.old) and not math.isnan(self.change.new)
+
+
+def judge(pairs: Sequence[Pair], margin: float = MARGIN) -> list[Decision]:
+    """Decide on every cell; the family of Holm's correction is the cells whose scores moved.
+
+    Args:
+        pairs: Cells that can be compared, see ``why_incomparable``.
+        margin: δ > 0 in units of the score; a smaller drop is no regression.
+    """
+    drafts = [_look(one, margin) for one in pairs]
+    adjusted = holm([one.change.p for one in drafts])
+    return [
+        _conclude(draft, float(p), margin) if not math.isnan(p) else draft
+        for draft, p in zip(drafts, adjusted, strict=True)
+    ]
+
+
+def worst(decisions: Sequence[Decision]) -> Outcome:
+    """Return the worst outcome of any cell."""
+    return min((one.outcome for one in decisions), key=OUTCOMES.index, default="unchanged")
+
+
+def why_incomparable(old: Identity, new: Identity) -> str | None:
+    """Return what two records of one name do not share and must, or None.
+
+    Suite, seed, cohort, and what the protocol asks must be the same; its minor version, the
+    explainer and the model's weights may differ.
+    """
+    pairs = {
+        "suite": (old.suite, new.suite),
+        "seed": (old.seed, new.seed),
+        "cohort's fingerprint": (old.cohort_fingerprint[:12], new.cohort_fingerprint[:12]),
+        "protocol's major version": (_major(old), _major(new)),
+    }
+    for what, (before, now) in pairs.items():
+        if before != now:
+            return f"the {what} was {before} and is {now}"
+    was, now_is = old.protocol.config, new.protocol.config
+    for name in sorted({*was, *now_is}):
+        if was.get(name) != now_is.get(name):
+            return (
+                f"the protocol's setting {name!r} was {was.get(name)!r} and is {now_is.get(name)!r}"
+            )
+    return None
+
+
+def _look(pair: Pair, margin: float) -> Decision:
+    """Decide where no test is needed; else leave a draft with its p-value."""
+    old, new = pair.old, pair.new
+    if new is None:
+        reason = pair.failure or "it failed"
+        return Decision(old.names, "failed", reason, Change(old=_score(old)))
+    notes = _notes(old, new)
+    if old.state != SCORED or new.state != SCORED:
+        return replace(_by_state(old, new), notes=notes)
+    if old.scale.gate and (old.verdict, new.verdict) == ("pass", "fail"):
+        reason = f"the verdict was pass and is fail: {new.reason or 'no reason is given'}"
+        return Decision(old.names, "regression", reason, _change(old, new)[0], notes)
+    before, now = _both(old, new)
+    golden = _golden(before, now, new.scale.tolerance) and len(before.sample) == len(old.scores)
+    change, error = _change(old, new)
+    if golden and not change.difference.estimate < -margin:
+        reason = "every subject has the value that it had"
+        return Decision(old.names, "unchanged", reason, change, notes)
+    if (lost := _lost(old, new)) > MOST_LOST:
+        reason = f"{lost:.0%} of the subjects lost their value, more than {MOST_LOST:.0%}"
+        return Decision(old.names, "regression", reason, change, notes)
+    return replace(_test(old, change, error, margin), notes=notes)
+
+
+def _test(old: PublishedRecord, change: Change, error: float, margin: float) -> Decision:
+    """Return a draft with the p-value, or a decision where there is nothing to test."""
+    difference = change.difference
+    if math.isnan(change.old) and math.isnan(change.new):
+        return Decision(old.names, "inconclusive", "neither run makes one number", change)
+    if math.isnan(change.new):
+        reason = "the subjects no longer make one number"
+        return Decision(old.names, "regression", reason, change)
+    if math.isnan(change.old):
+        return Decision(old.names, "pass", "the subjects make one number, and did not", change)
+    constant = old.scale.aggregate == "constant"
+    if difference.n_subjects < 2 and not constant:
+        return Decision(old.names, "inconclusive", "fewer than two subjects have a value", change)
+    distance = difference.estimate + margin
+    if error > 0:
+        p = float(stats.t.cdf(distance / error, max(difference.n_subjects - 1, 1)))
+    else:
+        p = float(distance >= 0)
+    if old.scale.direction == "none":
+        p = min(2 * p, 1.0)  # the side was chosen after looking
+    return Decision(old.names, "inconclusive", "", replace(change, p=p))
+
+
+def _conclude(draft: Decision, adjusted: float, margin: float) -> Decision:
+    change = replace(draft.change, adjusted=adjusted)
+    low, high = change.difference.low, change.difference.high
+    outcome: Outcome
+    if low > -margin:
+        outcome, reason = "pass", f"a drop of {margin:g} or more is ruled out"
+    elif high < -margin and adjusted < ALPHA:
+        outcome, reason = "regression", f"it dropped by more than {margin:g}"
+    elif high < -margin:
+        outcome = "inconclusive"
+        reason = f"a drop of more than {margin:g} is not certain among so many cells"
+    else:
+        outcome, reason = "inconclusive", f"the interval holds a drop of {margin:g}"
+    return replace(draft, outcome=outcome, reason=reason, change=change)
+
+
+def _by_state(old: PublishedRecord, new: PublishedRecord) -> Decision:
+    change = Change(old=_score(old), new=_score(new))
+    if old.state == new.state:
+        return Decision(old.names, "unchanged", f"it was and is {new.state}", change)
+    reason = f"it was {old.state} and is {new.state}"
+    if new.state != SCORED:
+        reason += f": {new.reason}"
+    outcome: Outcome = "regression" if old.state == SCORED else "pass"
+    return Decision(old.names, outcome, reason, change)
+
+
+def _change(old: PublishedRecord, new: PublishedRecord) -> tuple[Change, float]:
+    """Return how far the score moved, and the standard error of the difference."""
+    before, now = _both(old, new)
+    both = ~np.isnan(before.values) & ~np.isnan(now.values)
+    n_subjects = len(set(np.asarray(before.sample.subjects, dtype=np.str_)[both].tolist()))
+    if not n_subjects:
+        return Change(_score(old), _score(new)), _NAN
+    paired = [replace(one, values=np.where(both, one.values, np.nan)) for one in (before, now)]
+    (was, is_now), replicates = distributions(paired, old.scale.aggregate)
+    differences = replicates[:, 1] - replicates[:, 0]
+    known = differences[~np.isnan(differences)]
+    estimate = float(is_now - was)
+    if old.scale.direction == "lower" or (old.scale.direction == "none" and estimate > 0):
+        estimate = -estimate
+    # A resample's spread is too small by the factor that the variance divides by n, not n − 1.
+    factor = math.sqrt(n_subjects / max(n_subjects - 1, 1))
+    error = float(known.std()) * factor if len(known) else _NAN
+    reach = error * float(stats.t.ppf(1 - ALPHA, max(n_subjects - 1, 1)))
+    interval = Interval(estimate, estimate - reach, estimate + reach, n_subjects)
+    return Change(float(was), float(is_now), interval), error
+
+
+def _both(old: PublishedRecord, new: PublishedRecord) -> tuple[Reading, Reading]:
+    """Return both scores on the images that both have, in one order."""
+    before, now = old.score, new.score
+    empty = Reading(old.scale.statistic, Sample((), (), ()), np.empty(0))
+    if before is None or now is None:
+        return empty, empty
+    shared = sorted(set(before.sample.keys) & set(now.sample.keys))
+    return _rows(before, shared), _rows(now, shared)
+
+
+def _rows(reading: Reading, keys: Sequence[str]) -> Reading:
+    sample = reading.sample
+    places = {key: place for place, key in enumerate(sample.keys)}
+    rows = [places[key] for key in keys]
+    below = None if reading.denominators is None else reading.denominators[rows]
+    subset = Sample(
+        tuple(keys),
+        tuple(sample.subjects[row] for row in rows),
+        tuple(sample.groups[row] for row in rows),
+    )
+    return Reading(reading.statistic, subset, reading.values[rows], denominators=below)
+
+
+def _golden(before: Reading, now: Reading, tolerance: float) -> bool:
+    pairs = [(before.values, now.values)]
+    if before.denominators is not None and now.denominators is not None:
+        pairs.append((before.denominators, now.denominators))
+    return all(
+        np.allclose(first, second, rtol=_ROUNDING, atol=tolerance, equal_nan=True)
+        for first, second in pairs
+    )
+
+
+def _lost(old: PublishedRecord, new: PublishedRecord) -> float:
+    """Return the share of the subjects with a value that have none any more.
+
+    Which subjects are asked at all may depend on the model, so one whom other weights leave out
+    is not counted.
+    """
+    before, now = old.score, new.score
+    if before is None or now is None:
+        return 0.0
+    kept = {row[1] for row in new.scores if row[3] is not None}
+    asked = set(now.sample.subjects)
+    if old.identity.weights_sha256 == new.identity.weights_sha256:
+        asked |= set(before.sample.subjects)
+    had = {row[1] for row in old.scores if row[3] is not None and row[1] in asked}
+    return len(had - kept) / len(had) if had else 0.0
+
+
+def _score(record: PublishedRecord) -> float:
+    score = record.score
+    if score is None:
+        return _NAN
+    return float(distributions([score], record.scale.aggregate)[0][0])
+
+
+def _notes(old: PublishedRecord, new: PublishedRecord) -> tuple[str, ...]:
+    """Say what else differs."""
+    was, now = old.identity, new.identity
+    found = []
+    if was.weights_sha256 != now.weights_sha256:
+        found.append("the model's weights differ")
+    for part in ("explainer", "protocol"):
+        versions = [getattr(one, part).version for one in (was, now)]
+        if versions[0] != versions[1]:
+            found.append(f"the {part}'s version was {versions[0]} and is {versions[1]}")
+    if was.explainer.config != now.explainer.config:
+        found.append("the explainer's settings differ")
+    devices = [one.provenance.device for one in (old, new)]
+    if devices[0] != devices[1]:
+        found.append(f"it was measured on {devices[0]} and now on {devices[1]}")
+    if None not in (old.verdict, new.verdict) and old.verdict != new.verdict:
+        found.append(f"the verdict was {old.verdict} and is {new.verdict}")
+    gone = len({row[0] for row in old.scores} - {row[0] for row in new.scores})
+    if gone and new.scores:
+        found.append(f"{gone} images of the baseline were not asked about")
+    return tuple(found)
+
+
+def _major(identity: Identity) -> str:
+    return identity.protocol.version.partition(".")[0]

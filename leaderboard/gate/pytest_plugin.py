@@ -1,0 +1,75 @@
+"""The gate as a pytest fixture, found by pytest through an entry point.
+
+::
+
+    def test_my_cam_is_as_faithful_as_before(medsanity_gate):
+        medsanity_gate("my_method.py:MyCAM", baseline="baseline", protocols=["roi_pointing"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+
+class Gate(Protocol):
+    """Fails the test where an explainer got worse than its baseline, or nobody can tell."""
+
+    def __call__(
+        self,
+        explainer: str,
+        baseline: str | Path,
+        protocols: Sequence[str] = (),
+        model: str | None = None,
+        margin: float = 0.02,
+        suite: str = "v1",
+        device: str = "auto",
+    ) -> None:
+        """Measure and compare.
+
+        Args:
+            explainer: Name, or path/to/file.py:Class.
+            baseline: Folder of published records, or a store.
+            protocols: Names; the suite's unless given.
+            model: Name, or path; the suite's unless given.
+            margin: Largest drop of a score that is no regression.
+            suite: Version, or path of a ``.toml`` file.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+
+        Raises:
+            InputError: If something is unknown, or there is no baseline.
+        """
+        ...
+
+
+@pytest.fixture
+def medsanity_gate() -> Gate:
+    """Return a function that fails the test where an explainer got worse; see ``Gate``."""
+    return _gate
+
+
+def _gate(
+    explainer: str,
+    baseline: str | Path,
+    protocols: Sequence[str] = (),
+    model: str | None = None,
+    margin: float = 0.02,
+    suite: str = "v1",
+    device: str = "auto",
+) -> None:
+    # Here, since pytest imports this file whether or not a test asks for the gate.
+    from benchmark.running.device import resolve_device
+    from benchmark.running.engine import Settings
+    from benchmark.running.suite import Selection, load_suite
+    from leaderboard.gate.measure import Request, compare
+    from leaderboard.gate.report import exit_code, lines
+
+    models = () if model is None else (model,)
+    selection = Selection((explainer,), models=models, protocols=tuple(protocols))
+    settings = Settings(resolve_device(device))
+    report = compare(Request(Path(baseline), load_suite(suite), selection, settings, None, margin))
+    if exit_code(report) != 0:
+        pytest.fail("\n".join(lines(report)), pytrace=False)

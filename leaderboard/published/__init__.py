@@ -1,0 +1,1 @@
+"""Published records: their fields, files and checks."""

@@ -1,0 +1,138 @@
+"""Fields of a published record, each with the values that it may take."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic import BaseModel as _BaseModel
+
+from benchmark.reading import Aggregate, Direction
+from benchmark.records.identity import Sha256
+from leaderboard.published.fault import FaultError
+
+Tier = Literal["self-reported", "reproduced", "audited"]
+
+
+TIERS: tuple[Tier, ...] = ("self-reported", "reproduced", "audited")
+
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+
+
+_ONE_LINE = 400
+
+
+def _plain_text(text: str) -> str:
+    for character in text:
+        # Controls, invisible and direction-changing characters, and code points of no meaning.
+        if unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"):
+            raise ValueError(f"it holds the character U+{ord(character):04X}")
+    return text
+
+
+def _plain_name(name: str) -> str:
+    if NAME_PATTERN.fullmatch(name) is None:
+        raise ValueError("a name is up to 64 of A-Z, a-z, 0-9 and _.+-, a letter or digit first")
+    return name
+
+
+Text = Annotated[str, StringConstraints(max_length=_ONE_LINE), AfterValidator(_plain_text)]
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+
+
+Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}(#[0-9a-f]{1,8})?$")]
+
+
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
+class StrictModel(_BaseModel):
+    """A model of a record's part that refuses unknown fields and other types."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Method(StrictModel):
+    """What the board says of an explainer.
+
+    Attributes:
+        title: What its author calls it.
+        family: What kind of method it is.
+        paper: Where it comes from; may be empty.
+        control: Whether it looks at no model.
+        polarity: Which sign of the map marks evidence.
+    """
+
+    title: Text
+    family: Text
+    paper: Text
+    control: bool
+    polarity: Literal["positive", "absolute"]
+
+
+class Scale(StrictModel):
+    """How a protocol's score is to be read, as of the version under which it was measured.
+
+    Attributes:
+        question: The protocol's, in a few words.
+        statistic: Name of the score.
+        direction: Which way is better.
+        aggregate: How subjects make one number.
+        gate: Whether it is passed or failed, and never averaged.
+        truth_leads: Whether no map should score better than the truth.
+        margin: By how much a map may, before the protocol counts as unhealthy.
+        tolerance: Largest difference per subject between two runs on one kind of device.
+        device_tolerance: The same between kinds of devices.
+    """
+
+    question: Text
+    statistic: Name
+    direction: Direction
+    aggregate: Aggregate
+    gate: bool
+    truth_leads: bool
+    margin: Number
+    tolerance: Number
+    device_tolerance: Number
+
+
+class SidecarSeal(StrictModel):
+    """Which file holds the rest of the readings.
+
+    Attributes:
+        sha256: Of its bytes.
+        bytes: How many.
+    """
+
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=1)]
+
+
+def schema_fault(error: ValidationError, place: str) -> FaultError:
+    """Return the first thing that a file of this format has wrong.
+
+    Args:
+        error: What the model said of it.
+        place: The file.
+    """
+    fault = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])[:80]
+    said = fault["msg"].removeprefix("Value error, ")
+    name, bar, detail = said.partition("|")
+    if bar:
+        return FaultError(name, place, detail)
+    kinds = {"missing": "missing-field", "extra_forbidden": "unknown-field"}
+    return FaultError(
+        kinds.get(fault["type"], "wrong-type"), place, f"at {key or 'the whole'!r}: {said}"[:300]
+    )

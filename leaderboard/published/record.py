@@ -1,0 +1,294 @@
+"""A record as it is published: one cell of a board, readable, and sealed.
+
+The JSON holds what the board is made of, with the score of every subject on a line of its own, so
+that a change can be reviewed. Everything else that the protocol read lies in the sidecar beside it,
+whose hash the record holds. Aggregates are in neither: they are computed wherever they are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import (
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from benchmark.reading import SCORED, Reading, Sample, State, find
+from benchmark.records.identity import Identity, Names, Sha256, canonical_json, sha256_of
+from benchmark.records.provenance import Provenance
+from benchmark.records.record import Record, Resources, VerdictWord
+from leaderboard.published.fault import FaultError
+from leaderboard.published.fields import (
+    NAME_PATTERN,
+    Method,
+    Number,
+    Pseudonym,
+    Scale,
+    SidecarSeal,
+    StrictModel,
+    Text,
+    Tier,
+    schema_fault,
+)
+from leaderboard.published.pseudonyms import Pseudonyms
+from leaderboard.published.sidecar import pack
+from leaderboard.published.strict_json import decode, parse
+
+SCHEMA_VERSION = 1
+MOST_BYTES = 2**19
+
+
+# Key, subject, group, value, and the denominator where the score is a ratio.
+Row = tuple[Pseudonym, Pseudonym, Literal[0, 1], Number | None, Number | None]
+
+
+class PublishedRecord(StrictModel):
+    """One cell of a board.
+
+    Attributes:
+        schema_version: Of this format.
+        identity: What the score depends on.
+        identity_sha256: Its hash.
+        names: Of cohort, model, explainer and protocol.
+        method: What the board says of the explainer.
+        scale: How the score is read.
+        submitter: Who measured it.
+        tier: Who vouches for it: whoever sent it, a run that reproduced it, or a person who read
+            the source as well.
+        state: How the cell ended.
+        reason: Why it did not pass.
+        verdict: Of the protocol.
+        scores: A row per image, by key: key, subject, group, value, denominator.
+        readings: The sidecar, where anything was read and it is published.
+        provenance: With what it was measured.
+        resources: At what cost.
+        created: UTC, ISO 8601.
+        checksum: SHA-256 of the canonical JSON of all the rest.
+    """
+
+    schema_version: Literal[1] = 1
+    identity: Identity
+    identity_sha256: Sha256
+    names: Names
+    method: Method
+    scale: Scale
+    submitter: Text
+    tier: Tier
+    state: State
+    reason: Text | None
+    verdict: VerdictWord | None
+    scores: tuple[Row, ...]
+    readings: SidecarSeal | None
+    provenance: Provenance
+    resources: Resources
+    created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    checksum: Sha256
+
+    @classmethod
+    def seal(cls, **fields: Any) -> PublishedRecord:  # noqa: ANN401 - the model's own fields
+        """Return a record with identity hash and checksum filled in."""
+        fields |= {"identity_sha256": fields["identity"].sha256}
+        draft = cls.model_construct(**fields)
+        return cls(**fields, checksum=draft._checksum())
+
+    @classmethod
+    def from_json(cls, content: bytes, place: str) -> PublishedRecord:
+        """Read a record, and refuse every byte that ``to_json`` would not have written.
+
+        Args:
+            content: Bytes of the file.
+            place: For messages.
+
+        Raises:
+            FaultError: Named by what is wrong.
+        """
+        value = parse(decode(content, place, MOST_BYTES), place)
+        if isinstance(value, dict) and value.get("schema_version") != SCHEMA_VERSION:
+            told = f"it has schema version {value.get('schema_version')!r}; known: {SCHEMA_VERSION}"
+            raise FaultError("unknown-schema", place, told[:200])
+        try:
+            record = cls.model_validate_json(canonical_json(value))
+        except ValidationError as error:
+            raise schema_fault(error, place) from error
+        if record.to_json().encode() != content:
+            detail = "it is not written as records are; nothing but the layout differs"
+            raise FaultError("not-canonical", place, detail)
+        return record
+
+    @classmethod
+    def schema_text(cls) -> str:
+        """Return the JSON Schema of a record, as the board publishes it.
+
+        It says what fields there are and of what kind. That checksum, identity and sidecar fit, and
+        that nothing contradicts anything, only ``from_json`` and the board can tell.
+        """
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+        return json.dumps(schema | cls.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+    def to_json(self) -> str:
+        """Return the one text of this record: a line per field, and per subject."""
+        fields = self.model_dump(mode="json")
+        rows = ",\n".join(f"  {canonical_json(row)}" for row in fields["scores"])
+        fields["scores"] = None
+        lines = []
+        for name, value in fields.items():
+            text = canonical_json(value)
+            if name == "scores":
+                text = f"[\n{rows}\n ]" if rows else "[]"
+            lines.append(f" {json.dumps(name)}: {text}")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    def with_tier(self, tier: Tier) -> PublishedRecord:
+        """Return the record as somebody else vouches for it."""
+        draft = self.model_copy(update={"tier": tier})
+        return draft.model_copy(update={"checksum": draft._checksum()})
+
+    @property
+    def path(self) -> str:
+        """Where it stands in a folder of records, with ``/`` between folders."""
+        names = self.names
+        return f"{names.cohort}/{names.model}/{names.explainer}/{names.protocol}.json"
+
+    @property
+    def score(self) -> Reading | None:
+        """The score per image, or None where there is none."""
+        if not self.scores:
+            return None
+        keys, subjects, groups, values, denominators = zip(*self.scores, strict=True)
+        ratio = self.scale.aggregate == "ratio"
+        return Reading(
+            self.scale.statistic,
+            Sample(keys, subjects, groups),
+            _array(values),
+            denominators=_array(denominators) if ratio else None,
+        )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> PublishedRecord:
+        if self.identity_sha256 != self.identity.sha256:
+            raise ValueError("identity-mismatch|identity_sha256 is not that of the identity")
+        for part in ("cohort", "model", "explainer", "protocol"):
+            name = getattr(self.names, part)
+            if NAME_PATTERN.fullmatch(name) is None or name in (".", ".."):
+                raise ValueError(f"odd-name|the {part} is called {name[:80]!r}")
+        for part in ("explainer", "protocol"):
+            if getattr(self.names, part) != getattr(self.identity, part).name:
+                raise ValueError(f"name-mismatch|names and identity differ on the {part}")
+        keys = [row[0] for row in self.scores]
+        if keys != sorted(set(keys)):
+            raise ValueError("subject-order|scores are not sorted by key, each key once")
+        self._check_state()
+        if self.checksum != self._checksum():
+            raise ValueError("checksum-mismatch|the checksum does not match the content")
+        return self
+
+    def _check_state(self) -> None:
+        if self.state == SCORED and not self.scores:
+            raise ValueError("state-mismatch|a scored record needs scores")
+        if self.state != SCORED and (self.scores or self.verdict is not None):
+            raise ValueError(f"state-mismatch|a record that is {self.state} has a score or verdict")
+        if self.state != SCORED and not self.reason:
+            raise ValueError(f"state-mismatch|a record that is {self.state} needs a reason")
+        ratio = self.scale.aggregate == "ratio"
+        for key, _, _, value, denominator in self.scores:
+            wrong = (value is None) != (denominator is None) if ratio else denominator is not None
+            if wrong:
+                raise ValueError(f"state-mismatch|the denominator of {key} does not fit")
+
+    def _checksum(self) -> str:
+        return sha256_of(self.model_dump(mode="json", exclude={"checksum"}))
+
+
+def publish(
+    record: Record,
+    method: Method,
+    scale: Scale,
+    pseudonyms: Pseudonyms,
+    submitter: str,
+    tier: Tier = "self-reported",
+) -> tuple[PublishedRecord, bytes | None]:
+    """Return a finished cell as it is published, and its sidecar.
+
+    Args:
+        record: Of a store; a failed one cannot be published.
+        method: What the board says of the explainer.
+        scale: How the score is read.
+        pseudonyms: Take the place of subject ids.
+        submitter: Who measured it.
+        tier: Who vouches for it.
+
+    Raises:
+        FaultError: ``failed-cell``, or ``sidecar-malformed`` where a value is beyond float32.
+    """
+    if record.state == "failed":
+        raise FaultError("failed-cell", record.names.protocol, record.reason or "it failed")
+    readings = [_renamed(one, pseudonyms) for one in record.to_readings()]
+    sidecar = pack(readings) if readings else None
+    scored = record.state == SCORED
+    score = find(readings, scale.statistic) if scored else None
+    return (
+        PublishedRecord.seal(
+            identity=record.identity,
+            names=record.names,
+            method=method,
+            scale=scale,
+            submitter=submitter,
+            tier=tier,
+            state=record.state,
+            reason=record.reason,
+            verdict=record.verdict,
+            scores=() if score is None else rows_of(score),
+            readings=None if sidecar is None else seal_of(sidecar),
+            provenance=record.provenance,
+            resources=record.resources,
+            created=record.created,
+        ),
+        sidecar,
+    )
+
+
+def rows_of(score: Reading) -> tuple[Row, ...]:
+    """Return the rows of a score, by key, with six significant digits."""
+    sample = score.sample
+    values = _plain(score.values)
+    denominators: Sequence[float | None] = [None] * len(sample)
+    if score.denominators is not None:
+        denominators = _plain(score.denominators)
+        either = [None in pair for pair in zip(values, denominators, strict=True)]
+        values = [None if no else one for one, no in zip(values, either, strict=True)]
+        denominators = [None if no else one for one, no in zip(denominators, either, strict=True)]
+    rows = zip(sample.keys, sample.subjects, sample.groups, values, denominators, strict=True)
+    return tuple(sorted(rows))  # type: ignore[arg-type] # groups are 0 and 1
+
+
+def seal_of(sidecar: bytes) -> SidecarSeal:
+    """Return the seal of a sidecar."""
+    return SidecarSeal(sha256=hashlib.sha256(sidecar).hexdigest(), bytes=len(sidecar))
+
+
+def _renamed(reading: Reading, pseudonyms: Pseudonyms) -> Reading:
+    sample = pseudonyms.sample(reading.sample)
+    names = dict(zip(reading.sample.keys, sample.keys, strict=True))
+    reasons = {names[key]: reason for key, reason in reading.reasons.items() if key in names}
+    return Reading(
+        reading.statistic,
+        sample,
+        reading.values,
+        reading.conditions,
+        reasons,
+        reading.denominators,
+    )
+
+
+def _plain(values: Sequence[float] | np.ndarray[Any, Any]) -> list[float | None]:
+    return [None if np.isnan(one) else float(f"{one:.6g}") for one in values]
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([np.nan if one is None else one for one in values], dtype=np.float64)

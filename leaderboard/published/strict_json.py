@@ -1,0 +1,113 @@
+"""JSON from strangers: what a careless or hostile file may hold is refused by name."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import NoReturn
+
+from leaderboard.published.fault import FaultError
+
+DEEPEST = 32
+_DIGITS = 20
+# A string without an end matches as well: tried anew from each of its quotes, it would take hours.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+class _Refused(ValueError):
+    """Why a value is refused.
+
+    Args:
+        name: Of the fault.
+        detail: One sentence.
+    """
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(detail)
+
+
+def decode(content: bytes, place: str, most_bytes: int) -> str:
+    """Return the text of a file that was read.
+
+    Args:
+        content: Bytes of the file.
+        place: For messages.
+        most_bytes: Larger files are refused.
+
+    Raises:
+        FaultError: ``too-large``, ``empty`` or ``not-utf8``.
+    """
+    if len(content) > most_bytes:
+        raise FaultError("too-large", place, f"it has more than {most_bytes:,} bytes")
+    if not content.strip():
+        raise FaultError("empty", place, "it holds nothing")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FaultError("not-utf8", place, f"byte {error.start} is not UTF-8") from error
+
+
+def parse(text: str, place: str) -> object:
+    """Return what a JSON text says, with nothing in it that two readers might read differently.
+
+    Raises:
+        FaultError: ``not-json``, ``duplicate-key``, ``not-finite``, ``huge-number``, ``too-deep``
+            or ``lone-surrogate``.
+    """
+    _check_depth(text, place)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+    except _Refused as refused:
+        raise FaultError(refused.name, place, refused.detail) from refused
+    except json.JSONDecodeError as error:
+        detail = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise FaultError("not-json", place, detail) from error
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise FaultError("lone-surrogate", place, "a string holds half a character") from error
+    return value
+
+
+def _check_depth(text: str, place: str) -> None:
+    """Refuse deep nesting before a recursive reader meets it."""
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise FaultError("too-deep", place, f"it is nested deeper than {DEEPEST} levels")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _Refused("duplicate-key", f"the key {twice[:60]!r} stands twice")
+    return result
+
+
+def _constant(text: str) -> NoReturn:
+    raise _Refused("not-finite", f"{text} is not a number in JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Refused("huge-number", f"{text[:40]} is beyond any number of 64 bits")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text.lstrip("-")) > _DIGITS:
+        raise _Refused("huge-number", f"an integer has {len(text)} digits")
+    return int(text)

@@ -1,0 +1,355 @@
+"""The pictures of a board: scores, ranks and costs, as SVG files that are the same bytes each time.
+
+Every number in them stands in a table of the page as well.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from benchmark.report.figures.style import CHANCE, CHARACTER, COLOURS, GREYS, INK, MUTED, WIDTH, known, limits, styled
+from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Number, Row
+from leaderboard.site.labels import Spot, place_labels
+
+LINE = 0.215  # inches, of a row
+_DASHED = (0, (4, 3))
+_CALIBRATED_LIMITS = (-1.0, 2.5)
+_LONGEST = 28
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_BAND = "#f1f4f7"
+_SIZE = re.compile(rb'width="([\d.]+)pt" height="([\d.]+)pt"')
+
+
+def draw_forest(model: ModelBoard, protocol: BoardProtocol, place: int) -> bytes:
+    """Return the scores of all explainers under one protocol, the best on top, with intervals.
+
+    Args:
+        model: Whose rows.
+        protocol: Of the board.
+        place: Of the protocol among those of the board.
+    """
+    return _as_svg(partial(_forest, model=model, protocol=protocol, place=place))
+
+
+def draw_ranks(model: ModelBoard) -> bytes:
+    """Return the ranks of a model's explainers in both ways, with intervals and tie groups."""
+    return _as_svg(partial(_ranks, rows=[one for one in model.rows if one.standing]))
+
+
+def draw_costs(model: ModelBoard) -> bytes:
+    """Return the totals of a model's explainers against the image passes that they took."""
+    return _as_svg(partial(_costs, model=model))
+
+
+def draw_method(board: Board, explainer: str) -> bytes:
+    """Return one explainer's scores: a panel for each protocol, a line for each model."""
+    return _as_svg(partial(_method, board=board, explainer=explainer))
+
+
+def size_of(svg: bytes) -> tuple[int, int]:
+    """Return the width and height of a figure in points."""
+    width, height = (float(one) for one in _SIZE.search(svg).groups())  # type: ignore[union-attr]
+    return round(width), round(height)
+
+
+def passes_of(row: Row) -> int:
+    """Return the image passes, forward and backward, of all protocols together."""
+    return sum((cell.forward or 0) + (cell.backward or 0) for cell in row.cells)
+
+
+def total_of(row: Row) -> Number | None:
+    """Return the mean of a row's calibrated scores: the board's own total if it is ranked."""
+    if row.standing is not None:
+        return row.standing.total
+    found = [one.calibrated.estimate for one in row.cells if one.calibrated is not None]
+    numbers = [one for one in found if one is not None]
+    if not numbers or len(numbers) < len(found):
+        return None
+    return Number(estimate=sum(numbers) / len(numbers), low=None, high=None)
+
+
+def _as_svg(draw: Callable[[Figure], None]) -> bytes:
+    sink = io.BytesIO()
+    _draw_into(draw, sink)
+    return sink.getvalue()
+
+
+@styled
+def _draw_into(figure: Figure, draw: Callable[[Figure], None], sink: io.BytesIO) -> None:
+    # Saved within the style: ticks are made, and glyphs turned into paths, only then.
+    draw(figure)
+    figure.savefig(sink, format="svg", metadata=_NO_METADATA)
+
+
+def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, place: int) -> None:
+    told = {row.explainer: row.cells[place] for row in model.rows}
+    controls = {row.explainer for row in model.rows if row.status == "control"}
+    sign = -1 if protocol.direction == "lower" else 1
+
+    def order(name: str) -> tuple[bool, float, str]:
+        score = told[name].score
+        value = None if score is None else score.estimate
+        return value is None, 0.0 if value is None else -sign * value, name
+
+    names = sorted(told, key=order)
+    calibrated = {
+        name: cell.calibrated for name, cell in told.items() if cell.calibrated is not None
+    }
+    height = _fit(figure, len(names), 0.95)
+    count = 2 if calibrated else 1
+    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    left = _name_width(names) / WIDTH
+    figure.subplots_adjust(left, 0.56 / height, 0.985, 1 - 0.39 / height, 0.07)
+    scores = {name: cell.score for name, cell in told.items() if cell.score is not None}
+    better = {"higher": ", higher is better", "lower": ", lower is better"}
+    _whiskers(panels[0], names, scores, controls)
+    panels[0].set_xlabel(protocol.statistic + better.get(protocol.direction, ""))
+    panels[0].set_title(f"{protocol.name}: score", loc="left", fontweight="bold")
+    _words(panels[0], names, told)
+    noise = scores.get("random")
+    if noise is not None and noise.estimate is not None:
+        panels[0].axvline(noise.estimate, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
+    if calibrated:
+        _whiskers(panels[1], names, calibrated, controls)
+        _calibrated_axis(panels[1], calibrated.values(), model.truth_is_one(place))
+        panels[1].set_title("calibrated", loc="left", fontweight="bold")
+    _name_rows(panels[0], names, controls)
+
+
+def _method(figure: Figure, board: Board, explainer: str) -> None:
+    shown = [
+        (model, row) for model in board.models for row in model.rows if row.explainer == explainer
+    ]
+    rows = {
+        f"{model.model}, {model.cohort}" if _many_cohorts(board) else model.model: row
+        for model, row in shown
+    }
+    names, count = list(rows), len(board.protocols)
+    columns = min(count, 5)
+    lines = math.ceil(count / columns)
+    height = lines * (0.95 + LINE * max(2, len(names)))
+    figure.set_size_inches(WIDTH, height)
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    left = _name_width(names) / WIDTH
+    figure.subplots_adjust(
+        left, 0.5 / height, 0.985, 1 - 0.33 / height, 0.13, 0.95 / LINE / max(2, len(names))
+    )
+    for axes in panels.flat[count:]:
+        axes.set_visible(False)
+    for place, (axes, protocol) in enumerate(zip(panels.flat, board.protocols, strict=False)):
+        told = {name: row.cells[place] for name, row in rows.items()}
+        found = {
+            name: cell.calibrated for name, cell in told.items() if cell.calibrated is not None
+        }
+        scores = {name: cell.score for name, cell in told.items() if cell.score is not None}
+        _whiskers(axes, names, found or scores, set())
+        if found:
+            to_truth = all(model.truth_is_one(place) for model, _ in shown)
+            _calibrated_axis(axes, found.values(), to_truth)
+        else:
+            axes.set_xlabel(protocol.statistic, fontsize=7)
+        _words(axes, names, told)
+        axes.set_title(
+            protocol.name + (" (gate)" if protocol.gate else ""), loc="left", fontweight="bold"
+        )
+    _name_rows(panels[0][0], names, set())
+
+
+def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
+    names = [row.explainer for row in rows]
+    height = _fit(figure, max(1, len(names)), 0.95)
+    axes = figure.subplots()
+    left = _name_width(names or [""]) / WIDTH
+    figure.subplots_adjust(left, 0.56 / height, 0.9, 1 - 0.39 / height)
+    _name_rows(axes, names, set())
+    axes.set_xlim(0.4, max(2, len(names)) + 0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, steps=[1, 2, 5, 10]))
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("rank, 1 is best")
+    for place, row in enumerate(rows):
+        standing, up = row.standing, len(rows) - 1 - place
+        if standing is None:
+            continue
+        if standing.group % 2:
+            axes.axhspan(up - 0.5, up + 0.5, color=_BAND, linewidth=0, zorder=0)
+        axes.hlines(up, standing.low, standing.high, color=COLOURS[0], linewidth=1.6)
+        axes.plot([standing.rank], [up], "o", color=COLOURS[0], markersize=5, zorder=3)
+        axes.plot(
+            [standing.rank_by_mean_rank],
+            [up],
+            "D",
+            markerfacecolor="none",
+            markeredgecolor=COLOURS[1],
+            markersize=7.5,
+            zorder=4,
+        )
+    _brackets(axes, [row.standing.group for row in rows if row.standing])
+    axes.plot([], [], "o-", color=COLOURS[0], markersize=5, label="by total, with 95 % interval")
+    hollow = axes.plot([], [], "D", linestyle="", markersize=7.5, label="by mean rank")[0]
+    hollow.set(markerfacecolor="none", markeredgecolor=COLOURS[1])
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
+
+
+def _brackets(axes: Axes, groups: Sequence[int]) -> None:
+    """Draw a bracket beside every tie group of more than one, and name it."""
+    for group in sorted(set(groups)):
+        own = [len(groups) - 1 - place for place, one in enumerate(groups) if one == group]
+        if len(own) == 1:
+            continue
+        low, high = min(own) - 0.3, max(own) + 0.3
+        axes.plot(
+            [1.005, 1.012, 1.012, 1.005],
+            [low, low, high, high],
+            transform=axes.get_yaxis_transform(),
+            color=MUTED,
+            linewidth=1,
+            clip_on=False,
+        )
+        axes.text(
+            1.02,
+            (low + high) / 2,
+            f"{len(own)} tied",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=7,
+            color=MUTED,
+        )
+
+
+def _costs(figure: Figure, model: ModelBoard) -> None:
+    points = [
+        (row, passes_of(row), total)
+        for row in model.rows
+        if (total := total_of(row)) is not None and total.estimate is not None and passes_of(row)
+    ]
+    figure.set_size_inches(WIDTH, 5.6)
+    axes = figure.subplots()
+    figure.subplots_adjust(0.07, 0.1, 0.985, 0.93)
+    axes.set_xscale("log")
+    # Powers in mathematical notation would be shown as their source.
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("image passes of all protocols, forward and backward (log scale)")
+    axes.set_ylabel("mean calibrated score")
+    passes = [math.log10(one) for _, one, _ in points]
+    low, high = limits(passes, 0.12)
+    axes.set_xlim(10**low, 10**high)
+    ends = [
+        (known(one.low, one.estimate or 0), known(one.high, one.estimate or 0))
+        for *_, one in points
+    ]
+    axes.set_ylim(*limits([value for pair in ends for value in pair], 0.06))
+    axes.grid(color="#ececec", linewidth=0.6)
+    axes.set_axisbelow(True)
+    kinds = (
+        ("ranked", "o", COLOURS[0], COLOURS[0], "ranked"),
+        ("gate failed", "X", COLOURS[1], COLOURS[1], "failed a gate"),
+        ("not ranked", "s", "white", COLOURS[2], "not ranked"),
+        ("control", "^", GREYS[0], GREYS[0], "control"),
+    )
+    for status, marker, face, edge, label in kinds:
+        own = [(x, known(total.estimate)) for row, x, total in points if row.status == status]
+        if own:
+            xs, ys = zip(*own, strict=True)
+            drawn = axes.plot(xs, ys, marker, linestyle="", label=label, zorder=3)[0]
+            drawn.set(markerfacecolor=face, markeredgecolor=edge, markersize=6)
+    for (_, x, _), (bottom, top) in zip(points, ends, strict=True):
+        axes.vlines(x, bottom, top, color="#9fb6c6", linewidth=1.1, zorder=2)
+    if points:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+    spots = [
+        Spot(short(row.explainer), x, known(total.estimate), *pair)
+        for (row, x, total), pair in zip(points, ends, strict=True)
+    ]
+    place_labels(axes, spots)
+
+
+def _whiskers(
+    axes: Axes, names: Sequence[str], numbers: Mapping[str, Number], controls: set[str]
+) -> None:
+    for place, name in enumerate(names):
+        number = numbers.get(name)
+        if number is None or number.estimate is None:
+            continue
+        up, colour = len(names) - 1 - place, GREYS[0] if name in controls else COLOURS[0]
+        ends = known(number.low, number.estimate), known(number.high, number.estimate)
+        axes.hlines(up, *ends, color=colour, linewidth=1.6)
+        marker = "^" if name in controls else "o"
+        axes.plot([number.estimate], [up], marker, color=colour, markersize=4.5)
+    if any(number.estimate is not None for number in numbers.values()):
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    else:
+        axes.set_xticks([])
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_axisbelow(True)
+
+
+def _words(axes: Axes, names: Sequence[str], told: Mapping[str, BoardCell]) -> None:
+    """Say how a cell ended where it has no number, in shares of the axes."""
+    for place, name in enumerate(names):
+        cell = told[name]
+        if cell.score is not None and cell.score.estimate is not None:
+            continue
+        axes.text(
+            0.02,
+            len(names) - 1 - place,
+            cell.state if cell.state != "scored" else "no number",
+            transform=axes.get_yaxis_transform(),
+            fontsize=7,
+            style="italic",
+            color=MUTED,
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )
+
+
+def _calibrated_axis(axes: Axes, numbers: Iterable[Number], to_truth: bool) -> None:
+    axes.axvline(0, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
+    found = [0.0]
+    if to_truth:
+        axes.axvline(1, color="#8a8a8a", linewidth=0.9, zorder=1)
+        found = [-0.1, 1.1]
+    for one in numbers:
+        found += [value for value in (one.low, one.estimate, one.high) if value is not None]
+    low, high = limits(found, 0.02)
+    axes.set_xlim(max(low, _CALIBRATED_LIMITS[0]), min(high, _CALIBRATED_LIMITS[1]))
+    axes.set_xlabel("calibrated: 0 noise, 1 truth" if to_truth else "above noise", fontsize=7)
+
+
+def _name_rows(axes: Axes, names: Sequence[str], controls: set[str]) -> None:
+    places = [len(names) - 1 - place for place in range(len(names))]
+    axes.set_yticks(places, [short(name) for name in names])
+    axes.set_ylim(-0.6, max(1, len(names)) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set_color(MUTED if name in controls else INK)
+        label.set_fontstyle("italic" if name in controls else "normal")
+
+
+def _fit(figure: Figure, rows: int, around: float) -> float:
+    height = around + LINE * rows
+    figure.set_size_inches(WIDTH, height)
+    return height
+
+
+def _name_width(names: Sequence[str]) -> float:
+    return 0.2 + CHARACTER * max(len(short(name)) for name in names)
+
+
+def short(name: str) -> str:
+    """Return a name that fits beside a figure."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _many_cohorts(board: Board) -> bool:
+    return len({one.cohort for one in board.models}) > 1

@@ -1,0 +1,266 @@
+"""What the pages show of a board: rows sorted into lists, scales of the bars, and words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from leaderboard.board.board import Board, BoardCell, ModelBoard, Number, Row, Status
+from leaderboard.site.figures import passes_of, total_of
+
+NO_NUMBER = "no number"
+MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "missing": "∅"}
+TOTAL, RANK = "total", "rank"
+# A bar in a table: 64 wide, with room for half a dot at both ends.
+_BAR, _ROOM = 64.0, 4.0
+# A score beyond these says no more than that it is far away.
+_LIMITS = (-1.0, 2.5)
+
+Edge = Literal["only", "first", "middle", "last"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where numbers stand on the bars of a column.
+
+    Attributes:
+        low: At the left end.
+        high: At the right end.
+        decimals: With which its numbers are written.
+        truth_is_one: Whether 1 is the truth.
+    """
+
+    low: float
+    high: float
+    decimals: int
+    truth_is_one: bool = False
+
+    def at(self, value: float) -> str:
+        """Return the place of a value, clipped to the bar."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return f"{_ROOM + share * (_BAR - 2 * _ROOM):.1f}"
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value stands on the bar."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Tie:
+    """The tie group of a row.
+
+    Attributes:
+        letter: Of the group, A for the best.
+        count: Of its members.
+        edge: Where the row stands in it.
+        banded: Whether its rows are shaded.
+    """
+
+    letter: str
+    count: int
+    edge: Edge
+    banded: bool
+
+
+@dataclass(frozen=True)
+class RowView:
+    """A row of a table.
+
+    Attributes:
+        row: Of the board.
+        tie: If it is ranked.
+        verdicts: ``all`` where it passes every protocol, ``some`` where it fails at least one,
+            or ``none`` where it does neither.
+        total: Mean calibrated score, also of what is not ranked.
+        passes: Image passes of all protocols.
+        seconds: Of all protocols.
+    """
+
+    row: Row
+    tie: Tie | None
+    verdicts: Literal["all", "some", "none"]
+    total: Number | None
+    passes: int
+    seconds: float
+
+    @property
+    def search(self) -> str:
+        """What a search looks through."""
+        told = self.row
+        words = (told.explainer, told.method.title, told.method.family, told.submitter, told.tier)
+        return " ".join(dict.fromkeys(words)).lower()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The rows of one status.
+
+    Attributes:
+        status: Of all its rows.
+        rows: In the order of the board.
+    """
+
+    status: Status
+    rows: tuple[RowView, ...]
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """A section of the board.
+
+    Attributes:
+        model: Of the board.
+        listings: One a status, also empty ones.
+        scales: Of protocols that are not gates, by name, and of total and rank.
+    """
+
+    model: ModelBoard
+    listings: tuple[Listing, ...]
+    scales: dict[str, Scale]
+
+    @property
+    def key(self) -> str:
+        """Address of the section; names hold no slash."""
+        return key_of(self.model)
+
+
+def key_of(model: ModelBoard) -> str:
+    """Return the address of a model's section and of its folder of figures."""
+    return f"{model.cohort}/{model.model}"
+
+
+def view_model(model: ModelBoard, board: Board) -> ModelView:
+    """Return what the page shows of a model."""
+    ties = _ties(model)
+    rows = [
+        RowView(
+            row=row,
+            tie=ties.get(row.explainer),
+            verdicts=_verdicts(row.cells),
+            total=total_of(row),
+            passes=passes_of(row),
+            seconds=sum(cell.seconds or 0 for cell in row.cells),
+        )
+        for row in model.rows
+    ]
+    statuses: tuple[Status, ...] = ("ranked", "gate failed", "not ranked", "control")
+    listings = (
+        Listing(name, tuple(one for one in rows if one.row.status == name)) for name in statuses
+    )
+    return ModelView(model, tuple(listings), _scales(model, board))
+
+
+def families_of(board: Board) -> list[str]:
+    """Return the families of all methods but controls, by name."""
+    rows = (row for model in board.models for row in model.rows)
+    return sorted({row.method.family for row in rows if row.method.family})
+
+
+def explainers_of(board: Board) -> dict[str, list[tuple[ModelView, RowView]]]:
+    """Return every explainer's rows with the models they are of, by name."""
+    found: dict[str, list[tuple[ModelView, RowView]]] = {}
+    for view in (view_model(model, board) for model in board.models):
+        for row in (row for listing in view.listings for row in listing.rows):
+            found.setdefault(row.row.explainer, []).append((view, row))
+    return dict(sorted(found.items()))
+
+
+def format_number(value: float | None, decimals: int = 3) -> str:
+    """Return a number with a true minus sign, or words where there is none."""
+    if value is None:
+        return NO_NUMBER
+    text = f"{value:.{decimals}f}"
+    text = text.lstrip("-") if float(text) == 0 else text
+    return text.replace("-", "−")
+
+
+def format_range(number: Number, decimals: int = 3) -> str:
+    """Return ``[low, high]``, or nothing where there is no interval."""
+    if number.low is None or number.high is None:
+        return ""
+    return f"[{format_number(number.low, decimals)}, {format_number(number.high, decimals)}]"
+
+
+def format_count(value: float) -> str:
+    """Return a count of three digits and a unit, such as 19.3 k."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value:,.0f}"
+    return f"{value:.0f}"
+
+
+def format_seconds(value: float | None) -> str:
+    """Return a time that a reader can compare at a glance."""
+    if value is None:
+        return NO_NUMBER
+    if value < 10:
+        return f"{value:.2f} s"
+    return f"{value:.0f} s" if value < 600 else f"{value / 60:.0f} min"
+
+
+def decimals_of(numbers: Iterable[Number | None]) -> int:
+    """Return how many decimals show the difference between numbers of one column."""
+    known = [abs(one.estimate) for one in numbers if one is not None and one.estimate is not None]
+    largest = max(known, default=1.0)
+    return 2 if largest >= 0.2 or largest == 0 else min(4, 2 - math.floor(math.log10(largest)))
+
+
+def letter_of(group: int) -> str:
+    """Return the letter of a tie group: A to Z, then AA and so on."""
+    text = ""
+    while group > 0:
+        group, place = divmod(group - 1, 26)
+        text = chr(ord("A") + place) + text
+    return text
+
+
+def _ties(model: ModelBoard) -> dict[str, Tie]:
+    groups: dict[int, list[str]] = {}
+    for row in model.rows:
+        if row.standing is not None:
+            groups.setdefault(row.standing.group, []).append(row.explainer)
+    return {
+        name: Tie(letter_of(group), len(names), _edge(place, len(names)), group % 2 == 1)
+        for group, names in groups.items()
+        for place, name in enumerate(names)
+    }
+
+
+def _edge(place: int, count: int) -> Edge:
+    if count == 1:
+        return "only"
+    if place == 0:
+        return "first"
+    return "last" if place == count - 1 else "middle"
+
+
+def _verdicts(cells: Iterable[BoardCell]) -> Literal["all", "some", "none"]:
+    found = [cell.verdict for cell in cells]
+    if "fail" in found:
+        return "some"
+    return "all" if "pass" in found and set(found) <= {"pass", None} else "none"
+
+
+def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
+    scales = {}
+    for place, protocol in enumerate(board.protocols):
+        if protocol.gate:
+            continue
+        numbers = [row.cells[place].calibrated for row in model.rows]
+        scales[protocol.name] = _scale(numbers, model.truth_is_one(place))
+    one = bool(scales) and all(scale.truth_is_one for scale in scales.values())
+    scales[TOTAL] = _scale([total_of(row) for row in model.rows], one)
+    ranked = sum(row.standing is not None for row in model.rows)
+    scales[RANK] = Scale(1, max(2, ranked), 0)
+    return scales
+
+
+def _scale(numbers: Iterable[Number | None], truth_is_one: bool) -> Scale:
+    known = [one for one in numbers if one is not None]
+    told = [value for one in known for value in (one.low, one.estimate, one.high)]
+    finite = [value for value in told if value is not None]
+    low, high = min([0.0, *finite]), max([1.0 if truth_is_one else 0.0, *finite])
+    low, high = max(low, _LIMITS[0]), min(high, _LIMITS[1])
+    return Scale(low, high if high > low else low + 1, decimals_of(known), truth_is_one)

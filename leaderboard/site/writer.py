@@ -1,0 +1,222 @@
+"""The board as a static site in a folder, which may hold other things that are left alone.
+
+::
+
+    index.html  board.css  board.js  board.csv  board.json  record.schema.json  CHANGES.md
+    methods/<explainer>.html
+    figures/models/<cohort>/<model>/protocol.<protocol>.svg  …/ranks.svg  …/cost.svg
+    figures/methods/<explainer>.svg
+    overlays/<explainer>.<model>.webp
+    site.json      names every file above, so that the next build knows what to remove, and what
+                   drew the figures, which another version draws with other bytes
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from benchmark.errors import StoreError
+from leaderboard.board import changes
+from leaderboard.site import figures as pictures
+from leaderboard.board.board import Board
+from leaderboard.site.table import to_csv
+from leaderboard.published.fault import FaultError
+from leaderboard.site.pages import Pages, read_part
+from leaderboard.site.view import explainers_of, key_of
+
+MANIFEST = "site.json"
+CHANGES, BOARD, SCHEMA = "CHANGES.md", "board.json", "record.schema.json"
+# Taken from the package as they are.
+_PARTS = ("board.css", "board.js", SCHEMA)
+_PLAIN = ("index.html", "board.csv", BOARD, CHANGES, *_PARTS)
+_FOLDERS = ("methods", "figures", "overlays")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+_WEBP = b"RIFFWEBP"  # around four bytes of length
+
+
+def write_site(
+    board: Board, out: Path, overlays: Path | None = None, versioned: bool = False
+) -> Path:
+    """Write the site of a board; the same board gives the same bytes.
+
+    Files of an earlier site that the new one lacks are removed, and nothing else is touched.
+
+    Args:
+        board: To show.
+        out: Folder; made if it does not exist.
+        overlays: Folder of pictures ``<explainer>.<model>.webp``; others in it are not taken.
+        versioned: Whether boards of other versions stand beside ``out``, and a page that leads to
+            them; see ``leaderboard.site.versions``.
+
+    Returns:
+        Path of ``index.html``.
+
+    Raises:
+        FaultError: ``odd-name`` where a name in the board cannot be that of a file.
+        StoreError: If the folder cannot be read or written.
+    """
+    _check_names(board)
+    try:
+        files = _render(board, _read_overlays(board, overlays), versioned)
+        files[CHANGES] = _changelog(board, out).encode()
+        _write(out, files, board.content)
+    except OSError as error:
+        raise StoreError(f"The board cannot be written to {out}: {error}.") from error
+    return out / "index.html"
+
+
+def _render(board: Board, overlays: Mapping[str, bytes], versioned: bool) -> dict[str, bytes]:
+    figures = _figures(board)
+    sizes = {address: pictures.size_of(figure) for address, figure in figures.items()}
+    pages = Pages(board, versioned, sizes)
+    files = {**overlays, **figures}
+    for name, entries in explainers_of(board).items():
+        addresses = {
+            one.model.model: address
+            for one, _ in entries
+            if (address := _overlay(name, one.model.model)) in overlays
+        }
+        files[f"methods/{name}.html"] = pages.method(entries, addresses).encode()
+    files |= {name: read_part(name).encode() for name in _PARTS}
+    files |= {"board.csv": to_csv(board).encode(), BOARD: board.to_json().encode()}
+    files["index.html"] = pages.index().encode()
+    return files
+
+
+def _figures(board: Board) -> dict[str, bytes]:
+    """Return every figure by its address below the site."""
+    figures = {}
+    for name in explainers_of(board):
+        figures[f"figures/methods/{name}.svg"] = pictures.draw_method(board, name)
+    for model in board.models:
+        folder = f"figures/models/{key_of(model)}"
+        for place, protocol in enumerate(board.protocols):
+            drawn = pictures.draw_forest(model, protocol, place)
+            figures[f"{folder}/protocol.{protocol.name}.svg"] = drawn
+        figures[f"{folder}/ranks.svg"] = pictures.draw_ranks(model)
+        figures[f"{folder}/cost.svg"] = pictures.draw_costs(model)
+    return figures
+
+
+def _write(out: Path, files: Mapping[str, bytes], content: str) -> None:
+    """Write everything beside the folder first, then move it in, file by file."""
+    out.mkdir(parents=True, exist_ok=True)
+    earlier = _earlier_files(out)
+    fresh = {
+        name: content for name, content in files.items() if not _same(_inside(out, name), content)
+    }
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+        for name, text in fresh.items():
+            path = Path(temporary, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text)
+        # Named before they come, so that a build that breaks off leaves nothing unknown behind.
+        _put_manifest(out, sorted({*earlier, *files}), content)
+        for name in fresh:
+            path = _inside(out, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(temporary, name).replace(path)
+    for name in sorted(earlier - files.keys()):
+        _inside(out, name).unlink(missing_ok=True)
+    _remove_empty(out)
+    _put_manifest(out, sorted(files), content)
+
+
+def _put_manifest(out: Path, names: Sequence[str], content: str) -> None:
+    told = {"schema_version": 1, "content": content, "matplotlib": version("matplotlib")}
+    text = json.dumps(told | {"files": names}, indent=1) + "\n"
+    if not _same(out / MANIFEST, text.encode()):
+        temporary = out / f".{MANIFEST}.tmp"
+        temporary.write_text(text, "utf-8")
+        temporary.replace(out / MANIFEST)
+
+
+def _earlier_files(out: Path) -> set[str]:
+    """Return the files of an earlier site, those alone that a site may have."""
+    found = _read_json(out / MANIFEST)
+    names = found.get("files") if found is not None else None
+    if not isinstance(names, list):
+        return set()
+    return {name for name in names if isinstance(name, str) and _is_ours(name)}
+
+
+def _is_ours(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    if name in _PLAIN:
+        return True
+    plain = all(_NAME.fullmatch(part.removesuffix(PurePosixPath(part).suffix)) for part in parts)
+    return len(parts) > 1 and parts[0] in _FOLDERS and plain and ".." not in parts
+
+
+def _inside(out: Path, name: str) -> Path:
+    """Return the path of a file, if no link leads out of the folder on the way there."""
+    path = out / name
+    if not path.parent.resolve().is_relative_to(out.resolve()) or path.is_symlink():
+        raise StoreError(f"The board is not written to {path}, since a link leads away from there.")
+    return path
+
+
+def _changelog(board: Board, out: Path) -> str:
+    path = out / CHANGES
+    text = path.read_text("utf-8") if path.is_file() else ""
+    return changes.update(_read_json(out / BOARD), text, board)
+
+
+def _read_json(path: Path) -> dict[str, object] | None:
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read_overlays(board: Board, folder: Path | None) -> dict[str, bytes]:
+    """Return the pictures of maps that are there, by their place in the site."""
+    if folder is None:
+        return {}
+    found = {}
+    for model in board.models:
+        for row in model.rows:
+            address = _overlay(row.explainer, model.model)
+            path = folder / PurePosixPath(address).name
+            if not path.is_file() or path.is_symlink():
+                continue
+            content = path.read_bytes()
+            if content[:4] + content[8:12] != _WEBP:
+                raise StoreError(f"The overlay {path} is not a WebP file.")
+            found[address] = content
+    return found
+
+
+def _overlay(explainer: str, model: str) -> str:
+    return f"overlays/{explainer}.{model}.webp"
+
+
+def _check_names(board: Board) -> None:
+    names = {protocol.name: "protocol" for protocol in board.protocols}
+    for model in board.models:
+        names |= {model.cohort: "cohort", model.model: "model"}
+        names |= {row.explainer: "explainer" for row in model.rows}
+    for name, kind in names.items():
+        if _NAME.fullmatch(name) is None:
+            raise FaultError("odd-name", kind, f"{name[:80]!r} cannot be the name of a file")
+
+
+def _same(path: Path, content: bytes) -> bool:
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
+
+
+def _remove_empty(out: Path) -> None:
+    for name in _FOLDERS:
+        folders = sorted((out / name).rglob("*"), reverse=True) if (out / name).is_dir() else []
+        for folder in (*folders, out / name):
+            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+                shutil.rmtree(folder)

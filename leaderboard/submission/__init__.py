@@ -1,0 +1,1 @@
+"""Submissions: bundles, their checks, and cells that are run again."""

@@ -1,0 +1,65 @@
+"""Explains a few test images outside any protocol, with no truth at hand.
+
+``verify`` runs this file as a process of its own, and compares the maps with those that the same
+plugin made under a protocol.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmark.explainer import why_unsupported
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.running.allocator import tune_allocator
+from benchmark.running.device import reproducible, resolve_device
+from benchmark.running.plan import make_plan
+from benchmark.running.suite import Selection, load_suite
+from benchmark.target import own_margin
+
+
+def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) -> None:
+    """Write the maps of some test images.
+
+    Args:
+        spec: Path and class of the plugin.
+        suite: File with one cohort and one model.
+        device: Where to compute.
+        rows: Of the test split.
+        out: File for the maps [n, 1, *S], in the order of ``rows``; none where the explainer does
+            not support the model.
+    """
+    plan = make_plan(Catalogue(), load_suite(suite), Selection((spec,)))
+    (cohort_entry,), (model_entry,) = plan.cohorts.values(), plan.models.values()
+    (entry,) = plan.explainers.values()
+    explainer, cohort, source = entry.create(), cohort_entry.create().load(), model_entry.create()
+    place = resolve_device(device)
+    with reproducible():
+        classifier = source.load(cohort.shape).to(place)
+        classifier = source.fit(classifier, cohort).to(place)
+        test = cohort.select("test")
+        if why_unsupported(explainer, classifier, has_truth=False) is not None:
+            return
+        everyone = test.batch(np.array(rows), place).images
+        # Asked about another model first, a map that is kept by its image is that model's.
+        for model in (classifier.randomised(1, everyone), classifier):
+            maps = []
+            for row in rows:
+                batch = test.batch(np.array([row]), place)
+                batch = replace(batch, truth=None, foreground=torch.ones_like(batch.foreground))
+                if explainer.needs_references:
+                    batch = replace(batch, references=cohort.references.to(place))
+                maps.append(explainer(model, batch, own_margin(int(test.groups[row]))).cpu())
+    with out.open("wb") as file:
+        np.savez(file, maps=torch.cat(maps).numpy())
+
+
+if __name__ == "__main__":
+    tune_allocator()
+    _spec, _suite, _device, _rows, _out = sys.argv[1:]
+    explain(_spec, _suite, _device, [int(row) for row in _rows.split(",")], Path(_out))

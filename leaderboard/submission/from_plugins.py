@@ -1,0 +1,41 @@
+"""What live plugins say of themselves, as a record publishes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.explainer import Control, Explainer
+from benchmark.protocol import SanityProtocol
+from leaderboard.published.fields import Method, Scale
+
+
+def method_of(explainer: type[Explainer], title: str = "") -> Method:
+    """Return what the board says of an explainer.
+
+    Args:
+        explainer: Its class.
+        title: What its author calls it; its name unless given.
+    """
+    return Method(
+        title=title or explainer.name,
+        family=explainer.family,
+        paper=explainer.paper,
+        control=issubclass(explainer, Control),
+        polarity=explainer.polarity,
+    )
+
+
+def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
+    """Return how a protocol's score is to be read."""
+    statistic = protocol.statistic(protocol.primary)
+    return Scale(
+        question=protocol.title,
+        statistic=protocol.primary,
+        direction=statistic.direction,
+        aggregate=statistic.aggregate,
+        gate=protocol.gate,
+        truth_leads=protocol.truth_leads,
+        margin=protocol.margin,
+        tolerance=protocol.tolerance,
+        device_tolerance=protocol.device_tolerance,
+    )

@@ -1,0 +1,136 @@
+"""The rules of a board: which models, suite and reference records a submission meets."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchmark.errors import StoreError, SuiteError
+from benchmark.running.suite import Suite, load_suite
+from leaderboard.published.fault import FaultError
+from leaderboard.published.pseudonyms import Pseudonyms
+from leaderboard.submission.checks import (
+    Place,
+)
+
+_PACKAGE = "leaderboard"
+
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A suite, and what its board is made of.
+
+    Attributes:
+        spec: Its version, or the path of its file.
+        suite: What it says.
+        salt: Of the pseudonyms of subjects.
+        models: Of the board.
+    """
+
+    spec: str
+    suite: Suite
+    salt: str
+    models: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of the suite's file."""
+        return hashlib.sha256(self._content).hexdigest()
+
+    @property
+    def records(self) -> Path | None:
+        """The records that ship with the package, or None."""
+        if self.spec.endswith(".toml"):
+            return None
+        folder = Path(str(importlib.resources.files(_PACKAGE))) / self.spec / "records"
+        return folder if folder.is_dir() else None
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """Names for the subjects."""
+        return Pseudonyms(self.salt)
+
+    @property
+    def _content(self) -> bytes:
+        if self.spec.endswith(".toml"):
+            return Path(self.spec).read_bytes()
+        return importlib.resources.files(_PACKAGE).joinpath(self.spec, "suite.toml").read_bytes()
+
+    def only(self, specs: Place) -> str:
+        """Return the file of the suite with one cell and no controls.
+
+        Args:
+            specs: How cohort, model and protocol are found from any folder.
+        """
+        cohort, model, protocol = specs
+        fields = self.suite.model_dump(mode="json", exclude={"board"})
+        fields |= {"cohorts": [cohort], "models": [model], "protocols": [protocol], "health": []}
+        fields["protocol"] = {
+            name: table for name, table in fields["protocol"].items() if name == protocol
+        }
+        return "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items())
+
+
+def read_rules(spec: str, models: Sequence[str] = ()) -> Rules:
+    """Return a suite with the salt of its board.
+
+    Args:
+        spec: Version, or path of a ``.toml`` file.
+        models: Instead of the board's.
+
+    Raises:
+        SuiteError: If there is no such suite, or it has no board.
+    """
+    suite = load_suite(spec)
+    if suite.board is None:
+        raise SuiteError(f"The suite {spec!r} has no [board], so nothing of it is published.")
+    return Rules(spec, suite, suite.board.salt, tuple(models) or suite.board.models)
+
+
+def load_references(folder: Path | None, rules: Rules) -> Path | None:
+    """Return the folder of records to compare with.
+
+    Raises:
+        StoreError: If one was named that does not exist.
+    """
+    if folder is None:
+        return rules.records
+    if not folder.is_dir():
+        raise StoreError(f"The folder of records {folder} does not exist.")
+    return folder
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML; tables stand in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def check_single_file(spec: str) -> tuple[Path, str]:
+    """Return file and class of a plugin that can be submitted.
+
+    Raises:
+        FaultError: If it is none.
+    """
+    path, _, name = spec.rpartition(":")
+    if not path.endswith(".py") or not name:
+        raise FaultError(
+            "no-path", spec, "submit takes path/to/file.py:Class; built-in methods are on the board"
+        )
+    return Path(path), name

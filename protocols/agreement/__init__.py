@@ -1,0 +1,5 @@
+"""Do methods agree, and which one predicts the change of the group statistic?"""
+
+from protocols.agreement.protocol import Agreement, AgreementConfig
+
+__all__ = ["Agreement", "AgreementConfig"]

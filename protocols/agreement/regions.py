@@ -1,0 +1,113 @@
+"""The foreground cut into compact regions, and what removing each of them does to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import cKDTree
+
+from benchmark.seeding import stream
+from benchmark.trial import Trial
+from benchmark.trial.removal import imputers, respond, unaltered_projections
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+_LLOYD_STEPS = 8
+_OUTSIDE = -1
+
+
+def cut(
+    foreground: npt.NDArray[np.bool_],
+    count: int,
+    generator: np.random.Generator,
+    spacing: Sequence[float],
+) -> npt.NDArray[np.int64]:
+    """Return which region each pixel belongs to, [*S]; −1 outside the foreground.
+
+    Voronoi cells of random pixels, moved to the middle of their cells a few times (Lloyd 1982), so
+    that cells are compact and of similar size. Every cell holds a pixel.
+
+    Args:
+        foreground: [*S] of one image.
+        count: Regions; fewer where the foreground has fewer pixels.
+        generator: Draws the first centres.
+        spacing: Voxel size in mm, so that cells are compact in the world.
+    """
+    places = np.argwhere(foreground) * np.asarray(spacing)
+    centres = places[generator.choice(len(places), min(count, len(places)), replace=False)]
+    owners = cKDTree(centres).query(places)[1]
+    for _ in range(_LLOYD_STEPS):
+        sizes = np.bincount(owners, minlength=len(centres))
+        sums = [np.bincount(owners, weights=axis, minlength=len(centres)) for axis in places.T]
+        moved = np.stack(sums, axis=1) / np.maximum(sizes, 1)[:, None]
+        centres = np.where((sizes > 0)[:, None], moved, centres)
+        owners = cKDTree(centres).query(places)[1]
+    _, owners = np.unique(owners, return_inverse=True)
+    regions = np.full(foreground.shape, _OUTSIDE, dtype=np.int64)
+    regions[foreground] = owners
+    return regions
+
+
+def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.int64]:
+    """Return the regions of test images, [n, *S]; the same for every explainer and model."""
+
+    def compute() -> npt.NDArray[np.int64]:
+        test, suite = trial.test, trial.runtime.suite
+        spacing = trial.cohort.geometry.spacing
+        return np.stack(
+            [
+                cut(
+                    test.anatomy.foreground[row, 0],
+                    count,
+                    stream(suite, "regions", test.keys[row]),
+                    spacing,
+                )
+                for row in rows
+            ]
+        )
+
+    return trial.once(("regions", str(rows.tolist()), str(count)), compute)
+
+
+def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
+    """Return the drop of s·φ in units of T without each region alone, [n, count].
+
+    With the imputer that is the cohort's default. Measured once per model, and kept.
+    """
+    regions, imputer = regions_of(trial, rows, count), next(iter(imputers(trial).values()))
+
+    def compute() -> dict[str, npt.NDArray[np.generic]]:
+        numbers = torch.arange(count).view(1, -1, *[1] * (regions.ndim - 1))
+        masks = torch.from_numpy(regions)[:, None] == numbers
+        before = unaltered_projections(trial, rows)[:, None]
+        return {"drops": before - respond(trial, rows, masks, imputer).projections}
+
+    keys = [trial.test.keys[row] for row in rows]
+    identity = "\n".join(
+        (
+            f"region effects of {count} under {imputer.name} in {trial.runtime.suite}",
+            trial.cohort.fingerprint,
+            trial.model_identity,
+            *keys,
+        )
+    )
+    key = ("effects of regions", trial.model_identity, str(rows.tolist()), str(count))
+    drops: FloatArray = trial.once(
+        key, lambda: trial.kept_or(identity, compute)["drops"].astype(np.float64)
+    )
+    return drops
+
+
+def masses(importance: npt.NDArray[np.float64], regions: npt.NDArray[np.int64]) -> FloatArray:
+    """Return the sum of importance in each region.
+
+    Args:
+        importance: [*S].
+        regions: [*S] as from ``cut``.
+    """
+    inside = regions != _OUTSIDE
+    return np.bincount(regions[inside], weights=importance[inside]).astype(np.float64)

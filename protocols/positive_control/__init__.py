@@ -1,0 +1,5 @@
+"""Does the map find a signal that was planted?"""
+
+from protocols.positive_control.protocol import PositiveControl, PositiveControlConfig
+
+__all__ = ["PositiveControl", "PositiveControlConfig"]

@@ -1,0 +1,219 @@
+"""What a model makes of planted signals: tuned to find them, and by a probe on it as it is.
+
+All of it belongs to the model and is shared by the explainers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import kstest
+from torch import Tensor
+
+from benchmark.cohort import Cohort
+from benchmark.seeding import seed_of, stream
+from benchmark.training import fine_tune, logistic_regression
+from benchmark.training.relatives import Relative
+from benchmark.trial import Trial
+from benchmark.trial.side_by_side import side_by_side
+from protocols.positive_control.planting import Strength, allowed_sites, draw_sites, planted_cohort
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+TUNED, PROBE = "tuned", "probe"
+ZERO = "zero"
+_TUNING_SEED = 0
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model that was taught to tell planted images from clean ones.
+
+    Attributes:
+        name: ``tuned`` or ``probe``.
+        trial: On the planted test cohort: N clean images, then the same N with the signal.
+        margins: [2N] logit of planted minus logit of clean.
+    """
+
+    name: str
+    trial: Trial
+    margins: FloatArray
+
+    @property
+    def pairs(self) -> int:
+        """Number N of pairs."""
+        return len(self.margins) // 2
+
+    @cached_property
+    def distances(self) -> FloatArray:
+        """wᵀ(f(x) − f(x')) of each pair, [N]; their mean is T."""
+        projections = self.trial.evaluation.projections
+        difference: FloatArray = projections[: self.pairs] - projections[self.pairs :]
+        return difference
+
+
+def tuned(trial: Trial, strength: Strength) -> Arm:
+    """Return the arm of the model that was fine-tuned on planted against clean images."""
+
+    def build() -> Arm:
+        relative = trial.relative(tuned_relative(trial, strength))
+        planted = relative.on(cohort=_planted_test(trial, strength))
+        logits = planted.evaluation.logits
+        return Arm(TUNED, planted, logits[:, 1] - logits[:, 0])
+
+    return _of(trial, trial.once(("arm", TUNED, trial.model_identity, _key(strength)), build))
+
+
+def probed(trial: Trial, strength: Strength | None) -> Arm:
+    """Return the arm of the frozen model with a probe; None for the square of zeros."""
+
+    def build() -> Arm:
+        clean = _train_embeddings(trial)
+        planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
+        count = len(trial.train)
+        altered = trial.embed_in_lanes(planted.batch(np.arange(count, 2 * count)).images)[1]
+        weight, bias = logistic_regression(np.concatenate([clean, altered]), planted.groups)
+        arm = trial.on(cohort=_planted_test(trial, strength))
+        return Arm(PROBE, arm, arm.evaluation.embeddings @ weight + bias)
+
+    return _of(trial, trial.once(("arm", PROBE, trial.model_identity, _key(strength)), build))
+
+
+def tuned_relative(trial: Trial, strength: Strength) -> Relative:
+    """Return the recipe of the model that is tuned to a strength."""
+    recipe, suite = trial.peers.recipe, trial.runtime.suite
+
+    settings = {
+        "strength": strength.model_dump(),
+        "recipe": asdict(recipe),
+        "seed": _TUNING_SEED,
+        "sites": suite,
+    }
+    return Relative(
+        f"planted-{strength.name}",
+        settings,
+        lambda: fine_tune(
+            trial.classifier,
+            planted_cohort(trial.train, strength, sites_of(trial, "train")),
+            recipe,
+            _TUNING_SEED,
+        ),
+    )
+
+
+def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatArray:
+    """Return which share of T goes when clean pixels are put back into planted images.
+
+    w and T are those of the ``common`` rows, so restoring their whole windows gives 1 on average.
+
+    Args:
+        arm: The model and its pairs.
+        rows: [n] test rows to restore.
+        common: Test rows that T is taken over.
+        masks: [n, M, *S] bool; what to restore.
+
+    Returns:
+        [n, M].
+    """
+    trial, test = arm.trial, arm.trial.test
+    embeddings = trial.evaluation.embeddings
+    difference = (embeddings[common] - embeddings[arm.pairs + common]).mean(0)
+    toward_clean = difference / (difference @ difference)
+    _ = trial.streamlined  # made once, before there are several threads to make it
+
+    def restore(some: slice) -> FloatArray:
+        clean = torch.from_numpy(test.images[rows[some]])
+        planted = torch.from_numpy(test.images[arm.pairs + rows[some]])
+        restored = torch.where(masks[some], clean, planted)
+        return trial.embed(restored.flatten(0, 1).unsqueeze(1))[1]
+
+    chunks = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
+    parts = side_by_side(restore, chunks, trial.runtime.device)
+    after = np.concatenate(parts).reshape(*masks.shape[:2], -1)
+    shares: FloatArray = (after - embeddings[arm.pairs + rows][:, None]) @ toward_clean
+    return shares
+
+
+def sites_of(trial: Trial, split: str, purpose: str = "site") -> npt.NDArray[np.int64]:
+    """Return the sites in a split's images, [N, len(S)]; the same for every strength.
+
+    Args:
+        trial: Its cohort's foreground says where a window fits.
+        split: ``train`` or ``test``.
+        purpose: As for ``draw_sites``.
+    """
+    cohort = trial.train if split == "train" else trial.test
+    allowed = trial.once(("allowed sites", split), lambda: allowed_sites(cohort.anatomy.foreground))
+    return draw_sites(allowed, cohort.keys, trial.runtime.suite, purpose)
+
+
+def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
+    """Return the permutation p-values of T between random halves of the clean test images.
+
+    With nothing planted they are uniform; one lucky split proves nothing.
+
+    Returns:
+        [splits] in (0, 1].
+    """
+
+    def compute() -> FloatArray:
+        order = np.argsort(np.array(trial.test.keys))
+        embeddings = trial.evaluation.embeddings[order]
+        count, values = len(embeddings), np.empty(splits)
+        half = count // 2
+        signs = np.where(np.arange(count) < half, 1 / half, -1 / (count - half))
+        for split in range(splits):
+            generator = stream(trial.runtime.suite, "strength 0", split)
+            drawn = generator.permuted(np.tile(signs, (1 + permutations, 1)), axis=1)
+            distances = np.linalg.norm(drawn @ embeddings, axis=1)
+            values[split] = (np.sum(distances[1:] >= distances[0]) + 1) / (permutations + 1)
+        return values
+
+    key = ("strength 0", trial.model_identity, str(splits), str(permutations))
+    return trial.once(key, compute)
+
+
+def uniformity_p(p_values: FloatArray) -> float:
+    """Return the Kolmogorov–Smirnov p-value of p-values being uniform."""
+    return float(kstest(p_values, "uniform").pvalue)
+
+
+def permutation_seed(trial: Trial, arm: str, strength: Strength) -> int:
+    """Return the seed of the permutations of one arm and strength."""
+    return seed_of(trial.runtime.suite, "swap", arm, strength.name)
+
+
+def relatives(trial: Trial, strengths: Sequence[Strength]) -> Iterator[Relative]:
+    """Yield the tuned model of each strength."""
+    for strength in strengths:
+        yield tuned_relative(trial, strength)
+
+
+def _of(trial: Trial, arm: Arm) -> Arm:
+    """Return a shared arm for the explainer on trial, which need not be the one that built it."""
+    own = replace(arm.trial, explainer=trial.explainer, runtime=trial.runtime)
+    return replace(arm, trial=own)
+
+
+def _planted_test(trial: Trial, strength: Strength | None) -> Cohort:
+    return trial.once(
+        ("planted", _key(strength)),
+        lambda: planted_cohort(trial.test, strength, sites_of(trial, "test")),
+    )
+
+
+def _train_embeddings(trial: Trial) -> FloatArray:
+    images = trial.train.batch(np.arange(len(trial.train))).images
+    key = ("train embeddings", trial.model_identity)
+    return trial.once(key, lambda: trial.embed_in_lanes(images)[1])
+
+
+def _key(strength: Strength | None) -> str:
+    return ZERO if strength is None else strength.model_dump_json()

@@ -1,0 +1,181 @@
+"""Dose–response curves: T, IoU and ΔT over the strength of a planted signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.protocol import Drawing, Exhibit
+from benchmark.reading import Condition, Reading, find, summarise, summarise_all
+from benchmark.report.figures.plates import Plane, Tile, draw_plate
+from benchmark.report.figures.style import COLOURS, CONTROLS, GREYS, WIDTH, styled
+from protocols.positive_control.arms import PROBE, TUNED
+from protocols.positive_control.planting import gradient_magnitude
+
+_HEIGHT = 3.2  # inches
+_PANELS: tuple[tuple[str, str, dict[str, Condition]], ...] = (
+    ("T of the frozen model", "group_distance", {"arm": PROBE}),
+    ("IoU with the site, tuned model", "iou", {"arm": TUNED}),
+    ("ΔT restored above random masks, share of T", "restored_above_random", {}),
+)
+
+
+@styled
+def draw_dose_response(
+    figure: Figure, readings: Mapping[str, Sequence[Reading]], strengths: Sequence[str]
+) -> None:
+    """Draw one line an explainer; T belongs to the model, and has one line.
+
+    Args:
+        figure: To fill.
+        readings: By explainer.
+        strengths: From the weakest to the strongest.
+    """
+    figure.set_size_inches(WIDTH, _HEIGHT)
+    methods = [name for name in readings if name not in CONTROLS]
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(methods)}
+    controls = [name for name in readings if name in CONTROLS]
+    colours |= {name: GREYS[place % len(GREYS)] for place, name in enumerate(controls)}
+    grid = figure.add_gridspec(1, 3, left=0.05, right=0.99, top=0.78, bottom=0.12, wspace=0.22)
+    for place, (title, statistic, where) in enumerate(_PANELS):
+        axes = figure.add_subplot(grid[place])
+        shown = [next(iter(readings))] if statistic == "group_distance" else list(readings)
+        for name in shown:
+            colour = "#222222" if statistic == "group_distance" else colours[name]
+            _curve(axes, readings[name], statistic, where, strengths, colour)
+        axes.set_title(title, loc="left")
+        axes.set_xticks(range(len(strengths)), list(strengths))
+        axes.axhline(0, color="#8a8a8a", linewidth=0.6)
+    handles = [
+        axes.plot([], [], color=colours[name], label=name)[0] for name in (*methods, *controls)
+    ]
+    columns = min(8, len(handles))
+    figure.legend(handles=handles, loc="upper left", ncol=columns, frameon=False)
+
+
+def _curve(
+    axes: Axes,
+    readings: Sequence[Reading],
+    statistic: str,
+    where: Mapping[str, Condition],
+    strengths: Sequence[str],
+    colour: str,
+) -> None:
+    found = [find(readings, statistic, **where, strength=one) for one in strengths]
+    known = [(place, one) for place, one in enumerate(found) if one is not None]
+    if not known:
+        return
+    intervals = summarise_all([one for _, one in known])
+    places = [place for place, _ in known]
+    heights = [one.estimate for one in intervals]
+    axes.plot(places, heights, color=colour, marker="o", markersize=3, linewidth=1.2)
+    axes.vlines(
+        places,
+        [one.low for one in intervals],
+        [one.high for one in intervals],
+        color=colour,
+        linewidth=1.0,
+    )
+
+
+def planted_drawings(
+    exhibits: Mapping[str, Exhibit], readings: Mapping[str, Sequence[Reading]]
+) -> Iterator[Drawing]:
+    """Yield dose–response curves, planted images with artefact maps, and each method's maps."""
+    measured = next(iter(readings.values()))
+    strengths = [
+        str(one.conditions["strength"])
+        for one in measured
+        if one.statistic == "auroc" and one.conditions["arm"] == "tuned"
+    ]
+    yield Drawing(
+        "dose_response",
+        "Dose and response",
+        "Over the strength of the planted signal: T between clean and planted images on the frozen "
+        "model, the overlap of each map with the site, and the share of T that goes when clean "
+        "pixels are put back at the top of the map, beyond shape-matched random masks. Means over "
+        "subjects with 95 % intervals; controls are grey.",
+        lambda: draw_dose_response(readings, strengths),
+    )
+    if not exhibits:
+        return
+    first = next(iter(exhibits.values()))
+    yield Drawing(
+        "planted",
+        "What was planted",
+        "Above: the images of one subject, clean, with the signal at each strength, and with the "
+        "square of zeros that older controls use. Below: the gradient of what was changed, all on "
+        "one scale, with the mean artefact index. Cyan outlines the site.",
+        lambda: draw_plate(_planted_rows(first, strengths, measured)),
+        "png",
+    )
+    yield Drawing(
+        "maps",
+        "Maps of the planted signal",
+        "On the model tuned to each strength, importance over the image; each map is scaled by "
+        "itself. Cyan outlines the site. Above each, the score over all subjects.",
+        lambda: draw_plate(_map_rows(exhibits, strengths, readings)),
+        "png",
+    )
+
+
+def _planted_rows(
+    exhibit: Exhibit, strengths: Sequence[str], readings: Sequence[Reading]
+) -> list[tuple[str, list[Tile]]]:
+    names = [*(f"image {one}" for one in strengths), "zero"]
+    plane = _Plane(exhibit)
+    clean, truth = plane.cut("clean", 0), plane.cut("truth", 0) > 0
+    changes = {name: gradient_magnitude(plane.cut(name, 0) - clean) for name in names}
+    scale = float(max(one.max() for one in changes.values()))
+    pictures = [Tile(clean, "clean", outline=truth)]
+    artefacts = [Tile(np.zeros_like(clean), "", is_map=True, scale=1.0)]
+    for name in names:
+        strength = name.removeprefix("image ")
+        index = find(readings, "edge_artefact", strength=strength)
+        told = "" if index is None else f"artefact {summarise(index).estimate:.2f}"
+        pictures.append(Tile(plane.cut(name, 0), strength))
+        change = changes[name].astype(np.float32)
+        artefacts.append(Tile(change, told, is_map=True, scale=scale))
+    return [("image", pictures), ("gradient of\nthe change", artefacts)]
+
+
+def _map_rows(
+    exhibits: Mapping[str, Exhibit],
+    strengths: Sequence[str],
+    readings: Mapping[str, Sequence[Reading]],
+) -> list[tuple[str, list[Tile]]]:
+    rows = []
+    for name, exhibit in exhibits.items():
+        plane, tiles = _Plane(exhibit), []
+        for subject in range(len(exhibit["clean"])):
+            for strength in strengths:
+                score = find(readings.get(name, ()), "found", arm="tuned", strength=strength)
+                told = "" if score is None else f"{strength} {summarise(score).estimate:.2f}"
+                tiles.append(
+                    Tile(
+                        plane.cut(f"image {strength}", subject),
+                        told,
+                        plane.cut(f"map {strength}", subject),
+                        plane.cut("truth", subject) > 0,
+                    )
+                )
+        rows.append((name, tiles))
+    return rows
+
+
+class _Plane:
+    """Cuts exhibits through the middle of each subject's truth; images pass as they are."""
+
+    def __init__(self, exhibit: Exhibit) -> None:
+        self._exhibit = exhibit
+
+    def cut(self, name: str, subject: int) -> Plane:
+        volume = np.asarray(self._exhibit[name][subject, 0], dtype=np.float32)
+        if volume.ndim == 2:
+            return volume
+        middle = np.argwhere(self._exhibit["truth"][subject, 0]).mean(0).round().astype(int)
+        plane: Plane = volume[middle[0]]
+        return plane

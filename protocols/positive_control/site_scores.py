@@ -1,0 +1,96 @@
+"""How well a map finds a site that is known to the pixel, and which pixels it would restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.maps import localisation, ranking
+from benchmark.maps.masks import descending_order, shape_matched, top_masks
+from benchmark.reading import Condition
+
+FloatArray = npt.NDArray[np.float64]
+Score = tuple[str, FloatArray, Mapping[str, Condition]]
+
+
+def site_scores(
+    ranked: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    quantiles: Sequence[float],
+    spacing: Sequence[float],
+) -> Iterator[Score]:
+    """Yield statistic, values [n] and conditions of every score of maps against their sites.
+
+    Args:
+        ranked: Importance [n, 1, *S].
+        truth: [n, 1, *S] bool.
+        foreground: [n, 1, *S] bool.
+        quantiles: Shares of the foreground whose overlap with the site is read.
+        spacing: Voxel size in mm.
+    """
+    order = ranking.rank_pixels(ranked, foreground)
+    pixels, size = foreground.flatten(1).sum(1), (truth & foreground).flatten(1).sum(1)
+    ap = localisation.average_precision(ranked, truth, foreground, order).numpy()
+    chance = localisation.expected_average_precision(truth, foreground).numpy()
+    yield "found", (ap - chance) / (1 - chance), {}
+    yield "ap", ap, {}
+    yield "iou", localisation.top_overlap(ranked, truth, foreground, size, order).numpy(), {}
+    for q in quantiles:
+        counts = (q * pixels.double()).round(decimals=6).ceil().long()
+        overlap = localisation.top_overlap(ranked, truth, foreground, counts, order)
+        yield "iou_at_q", overlap.numpy(), {"q": q}
+    pointing = localisation.pointing(ranked, truth, foreground, 0.0, spacing)
+    yield "pointing", pointing.numpy(), {}
+    mass = localisation.mass(ranked, truth, foreground).numpy()
+    yield "mass", mass, {}
+    yield "lift", mass * (pixels.double() / size).numpy(), {}
+
+
+def above_decoys(
+    ranked: Tensor, truth: Tensor, decoys: Sequence[Tensor], foreground: Tensor
+) -> FloatArray:
+    """Return average precision at the site minus its mean at sites without a signal, [n]."""
+    order = ranking.rank_pixels(ranked, foreground)
+    found = [
+        localisation.average_precision(ranked, one, foreground, order).numpy()
+        for one in (truth, *decoys)
+    ]
+    difference: FloatArray = found[0] - np.mean(found[1:], axis=0)
+    return difference
+
+
+def restoring_masks(
+    ranked: Tensor,
+    truth: Tensor,
+    foreground: Tensor,
+    quantiles: Sequence[float],
+    streams: Sequence[tuple[np.random.Generator, np.random.Generator]],
+    repeats: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the tops of maps and random masks of their shape.
+
+    Args:
+        ranked: Importance [n, 1, *S], rankable.
+        truth: [n, 1, *S] bool; the first top is as large as the site.
+        foreground: [n, 1, *S] bool.
+        quantiles: Sizes of the other tops, as shares of the foreground.
+        streams: For each image one generator for ties and one for places.
+        repeats: Random masks R for each top.
+
+    Returns:
+        [n, 1 + Q, *S] and [n, 1 + Q, R, *S] bool.
+    """
+    order = descending_order(ranked, foreground, [ties for ties, _ in streams])
+    inside = (truth & foreground).flatten(1).sum(1).tolist()
+    pixels = foreground.flatten(1).sum(1).tolist()
+    own = [
+        top_masks(order[n : n + 1], foreground[n : n + 1], [size / total])
+        for n, (size, total) in enumerate(zip(inside, pixels, strict=True))
+    ]
+    tops = torch.cat([torch.cat(own), top_masks(order, foreground, quantiles)], dim=1)
+    return tops, shape_matched(tops, foreground, [places for _, places in streams], repeats)

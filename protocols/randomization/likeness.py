@@ -1,0 +1,84 @@
+"""How alike two maps of one image are, by five measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.explainer import Polarity, importance
+from benchmark.maps.masks import descending_order, top_q
+from benchmark.maps.ranking import reason_unrankable
+from benchmark.maps.similarity import (
+    centred_ranks,
+    hog_features,
+    iou,
+    pearson,
+    rank_correlation,
+    ssim,
+)
+from benchmark.seeding import stream
+
+FloatArray = npt.NDArray[np.float64]
+
+SPEARMAN, SIGNED, SSIM, HOG, TOP = "spearman", "spearman_signed", "ssim", "hog", "top"
+
+
+@dataclass(frozen=True)
+class Lens:
+    """How maps of some images are looked at.
+
+    Attributes:
+        foreground: [n, 1, *S] bool.
+        polarity: Which sign marks evidence.
+        quantile: Share of the foreground whose overlap is compared.
+        ties: [n] name of the stream that orders equal pixels; one for all maps of an image, so that
+            equal maps overlap fully.
+    """
+
+    foreground: Tensor
+    polarity: Polarity
+    quantile: float
+    ties: Sequence[tuple[str, ...]]
+
+
+class Likeness:
+    """Some maps as all five measures see them, ready to be compared with many others.
+
+    Args:
+        maps: Signed maps [n, 1, *S].
+        lens: Of the same images.
+    """
+
+    def __init__(self, maps: Tensor, lens: Lens) -> None:
+        foreground, ranked = lens.foreground, importance(maps, lens.polarity)
+        self._lens, self._ranked = lens, ranked
+        self._ranks = centred_ranks(ranked, foreground)
+        self._signed = centred_ranks(maps, foreground)
+        self._hog = hog_features(ranked, foreground) if maps.ndim == 4 else None
+        self._reasons = reason_unrankable(ranked, foreground)
+        orders = [stream(*name) for name in lens.ties]
+        order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, orders)
+        self._top = top_q(order, foreground, lens.quantile)
+
+    def to(self, other: Likeness) -> dict[str, FloatArray]:
+        """Return the similarities to other maps of the same images, [n] by measure.
+
+        Spearman of the importance and of the signed map, SSIM, Pearson of HOG features (two
+        dimensions only), and overlap of the top. NaN where a map cannot be ranked.
+        """
+        found = {
+            SPEARMAN: rank_correlation(self._ranks, other._ranks),
+            SIGNED: rank_correlation(self._signed, other._signed),
+            SSIM: ssim(self._ranked, other._ranked, self._lens.foreground),
+        }
+        if self._hog is not None and other._hog is not None:
+            found[HOG] = pearson(self._hog, other._hog)
+        pairs = zip(self._reasons, other._reasons, strict=True)
+        unsound = torch.tensor([here is not None or there is not None for here, there in pairs])
+        found[TOP] = torch.where(unsound, float("nan"), iou(self._top, other._top))
+        return {name: values.numpy() for name, values in found.items()}

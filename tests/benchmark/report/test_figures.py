@@ -1,0 +1,355 @@
+"""Figures: what they show, that nothing in them overlaps, and that they are the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from exhibits import PROTOCOLS, Shape, build_shown, ended, scored
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from benchmark.cohort import Geometry
+from benchmark.plugins.examples import SHAPE_3D, build_cohort
+from benchmark.reading import Statistic
+from benchmark.records.record import Outcome
+from benchmark.report.figures.forest import arrange, draw_forest
+from benchmark.report.figures.overlays import choose_rows, cut_tiles, draw_overlays, draw_strip
+from benchmark.report.figures.panels import Board, Layout
+from benchmark.report.figures.readings import draw_statistic, is_drawable
+from benchmark.report.figures.style import limits, save, styled
+from benchmark.results.result import Result
+from benchmark.results.summary import summarise_records
+from benchmark.trial.outputs import Evaluation
+
+LEVELS = {
+    "gradcam": 0.3,
+    "a_method_with_a_long_name": 0.4,
+    "layercam": 0.2,
+    "saliency": 0.1,
+    "oracle": 3.0,
+    "random": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Result]:
+    records = [scored(name, level) for name, level in LEVELS.items()]
+    records.append(ended("picky", Outcome("unsupported", "needs attention heads")))
+    return arrange(summarise_records(records, PROTOCOLS), PROTOCOLS)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [one.get_text() for one in _visible(figure)]
+
+
+def _visible(figure: Figure) -> list[Text]:
+    found = figure.findobj(lambda one: isinstance(one, Text) and bool(one.get_text()))
+    return [one for one in found if isinstance(one, Text) and one.get_visible()]
+
+
+def _beyond(figure: Figure) -> set[int]:
+    """Return the labels of ticks beyond the limits, which are never drawn."""
+    hidden = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        ticks = axis.get_major_ticks()
+        hidden |= {id(one.label1) for one in ticks if not low <= one.get_loc() <= high}
+    return hidden
+
+
+def assert_legible(figure: Figure) -> None:
+    """Fail where a text leaves the figure or lies on another."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    drawn, page = [one for one in _visible(figure) if id(one) not in _beyond(figure)], figure.bbox
+    boxes = [(one.get_text(), one.get_window_extent(renderer)) for one in drawn]
+    for text, box in boxes:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1
+        assert inside, f"{text!r} is cut off"
+    for (first, one), (second, other) in itertools.combinations(boxes, 2):
+        apart = (
+            one.x1 <= other.x0 + 1
+            or other.x1 <= one.x0 + 1
+            or one.y1 <= other.y0 + 1
+            or other.y1 <= one.y0 + 1
+        )
+        assert apart, f"{first!r} lies on {second!r}"
+
+
+def test_methods_stand_before_controls_and_the_best_first(results: Sequence[Result]) -> None:
+    """If it fails, the oracle heads the list or a control hides among the methods."""
+    assert [one.explainer for one in results] == [
+        "a_method_with_a_long_name",
+        "gradcam",
+        "layercam",
+        "saliency",
+        "picky",
+        "oracle",
+        "random",
+    ]
+
+
+def test_the_forest_is_legible(results: Sequence[Result]) -> None:
+    """If it fails, names or axes are cut off or run into each other."""
+    figure = draw_forest(results, PROTOCOLS)
+    assert_legible(figure)
+    assert "unsupported" in texts(figure)
+    assert "calibrated\n(0 noise, 1 truth)" in texts(figure)
+
+
+def test_the_forest_marks_chance_where_noise_was_scored(results: Sequence[Result]) -> None:
+    """If it fails, scores stand without what a map of noise gets."""
+    with_noise, without = (
+        draw_forest(some, PROTOCOLS)
+        for some in (results, [one for one in results if one.explainer != "random"])
+    )
+    dashed = [
+        [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "--"]
+        for figure in (with_noise, without)
+    ]
+    noise = next(one for one in results if one.explainer == "random")
+    assert [line.get_xdata()[0] for line in dashed[0]] == [noise.primary.estimate]
+    assert dashed[1] == []
+
+
+def test_without_controls_there_is_no_calibrated_axis(results: Sequence[Result]) -> None:
+    """If it fails, an empty axis claims that something was calibrated."""
+    records = [scored("gradcam")]
+    figure = draw_forest(summarise_records(records, PROTOCOLS), PROTOCOLS)
+    assert len(figure.axes) == 1
+
+
+def test_nothing_scored_is_still_a_figure() -> None:
+    """If it fails, a run in which everything failed leaves no report."""
+    records = [ended("picky", Outcome("failed", "ValueError: no"))]
+    figure = draw_forest(summarise_records(records, PROTOCOLS), PROTOCOLS)
+    assert_legible(figure)
+    assert "failed" in texts(figure)
+
+
+@pytest.mark.parametrize("name", ["drop", "plain", "lift"])
+def test_a_statistic_is_drawn_legibly(results: Sequence[Result], name: str) -> None:
+    """If it fails, labels of lines, bars or panels run into each other."""
+    assert_legible(draw_statistic(results, Shape.statistic(name)))
+
+
+def test_every_explainer_and_panel_value_has_a_panel(results: Sequence[Result]) -> None:
+    """If it fails, a method or an imputer is left out of the figure."""
+    found = texts(draw_statistic(results, Shape.statistic("drop")))
+    assert {f"{name} · {fill}" for name in LEVELS for fill in ("mean", "blur")} <= set(found)
+    assert [found.count(arm) for arm in ("map", "random", "iid")] == [12, 12, 12]
+
+
+def test_a_statistic_without_readings_is_not_drawn(results: Sequence[Result]) -> None:
+    """If it fails, reports hold empty figures, or break on them."""
+    assert [one.name for one in Shape.statistics if is_drawable(results, one)] == [
+        "drop",
+        "plain",
+        "lift",
+    ]
+    for statistic in (Shape.statistic("never"), Statistic("score", "no plot")):
+        with pytest.raises(ValueError, match="no readings that a plot asks for"):
+            draw_statistic(results, statistic)
+
+
+def test_the_truth_does_not_squash_the_methods(results: Sequence[Result]) -> None:
+    """If it fails, the oracle's bars leave no difference between methods to see."""
+    found = texts(draw_statistic(results, Shape.statistic("lift")))
+    assert any(one.endswith("▸") for one in found)
+    methods = [one for one in results if one.explainer != "oracle"]
+    assert not any(
+        one.endswith("▸") for one in texts(draw_statistic(methods, Shape.statistic("lift")))
+    )
+
+
+def test_a_name_is_never_a_formula() -> None:
+    """If it fails, a dollar sign in a method's name breaks the report."""
+    names = ["$\\frac{", "a_b^c$", "_hidden"]
+    results = summarise_records([scored(name) for name in names], PROTOCOLS)
+    found = texts(draw_forest(results, PROTOCOLS)) + texts(
+        draw_statistic(results, Shape.statistic("plain"))
+    )
+    assert set(names) <= set(found)
+
+
+def test_a_figure_is_the_same_bytes_again(results: Sequence[Result], tmp_path: Path) -> None:
+    """If it fails, equal results make different reports."""
+    pairs = []
+    for name in ("one", "two"):
+        figure = draw_statistic(results, Shape.statistic("drop"))
+        pairs.append([path.read_bytes() for path in save(figure, tmp_path / name)])
+    assert pairs[0] == pairs[1]
+    assert b"<dc:date>" not in pairs[0][1]
+
+
+def test_drawing_leaves_the_style_of_others_alone(results: Sequence[Result]) -> None:
+    """If it fails, a notebook that writes a report draws differently afterwards."""
+    before = dict(matplotlib.rcParams)
+    draw_forest(results, PROTOCOLS)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_report_loads_no_drawing_until_it_draws() -> None:
+    """If it fails, `--help` waits for matplotlib."""
+    code = """
+import sys
+import benchmark.report.writer
+print("matplotlib" in sys.modules)
+from benchmark.report import webpage
+from benchmark.report.figures import forest, overlays, readings
+print("matplotlib.pyplot" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_values_stand_in_their_panel() -> None:
+    """If it fails, a curve is drawn at another height than its scale says."""
+    boards = []
+
+    @styled
+    def fill(figure: Figure) -> None:
+        layout = Layout(2, 1.0, left=1.0, gutter=0.5, top=0.4)
+        boards.append(Board(figure, ["a", "b", "c"], layout, (0.0, 2.0), (-1.0, 1.0)))
+
+    fill()
+    board = boards[0]
+    first, third = board.up(0, (-1.0, 0.0, 1.0)), board.up(2, (-1.0, 1.0))
+    np.testing.assert_allclose(np.diff(first), 0.5)
+    assert third[1] < first[0]
+    left, right = board.right(0, (0.0, 2.0)), board.right(1, (0.0, 2.0))
+    np.testing.assert_allclose(left, [1.0, 5.0 + 0.0])
+    assert left[1] < right[0]
+    np.testing.assert_allclose(board.right(0, (9.0,)), left[1:])
+
+
+def test_limits_hold_what_they_are_given() -> None:
+    """If it fails, one infinite or single value breaks a figure."""
+    assert limits([1.0, 3.0, float("nan")], 0.5) == (0.0, 4.0)
+    assert limits([2.0], 0.0) == (1.5, 2.5)
+    assert limits([], 0.0) == (0.0, 1.0)
+
+
+def evaluate(own: Sequence[float], groups: Sequence[int]) -> Evaluation:
+    """Return the evaluation that gives each image's own group these probabilities."""
+    margin = np.log(np.array(own) / (1 - np.array(own))) * (1 - 2 * np.array(groups))
+    return Evaluation(
+        np.column_stack([margin, np.zeros(len(own))]), np.zeros((len(own), 2)), np.array(groups)
+    )
+
+
+def test_confident_subjects_come_first_spread_over_the_probability() -> None:
+    """If it fails, the figure shows the best five, or subjects that the model got wrong."""
+    cohort = build_cohort(subjects=80).select("test")
+    sure = np.linspace(0.81, 0.99, len(cohort)).tolist()
+    evaluation = evaluate(sure, cohort.groups.tolist())
+    rows = choose_rows(cohort, evaluation)
+    assert cohort.groups[rows].tolist() == [0] * 5 + [1] * 5
+    own = evaluation.own_probability[rows[:5]]
+    assert np.all(np.diff(own) < 0)
+    assert own[0] > 0.97
+    assert own[-1] < 0.83
+
+
+def test_where_few_are_confident_the_next_follow() -> None:
+    """If it fails, a weak model's figure has fewer rows, or random ones."""
+    cohort = build_cohort(subjects=80).select("test")
+    own = np.where(np.arange(len(cohort)) < 4, 0.9, np.linspace(0.3, 0.5, len(cohort)))
+    rows = choose_rows(cohort, evaluate(own.tolist(), cohort.groups.tolist()))
+    assert set(range(4)) <= set(rows.tolist())
+    assert len(rows) == 10
+
+
+def test_a_subject_is_shown_once() -> None:
+    """If it fails, visits of one person fill the figure."""
+    cohort = build_cohort(visits=3).select("test")
+    rows = choose_rows(cohort, evaluate([0.9] * len(cohort), cohort.groups.tolist()))
+    subjects = [cohort.subjects[row] for row in rows]
+    assert len(set(subjects)) == len(subjects)
+
+
+def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
+    """If it fails, the same cohort read in another order shows other people."""
+    cohort = build_cohort(subjects=80).select("test")
+    own = np.random.Generator(np.random.PCG64(0)).uniform(0.4, 1, len(cohort))
+    chosen = choose_rows(cohort, evaluate(own.tolist(), cohort.groups.tolist()))
+    turned = np.arange(len(cohort))[::-1]
+    other = cohort.take(turned)
+    again = choose_rows(other, evaluate(own[turned].tolist(), other.groups.tolist()))
+    assert [cohort.subjects[row] for row in chosen] == [other.subjects[row] for row in again]
+
+
+def test_a_volume_is_cut_through_its_regions_and_stands_upright() -> None:
+    """If it fails, heads lie on their side, or the plane misses the region."""
+    shown = build_shown(["cam"], build_cohort(SHAPE_3D))
+    # Arrays run [z up, y, x left]: x has to be turned so that the patient's left is on the left.
+    affine = np.array([[0, 0, -2.0, 5], [0, 1.0, 0, 6], [3.0, 0, 0, 7], [0, 0, 0, 1]])
+    cohort = replace(shown.cohort, geometry=Geometry((3.0, 1.0, 2.0), affine))
+    rows = choose_rows(cohort, shown.evaluation)
+    tiles = cut_tiles(cohort, shown.evaluation, rows)
+    assert tiles.images.shape == (10, SHAPE_3D[0], SHAPE_3D[2])
+    assert tiles.aspect == 1.5
+    assert tiles.rois.any(axis=(1, 2)).all()
+    truth = cohort.truth
+    assert truth is not None
+    middle = int(np.median(np.nonzero(truth[rows[0], 0])[1]))
+    expected = cohort.images[rows[0], 0][::-1, middle, ::-1]
+    np.testing.assert_array_equal(tiles.images[0], expected)
+    np.testing.assert_array_equal(tiles.planes.cut(cohort.images[rows])[0], expected)
+
+
+def test_overlays_are_legible_with_many_methods_and_long_names() -> None:
+    """If it fails, column titles run into each other."""
+    shown = build_shown(["cam"])
+    tiles = cut_tiles(shown.cohort, shown.evaluation, choose_rows(shown.cohort, shown.evaluation))
+    names = [
+        "integrated_gradients",
+        "gradcam",
+        "x" * 60,
+        "guided backprop of everything",
+        *"abcdefgh",
+    ]
+    assert_legible(draw_overlays(tiles, dict.fromkeys(names, tiles.images)))
+
+
+def test_maps_with_nothing_to_show_say_so() -> None:
+    """If it fails, a constant map looks like a clean one, or breaks the figure."""
+    shown = build_shown(["cam"])
+    tiles = cut_tiles(shown.cohort, shown.evaluation, choose_rows(shown.cohort, shown.evaluation))
+    broken = np.full_like(tiles.images, np.nan)
+    found = texts(draw_overlays(tiles, {"flat": np.ones_like(tiles.images), "torn": broken}))
+    assert (found.count("constant"), found.count("not finite")) == (10, 10)
+
+
+def test_a_map_is_scaled_inside_the_foreground_and_by_itself() -> None:
+    """If it fails, a bright rim outside the organ hides the map, or units matter."""
+    shown = build_shown(["cam"])
+    tiles = cut_tiles(shown.cohort, shown.evaluation, choose_rows(shown.cohort, shown.evaluation))
+    rim = np.where(tiles.foreground, tiles.images, 1e6).astype(np.float32)
+    figures = [draw_overlays(tiles, {"m": maps}) for maps in (rim, 1000 * rim)]
+    first, second = (np.asarray(figure.axes[0].images[0].get_array()) for figure in figures)
+    np.testing.assert_array_equal(first, second)
+    tile = first[2:26, 30:54][tiles.foreground[0]]
+    assert len(np.unique(tile.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_strip_names_nobody_and_says_what_has_nothing_to_show() -> None:
+    """If it fails, a public page shows who a subject is, or a constant map looks clean."""
+    shown = build_shown(["cam"])
+    rows = choose_rows(shown.cohort, shown.evaluation)
+    tiles = cut_tiles(shown.cohort, shown.evaluation, rows)
+    figure = draw_strip(tiles, np.ones_like(tiles.images))
+    found = texts(figure)
+    assert found.count("constant") == len(rows)
+    assert not any(subject in text for subject in shown.cohort.subjects for text in found)
+    assert_legible(draw_strip(tiles, tiles.images))

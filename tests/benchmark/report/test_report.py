@@ -1,0 +1,376 @@
+"""The report: one folder, whole or not at all, that says what the records say."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from exhibits import PROTOCOLS, build_shown, ended, scored
+
+from benchmark.errors import InputError, StoreError
+from benchmark.reading import Reading, Sample
+from benchmark.records.record import Outcome, Record
+from benchmark.report import map_files as mapfiles
+from benchmark.report import webpage
+from benchmark.report import writer as report
+from benchmark.report.figures import overlays
+from benchmark.report.writer import MARKER, check_folder, write_report
+from benchmark.results.shown import Shown
+from benchmark.results.summary import summarise_records
+
+SCRIPT = "<script>alert(1)</script>"
+METHODS = ("gradcam", "=cmd", SCRIPT, "../up", "oracle", "random")
+KEYS = ("s000", "s001")
+NOTHING = Reading("score", Sample(KEYS, KEYS, (0, 1)), np.full(2, np.nan))
+
+
+def build_records() -> list[Record]:
+    """Return scored cells under difficult names, and one of every other end."""
+    levels = dict(zip(METHODS, (0.5, 0.3, 0.2, 0.4, 0.9, 0.0), strict=True))
+    return [
+        *(scored(name, level) for name, level in levels.items()),
+        ended("picky", Outcome("unsupported", "needs attention heads")),
+        ended("raising", Outcome("failed", "ValueError: out of ideas")),
+        ended("blank", Outcome("scored", "constant map", "fail", [NOTHING])),
+        ended("idle", Outcome("not assessable", "the model knows nothing")),
+    ]
+
+
+RECORDS = build_records()
+
+
+class Reader(HTMLParser):
+    """Collects what a page asks for, its tags and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.asked: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and every address in it."""
+        self.tags[tag] += 1
+        self._inside = tag
+        fetching = ("src", "href", "srcset", "data", "action", "poster")
+        self.asked += [value or "" for name, value in attrs if name in fetching]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_data(self, data: str) -> None:
+        """Note the text, not the style."""
+        self.text += "" if self._inside == "style" else data
+
+
+@pytest.fixture(scope="module")
+def shown() -> Shown:
+    return build_shown(METHODS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, shown: Shown) -> Path:
+    path = tmp_path_factory.mktemp("run") / "report"
+    assert write_report(path, RECORDS, [shown], PROTOCOLS) == path / "index.html"
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "index.html").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def reader(page: str) -> Reader:
+    found = Reader()
+    found.feed(page)
+    return found
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_page_asks_for_nothing(page: str, reader: Reader) -> None:
+    """If it fails, a page opened beside patient data calls another machine or breaks alone."""
+    assert [one for one in reader.asked if not one.startswith(("data:image/", "#"))] == []
+    assert not re.search(r"@import|url\(", page.split("</style>")[0])
+    assert reader.tags["script"] == reader.tags["link"] == reader.tags["iframe"] == 0
+
+
+def test_links_within_the_page_lead_somewhere_once(reader: Reader) -> None:
+    """If it fails, a section cannot be reached, or two share a name."""
+    assert max(Counter(reader.ids).values()) == 1
+    assert {one[1:] for one in reader.asked if one.startswith("#")} <= set(reader.ids)
+
+
+def test_names_stay_text(page: str, reader: Reader) -> None:
+    """If it fails, whoever names a method runs code in the reader's browser."""
+    assert "<script" not in page
+    assert SCRIPT in reader.text
+
+
+def test_a_picture_says_what_it_shows(page: str) -> None:
+    """If it fails, the figures do not exist for a reader who hears the page."""
+    pictures = re.findall(r"<img[^>]*>", page)
+    assert len(pictures) == 5  # scores, overlays and three statistics with readings
+    assert all(re.search(r'alt="[^"]{20,}"', one) for one in pictures)
+
+
+def test_the_page_shows_each_state_in_words(reader: Reader) -> None:
+    """If it fails, a cell without a score looks as though it had one."""
+    for word in ("unsupported", "failed", "not assessable", "needs attention heads", "no value"):
+        assert word in reader.text
+    assert not re.search(r"\b(nan|none|null|inf)\b", reader.text, re.IGNORECASE)
+
+
+def test_the_page_says_what_a_pass_is_not(reader: Reader) -> None:
+    """If it fails, a clinician may take a pass for a clearance."""
+    assert "Nothing here clears a model or a map for clinical use" in " ".join(reader.text.split())
+
+
+def test_the_table_holds_what_the_records_say(folder: Path) -> None:
+    """If it fails, the numbers that people copy are not those that were measured."""
+    rows = list(csv.DictReader(io.StringIO((folder / "summary.csv").read_text("utf-8"))))
+    for row, one in zip(rows, summarise_records(RECORDS, PROTOCOLS), strict=True):
+        expected = one.primary
+        assert row["explainer"].removeprefix("'") == one.explainer
+        assert (row["state"], row["reason"]) == (one.state, one.reason or "")
+        for column in ("estimate", "low", "high"):
+            value = getattr(expected, column)
+            assert row[column] == ("" if value is None else repr(value))
+        if expected.calibrated is not None:
+            assert float(row["calibrated"]) == expected.calibrated.estimate
+
+
+def test_a_cell_without_a_score_has_no_number_in_the_table(folder: Path) -> None:
+    """If it fails, a spreadsheet averages what was never measured."""
+    rows = csv.DictReader(io.StringIO((folder / "summary.csv").read_text("utf-8")))
+    found = {row["explainer"]: row["estimate"] for row in rows}
+    assert {found[name] for name in ("picky", "raising", "blank", "idle")} == {""}
+
+
+def test_files_stay_in_their_folder_whatever_a_method_is_called(folder: Path) -> None:
+    """If it fails, a method named ../up writes outside the report."""
+    found = set(contents(folder))
+    assert {one.split("/")[0] for one in found} == {
+        "figures",
+        "maps",
+        "index.html",
+        "summary.csv",
+        MARKER,
+    }
+    assert len([one for one in found if one.endswith(".nii.gz")]) == len(METHODS)
+    assert {one.suffix for one in (folder / "figures").iterdir()} == {".png", ".svg"}
+
+
+def test_names_that_look_alike_get_files_of_their_own(tmp_path: Path) -> None:
+    """If it fails, one method's maps overwrite another's."""
+    names = ("a b", "a/b", "A_b")
+    write_report(tmp_path / "r", [scored(one) for one in names], [build_shown(names)], PROTOCOLS)
+    assert len(list((tmp_path / "r" / "maps").glob("*.nii.gz"))) == 3
+
+
+def test_maps_come_back_where_they_lay(folder: Path, shown: Shown) -> None:
+    """If it fails, a map opened in a viewer lies beside the anatomy."""
+    image = nibabel.load(folder / "maps" / "tiny_tiny_model_gradcam.nii.gz")
+    assert image.shape == (24, 24, 1, len(shown.cohort))
+    np.testing.assert_array_equal(image.affine, shown.cohort.geometry.affine)
+    maps = np.asarray(image.dataobj).transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(maps, shown.attributions["gradcam"])
+    assert bytes(image.header["descrip"]).rstrip(b"\0") == b"gradcam"
+
+
+def test_volumes_are_named_in_their_order(folder: Path, shown: Shown) -> None:
+    """If it fails, a map is taken for another subject's."""
+    text = (folder / "maps" / "tiny_tiny_model_volumes.tsv").read_text("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    assert [row["subject"] for row in rows] == list(shown.cohort.subjects)
+    assert [int(row["volume"]) for row in rows] == list(range(len(rows)))
+    drawn = {int(row["volume"]) for row in rows if row["in_figure"] == "yes"}
+    assert drawn == set(overlays.choose_rows(shown.cohort, shown.evaluation).tolist())
+
+
+def test_the_same_inputs_give_the_same_bytes(folder: Path, shown: Shown, tmp_path: Path) -> None:
+    """If it fails, reports cannot be compared or cached."""
+    write_report(tmp_path / "again", RECORDS, [shown], PROTOCOLS)
+    assert contents(tmp_path / "again") == contents(folder)
+
+
+def test_a_report_that_is_there_is_not_drawn_again(
+    folder: Path, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, every run from the store pays for the figures again."""
+    monkeypatch.setattr(report, "_render", _break)
+    assert write_report(folder, RECORDS, [shown], PROTOCOLS) == folder / "index.html"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A report of one cell."""
+    write_report(tmp_path / "report", [scored("gradcam")], [], PROTOCOLS)
+    return tmp_path / "report"
+
+
+def test_another_record_makes_another_report(small: Path) -> None:
+    """If it fails, an old page stays under new results."""
+    write_report(small, [scored("gradcam", 0.7)], [], PROTOCOLS)
+    assert "0.7" in (small / "summary.csv").read_text("utf-8")
+
+
+def test_other_maps_make_another_report(tmp_path: Path) -> None:
+    """If it fails, old pictures stay beside new maps."""
+    shown, records = build_shown(["gradcam"]), [scored("gradcam")]
+    write_report(tmp_path / "r", records, [shown], PROTOCOLS)
+    before = contents(tmp_path / "r")
+    turned = {"gradcam": shown.attributions["gradcam"][..., ::-1]}
+    write_report(tmp_path / "r", records, [replace(shown, attributions=turned)], PROTOCOLS)
+    after = contents(tmp_path / "r")
+    assert (
+        before["figures/tiny_tiny_model_overlays.png"]
+        != (after["figures/tiny_tiny_model_overlays.png"])
+    )
+
+
+def test_a_damaged_report_is_made_again(small: Path) -> None:
+    """If it fails, a deleted figure never comes back."""
+    before = contents(small)
+    (small / "figures" / "tiny_tiny_model_scores.svg").unlink()
+    write_report(small, [scored("gradcam")], [], PROTOCOLS)
+    assert set(contents(small)) == set(before)
+
+
+def _break(*_: object) -> None:
+    raise RuntimeError("no ink")
+
+
+def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, a page without figures looks finished."""
+    monkeypatch.setattr(overlays, "draw_overlays", _break)
+    with pytest.raises(RuntimeError, match="no ink"):
+        write_report(tmp_path / "r", [scored("cam")], [build_shown(["cam"])], PROTOCOLS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_earlier_report_alone(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a crash costs the report that was there."""
+    before = contents(small)
+    monkeypatch.setattr(webpage, "render_page", _break)
+    with pytest.raises(RuntimeError, match="no ink"):
+        write_report(small, [scored("other")], [], PROTOCOLS)
+    assert contents(small) == before
+    assert [one.name for one in small.parent.iterdir()] == ["report"]
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+    """If it fails, a typing error in --report deletes someone's work."""
+    (tmp_path / "thesis.tex").write_text("…")
+    with pytest.raises(StoreError, match=r"'thesis\.tex', which no report wrote"):
+        write_report(tmp_path, [scored("cam")], [], PROTOCOLS)
+    assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_someone_put_into_a_report_is_refused(small: Path) -> None:
+    """If it fails, notes kept beside the figures vanish with the next run."""
+    (small / "figures" / "notes.txt").write_text("…")
+    with pytest.raises(StoreError, match=r"'figures/notes\.txt', which no report wrote"):
+        check_folder(small)
+
+
+@pytest.mark.parametrize("marker", ["", "[]", "{}", '{"kind": "medsanity report"}'])
+def test_a_damaged_marker_is_no_report(tmp_path: Path, marker: str) -> None:
+    """If it fails, any report.json gives leave to delete a folder."""
+    (tmp_path / MARKER).write_text(marker)
+    with pytest.raises(StoreError, match="which no report wrote"):
+        check_folder(tmp_path)
+
+
+def test_empty_and_missing_folders_and_hidden_files_are_welcome(tmp_path: Path) -> None:
+    """If it fails, a folder that the system looked into is refused."""
+    check_folder(tmp_path / "missing")
+    (tmp_path / ".DS_Store").write_text("…")
+    check_folder(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    """If it fails, a file is deleted for a report."""
+    (tmp_path / "r").write_text("…")
+    with pytest.raises(StoreError, match="is a file; a folder was expected"):
+        write_report(tmp_path / "r", [scored("cam")], [], PROTOCOLS)
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    """If it fails, an empty page hides that nothing was measured."""
+    with pytest.raises(InputError, match="no records"):
+        write_report(tmp_path / "r", [], [], PROTOCOLS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_are_read_when_needed_and_not_held(tmp_path: Path) -> None:
+    """If it fails, a report of volumes needs the memory of all methods together."""
+    shown = build_shown(["a", "b", "c"])
+    lazy = _Lazy(shown.attributions)
+    records = [scored(name) for name in lazy]
+    write_report(tmp_path / "r", records, [replace(shown, attributions=lazy)], PROTOCOLS)
+    assert max(lazy.read.values()) == 2  # once to see whether they are new, once to draw
+
+
+class _Lazy(Mapping[str, mapfiles.Maps]):
+    """Maps that count how often they are read."""
+
+    def __init__(self, maps: Mapping[str, mapfiles.Maps]) -> None:
+        self._maps = maps
+        self.read: Counter[str] = Counter()
+
+    def __getitem__(self, name: str) -> mapfiles.Maps:
+        self.read[name] += 1
+        return self._maps[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._maps)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._maps
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+
+def test_two_models_of_one_name_show_no_maps(tmp_path: Path) -> None:
+    """If it fails, one model's maps stand under another's scores."""
+    first = scored("gradcam")
+    identity = first.identity.model_copy(update={"weights_sha256": "b" * 64})
+    outcome = Outcome("scored", None, "pass", first.to_readings())
+    second = Record.seal(identity, first.names, outcome, first.provenance, first.resources)
+    write_report(tmp_path / "r", [first, second], [build_shown(["gradcam"])], PROTOCOLS)
+    assert list((tmp_path / "r" / "maps").iterdir()) == []
+
+
+def test_the_marker_names_every_file(folder: Path) -> None:
+    """If it fails, the next run refuses its own report."""
+    marker = json.loads((folder / MARKER).read_text("utf-8"))
+    assert set(marker["files"]) | {MARKER} == set(contents(folder))
+
+
+def test_compressed_maps_hold_no_clock(folder: Path) -> None:
+    """If it fails, reports made a second apart differ."""
+    header = (folder / "maps" / "tiny_tiny_model_gradcam.nii.gz").read_bytes()[:10]
+    assert header[4:8] == b"\0\0\0\0"
+    assert gzip.decompress((folder / "maps" / "tiny_tiny_model_oracle.nii.gz").read_bytes())

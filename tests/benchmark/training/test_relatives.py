@@ -1,0 +1,121 @@
+"""Relatives: one name for one set of weights; committed where they fit, else fitted once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trials import build_trial, cohort_of
+
+from baselines.explainers.class_activation import GradCAM
+from benchmark.classifier import Classifier
+from benchmark.errors import ClassifierError
+from benchmark.plugins.examples import build_classifier
+from benchmark.records.arrays import ArrayFolder
+from benchmark.records.store import Store
+from benchmark.training.relatives import Relative, commit, committed_path, relation
+from benchmark.trial import Peers, Trial
+
+
+class Fitting:
+    """Counts how often it fits."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> Classifier:
+        """Return the same weights each time."""
+        self.times += 1
+        return build_classifier(seed=7)
+
+
+def _relative(fit: Fitting, name: str = "twin", seed: int = 1) -> Relative:
+    return Relative(name, {"seed": seed}, fit)
+
+
+def _trial(peers: Peers | None = None, archive: ArrayFolder | None = None) -> Trial:
+    trial = build_trial(GradCAM(), classifier=build_classifier(), archive=archive)
+    return trial if peers is None else replace(trial, peers=peers)
+
+
+def test_a_relative_is_fitted_once_and_counts_into_the_same_passes() -> None:
+    """If it fails, every explainer pays for the training again."""
+    fit, trial = Fitting(), _trial()
+    first, second = trial.relative(_relative(fit)), trial.relative(_relative(fit))
+    assert fit.times == 1
+    assert first.classifier is second.classifier
+    assert first.model_identity == build_classifier(seed=7).weights_sha256
+    assert first.passes is trial.passes
+    trial.relative(_relative(fit, seed=2))
+    assert fit.times == 2
+
+
+def test_an_archive_keeps_it_for_the_next_process(tmp_path: Path) -> None:
+    """If it fails, a user's twin is trained on every run."""
+    fit = Fitting()
+    weights = [
+        _trial(archive=Store(tmp_path).arrays).relative(_relative(fit)).model_identity
+        for _ in range(2)
+    ]
+    assert fit.times == 1
+    assert weights[0] == weights[1]
+
+
+def test_committed_weights_are_taken_for_their_own_model_and_cohort_only(tmp_path: Path) -> None:
+    """If it fails, scores do not compare across machines, or foreign weights are trusted."""
+    fit, cohort = Fitting(), cohort_of()
+    related = relation(_relative(fit), cohort, build_classifier().weights_sha256)
+    fitted = build_classifier(seed=9)
+    fitted.name = "tiny-twin"
+    commit(fitted, tmp_path, related, {"seed": 1})
+    peers = Peers(weights=tmp_path)
+    assert _trial(peers).relative(_relative(fit)).model_identity == fitted.weights_sha256
+    assert fit.times == 0
+    other = build_trial(GradCAM(), classifier=build_classifier(seed=3))
+    replace(other, peers=peers).relative(_relative(fit))
+    assert fit.times == 1
+    _trial(peers).relative(_relative(fit, seed=2))
+    assert fit.times == 2
+
+
+def test_committed_weights_that_were_changed_are_refused(tmp_path: Path) -> None:
+    """If it fails, a damaged file scores as if it were the reference."""
+    fit = Fitting()
+    trial = _trial(Peers(weights=tmp_path))
+    related = relation(_relative(fit), trial.cohort, trial.model_identity)
+    fitted = build_classifier(seed=9)
+    fitted.name = "tiny-twin"
+    commit(fitted, tmp_path, related, {})
+    card = committed_path(tmp_path, trial.classifier, "twin").with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"sha256": "0" * 64}))
+    with pytest.raises(ClassifierError, match="SHA-256"):
+        trial.relative(_relative(fit))
+
+
+def test_drawing_some_maps_gives_the_maps_of_all() -> None:
+    """If it fails, two protocols see two maps of one image."""
+    everyone, some = _trial(), _trial()
+    rows = np.array([5, 2, 11])
+    drawn = some.maps(rows)
+    assert torch.equal(drawn, everyone.attributions[torch.from_numpy(rows)])
+    before = some.passes.snapshot()
+    some.maps(rows[:2])
+    assert some.passes.since(before).forward == 0
+    some.forget_maps()
+    some.maps(rows[:2])
+    assert some.passes.since(before).forward > 0
+
+
+def test_exhibits_come_back_from_the_archive(tmp_path: Path) -> None:
+    """If it fails, a report made later has no pictures."""
+    trial = _trial(archive=Store(tmp_path).arrays)
+    assert trial.exhibited("some_protocol") is None
+    trial.exhibit("some_protocol", {"image": np.arange(4.0)})
+    again = _trial(archive=Store(tmp_path).arrays).exhibited("some_protocol")
+    assert again is not None
+    assert again["image"].tolist() == [0, 1, 2, 3]
+    assert trial.exhibited("another") is None

@@ -1,1 +1,0 @@
-"""What every plugin owes, checked over all of them."""

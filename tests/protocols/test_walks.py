@@ -1,0 +1,129 @@
+"""Walks: every parameter in one stage, really changed, and prefixes reused without a trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from trials import build_trial, cohort_of, trained
+
+from baselines.explainers.class_activation import GradCAM
+from baselines.explainers.gradient import Saliency
+from benchmark.classifier import Classifier, PrefixMemory
+from benchmark.errors import ClassifierError
+from benchmark.plugins.examples import build_classifier, build_images, build_transformer
+from protocols.randomization.walks import BOTTOM_UP, CASCADE, INDEPENDENT, altered, steps
+
+MODELS = [
+    pytest.param(build, dimensions, id=f"{build.__name__}-{dimensions}-D")
+    for build in (build_classifier, build_transformer)
+    for dimensions in (2, 3)
+]
+
+
+def _parameters(model: Classifier) -> dict[str, torch.Tensor]:
+    return dict(model.named_parameters())
+
+
+@pytest.mark.parametrize(("build", "dimensions"), MODELS)
+def test_every_parameter_belongs_to_one_stage(build: object, dimensions: int) -> None:
+    """If it fails, a walk leaves weights in place and flatters a method."""
+    model = build(dimensions)  # type: ignore[operator]
+    names = [name for stage in model.stages for name in stage.parameters]
+    assert sorted(names) == sorted(_parameters(model))
+    assert model.stages[0].name == "head"
+
+
+@pytest.mark.parametrize(("build", "dimensions"), MODELS)
+def test_each_step_changes_its_stages_and_no_other(build: object, dimensions: int) -> None:
+    """If it fails, "block 3 randomised" means something else."""
+    model = build(dimensions)  # type: ignore[operator]
+    images = build_images(8, model.input_shape)
+    donor = model.randomised(3, images)
+    for stage in model.stages:
+        own, other = _parameters(model), _parameters(model.partly(donor, [stage], images))
+        for name in own:
+            changed = not torch.equal(own[name], other[name])
+            assert changed == (name in stage.parameters), name
+
+
+def test_token_position_and_projection_of_a_transformer_change() -> None:
+    """If it fails, a third of a transformer stays trained, as it does with reset_parameters."""
+    model = build_transformer()
+    own, other = _parameters(model), _parameters(model.randomised(1, build_images(4)))
+    for part in ("token", "position", "in_proj_weight", "in_proj_bias"):
+        (name,) = [one for one in own if one.endswith(part)]
+        assert not torch.equal(own[name], other[name]), part
+
+
+def test_layers_of_one_shape_get_weights_of_their_own() -> None:
+    """If it fails, each layer is reseeded alike."""
+    model = build_classifier().randomised(5, build_images(4))
+    weights = [one for one in model.parameters() if one.ndim == 1]
+    drawn = [one for one in weights if one.std() > 0]
+    assert len({tuple(one.tolist()) for one in drawn}) == len(drawn)
+
+
+def test_a_parameter_that_stays_is_named() -> None:
+    """If it fails, a model that cannot be randomised is scored as if it were."""
+    model = build_classifier()
+    with pytest.raises(ClassifierError, match=r"left head\.weight as it was"):
+        model.partly(model, [model.stages[0]], build_images(4))
+
+
+def test_walks_end_in_the_fully_randomised_copy() -> None:
+    """If it fails, two walks disagree about what no knowledge means."""
+    trial = build_trial(GradCAM())
+    last = [
+        one for one in steps(trial.classifier) if len(one.stages) == len(trial.classifier.stages)
+    ]
+    assert {one.walk for one in last} == {CASCADE, BOTTOM_UP}
+    full = trial.randomised(1).classifier
+    for one in last:
+        assert altered(trial, one.stages, 1).classifier is full
+    assert len({one.stages for one in steps(trial.classifier)}) < len(list(steps(trial.classifier)))
+    assert {one.walk for one in steps(trial.classifier)} == {CASCADE, BOTTOM_UP, INDEPENDENT}
+
+
+def test_batch_norm_before_the_first_change_stays() -> None:
+    """If it fails, a prefix that nobody randomised is not the same any more."""
+    model, images = trained(), build_images(16)
+    donor = model.randomised(2, images)
+    head, block, stem = model.stages
+    kept = model.partly(donor, [head, block], images)
+    own, other = dict(model.named_buffers()), dict(kept.named_buffers())
+    assert all(torch.equal(own[name], other[name]) for name in own)
+    moved = dict(model.partly(donor, [stem], images).named_buffers())
+    assert not torch.equal(
+        own["trunk.stem.norm.running_mean"], moved["trunk.stem.norm.running_mean"]
+    )
+
+
+@pytest.mark.parametrize("explainer", [GradCAM(), Saliency()], ids=lambda one: one.name)
+def test_a_resumed_prefix_changes_no_map(explainer: GradCAM | Saliency) -> None:
+    """If it fails, reusing the prefix is not the same as computing it."""
+    trial, rows = build_trial(explainer), np.arange(6)
+    stages = frozenset({0, 1})
+    resumed = altered(trial, stages, 0)
+    assert resumed.classifier._resume is not None
+    plain = resumed.classifier.copy()
+    assert plain._resume is None
+    assert torch.equal(resumed.draw(rows), trial.on(classifier=plain).draw(rows))
+    assert torch.equal(resumed.draw(rows), resumed.draw(rows))
+
+
+def test_a_prefix_is_computed_once_for_a_batch_and_again_for_another() -> None:
+    """If it fails, an image is explained by the activations of another."""
+    model, memory = trained().copy(), PrefixMemory()
+    model.resume_after(1, memory)
+    batches = [torch.from_numpy(cohort_of().images[start : start + 4]) for start in (0, 4, 0)]
+    whole = trained()
+    calls = []
+    handle = model.trunk[0].conv.register_forward_hook(lambda *_: calls.append(1))
+    for batch in batches:  # a hook on the prefix must see every pass
+        model(batch)
+    assert len(calls) == 3
+    handle.remove()
+    for batch in batches:
+        assert torch.equal(model(batch)[0], whole(batch)[0])
+    assert len(memory._known[1]) == 2

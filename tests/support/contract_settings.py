@@ -1,0 +1,99 @@
+"""Small settings of every protocol, and the models and cohorts that contracts are checked on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from trials import RECIPE, cohort_of, trained
+
+from baselines.explainers.gradient import Saliency
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.cohort import Cohort
+from benchmark.explainer import Explainer
+from benchmark.plugins.examples import build_transformer
+from benchmark.protocol import SanityProtocol
+from benchmark.training import fine_tune
+from benchmark.trial import Peers, Runtime, Trial
+from protocols.agreement import Agreement, AgreementConfig
+from protocols.delta_t import DeltaT, DeltaTConfig
+from protocols.positive_control import PositiveControl, PositiveControlConfig
+from protocols.positive_control.planting import Strength
+from protocols.randomization import Randomization, RandomizationConfig
+from protocols.roi_pointing import RoiPointing, RoiPointingConfig
+
+PROTOCOLS: dict[str, SanityProtocol[Any]] = {
+    one.name: one
+    for one in (
+        PositiveControl(
+            PositiveControlConfig(
+                strengths=(
+                    Strength(name="mild", sigma=1, attenuation=0.2),
+                    Strength(name="medium", sigma=2, attenuation=0.8),
+                    Strength(name="strong", sigma=2, attenuation=1),
+                ),
+                subjects=8,
+                probe_subjects=4,
+                decoys=2,
+                quantiles=(0.1,),
+                repeats=1,
+                permutations=19,
+                splits=20,
+            )
+        ),
+        Randomization(
+            RandomizationConfig(
+                subjects=8, walk_subjects=2, seeds=1, smooth_subjects=2, smooth_noises=2
+            )
+        ),
+        RoiPointing(RoiPointingConfig(confidence=0.5, subjects=8, repeats=1)),
+        DeltaT(DeltaTConfig(quantiles=(0.1,), repeats=1, secondary_repeats=1, subjects=8)),
+        Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
+    )
+}
+# Short, so that relatives are fitted in a second; what they learn is not at issue here.
+_QUICK = replace(RECIPE, epochs=4, learning_rate=5e-3)
+
+
+@lru_cache(maxsize=4)
+def model_of(kind: str, dimensions: int) -> Classifier:
+    """Return a trained conv net or transformer."""
+    if kind == "conv":
+        return trained(dimensions)
+    recipe = replace(RECIPE, epochs=20, learning_rate=5e-3)
+    return fine_tune(build_transformer(dimensions), cohort_of(dimensions), recipe)
+
+
+@lru_cache(maxsize=8)
+def _fitted(kind: str, dimensions: int, protocol: str) -> dict[str, Classifier]:
+    trial = trial_of(Saliency(), kind, dimensions)
+    return {one.name: one.fit() for one in PROTOCOLS[protocol].relatives(trial)}
+
+
+def trial_of(
+    explainer: Explainer,
+    kind: str,
+    dimensions: int,
+    cohort: Cohort | None = None,
+    batch_size: int = 64,
+    suite: str = "v1",
+) -> Trial:
+    """Return a trial with a memory of its own."""
+    classifier = model_of(kind, dimensions).copy()
+    classifier.passes = PassCounter()
+    runtime = Runtime(torch.device("cpu"), batch_size, suite)
+    people = cohort or cohort_of(dimensions)
+    # Images of the training split are the whole cohort's, also where some people are left out.
+    references = cohort_of(dimensions).references
+    peers = Peers({"saliency": Saliency()}, _QUICK, references=references)
+    return Trial(explainer, classifier, people, runtime, {}, peers)
+
+
+def with_relatives(trial: Trial, protocol: str, kind: str, dimensions: int) -> Trial:
+    """Return the trial with the models fitted beside it already, since training sees everyone."""
+    fitted = _fitted(kind, dimensions, protocol)
+    for one in PROTOCOLS[protocol].relatives(trial):
+        trial.relative(replace(one, fit=lambda model=fitted[one.name]: model.copy()))
+    return trial

@@ -1,0 +1,239 @@
+"""Plugins that run in a moment, loaded by path as a third party's would be."""
+
+# ruff: noqa: D102  # what the methods must do is said by their base classes
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from benchmark.classifier import Classifier, PassCounter
+from benchmark.cohort import Batch, Cohort
+from benchmark.cohort_source import CohortSource
+from benchmark.errors import NotAssessableError, SuiteError
+from benchmark.explainer import Explainer
+from benchmark.model_source import ModelSource
+from benchmark.plugins.examples import build_classifier, build_cohort
+from benchmark.protocol import ProtocolConfig, SanityProtocol
+from benchmark.reading import Reading, Statistic, Verdict, find, summarise
+from benchmark.target import Target
+from benchmark.trial import Trial
+
+FILE = Path(__file__)
+SLOWNESS = "FAKE_SECONDS"
+
+
+def spec(name: str) -> str:
+    """Return how a class of this file is named on the command line."""
+    return f"{FILE}:{name}"
+
+
+class TinyCohort(CohortSource):
+    """24 subjects, 12 of them tested."""
+
+    name = "tiny"
+
+    def load(self) -> Cohort:
+        return build_cohort()
+
+
+class OtherCohort(CohortSource):
+    """Other subjects, other noise."""
+
+    name = "other"
+
+    def load(self) -> Cohort:
+        cohort = build_cohort(seed=1)
+        object.__setattr__(cohort, "name", self.name)
+        return cohort
+
+
+class TinyModel(ModelSource):
+    """An untrained network."""
+
+    name = "tiny_model"
+
+    def load(self, input_shape: Sequence[int]) -> Classifier:
+        return build_classifier(input_shape=input_shape)
+
+
+class TornModel(ModelSource):
+    """Its file is missing."""
+
+    name = "torn_model"
+
+    def load(self, input_shape: Sequence[int]) -> Classifier:
+        raise RuntimeError("no such file\nand more")
+
+
+class Bright(Explainer):
+    """The image, after one pass through the model."""
+
+    name = "bright"
+    polarity = "positive"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        classifier.feature_maps(images)
+        return images.clone()
+
+
+class Dark(Bright):
+    """The image upside down."""
+
+    name = "dark"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        return 1 - super().attribute(classifier, images, target)
+
+
+class Powered(Bright):
+    """The image to a power that a suite may set."""
+
+    name = "powered"
+
+    def __init__(self, power: float = 2.0) -> None:
+        if power <= 0:
+            raise SuiteError(f"The power must be above 0, not {power}.")
+        self.power = power
+
+    @property
+    def config(self) -> dict[str, str | int | float]:
+        return {"power": self.power, "rule": "plain"}
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        return super().attribute(classifier, images, target) ** self.power
+
+
+class Compared(Bright):
+    """The image minus the mean of the training images."""
+
+    name = "compared"
+    needs_references = True
+
+    def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+        assert batch.references is not None
+        return self.attribute(classifier, batch.images, target) - batch.references.mean
+
+
+class DarkAligned(Dark):
+    """The same under the name that pairs it with ``dark``."""
+
+    name = "dark_aligned"
+
+
+class Flat(Explainer):
+    """Says nothing anywhere."""
+
+    name = "flat"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        return torch.zeros_like(images)
+
+
+class Raising(Explainer):
+    """Breaks down."""
+
+    name = "raising"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        raise ValueError("out of ideas\nsecond line")
+
+
+class Picky(Bright):
+    """Refuses every model."""
+
+    name = "picky"
+
+    def supports(self, classifier: Classifier) -> str | None:
+        return "needs attention heads"
+
+
+class LoadingConfig(ProtocolConfig):
+    """Settings of ``loading``."""
+
+    power: float = Field(1.0, gt=0)
+    memory: int = 2**30
+
+
+class Loading(SanityProtocol[LoadingConfig]):
+    """Share of the map in the truth, over the truth's share of the foreground."""
+
+    name = "loading"
+    version = "1.0"
+    title = "Is the truth loaded?"
+    primary = "share"
+    chance = "excess"
+    margin = 0.2
+    Config = LoadingConfig
+    statistics: ClassVar[tuple[Statistic, ...]] = (
+        Statistic("share", "share of the map in the truth", "higher"),
+        Statistic("excess", "the same minus the truth's share of the foreground"),
+        Statistic("gap", "mean of the map", "none", "group_difference"),
+        Statistic("told", "mean of the map", "none", "auroc"),
+    )
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        time.sleep(float(os.environ.get(SLOWNESS, "0")))
+        if trial.runtime.batch_size > self.config.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        truth, foreground = trial.test.truth, trial.test.anatomy.foreground
+        if truth is None:
+            raise NotAssessableError("no truth to load")
+        maps = trial.importance.double().numpy() ** self.config.power * foreground
+        totals = maps.sum((1, 2, 3))
+        flat = totals == 0
+        with np.errstate(invalid="ignore"):
+            share = (maps * truth).sum((1, 2, 3)) / totals
+        area = truth.sum((1, 2, 3)) / foreground.sum((1, 2, 3))
+        sample = trial.sample()
+        reasons = {key: "constant map" for key, no in zip(sample.keys, flat, strict=True) if no}
+        means = np.where(flat, np.nan, maps.mean((1, 2, 3)))
+        return [
+            Reading("share", sample, share, {}, reasons),
+            Reading("excess", sample, share - area, {}, reasons),
+            Reading("share", sample, share, {"power": self.config.power, "arm": "map"}, reasons),
+            Reading("gap", sample, means, {}, reasons),
+            Reading("told", sample, means, {}, reasons),
+        ]
+
+    def verdict(self, readings: Sequence[Reading]) -> Verdict:
+        excess = find(readings, "excess")
+        passed = excess is not None and summarise(excess).low > 0
+        return Verdict("scored", passed, None if passed else "no more than its area")
+
+    def cost(self, trial: Trial) -> PassCounter:
+        return PassCounter(len(trial.test) * trial.explainer.passes[0], 0)
+
+
+class Second(Loading):
+    """Another protocol on the same maps."""
+
+    name = "second"
+    version = "2.1"
+
+
+class Undefined(Loading):
+    """Finds nothing to assess."""
+
+    name = "undefined"
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        raise NotAssessableError("the model knows nothing")
+
+
+class Unspeakable(Loading):
+    """Gives a condition that no record can hold."""
+
+    name = "unspeakable"
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        score = super().readings(trial)[0]
+        return [score, Reading("gap", score.sample, score.values, {"q": None})]  # type: ignore[dict-item]

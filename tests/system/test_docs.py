@@ -1,0 +1,233 @@
+"""The documentation is true: its commands run, its code works, its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import ROOT, run
+from typer.main import get_command
+
+from baselines.cohorts.nifti import write_cohort
+from benchmark.commands.app import app
+from benchmark.explainer import Control
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.examples import build_cohort
+
+_DOCS = tuple(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS)
+ENCODER = ("roi_pointing", "delta_t", "agreement")
+SUITE = """
+version = "small"
+cohorts = ["{cohort}"]
+models = ["smallresnet"]
+protocols = ["positive_control", "randomization", "roi_pointing", "delta_t", "agreement"]
+health = ["oracle", "random"]
+seed = 0
+[board]
+models = ["smallresnet"]
+salt = "small"
+[protocol.positive_control]
+subjects = 16
+probe_subjects = 8
+splits = 20
+null_permutations = 19
+[protocol.randomization]
+subjects = 16
+walk_subjects = 2
+seeds = 1
+smooth_subjects = 2
+smooth_noises = 2
+[protocol.delta_t]
+quantiles = [0.05, 0.2]
+subjects = 8
+repeats = 2
+[protocol.agreement]
+panel = ["cam", "saliency"]
+subjects = 8
+regions = 8
+"""
+# Of the board; test_committed_board.py builds it whole.
+ON_BOARD = ("gradcam", "oracle", "random", "saliency")
+FEW = """
+[protocol.roi_pointing]
+confidence = 0.5
+subjects = 8
+repeats = 2
+"""
+
+
+def _blocks(page: str) -> list[tuple[str, str, str]]:
+    """Return language, title and text of each fenced block."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(
+        r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    return [(language, title, body) for language, title, body in found]
+
+
+def _commands(page: str) -> list[str]:
+    lines = [line for _, _, body in _blocks(page) for line in body.splitlines()]
+    return [
+        line.split("  #")[0].strip() for line in lines if line.startswith("python -m benchmark")
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the documentation speaks of, on a small cohort."""
+    folder = tmp_path_factory.mktemp("docs")
+    write_cohort(build_cohort((48, 48), subjects=72), folder / "exported")
+    (folder / "small.toml").write_text(SUITE.format(cohort="exported/cohort.toml") + FEW)
+    for page in PAGES:
+        for _, title, body in _blocks(page):
+            if title:
+                assert not (folder / title).exists(), f"two files are called {title}"
+                if title.endswith(".toml"):
+                    body = body.replace('"phantom"', '"exported/cohort.toml"') + FEW
+                (folder / title).write_text(body)
+    for name in ON_BOARD:
+        place = Path("leaderboard/v1/records/phantom/smallresnet", name)
+        shutil.copytree(ROOT / place, folder / place)
+    # What a reader has done before the page at hand.
+    command = ["run", "--explainer", "gradcampp", "--suite", "small.toml", "--report", "none"]
+    assert run(folder, *command).returncode == 0
+    return folder
+
+
+def _smaller(words: list[str]) -> list[str]:
+    """Return a command on the small cohort and suite; the built-in ones are run end to end."""
+    suited = ("run", "relatives", "publish", "submit", "verify", "gate")
+    if words[0] in suited and "--suite" not in words:
+        words = [*words, "--suite", "small.toml"]
+    if words[0] == "verify" and "--cells" not in words:
+        words = [*words, "--cells", "1"]
+    if words[0] == "run" and "--report" not in words:
+        words = [*words, "--report", "none"]
+    if words[0] == "run" and "--model" in words and ".py" in words[words.index("--model") + 1]:
+        # The others train copies of an encoder for minutes.
+        words += [one for name in ENCODER for one in ("--protocol", name)]
+    if words[0] == "run" and "all" in words:
+        # tests/contract/ asks every method under every protocol.
+        words += ["--protocol", "roi_pointing"]
+    if words[0] == "relatives":
+        words = [*words, "--cohort", "exported/cohort.toml"]
+    if words[:2] == ["cohort", "export"]:
+        words[words.index("exported")] = "exported again"
+    return words
+
+
+COMMANDS = tuple(dict.fromkeys(command for page in PAGES for command in _commands(page)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_documented_commands_run(folder: Path, command: str) -> None:
+    """If it fails, a reader who copies the commands of a page in their order gets an error."""
+    done = run(folder, *_smaller(shlex.split(command)[3:]))
+    assert done.returncode == 0, command + done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_block_of_python_runs(folder: Path) -> None:
+    """If it fails, a reader who copies a file gets an error."""
+    for page in PAGES:
+        for number, (language, title, body) in enumerate(_blocks(page)):
+            if language != "python":
+                continue
+            name = title or f"{Path(page).stem}_{number}.py".lower()
+            (folder / name).write_text(body)
+            if name.startswith("test_"):
+                done = run(folder, "-q", "-p", "no:cacheprovider", name, module="pytest")
+            else:
+                done = run(folder, module=Path(name).stem)
+            assert done.returncode == 0, page + name + done.stdout + done.stderr
+
+
+def test_the_method_of_the_readme_keeps_the_contract(folder: Path) -> None:
+    """If it fails, the first method that a reader copies is refused."""
+    (body,) = [body for language, _, body in _blocks("README.md") if language == "python"]
+    (folder / "of_readme.py").write_text(body)
+    done = run(folder, "check", "of_readme.py:MyCAM")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_encoder_of_the_documentation_is_scored(folder: Path) -> None:
+    """If it fails, a researcher cannot bring their own encoder as told."""
+    model = ["--model", "my_encoder.py:MyEncoder", "--explainer", "gradcam_aligned"]
+    where = ["--store", "store of encoder", "--json", "encoder.json"]
+    done = run(folder, *_smaller(["run", *model]), *where)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((folder / "encoder.json").read_text())["results"]
+    assert {one["model"] for one in results} == {"my_encoder"}
+    assert {one["protocol"] for one in results} == set(ENCODER)
+    assert {one["state"] for one in results} <= {"scored", "not assessable"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built pages."""
+    folder = tmp_path_factory.mktemp("site")
+    done = run(ROOT, "build", "--strict", "--quiet", "--site-dir", str(folder), module="mkdocs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_pages_are_built_without_a_broken_link(site: Path) -> None:
+    """If it fails, a page is missing from the menu or a link leads nowhere."""
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert {path.stem for path in site.glob("*.html")} == pages | {"404"}
+    menu = (ROOT / "mkdocs.yml").read_text()
+    assert all(f"{page}.md" in menu for page in pages)
+
+
+def test_the_pages_ask_nobody_else_for_anything(site: Path) -> None:
+    """If it fails, whoever reads the documentation is seen by a third party."""
+    asked = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=.?(?:https?:)?//")
+    for path in site.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not asked.search(text), path.name
+        assert "fonts.g" not in text
+
+
+def test_every_method_is_on_the_page_of_methods() -> None:
+    """If it fails, the page of methods is out of date."""
+    text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    for entry in Catalogue().explainers.entries:
+        name = entry.name.removesuffix("_aligned")
+        assert f"`{name}`" in text, name
+        if not issubclass(entry.plugin, Control):
+            costs = ", ".join(str(one) for one in entry.plugin.passes)
+            assert re.search(rf"^\| `{name}` \|.*\| {costs} \|", text, re.MULTILINE), name
+
+
+def test_every_command_is_documented() -> None:
+    """If it fails, a command exists that no reader will find."""
+    names = get_command(app).commands  # type: ignore[attr-defined] # of a group
+    text = "".join((ROOT / page).read_text() for page in PAGES)
+    for name in names:
+        assert f"`{name}`" in text or f"benchmark {name}" in text, name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """If it fails, a reader ends in front of nothing."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert anchor in slugs, target
+
+
+def test_the_readme_is_short() -> None:
+    """If it fails, nobody reads it."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
