@@ -61,7 +61,7 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
     )
 
 
-def put(checks: Sequence[Check]) -> list[Finding]:
+def run_checks(checks: Sequence[Check]) -> list[Finding]:
     """Return what each check finds; after a broken basis the others are not asked."""
     findings: list[Finding] = []
     fallen = ""

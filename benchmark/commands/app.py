@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.exits import DONE, FAILED, NOTHING_MEASURED, sentences
+from benchmark.commands.exits import DONE, FAILED, NOTHING_MEASURED, exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.records.files import check_file, check_folder, write_text
 from benchmark.running.allocator import tune_allocator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from benchmark.plugins.catalogue import Catalogue
     from benchmark.records.record import Record
+    from benchmark.results.explained_model import ExplainedModel
     from benchmark.results.lookup import Protocols
-    from benchmark.results.shown import Shown
     from benchmark.running.engine import Finished
     from benchmark.running.plan import Plan
 
@@ -86,7 +86,7 @@ def run(
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
 ) -> None:
     """Score explainers; what the store holds already is taken from there."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands import terminal
         from benchmark.plugins.catalogue import Catalogue
         from benchmark.records import store as stores
@@ -117,12 +117,12 @@ def run(
         results = summarise_records(finished.records, protocols, details=json_file is not None)
         console = terminal.make_console()
         terminal.print_results(console, results, _controls(own))
-        _tell(console, finished.records, finished.shown, protocols)
+        _tell(console, finished.records, finished.explained, protocols)
         _tell_cost(console, finished, store)
         if json_file is not None:
             write_text(json_file, to_json(chosen.version, results))
         if folder is not None and finished.records:
-            page = write_report(folder, finished.records, finished.shown, protocols)
+            page = write_report(folder, finished.records, finished.explained, protocols)
             console.print(f"report: {page}", markup=False, soft_wrap=True)
         asked = {one for one in own.explainers if one not in chosen.health or one in explainer}
         raise typer.Exit(_exit_code(finished.records, asked))
@@ -134,7 +134,7 @@ def list_plugins(
     json_file: JsonOption = None,
 ) -> None:
     """List what is registered, where from, and which pairs are unsupported and why."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands import terminal
         from benchmark.plugins.catalogue import Catalogue
         from benchmark.running.plan import unsupported_pairs
@@ -171,13 +171,13 @@ def check(
     json_file: JsonOption = None,
 ) -> None:
     """Check a plugin against its contract, clause by clause, before any scoring."""
-    with sentences():
+    with exit_on_error():
         from benchmark import contract
         from benchmark.commands import terminal
         from benchmark.plugins.catalogue import Catalogue
 
         entry = Catalogue().find(plugin, kind.value)
-        findings = contract.put(contract.checks_of(entry.plugin))
+        findings = contract.run_checks(contract.checks_of(entry.plugin))
         console = terminal.make_console()
         console.print(terminal.findings_table(findings))
         held = sum(one.state == "held" for one in findings)
@@ -207,12 +207,12 @@ def report(
     json_file: JsonOption = None,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands import terminal
         from benchmark.plugins.catalogue import Catalogue
         from benchmark.records import store as stores
         from benchmark.report.writer import write_report
-        from benchmark.results import shown as gallery
+        from benchmark.results import explained_model
         from benchmark.results.result import to_json
         from benchmark.results.summary import summarise_records
 
@@ -228,7 +228,11 @@ def report(
         if not found:
             raise StoreError(f"Nothing in {records} can be reported. {' '.join(missing)}")
         folder = _report_folder(str(out), sharded=False)
-        shown = gallery.recall(found, catalogue, archive.arrays) if archive else ()
+        shown = (
+            explained_model.recall_explained_models(found, catalogue, archive.arrays)
+            if archive
+            else ()
+        )
         results = summarise_records(found, protocols, details=json_file is not None)
         console = terminal.make_console()
         terminal.print_results(console, results, _control_names(catalogue))
@@ -248,7 +252,7 @@ def merge(
     into: Annotated[Path, typer.Option(help="Store to write.")] = _STORE,
 ) -> None:
     """Make one store of several."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands.terminal import make_console
         from benchmark.records import store as module
 
@@ -265,7 +269,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
 ) -> None:
     """Train a model by its recipe and write its weights."""
-    with sentences():
+    with exit_on_error():
         from benchmark import training
         from benchmark.commands.terminal import make_console
         from benchmark.errors import ClassifierError
@@ -300,7 +304,7 @@ def relatives(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
 ) -> None:
     """Train what a suite sets beside a model, such as its twin, and write the weights."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands.terminal import make_console
         from benchmark.plugins.catalogue import Catalogue
         from benchmark.running.device import resolve_device
@@ -321,7 +325,7 @@ def export_cohort(
     name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")], out: OutOption
 ) -> None:
     """Write a cohort as NIfTI files with a cohort.toml."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands.terminal import make_console
         from benchmark.plugins.catalogue import Catalogue, cohort_writer
 
@@ -335,7 +339,7 @@ def inspect_cohort(
     name: Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")],
 ) -> None:
     """Say what a cohort holds."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands.terminal import cohort_table, make_console
         from benchmark.plugins.catalogue import Catalogue
 
@@ -360,7 +364,10 @@ def _protocols_of(
 
 
 def _tell(
-    console: Console, records: Sequence[Record], shown: Sequence[Shown], protocols: Protocols
+    console: Console,
+    records: Sequence[Record],
+    shown: Sequence[ExplainedModel],
+    protocols: Protocols,
 ) -> None:
     from benchmark.commands import terminal
     from benchmark.results.health import protocol_health

@@ -22,7 +22,7 @@ STOPPED = "Stopped; finished cells are kept, run again to go on."
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code."""
     try:
         yield

@@ -18,10 +18,10 @@ from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
 from benchmark.reading import FAILED, shared_bootstrap
 from benchmark.records.record import Record
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Estimate, Result
-from benchmark.results.shown import Shown
 from benchmark.running.suite import Cell
 
 _PIPED_WIDTH = 160
@@ -192,7 +192,7 @@ def results_table(title: str, results: Iterable[Result], controls: Collection[st
     return table
 
 
-def model_line(shown: Shown) -> str:
+def model_line(shown: ExplainedModel) -> str:
     """Say how well the model tells the groups apart on the test split."""
     groups, case = shown.evaluation.groups, shown.evaluation.probabilities[:, 1]
     auroc = shared_bootstrap(shown.cohort.subjects).auroc(case, groups)

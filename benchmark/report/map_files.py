@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.results.shown import Shown
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.table import plain_text
 
 LARGEST_FILE = 50_000_000  # bytes, uncompressed
@@ -21,7 +21,7 @@ Rows = npt.NDArray[np.int64]
 Maps = npt.NDArray[np.float32]
 
 
-def rows_to_write(shown: Shown, chosen: Rows) -> Rows:
+def rows_to_write(shown: ExplainedModel, chosen: Rows) -> Rows:
     """Return the rows whose maps are written: all, or the chosen where all are too large.
 
     Args:
@@ -50,7 +50,7 @@ def write_maps(path: Path, maps: Maps, affine: npt.NDArray[np.float64], name: st
     path.write_bytes(gzip.compress(image.to_bytes(), 1, mtime=0))
 
 
-def write_rows(path: Path, shown: Shown, rows: Rows, chosen: Rows) -> None:
+def write_rows(path: Path, shown: ExplainedModel, rows: Rows, chosen: Rows) -> None:
     """Write a table that says which image each volume belongs to.
 
     Args:

@@ -17,10 +17,10 @@ from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.report.figures.style import CONTROLS
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
-from benchmark.results.shown import Shown
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
 
@@ -96,7 +96,7 @@ class Section:
     pictures: Sequence[Picture]
 
 
-def measure_model(shown: Shown) -> Metrics:
+def measure_model(shown: ExplainedModel) -> Metrics:
     """Return how well a model tells the groups of the test split apart."""
     groups, case = shown.evaluation.groups, shown.evaluation.probabilities[:, 1]
     return Metrics(

@@ -26,9 +26,9 @@ from benchmark.explainer import Polarity, importance
 from benchmark.protocol import Exhibit, SanityProtocol
 from benchmark.records.identity import sha256_of
 from benchmark.records.record import Record
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import protocol_health
 from benchmark.results.paired import aligned_pairs
-from benchmark.results.shown import Shown
 from benchmark.results.summary import summarise_records
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ _SOURCES = ("maps", "report", "results", "statistics", "reading.py")
 
 
 def write_report(
-    folder: Path, records: Sequence[Record], exhibits: Sequence[Shown], protocols: Protocols
+    folder: Path,
+    records: Sequence[Record],
+    exhibits: Sequence[ExplainedModel],
+    protocols: Protocols,
 ) -> Path:
     """Write index.html, summary.csv, figures and maps; nothing is done if they are there already.
 
@@ -105,7 +108,10 @@ def check_folder(folder: Path) -> None:
 
 
 def _render(
-    folder: Path, records: Sequence[Record], exhibits: Sequence[Shown], protocols: Protocols
+    folder: Path,
+    records: Sequence[Record],
+    exhibits: Sequence[ExplainedModel],
+    protocols: Protocols,
 ) -> None:
     from benchmark.report.webpage import render_page
     from benchmark.results.table import to_csv
@@ -135,7 +141,7 @@ def _section(
     folder: Path,
     stems: _Stems,
     pairs: Sequence[tuple[Record, Result]],
-    shown: Shown | None,
+    shown: ExplainedModel | None,
     protocols: Protocols,
 ) -> Section:
     from benchmark.report import webpage
@@ -170,7 +176,9 @@ def _section(
     )
 
 
-def _show_maps(folder: Path, gallery: _Gallery, shown: Shown, explainers: Sequence[str]) -> None:
+def _show_maps(
+    folder: Path, gallery: _Gallery, shown: ExplainedModel, explainers: Sequence[str]
+) -> None:
     """Write each explainer's maps and draw some; only one explainer's are in memory at a time."""
     from benchmark.report import map_files as mapfiles
     from benchmark.report.figures import overlays
@@ -270,7 +278,9 @@ class _Stems:
         return name
 
 
-def _digest(records: Sequence[Record], exhibits: Sequence[Shown], protocols: Protocols) -> str:
+def _digest(
+    records: Sequence[Record], exhibits: Sequence[ExplainedModel], protocols: Protocols
+) -> str:
     return sha256_of(
         {
             "sources": [_source_hash(_PACKAGE / name) for name in _SOURCES],
@@ -312,7 +322,7 @@ def _source_hash(path: Path) -> str:
     )
 
 
-def _describe(shown: Shown) -> dict[str, object]:
+def _describe(shown: ExplainedModel) -> dict[str, object]:
     cohort = shown.cohort
     return {
         "cohort": [cohort.name, cohort.fingerprint, *cohort.keys],

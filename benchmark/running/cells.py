@@ -23,14 +23,14 @@ from benchmark.records.identity import Identity, Names, PluginIdentity
 from benchmark.records.provenance import collect_provenance, peak_memory
 from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
 from benchmark.records.store import Store, contradiction
-from benchmark.results.shown import Shown, show
+from benchmark.results.explained_model import ExplainedModel, explained_model
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell
 from benchmark.trial import Peers, Runtime, Trial
 
 
-class Bench:
+class CellRunner:
     """One model on one cohort, with everything that its cells share.
 
     Args:
@@ -78,12 +78,12 @@ class Bench:
         """Passes of all cells so far."""
         return self._trial.passes.since(self._start)
 
-    def work(
-        self, store: Store, heard: Progress, fresh: bool
+    def measure_cells(
+        self, store: Store, progress: Progress, fresh: bool
     ) -> Iterator[tuple[Cell, Record, bool]]:
         """Yield each cell with its committed record, and whether it had to be measured."""
         passes = self._trial.passes
-        passes.listener = heard.advanced
+        passes.listener = progress.advanced
         try:
             for cell in self._cells:
                 identity, names = self._identity(cell), self._names(cell)
@@ -91,15 +91,15 @@ class Bench:
                 if kept is not None and not fresh:
                     yield cell, kept.renamed(names), False
                 else:
-                    heard.cell_started(cell, self._expected(cell))
+                    progress.cell_started(cell, self._expected(cell))
                     yield cell, self._commit(cell, kept, store).renamed(names), True
                 self._forget(cell)
         finally:
             passes.listener = None
 
-    def show(self, records: Sequence[Record]) -> Shown | None:
+    def explained_model(self, records: Sequence[Record]) -> ExplainedModel | None:
         """Return the maps to show; from the archive, so without a pass."""
-        return show(self._trial, self._explainers, records)
+        return explained_model(self._trial, self._explainers, records)
 
     def _commit(self, cell: Cell, kept: Record | None, store: Store) -> Record:
         record, log = self._measure(cell)

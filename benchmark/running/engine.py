@@ -23,8 +23,8 @@ from benchmark.plugins.entry import Entry
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.record import Record
 from benchmark.records.store import Store
-from benchmark.results.shown import Shown
-from benchmark.running.cells import Bench, one_line
+from benchmark.results.explained_model import ExplainedModel
+from benchmark.running.cells import CellRunner, one_line
 from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress, Silence
@@ -57,13 +57,13 @@ class Finished:
 
     Attributes:
         records: One a cell, in the order of the plan.
-        shown: Maps and model outputs to show beside them, one a model and cohort.
+        explained: Maps and model outputs to show beside them, one a model and cohort.
         measured: Number of cells that were not in the store.
         passes: What this run itself computed.
     """
 
     records: tuple[Record, ...]
-    shown: tuple[Shown, ...]
+    explained: tuple[ExplainedModel, ...]
     measured: int
     passes: PassCounter
 
@@ -80,27 +80,27 @@ def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None 
     Raises:
         InputError: If a cohort or model cannot be loaded, or the store cannot be written.
     """
-    heard = Silence() if progress is None else progress
+    progress = Silence() if progress is None else progress
     store.prepare()
     archive: ArrayArchive = _Fresh(store.arrays) if settings.fresh else store.arrays
     records: list[Record] = []
-    shown: list[Shown] = []
+    explained: list[ExplainedModel] = []
     measured, passes = 0, PassCounter()
     with reproducible():
-        benches = _load(plan, settings, archive)
-        heard.started(len(plan.cells))
-        for bench in benches:
+        runners = _load(plan, settings, archive)
+        progress.started(len(plan.cells))
+        for runner in runners:
             own = []
-            for cell, record, was_measured in bench.work(store, heard, settings.fresh):
+            for cell, record, was_measured in runner.measure_cells(store, progress, settings.fresh):
                 own.append(record)
                 measured += was_measured
-                heard.cell_done(cell, record, was_measured)
-            if (one := bench.show(own)) is not None:
-                shown.append(one)
+                progress.cell_done(cell, record, was_measured)
+            if (model := runner.explained_model(own)) is not None:
+                explained.append(model)
             records.extend(own)
-            passes.add_forward(bench.spent.forward)
-            passes.add_backward(bench.spent.backward)
-    return Finished(tuple(records), tuple(shown), measured, passes)
+            passes.add_forward(runner.spent.forward)
+            passes.add_backward(runner.spent.backward)
+    return Finished(tuple(records), tuple(explained), measured, passes)
 
 
 def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path]:
@@ -115,8 +115,8 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
         InputError: If cohort or model cannot be loaded.
     """
     with reproducible():
-        for bench in _load(plan, settings, None):
-            trial = bench.trial
+        for runner in _load(plan, settings, None):
+            trial = runner.trial
             for name in plan.protocols:
                 for relative in plan.protocol(name).relatives(trial):
                     fitted = relative.fit()
@@ -144,7 +144,7 @@ class _Fresh:
         self._made.add(identity)
 
 
-def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[Bench]:
+def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[CellRunner]:
     """Load every cohort and model before the first pass, so that what does not fit says so now."""
     pairs: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.cells:
@@ -158,7 +158,7 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[
         raise CohortError(f"Two of the cohorts call themselves {twice[0]!r}; rename one.")
     runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
     panel = {name: entry.create() for name, entry in plan.panel.items()}
-    benches = []
+    runners = []
     for (cohort_name, model_name), cells in pairs.items():
         cohort, entry = cohorts[cohort_name], plan.models[model_name]
         with _blaming(entry):
@@ -166,8 +166,8 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[
             classifier = source.load(cohort.shape).to(settings.device)
             classifier = source.fit(classifier, cohort).to(settings.device)
         peers = Peers(panel, source.recipe or Recipe(), source.relatives)
-        benches.append(Bench(plan, cells, cohort, classifier, runtime, peers))
-    return benches
+        runners.append(CellRunner(plan, cells, cohort, classifier, runtime, peers))
+    return runners
 
 
 @contextmanager

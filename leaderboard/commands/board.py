@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.exits import DONE, sentences
+from benchmark.commands.exits import DONE, exit_on_error
 
 OVERLAYS, BRIDGES = "overlays", "bridges"
 
@@ -21,7 +21,7 @@ def board(
     A folder that is called as the suite stands among those of other versions: its board links to
     the page beside it that leads to all of them, and that page is written too.
     """
-    with sentences():
+    with exit_on_error():
         from benchmark.commands.terminal import make_console
         from leaderboard.board.bridge import load_bridges
         from leaderboard.board.build import build_board

@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands.exits import (
     NO_BASELINE,
-    sentences,
+    exit_on_error,
 )
 from benchmark.errors import InputError
 from benchmark.records.files import check_file, write_text
@@ -55,7 +55,7 @@ def gate(
     ] = False,
 ) -> None:
     """Compare explainers with a baseline, and fail where one got worse."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands import terminal
         from benchmark.running import engine
         from benchmark.running.device import resolve_device

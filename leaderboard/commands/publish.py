@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.exits import sentences
+from benchmark.commands.exits import exit_on_error
 from benchmark.records.files import check_folder
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def publish(
     ] = None,
 ) -> None:
     """Publish the finished cells of a suite, with pseudonyms in place of subjects."""
-    with sentences():
+    with exit_on_error():
         from benchmark.commands.terminal import make_console
         from benchmark.errors import InputError, StoreError
         from benchmark.plugins.catalogue import Catalogue
@@ -117,10 +117,10 @@ def _draw(records: Sequence[Record], catalogue: Catalogue, store: Store, folder:
     from benchmark.explainer import importance
     from benchmark.report.figures import overlays
     from benchmark.report.figures.style import DPI
-    from benchmark.results import shown as gallery
+    from benchmark.results import explained_model
 
     count = 0
-    for shown in gallery.recall(records, catalogue, store.arrays):
+    for shown in explained_model.recall_explained_models(records, catalogue, store.arrays):
         rows = overlays.choose_rows(shown.cohort, shown.evaluation)
         of_group = [rows[shown.cohort.groups[rows] == group] for group in (0, 1)]
         chosen = np.concatenate([some[:_SHOWN_PER_GROUP] for some in of_group])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.exits import DONE, FAILED, sentences
+from benchmark.commands.exits import DONE, FAILED, exit_on_error
 from benchmark.records.files import check_folder
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def submit(
     ),
 ) -> None:
     """Check a method, score it by a board's suite, and write a bundle to submit."""
-    with sentences():
+    with exit_on_error():
         from benchmark import contract
         from benchmark.commands import terminal
         from benchmark.plugins.catalogue import Catalogue
@@ -65,7 +65,7 @@ def submit(
         cells = stores.Store(store)
         cells.prepare()
         console = terminal.make_console()
-        findings = contract.put(contract.checks_of(entry.plugin))
+        findings = contract.run_checks(contract.checks_of(entry.plugin))
         if any(one.state == "broken" for one in findings):
             console.print(terminal.findings_table(findings))
             console.print(f"{entry.name} breaks its contract; nothing was scored", markup=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.commands.exits import DONE, FAILED, sentences
+from benchmark.commands.exits import DONE, FAILED, exit_on_error
 from benchmark.records.files import check_file, write_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check a submission, run some of its cells again, and name every fault."""
-    with sentences():
+    with exit_on_error():
         import secrets
         import tempfile
 

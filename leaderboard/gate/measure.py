@@ -73,14 +73,14 @@ class Request:
         return whole.with_name(f"{whole.name}-reserve")
 
 
-def compare(request: Request, heard: Progress | None = None) -> Report:
+def compare(request: Request, progress: Progress | None = None) -> Report:
     """Measure what the baseline holds of the selection, and decide on every cell.
 
     Cells that stay open are measured once more on the larger sample, where that has a baseline.
 
     Args:
         request: What to gate.
-        heard: Who is told how it gets on.
+        progress: Who is told how it gets on.
 
     Raises:
         NoBaselineError: If there is nothing to compare with.
@@ -92,13 +92,13 @@ def compare(request: Request, heard: Progress | None = None) -> Report:
     plan = make_plan_of(request)
     old = read_baseline(request.baseline, request.suite, plan)
     wanted = _gated(plan, old, request)
-    pairs, ungated = _pairs(_only(plan, wanted), request, old, heard)
+    pairs, ungated = _pairs(_only(plan, wanted), request, old, progress)
     if not pairs:
         raise NoBaselineError(f"The baseline {request.baseline} is of other cohorts.")
     ungated += [_names_of(cell) for cell in plan.cells if cell not in wanted]
     decisions = judge(pairs, request.margin)
     still_open = {place_of(one.names) for one in decisions if one.outcome == "inconclusive"}
-    second = _on_reserve(request, plan, still_open, heard) if still_open else {}
+    second = _on_reserve(request, plan, still_open, progress) if still_open else {}
     if second:
         # One family again, in which the larger sample speaks for the cells that have one.
         both = [second.get(place_of(one.old.names), one) for one in pairs]
@@ -108,7 +108,7 @@ def compare(request: Request, heard: Progress | None = None) -> Report:
 
 
 def update(
-    request: Request, reserve: bool = False, heard: Progress | None = None
+    request: Request, reserve: bool = False, progress: Progress | None = None
 ) -> tuple[list[str], int]:
     """Measure the selection and write it as the baseline, once everything is measured.
 
@@ -118,7 +118,7 @@ def update(
     Args:
         request: What to measure.
         reserve: Whether to measure the larger sample as well, where there is one.
-        heard: Who is told how it gets on.
+        progress: Who is told how it gets on.
 
     Returns:
         What to tell, and the exit code; where a cell failed, nothing is written.
@@ -130,11 +130,11 @@ def update(
 
     plan = make_plan_of(request)
     kept = {request.baseline: read_own_baseline(request.baseline, request.suite, plan)}
-    measured = {request.baseline: _measure(plan, request, heard)}
+    measured = {request.baseline: _measure(plan, request, progress)}
     if reserve:
         larger = _enlarged(request, plan)
         kept[request.reserve] = read_own_baseline(request.reserve, larger.suite, plan)
-        records, failures = _measure(_larger_cells(larger, plan), larger, heard)
+        records, failures = _measure(_larger_cells(larger, plan), larger, progress)
         sizes = {place_of(one.names): len(one.scores) for one in measured[request.baseline][0]}
         more = [one for one in records if len(one.scores) > sizes.get(place_of(one.names), 0)]
         measured[request.reserve] = more, failures
@@ -189,12 +189,12 @@ def _pairs(
     plan: Plan,
     request: Request,
     old: Mapping[Place, PublishedRecord],
-    heard: Progress | None,
+    progress: Progress | None,
 ) -> tuple[list[Pair], list[Names]]:
     """Measure the plan, and set every cell beside its baseline; return what has none as well."""
     from leaderboard.gate.decision import Pair, why_incomparable
 
-    records, failures = _measure(plan, request, heard)
+    records, failures = _measure(plan, request, progress)
     pairs, ungated = [], []
     for record in records:
         before = old.get(place_of(record.names))
@@ -217,7 +217,7 @@ def _pairs(
 
 
 def _measure(
-    plan: Plan, request: Request, heard: Progress | None
+    plan: Plan, request: Request, progress: Progress | None
 ) -> tuple[list[PublishedRecord], dict[Names, str]]:
     """Return a plan's cells as they are published, and why others failed."""
     from benchmark.records.store import Store
@@ -227,7 +227,7 @@ def _measure(
     # What is in a store may have been measured by code that has changed since.
     place = nullcontext(request.store) if request.store else tempfile.TemporaryDirectory()
     with place as folder:
-        finished = engine.run(plan, Store(Path(folder)), request.settings, heard)
+        finished = engine.run(plan, Store(Path(folder)), request.settings, progress)
     pseudonyms = Pseudonyms(salt_of(request.suite))
     records = [
         publish_bare(one, plan, pseudonyms) for one in finished.records if one.state != "failed"
@@ -239,7 +239,7 @@ def _measure(
 
 
 def _on_reserve(
-    request: Request, plan: Plan, still_open: set[Place], heard: Progress | None
+    request: Request, plan: Plan, still_open: set[Place], progress: Progress | None
 ) -> dict[Place, Pair]:
     """Return open cells on the larger sample, for those with a baseline of it."""
     if not request.reserve.is_dir():
@@ -251,7 +251,7 @@ def _on_reserve(
     cells = [cell for cell in again.cells if _is_in(cell, old)]
     if not cells:
         return {}
-    pairs, _ = _pairs(_only(again, cells), larger, old, heard)
+    pairs, _ = _pairs(_only(again, cells), larger, old, progress)
     return {place_of(one.old.names): one for one in pairs}
 
 

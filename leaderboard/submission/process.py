@@ -51,7 +51,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Ending:
+class ProcessResult:
     """How a process ended.
 
     Attributes:
@@ -63,7 +63,7 @@ class Ending:
     said: str
 
 
-def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False) -> Ending:
+def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False) -> ProcessResult:
     """Run a module of this package in a process of its own.
 
     Args:
@@ -102,10 +102,10 @@ def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False
         said.seek(max(0, end - _MOST_SAID))
         lines = said.read(_MOST_SAID).decode("utf-8", "replace").split("\n")
     spoken = [plain(line.strip()) for line in lines if line.strip()]
-    return Ending(code, spoken[-1][:300] if spoken else "")
+    return ProcessResult(code, spoken[-1][:300] if spoken else "")
 
 
-def fault_of(ending: Ending, place: str, limits: Limits) -> Fault | None:
+def fault_of(ending: ProcessResult, place: str, limits: Limits) -> Fault | None:
     """Return the fault of a process that was stopped or crashed, or None."""
     if ending.code is None:
         detail = f"it was not done after {limits.seconds:g} s; see --timeout"
@@ -118,7 +118,9 @@ def fault_of(ending: Ending, place: str, limits: Limits) -> Fault | None:
     return None
 
 
-def read_result(store: Path, submitted: PublishedRecord, ending: Ending, place: str) -> Record:
+def read_result(
+    store: Path, submitted: PublishedRecord, ending: ProcessResult, place: str
+) -> Record:
     """Return what a run left of a cell.
 
     Args:

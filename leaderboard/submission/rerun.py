@@ -20,9 +20,9 @@ from leaderboard.submission.checks import Place, place_of
 from leaderboard.submission.comparison import compare, map_faults
 from leaderboard.submission.manifest import MOST_MANIFEST
 from leaderboard.submission.process import (
-    Ending,
     Limits,
     Maps,
+    ProcessResult,
     archived_maps,
     call,
     fault_of,
@@ -81,16 +81,16 @@ class Rerun:
         count = min(self._sampling.cells, len(records))
         return tuple(random.Random(self._sampling.seed).sample(records, count))
 
-    def run(self, heard: Callable[[str], None]) -> list[Fault]:
+    def run(self, progress: Callable[[str], None]) -> list[Fault]:
         """Return what came out otherwise, or was found beside it.
 
         Args:
-            heard: Told of each step before it begins.
+            progress: Told of each step before it begins.
         """
-        heard("contract")
+        progress("contract")
         faults = self._contract()
         for record in self.chosen:
-            heard(f"{record.names.model} × {record.names.protocol}")
+            progress(f"{record.names.model} × {record.names.protocol}")
             try:
                 faults += self._cell(record)
             except FaultError as error:
@@ -181,7 +181,7 @@ class Rerun:
         path.write_text(self._rules.only(specs), encoding="utf-8")
         return path
 
-    def _call(self, arguments: Sequence[str], home: Path) -> Ending:
+    def _call(self, arguments: Sequence[str], home: Path) -> ProcessResult:
         return call(arguments, home, self._sampling.limits, self._gpu)
 
     def _home(self) -> Path:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Condition, Reading, find, summarise, summarise_all
-from benchmark.report.figures.plates import Plane, Tile, draw_plate
+from benchmark.report.figures.image_rows import Plane, Tile, draw_image_rows
 from benchmark.report.figures.style import COLOURS, CONTROLS, GREYS, WIDTH, styled
 from protocols.positive_control.arms import PROBE, TUNED
 from protocols.positive_control.planting import gradient_magnitude
@@ -109,7 +109,7 @@ def planted_drawings(
         "Above: the images of one subject, clean, with the signal at each strength, and with the "
         "square of zeros that older controls use. Below: the gradient of what was changed, all on "
         "one scale, with the mean artefact index. Cyan outlines the site.",
-        lambda: draw_plate(_planted_rows(first, strengths, measured)),
+        lambda: draw_image_rows(_planted_rows(first, strengths, measured)),
         "png",
     )
     yield Drawing(
@@ -117,7 +117,7 @@ def planted_drawings(
         "Maps of the planted signal",
         "On the model tuned to each strength, importance over the image; each map is scaled by "
         "itself. Cyan outlines the site. Above each, the score over all subjects.",
-        lambda: draw_plate(_map_rows(exhibits, strengths, readings)),
+        lambda: draw_image_rows(_map_rows(exhibits, strengths, readings)),
         "png",
     )
 

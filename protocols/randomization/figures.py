@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, find, summarise
-from benchmark.report.figures.plates import Tile, draw_plate
+from benchmark.report.figures.image_rows import Tile, draw_image_rows
 
 
 def cascade_drawings(
@@ -27,7 +27,9 @@ def cascade_drawings(
         "the mean Spearman correlation with the map on the trained model over subjects: what "
         "stays high towards the right was never learned, and no map can be told from another "
         "training run above the twin.",
-        lambda: draw_plate([(name, _tiles(one, readings[name])) for name, one in shown.items()]),
+        lambda: draw_image_rows(
+            [(name, _tiles(one, readings[name])) for name, one in shown.items()]
+        ),
         "png",
     )
 

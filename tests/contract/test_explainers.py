@@ -10,7 +10,7 @@ import torch
 from contract_settings import model_of, trial_of
 from trials import cohort_of
 
-from benchmark.contract import checks_of, put
+from benchmark.contract import checks_of, run_checks
 from benchmark.explainer import Explainer, why_unsupported
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.examples import Example, build_examples
@@ -47,7 +47,7 @@ def examples() -> tuple[Example, ...]:
 @pytest.mark.parametrize("name", CATALOGUE.explainers.names)
 def test_the_contract_is_kept(name: str) -> None:
     """If it fails, a built-in method does what third parties are refused for."""
-    findings = put(checks_of(CATALOGUE.explainers.find(name).plugin, examples()))
+    findings = run_checks(checks_of(CATALOGUE.explainers.find(name).plugin, examples()))
     assert [one.detail for one in findings if one.state == "broken"] == []
 
 

@@ -16,7 +16,7 @@ from benchmark.plugins.examples import build_cohort
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Condition, Plot, Reading, Sample, Statistic, Verdict
 from benchmark.records.record import Outcome, Record
-from benchmark.results.shown import Shown
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.trial import Trial
 from benchmark.trial.outputs import Evaluation
 
@@ -89,7 +89,7 @@ def ended(explainer: str, outcome: Outcome) -> Record:
     return build_record(explainer, protocol="shape", outcome=outcome)
 
 
-def build_shown(explainers: Sequence[str], cohort: Cohort | None = None) -> Shown:
+def build_shown(explainers: Sequence[str], cohort: Cohort | None = None) -> ExplainedModel:
     """Return what to show of a model on a cohort: noise as maps, all signs."""
     test = (cohort or build_cohort()).select("test")
     generator = np.random.Generator(np.random.PCG64(1))
@@ -104,4 +104,4 @@ def build_shown(explainers: Sequence[str], cohort: Cohort | None = None) -> Show
         name: generator.normal(size=test.images.shape).astype(np.float32) for name in explainers
     }
     polarities = dict.fromkeys(explainers, "absolute")
-    return Shown(test, "tiny_model", evaluation, maps, polarities)
+    return ExplainedModel(test, "tiny_model", evaluation, maps, polarities)

@@ -43,7 +43,7 @@ def submit(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, name: str =
     plugin = folder / f"{name}.py"
     plugin.write_text(text)
     with monkeypatch.context() as patched:
-        patched.setattr(contract, "put", lambda _: [])
+        patched.setattr(contract, "run_checks", lambda _: [])
         out, store = folder / "bundle", folder / "store"
         options = ["--suite", suite, "--store", store, "--device", "cpu", "--submitter", "Someone"]
         told = invoke("submit", f"{plugin}:Mine", "--name", "My CAM", "--out", out, *options)

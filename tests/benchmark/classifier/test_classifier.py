@@ -117,10 +117,10 @@ def test_passes_are_counted_by_image(dimensions: int) -> None:
 
 def test_the_listener_hears_of_every_pass(tiny_classifier: Classifier) -> None:
     """If it fails, progress bars stand still."""
-    heard: list[int] = []
-    tiny_classifier.passes.listener = heard.append
+    progress: list[int] = []
+    tiny_classifier.passes.listener = progress.append
     tiny_classifier(build_images(3))
-    assert heard == [3]
+    assert progress == [3]
 
 
 def test_the_feature_grid_costs_no_pass(tiny_classifier: Classifier) -> None:

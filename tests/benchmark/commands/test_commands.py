@@ -22,7 +22,7 @@ from benchmark.commands.exits import STOPPED
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.store import Store
 from benchmark.report.writer import check_folder
-from benchmark.results.shown import Shown
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.running import engine
 from benchmark.running.allocator import tune_allocator
 
@@ -49,7 +49,10 @@ def report(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     written: list[dict[str, Any]] = []
 
     def write_report(
-        folder: Path, records: Sequence[object], exhibits: Sequence[Shown], protocols: object
+        folder: Path,
+        records: Sequence[object],
+        exhibits: Sequence[ExplainedModel],
+        protocols: object,
     ) -> Path:
         written.append({"folder": folder, "records": list(records), "exhibits": list(exhibits)})
         (folder / "index.html").write_text("<html>")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.commands.app import app
-from benchmark.contract import checks_of, put
+from benchmark.contract import checks_of, run_checks
 from benchmark.errors import ClassifierError, ContractError, PluginError
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
@@ -234,7 +234,7 @@ def test_a_broken_clause_is_named_with_how_to_mend_it(
     plugin: type[Explainer], clause: str, said: str
 ) -> None:
     """If it fails, an author is told of another fault than theirs, or of none."""
-    findings = put(checks_of(plugin, EXAMPLES))
+    findings = run_checks(checks_of(plugin, EXAMPLES))
     broken = [one for one in findings if one.state == "broken"]
     assert [one.check.name for one in broken][:1] == [clause]
     assert said in broken[0].detail
@@ -246,7 +246,7 @@ def test_a_broken_clause_is_named_with_how_to_mend_it(
 
 def test_after_a_broken_basis_nothing_else_is_asked() -> None:
     """If it fails, one fault comes out as ten."""
-    findings = put(checks_of(Raising, EXAMPLES))
+    findings = run_checks(checks_of(Raising, EXAMPLES))
     states = {one.check.name: one.state for one in findings}
     assert states["support"] == "held"
     assert states["shape"] == "broken"
@@ -258,7 +258,7 @@ def test_a_good_method_breaks_nothing() -> None:
     """If it fails, the contract cannot be kept."""
     for check in checks_of(Good):
         check()
-    device = put(checks_of(Good, EXAMPLES))[-1]
+    device = run_checks(checks_of(Good, EXAMPLES))[-1]
     assert device.state == ("held" if torch.cuda.is_available() else "not asked")
 
 
@@ -269,7 +269,7 @@ def test_models_are_asked_one_by_one() -> None:
         def supports(self, classifier: Classifier) -> str | None:
             return None if len(classifier.input_shape) == 2 else "it needs a flat image"
 
-    findings = {one.check.name: one for one in put(checks_of(Wide))}
+    findings = {one.check.name: one for one in run_checks(checks_of(Wide))}
     assert findings["support"].detail.count("refuses") == 2
     assert all(one.state != "broken" for one in findings.values())
 
@@ -285,7 +285,7 @@ def test_methods_that_compare_are_given_something_to_compare_with() -> None:
             made = self.attribute(classifier, batch.images, target)
             return made * (batch.images - batch.references.mean)
 
-    assert all(one.state != "broken" for one in put(checks_of(Comparing)))
+    assert all(one.state != "broken" for one in run_checks(checks_of(Comparing)))
 
 
 class Network(ModelSource):
@@ -451,7 +451,7 @@ def test_sources_and_protocols_have_contracts_too(
     plugin: type, clause: str | None, said: str
 ) -> None:
     """If it fails, a source or protocol that breaks scores is let through, or a good one is not."""
-    broken = [one for one in put(checks_of(plugin)) if one.state == "broken"]
+    broken = [one for one in run_checks(checks_of(plugin)) if one.state == "broken"]
     assert [one.check.name for one in broken][:1] == ([clause] if clause else [])
     assert not clause or said in broken[0].detail
 
@@ -463,18 +463,18 @@ def test_built_in_protocols_keep_theirs(name: str) -> None:
     The other two train networks for minutes; tests/contract holds them to the same, on settings
     of their own.
     """
-    found = put(checks_of(Catalogue().protocols.find(name).plugin))
+    found = run_checks(checks_of(Catalogue().protocols.find(name).plugin))
     assert [one.detail for one in found if one.state != "held"] == []
 
 
 @pytest.mark.parametrize("name", Catalogue().models.names)
 def test_built_in_models_keep_theirs(name: str) -> None:
-    found = put(checks_of(Catalogue().models.find(name).plugin))
+    found = run_checks(checks_of(Catalogue().models.find(name).plugin))
     assert [one.detail for one in found if one.state != "held"] == []
 
 
 def test_the_built_in_cohort_keeps_its_own() -> None:
-    found = put(checks_of(Catalogue().cohorts.find("phantom").plugin))
+    found = run_checks(checks_of(Catalogue().cohorts.find("phantom").plugin))
     assert [one.detail for one in found if one.state != "held"] == []
 
 

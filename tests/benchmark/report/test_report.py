@@ -26,7 +26,7 @@ from benchmark.report import webpage
 from benchmark.report import writer as report
 from benchmark.report.figures import overlays
 from benchmark.report.writer import MARKER, check_folder, write_report
-from benchmark.results.shown import Shown
+from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.summary import summarise_records
 
 SCRIPT = "<script>alert(1)</script>"
@@ -75,12 +75,12 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def shown() -> Shown:
+def shown() -> ExplainedModel:
     return build_shown(METHODS)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, shown: Shown) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, shown: ExplainedModel) -> Path:
     path = tmp_path_factory.mktemp("run") / "report"
     assert write_report(path, RECORDS, [shown], PROTOCOLS) == path / "index.html"
     return path
@@ -186,7 +186,7 @@ def test_names_that_look_alike_get_files_of_their_own(tmp_path: Path) -> None:
     assert len(list((tmp_path / "r" / "maps").glob("*.nii.gz"))) == 3
 
 
-def test_maps_come_back_where_they_lay(folder: Path, shown: Shown) -> None:
+def test_maps_come_back_where_they_lay(folder: Path, shown: ExplainedModel) -> None:
     """If it fails, a map opened in a viewer lies beside the anatomy."""
     image = nibabel.load(folder / "maps" / "tiny_tiny_model_gradcam.nii.gz")
     assert image.shape == (24, 24, 1, len(shown.cohort))
@@ -196,7 +196,7 @@ def test_maps_come_back_where_they_lay(folder: Path, shown: Shown) -> None:
     assert bytes(image.header["descrip"]).rstrip(b"\0") == b"gradcam"
 
 
-def test_volumes_are_named_in_their_order(folder: Path, shown: Shown) -> None:
+def test_volumes_are_named_in_their_order(folder: Path, shown: ExplainedModel) -> None:
     """If it fails, a map is taken for another subject's."""
     text = (folder / "maps" / "tiny_tiny_model_volumes.tsv").read_text("utf-8")
     rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
@@ -206,14 +206,16 @@ def test_volumes_are_named_in_their_order(folder: Path, shown: Shown) -> None:
     assert drawn == set(overlays.choose_rows(shown.cohort, shown.evaluation).tolist())
 
 
-def test_the_same_inputs_give_the_same_bytes(folder: Path, shown: Shown, tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_bytes(
+    folder: Path, shown: ExplainedModel, tmp_path: Path
+) -> None:
     """If it fails, reports cannot be compared or cached."""
     write_report(tmp_path / "again", RECORDS, [shown], PROTOCOLS)
     assert contents(tmp_path / "again") == contents(folder)
 
 
 def test_a_report_that_is_there_is_not_drawn_again(
-    folder: Path, shown: Shown, monkeypatch: pytest.MonkeyPatch
+    folder: Path, shown: ExplainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, every run from the store pays for the figures again."""
     monkeypatch.setattr(report, "_render", _break)

@@ -22,7 +22,7 @@ from benchmark.records import provenance
 from benchmark.records.provenance import collect_provenance
 from benchmark.records.record import Record
 from benchmark.records.store import Store, merge
-from benchmark.results.shown import recall
+from benchmark.results.explained_model import recall_explained_models
 from benchmark.running import cells as bench_module
 from benchmark.running.device import reproducible, resolve_device
 from benchmark.running.engine import Settings, run
@@ -85,15 +85,15 @@ def test_a_run_commits_a_record_a_cell_with_what_it_cost(tmp_path: Path) -> None
 def test_a_second_run_computes_no_pass_and_gives_the_same(tmp_path: Path) -> None:
     first = score(["Bright", "Dark"], tmp_path / "store", build_suite(BOTH))
     before = files(tmp_path / "store")
-    heard = Heard()
+    progress = Heard()
     plan = build_plan(["Bright", "Dark"], build_suite(BOTH))
-    second = run(plan, Store(tmp_path / "store"), Settings(CPU), heard)
+    second = run(plan, Store(tmp_path / "store"), Settings(CPU), progress)
     assert second.records == first.records
-    assert (second.measured, second.passes.forward, heard.passes) == (0, 0, 0)
+    assert (second.measured, second.passes.forward, progress.passes) == (0, 0, 0)
     assert files(tmp_path / "store") == before
     for name in ("bright", "dark"):
         np.testing.assert_array_equal(
-            second.shown[0].attributions[name], first.shown[0].attributions[name]
+            second.explained[0].attributions[name], first.explained[0].attributions[name]
         )
 
 
@@ -192,12 +192,12 @@ def test_fresh_that_contradicts_the_store_fails_and_replaces_nothing(
 
 
 def test_progress_hears_of_every_cell_and_pass(tmp_path: Path) -> None:
-    heard, store = Heard(), Store(tmp_path / "store")
-    run(build_plan(["Bright", "Raising"]), store, Settings(CPU), heard)
-    assert heard.cells == 2
-    assert heard.expected == [12, 12]
-    assert heard.done == [("bright", "scored", True), ("raising", "failed", True)]
-    assert heard.passes >= 32
+    progress, store = Heard(), Store(tmp_path / "store")
+    run(build_plan(["Bright", "Raising"]), store, Settings(CPU), progress)
+    assert progress.cells == 2
+    assert progress.expected == [12, 12]
+    assert progress.done == [("bright", "scored", True), ("raising", "failed", True)]
+    assert progress.passes >= 32
 
 
 def test_an_interrupt_leaves_only_whole_cells(
@@ -238,14 +238,14 @@ def test_maps_are_dropped_once_their_last_protocol_is_done(
 ) -> None:
     """Twelve methods on a cohort of volumes would otherwise not fit into memory."""
     held: list[int] = []
-    measure = bench_module.Bench._measure
+    measure = bench_module.CellRunner._measure
 
-    def watched(self: bench_module.Bench, cell: Cell) -> tuple[Record, str]:
+    def watched(self: bench_module.CellRunner, cell: Cell) -> tuple[Record, str]:
         result = measure(self, cell)
         held.append(sum(key[0] == "maps" for key in self._trial.memory))
         return result
 
-    monkeypatch.setattr(bench_module.Bench, "_measure", watched)
+    monkeypatch.setattr(bench_module.CellRunner, "_measure", watched)
     score(["Bright", "Dark", "DarkAligned"], tmp_path / "store", build_suite(BOTH))
     assert held == [1] * 6
 
@@ -289,7 +289,8 @@ def test_finished_runs_are_shown_again_without_a_pass(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     finished = run(make_plan(Catalogue(), suite, selection), store, Settings(CPU))
     catalogue = Catalogue()
-    assert recall(finished.records, catalogue, store.arrays) == (), "the cohort has no name here"
+    recalled = recall_explained_models(finished.records, catalogue, store.arrays)
+    assert recalled == (), "the cohort has no name here"
     for shelf, spec in (
         (catalogue.cohorts, fakes.spec("TinyCohort")),
         (catalogue.models, fakes.spec("TinyModel")),
@@ -298,12 +299,12 @@ def test_finished_runs_are_shown_again_without_a_pass(tmp_path: Path) -> None:
         _ = shelf.entries
         assert shelf._by_name is not None
         shelf._by_name[entry.name] = entry  # type: ignore[assignment]
-    (shown,) = recall(finished.records, catalogue, store.arrays)
+    (shown,) = recall_explained_models(finished.records, catalogue, store.arrays)
     assert set(shown.attributions) == {"random", "oracle"}
     np.testing.assert_array_equal(shown.attributions["oracle"], shown.cohort.truth)
     for path in (store.path / "arrays").glob("*.npz"):
         path.unlink()
-    assert recall(finished.records, catalogue, store.arrays) == ()
+    assert recall_explained_models(finished.records, catalogue, store.arrays) == ()
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

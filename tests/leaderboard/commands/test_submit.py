@@ -39,14 +39,14 @@ def submit(folder: Path, *more: object, text: str = "", name: str = "My CAM") ->
 @pytest.fixture
 def no_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the contract out, which takes as long as all the rest."""
-    monkeypatch.setattr(contract, "put", lambda _: [])
+    monkeypatch.setattr(contract, "run_checks", lambda _: [])
 
 
 @pytest.fixture
 def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail if anything is checked or scored."""
     monkeypatch.setattr(engine, "run", lambda *_: pytest.fail("scored before all was checked"))
-    monkeypatch.setattr(contract, "put", lambda _: pytest.fail("checked too early"))
+    monkeypatch.setattr(contract, "run_checks", lambda _: pytest.fail("checked too early"))
 
 
 def test_a_method_is_checked_scored_and_bundled(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from benchmark.records.provenance import Provenance
 from leaderboard.published.folder import load_folder
 from leaderboard.submission import screening
 from leaderboard.submission.comparison import compare, maps_apart
-from leaderboard.submission.process import Ending, Limits, call, fault_of, read_arrays
+from leaderboard.submission.process import Limits, ProcessResult, call, fault_of, read_arrays
 from leaderboard.submission.rerun import Rerun
 
 # Each gets past the screen of its source, as someone who means it will.
@@ -266,7 +266,7 @@ def test_the_screen_lets_every_built_in_method_through() -> None:
 # The process itself
 
 
-def run_code(code: str, home: Path, limits: Limits) -> Ending:
+def run_code(code: str, home: Path, limits: Limits) -> ProcessResult:
     """Run a line of code in a process like those of a re-run."""
     return call(["timeit", "-n1", "-r1", code], home, limits)
 

@@ -26,7 +26,7 @@ Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExplainedModel:
     """What a model made of a cohort, and how explainers explain it.
 
     Attributes:
@@ -79,9 +79,9 @@ class _Sealed:
         """Keep nothing."""
 
 
-def show(
+def explained_model(
     trial: Trial, explainers: Mapping[str, Explainer], records: Sequence[Record]
-) -> Shown | None:
+) -> ExplainedModel | None:
     """Return what to show of a model on a cohort, or None where nothing was measured.
 
     Args:
@@ -100,7 +100,7 @@ def show(
     polarities = {name: one.explainer.polarity for name, one in trials.items()}
     model = records[0].names.model
     exhibits = _exhibits(trials, [one.names.protocol for one in records])
-    return Shown(trial.test, model, trial.evaluation, _Maps(trials), polarities, exhibits)
+    return ExplainedModel(trial.test, model, trial.evaluation, _Maps(trials), polarities, exhibits)
 
 
 def _exhibits(
@@ -115,9 +115,9 @@ def _exhibits(
     return exhibits
 
 
-def recall(
+def recall_explained_models(
     records: Sequence[Record], catalogue: Catalogue, archive: ArrayArchive
-) -> tuple[Shown, ...]:
+) -> tuple[ExplainedModel, ...]:
     """Return what can be shown of finished runs without a single pass.
 
     A cohort, model or explainer that the catalogue does not hold as it was scored, and maps that
@@ -128,12 +128,12 @@ def recall(
         names, identity = record.names, record.identity
         return names.cohort, names.model, identity.cohort_fingerprint, identity.weights_sha256
 
-    shown = []
+    models = []
     for _, group in groupby(sorted(records, key=pair), key=pair):
-        some = _recall_pair(list(group), catalogue, _Sealed(archive))
-        if some is not None:
-            shown.append(some)
-    return tuple(shown)
+        model = _recall_pair(list(group), catalogue, _Sealed(archive))
+        if model is not None:
+            models.append(model)
+    return tuple(models)
 
 
 def _as_scored(entry: Entry[Explainer], config: Mapping[str, object]) -> Explainer:
@@ -143,7 +143,7 @@ def _as_scored(entry: Entry[Explainer], config: Mapping[str, object]) -> Explain
 
 def _recall_pair(
     records: Sequence[Record], catalogue: Catalogue, archive: ArrayArchive
-) -> Shown | None:
+) -> ExplainedModel | None:
     first = records[0]
     try:
         cohort = catalogue.cohorts.find(first.names.cohort).create().load()
@@ -168,8 +168,8 @@ def _recall_pair(
     for kind in ("cpu", "cuda"):  # maps are kept by the kind of device that made them
         runtime = Runtime(torch.device(kind), archive=archive)
         held = _held(runtime, classifier, cohort, explainers)
-        if held and (shown := show(*held, records)) is not None:
-            return shown
+        if held and (model := explained_model(*held, records)) is not None:
+            return model
     return None
 
 

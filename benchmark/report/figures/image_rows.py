@@ -42,7 +42,7 @@ class Tile:
 
 
 @styled
-def draw_plate(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:
+def draw_image_rows(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:
     """Fill the figure with rows of tiles, each under its label."""
     height, width = rows[0][1][0].image.shape
     columns = max(len(tiles) for _, tiles in rows)
