@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.classifier import PassCounter
+from benchmark.explainer import Explainer
 from benchmark.reading import Reading, Statistic, Verdict
 from benchmark.training.relatives import Relative
-from benchmark.trial import Trial
+from benchmark.trial import Need, Study, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +76,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         name: Its name in suites and records.
         version: ``MAJOR.MINOR``; a score that moves needs a new one.
         title: The question in a few words, for reports.
-        statistics: Everything that it reads.
+        statistics: Everything that it reads: by default the ``Statistic`` attributes of the class.
         primary: Name of the statistic that is the score: the reading without conditions.
         chance: Name of the statistic that is 0 in expectation for a map of noise.
         margin: How far from 0 the interval of ``chance`` may reach for a map of noise before the
@@ -101,38 +102,80 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     device_tolerance: ClassVar[float] = 5e-2
     Config: ClassVar[type[ProtocolConfig]] = ProtocolConfig
 
+    def __init_subclass__(cls) -> None:
+        """Gather the statistics that are declared as attributes, in the order of their writing."""
+        super().__init_subclass__()
+        declared = [
+            value
+            for base in cls.__mro__
+            for value in vars(base).values()
+            if isinstance(value, Statistic)
+        ]
+        if declared:
+            cls.statistics = tuple(declared)
+
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
-    @abstractmethod
-    def readings(self, trial: Trial) -> list[Reading]:
-        """Measure.
+    def measure(self, study: Study) -> None:
+        """Measure, and note every reading in the study.
 
-        Returns:
-            Readings with one value per image; the score is the one of ``primary`` that has no
-            conditions.
+        The score is the reading of ``primary`` that has no conditions.
+
+        Args:
+            study: Notebook on explainer, model and test images.
 
         Raises:
             UnsupportedError: If the pair cannot be scored by its nature.
             NotAssessableError: If the model gives nothing to assess.
         """
+        raise NotImplementedError(f"Protocol {self.name!r} must implement measure or readings.")
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        """Measure, as ``measure`` does unless a protocol overrides this; raises the same.
+
+        Returns:
+            Readings with one value per image.
+        """
+        settings = self.settings(trial.peers.panel)
+        study = Study(trial, self.name, exhibit_purpose(self.name, self.version, settings))
+        self.measure(study)
+        return study.readings
 
     @abstractmethod
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Conclude from readings alone, so that a record can be judged again at any time."""
-
-    @abstractmethod
-    def cost(self, trial: Trial) -> PassCounter:
-        """Return how many image passes ``readings`` needs when nothing is shared yet."""
 
     @property
     def panel(self) -> tuple[str, ...]:
         """Names of the explainers that the one on trial is set beside; none unless overridden."""
         return ()
 
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """Models that it needs beside the one on trial: the ``Need`` attributes of the class."""
+        return tuple(value for value in vars(type(self)).values() if isinstance(value, Need))
+
     def relatives(self, trial: Trial) -> Iterator[Relative]:
-        """Yield the models that the protocol trains beside the one on trial; none by default."""
-        yield from ()
+        """Yield how the models that it needs are named and trained."""
+        for need in self.needs:
+            yield need.relative(trial)
+
+    def settings(self, panel: Mapping[str, Explainer]) -> dict[str, Any]:
+        """Return its settings, with version and settings of each member of its panel.
+
+        They are part of every score's identity.
+
+        Args:
+            panel: Explainers by name, all that it names as its panel among them.
+        """
+        settings: dict[str, Any] = self.config.model_dump(mode="json")
+        members = {
+            name: [panel[name].version, dict(panel[name].config)]
+            for name in self.panel
+            if name in panel
+        }
+        return {**settings, "panel_settings": members} if members else settings
 
     @classmethod
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
@@ -146,7 +189,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Yield pictures that no ``Plot`` of a statistic can give; none unless overridden.
 
         Args:
-            exhibits: By explainer, what ``Trial.exhibit`` kept; of some or none.
+            exhibits: By explainer, what ``Study.exhibit`` kept; of some or none.
             readings: By explainer, in the order of the report's tables.
         """
         yield from ()
@@ -162,4 +205,15 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     @classmethod
     def statistic(cls, name: str) -> Statistic:
         """Return the statistic of that name."""
-        return next(one for one in cls.statistics if one.name == name)
+        return next(statistic for statistic in cls.statistics if statistic.name == name)
+
+
+def exhibit_purpose(name: str, version: str, settings: Mapping[str, object]) -> str:
+    """Return what tells a protocol's exhibits from those of other settings and versions.
+
+    Args:
+        name: Name of the protocol.
+        version: Version of the protocol.
+        settings: Settings as ``SanityProtocol.settings`` gives them.
+    """
+    return json.dumps([name, version, settings], sort_keys=True)

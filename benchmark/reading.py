@@ -47,7 +47,7 @@ class Statistic:
     """A quantity that a protocol reads on every subject.
 
     Attributes:
-        name: Its name in records.
+        name: Name in records; that of the class attribute that it is assigned to, if empty.
         description: One sentence for tables and reports.
         direction: Which way is better, or none.
         aggregate: How subjects make one number: their mean; the mean of the two groups' means (of
@@ -64,6 +64,30 @@ class Statistic:
     direction: Direction = "none"
     aggregate: Aggregate = "mean"
     plot: Plot | None = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name of the attribute, so that it is written once."""
+        if not self.name:
+            object.__setattr__(self, "name", name)
+
+
+def statistic(
+    description: str,
+    direction: Direction = "none",
+    aggregate: Aggregate = "mean",
+    plot: Plot | None = None,
+    name: str = "",
+) -> Statistic:
+    """Return a statistic for a protocol to declare as a class attribute, which names it.
+
+    Args:
+        description: As ``Statistic.description``.
+        direction: As ``Statistic.direction``.
+        aggregate: As ``Statistic.aggregate``.
+        plot: As ``Statistic.plot``.
+        name: Name in records, where it is not that of the attribute.
+    """
+    return Statistic(name, description, direction, aggregate, plot)
 
 
 @dataclass(frozen=True)
@@ -125,9 +149,20 @@ class Verdict:
     reason: str | None = None
 
 
-def find(readings: Sequence[Reading], statistic: str, **conditions: Condition) -> Reading | None:
+def find(
+    readings: Sequence[Reading], statistic: Statistic | str, **conditions: Condition
+) -> Reading | None:
     """Return the reading of that statistic under exactly these conditions, or None."""
-    return next((one for one in readings if one.matches(statistic, **conditions)), None)
+    name = statistic if isinstance(statistic, str) else statistic.name
+    return next((reading for reading in readings if reading.matches(name, **conditions)), None)
+
+
+def interval(
+    readings: Sequence[Reading], statistic: Statistic, **conditions: Condition
+) -> Interval | None:
+    """Return the aggregate of that reading with its 95 % bootstrap interval, or None."""
+    reading = find(readings, statistic, **conditions)
+    return None if reading is None else summarise(reading, statistic.aggregate)
 
 
 def subject_means(reading: Reading) -> FloatArray:

@@ -27,3 +27,8 @@ def stream(*parts: str | int | float) -> np.random.Generator:
 def torch_stream(*parts: str | int | float) -> torch.Generator:
     """Return a CPU generator of torch for the stream named by ``parts``."""
     return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def stream_name(version: str, seed: int) -> str:
+    """Return the name of the random streams of a suite's version under a seed."""
+    return f"{version}#{seed}"

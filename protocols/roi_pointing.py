@@ -8,8 +8,7 @@ leaves alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +16,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.classifier import PassCounter
+from benchmark.cohort import Anatomy
 from benchmark.errors import NotAssessableError, UnsupportedError
-from benchmark.explainer import importance
 from benchmark.maps import localisation, ranking
 from benchmark.protocol import ProtocolConfig, SanityProtocol
-from benchmark.reading import Condition, Plot, Reading, Statistic, Verdict, find, summarise
-from benchmark.trial import RANDOM_COPIES, Trial
+from benchmark.reading import Plot, Reading, Statistic, Verdict, interval, statistic
+from benchmark.trial import RANDOM_COPIES, Study
+from benchmark.trial.imputer_health import RegionEffectStatistics
 from benchmark.trial.region_effects import region_effects, union_of
-from benchmark.trial.removal import imputers, masking_rows
+from benchmark.trial.removal import masking_rows
 
 FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
+Regions = Mapping[tuple[str, str], npt.NDArray[np.bool_]]
+Scores = dict[tuple[Statistic, str, str], FloatArray]
 
 LIFT_OFFSET = 0.01
 MINIMUM_SUBJECTS = 10
@@ -51,7 +51,7 @@ class RoiPointingConfig(ProtocolConfig):
     repeats: int = Field(8, ge=1)
 
 
-class RoiPointing(SanityProtocol[RoiPointingConfig]):
+class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
     """The map against known anatomy, with randomised models and a control region as nulls."""
 
     name = "roi_pointing"
@@ -61,195 +61,141 @@ class RoiPointing(SanityProtocol[RoiPointingConfig]):
     chance = "ap_above_chance"
     margin = 0.02
     Config = RoiPointingConfig
-    statistics: ClassVar[tuple[Statistic, ...]] = (
-        Statistic("ap", "average precision of the map against the regions", "higher"),
-        Statistic("ap_null", "the same on fully randomised copies of the model"),
-        Statistic("ap_above_null", "ap minus ap_null", "higher"),
-        Statistic("ap_above_chance", "ap minus its exact expectation for noise", "higher"),
-        Statistic("specificity", "log lift of the region minus log lift of its control", "higher"),
-        Statistic(
-            "lift",
-            "share of the map in a region over the region's share of the foreground",
-            "higher",
-            plot=Plot("bars", "roi", ("region", "model"), None, "lift (1 = spread evenly)"),
-        ),
-        Statistic("rank_accuracy", "share of the region among as many top pixels", "higher"),
-        Statistic("pointing", "whether the largest value lies on the region", "higher"),
-        Statistic("mass", "signed sum in the region over the sum of magnitudes", "higher"),
-        Statistic("mass_absolute", "sum of magnitudes in the region over that of all", "higher"),
-        Statistic("mean", "signed mean in the region", "higher"),
-        Statistic("leakage", "share of the map outside the foreground", "lower"),
-        Statistic("roi_effect", "drop of s·φ without the regions, in T", "none", "balanced_mean"),
-        Statistic(
-            "roi_effect_above_random", "the same minus random regions", "higher", "balanced_mean"
-        ),
-        Statistic("own_probability", "probability of the own group, all test images", "none"),
-    )
 
-    def readings(self, trial: Trial) -> list[Reading]:
+    ap = statistic("average precision of the map against the regions", "higher")
+    ap_null = statistic("average precision on fully randomised copies of the model")
+    ap_above_null = statistic("ap minus ap_null", "higher")
+    ap_above_chance = statistic("ap minus its exact expectation for noise", "higher")
+    specificity = statistic("log lift of the region minus log lift of its control", "higher")
+    lift = statistic(
+        "share of the map in a region over the region's share of the foreground",
+        "higher",
+        plot=Plot("bars", "roi", ("region", "model"), None, "lift (1 = spread evenly)"),
+    )
+    rank_accuracy = statistic("share of the region among as many top pixels", "higher")
+    pointing = statistic("whether the largest value lies on the region", "higher")
+    mass = statistic("signed sum in the region over the sum of magnitudes", "higher")
+    mass_absolute = statistic("sum of magnitudes in the region over that of all", "higher")
+    mean = statistic("signed mean in the region", "higher")
+    leakage = statistic("share of the map outside the foreground", "lower")
+    own_probability = statistic("probability of the own group, all test images")
+
+    def measure(self, study: Study) -> None:
         """Measure; see the base class."""
-        if not trial.cohort.anatomy.rois:
+        trial, config = study.trial, self.config
+        if not trial.test.anatomy.rois:
             raise UnsupportedError("the cohort declares no regions of interest")
-        rows = np.flatnonzero(trial.evaluation.own_probability >= self.config.confidence)
+        rows = np.flatnonzero(trial.evaluation.own_probability >= config.confidence)
         if len(rows) < MINIMUM_SUBJECTS:
             raise NotAssessableError(
                 f"the model is confident and correct on {len(rows)} images only, "
                 f"fewer than {MINIMUM_SUBJECTS}"
             )
-        notebook = _Notebook(trial, rows, self.config)
-        notebook.write(trial.attributions[torch.from_numpy(rows)])
-        both = np.flatnonzero(np.isin(rows, masking_rows(trial, self.config.subjects)))
-        for copy in range(RANDOM_COPIES):
-            notebook.write(trial.randomised(copy).maps(rows[both]), both)
-        return [*notebook.readings(), *self._model_readings(trial)]
+        images, regions = study.of(rows), _regions(trial.test.anatomy)
+        maps = trial.attributions[torch.from_numpy(rows)]
+        ranked = images.ranked(maps)
+        images.note_unrankable(ranked)
+        few = images.only(np.intersect1d(rows, masking_rows(trial, config.subjects)))
+        trained = self._scores(images, maps, regions)
+        copies = [
+            self._scores(few, trial.randomised(copy).maps(few.rows), regions)
+            for copy in range(RANDOM_COPIES)
+        ]
+        randomised = {key: _known_mean([copy[key] for copy in copies]) for key in trained}
+        self._compare(images, few, trained, randomised)
+        leakage = localisation.leakage(ranked, images.foreground).numpy()
+        images.read(self.leakage, _known_mean([leakage]))
+        self._compare_with_controls(images, trained, regions)
+        models = {"trained": (images, trained), "randomised": (few, randomised)}
+        for model, (explained, scores) in models.items():
+            for (measured, roi, kind), values in scores.items():
+                explained.read(measured, values, {"roi": roi, "region": kind, "model": model})
+        self._read_model(study)
+
+    def _compare(self, images: Study, few: Study, trained: Scores, randomised: Scores) -> None:
+        """Read the score, and how far it lies above that of randomised models and of noise."""
+        ap, null = trained[self.ap, "all", "roi"], randomised[self.ap, "all", "roi"]
+        union = union_of(list(images.trial.test.anatomy.rois.values()))[images.rows]
+        truth = torch.from_numpy(union)
+        chance = localisation.expected_average_precision(truth, images.foreground).numpy()
+        images.read(self.ap, ap)
+        few.read(self.ap_null, null)
+        few.read(self.ap_above_null, ap[np.isin(images.rows, few.rows)] - null)
+        images.read(self.ap_above_chance, ap - chance)
+
+    def _compare_with_controls(self, images: Study, trained: Scores, regions: Regions) -> None:
+        """Read how much more the map loads on a region than on its control."""
+        for roi, kind in regions:
+            if kind == "control":
+                lifts = [trained[self.lift, roi, side] for side in ("roi", "control")]
+                specificity = np.log(lifts[0] + LIFT_OFFSET) - np.log(lifts[1] + LIFT_OFFSET)
+                of_region = {} if roi == "all" else {"roi": roi}
+                images.read(self.specificity, specificity, of_region)
+
+    def _scores(self, images: Study, maps: Tensor, regions: Regions) -> Scores:
+        """Return every statistic of every region off one set of maps [n, 1, *S]."""
+        ranked, foreground = images.ranked(maps), images.foreground
+        order = ranking.rank_pixels(ranked, foreground)
+        magnitudes = maps.abs().double()
+        whole = (magnitudes * foreground).flatten(1).sum(1)
+        spacing, near = images.trial.cohort.geometry.spacing, self.config.tolerance_mm
+        scores: Scores = {}
+        for (roi, kind), masks in regions.items():
+            mask = torch.from_numpy(masks[images.rows])
+            inside = mask & foreground
+            in_region = (maps.double() * inside).flatten(1).sum(1)
+            values = {
+                self.ap: localisation.average_precision(ranked, mask, foreground, order),
+                self.lift: localisation.lift(ranked, mask, foreground),
+                self.rank_accuracy: localisation.rank_accuracy(ranked, mask, foreground, order),
+                self.pointing: localisation.pointing(ranked, mask, foreground, near, spacing),
+                self.mass: in_region / whole,
+                self.mass_absolute: (magnitudes * inside).flatten(1).sum(1) / whole,
+                self.mean: in_region / inside.flatten(1).sum(1),
+            }
+            for measured, of_images in values.items():
+                scores[measured, roi, kind] = _known_mean([of_images.numpy()])
+        return scores
+
+    def _read_model(self, study: Study) -> None:
+        """Read whether the model uses the regions, and how sure it is."""
+        removed = study.balanced(self.config.subjects)
+        effects = region_effects(study.trial, removed.rows, self.config.repeats)
+        default = next(iter(effects.values()))
+        removed.read(self.roi_effect_above_random, default.roi - default.random)
+        for name, effect in effects.items():
+            removed.read(self.roi_effect, effect.roi, {"imputer": name})
+            above = effect.roi - effect.random
+            removed.read(self.roi_effect_above_random, above, {"imputer": name})
+        study.read(self.own_probability, study.trial.evaluation.own_probability)
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Pass if the map beats the control region and randomised models."""
-        used = find(readings, "roi_effect_above_random")
-        if used is not None and not summarise(used, "balanced_mean").low > 0:
+        used = interval(readings, self.roi_effect_above_random)
+        if used is not None and not used.low > 0:
             return Verdict("not assessable", None, "model does not use the ROI")
-        failures = []
-        for statistic, what in (
-            ("specificity", "the control region is loaded as much"),
-            ("ap_above_null", "randomised models score as well"),
-        ):
-            reading = find(readings, statistic)
-            if reading is not None and not summarise(reading).low > 0:
-                failures.append(what)
+        asked = {
+            "the control region is loaded as much": interval(readings, self.specificity),
+            "randomised models score as well": interval(readings, self.ap_above_null),
+        }
+        failures = [reason for reason, score in asked.items() if score and not score.low > 0]
         return Verdict("scored", not failures, "; ".join(failures) or None)
 
-    def cost(self, trial: Trial) -> PassCounter:
-        """Return the passes of maps on the model and its copies, and of removing the regions."""
-        few = len(masking_rows(trial, self.config.subjects))
-        maps = trial.filled(len(trial.test)) + trial.filled(few) * RANDOM_COPIES
-        forward, backward = trial.explainer.passes
-        masked = few * (1 + 2 * self.config.repeats) * len(imputers(trial))
-        return PassCounter(len(trial.test) + maps * forward + masked, maps * backward)
 
-    def _model_readings(self, trial: Trial) -> Iterator[Reading]:
-        rows = masking_rows(trial, self.config.subjects)
-        sample = trial.sample(rows)
-        effects = region_effects(trial, self.config.subjects, self.config.repeats)
-        for place, (name, effect) in enumerate(effects.items()):
-            excess = effect.roi - effect.random
-            if place == 0:
-                yield Reading("roi_effect_above_random", sample, excess)
-            conditions: dict[str, Condition] = {"imputer": name}
-            yield Reading("roi_effect", sample, effect.roi, conditions)
-            yield Reading("roi_effect_above_random", sample, excess, conditions)
-        yield Reading("own_probability", trial.sample(), trial.evaluation.own_probability)
+def _regions(anatomy: Anatomy) -> Regions:
+    """Return regions and their controls by name and kind, and their union as ``all``."""
+    regions = {(name, "roi"): mask for name, mask in anatomy.rois.items()}
+    regions |= {(name, "control"): mask for name, mask in anatomy.control_rois.items()}
+    for kind, masks in (("roi", anatomy.rois), ("control", anatomy.control_rois)):
+        if len(masks) == len(anatomy.rois):
+            regions["all", kind] = union_of(list(masks.values()))
+    return regions
 
 
-class _Notebook:
-    """Collects what each region shows on the trained model and on its randomised copies."""
-
-    def __init__(self, trial: Trial, rows: Rows, config: RoiPointingConfig) -> None:
-        anatomy = trial.test.anatomy
-        self._trial, self._rows, self._config = trial, rows, config
-        self._foreground = torch.from_numpy(anatomy.foreground[rows])
-        regions = {(name, "roi"): mask for name, mask in anatomy.rois.items()}
-        regions |= {(name, "control"): mask for name, mask in anatomy.control_rois.items()}
-        for kind, masks in (("roi", anatomy.rois), ("control", anatomy.control_rois)):
-            if len(masks) == len(anatomy.rois):
-                regions[("all", kind)] = union_of(list(masks.values()))
-        self._regions = {key: torch.from_numpy(mask[rows]) for key, mask in regions.items()}
-        self._values: dict[tuple[str, str, str, str], list[FloatArray]] = {}
-        self._reasons: dict[str, str] = {}
-
-    def write(self, signed: Tensor, places: Rows | None = None) -> None:
-        """Read every statistic of every region off one set of maps.
-
-        Args:
-            signed: [n, 1, *S].
-            places: [n] which of the rows were explained on a randomised copy; None for all of
-                them on the model itself.
-        """
-        ranked = importance(signed, self._trial.explainer.polarity)
-        foreground = self._foreground if places is None else self._foreground[places]
-        model = "trained" if places is None else "randomised"
-        if places is None:
-            reasons = ranking.reason_unrankable(ranked, foreground)
-            keys = self._trial.sample(self._rows).keys
-            self._reasons = {key: why for key, why in zip(keys, reasons, strict=True) if why}
-            self._note("leakage", "", "", model, localisation.leakage(ranked, foreground))
-        order = ranking.rank_pixels(ranked, foreground)
-        for (roi, kind), mask in self._regions.items():
-            some = mask if places is None else mask[places]
-            for name, values in self._statistics(signed, ranked, some, foreground, order).items():
-                self._note(name, roi, kind, model, values, places)
-
-    def readings(self) -> Iterator[Reading]:
-        """Yield scores first, then every statistic by region and model."""
-        ap, null = (
-            self._mean("ap", "all", "roi", "trained"),
-            self._mean("ap", "all", "roi", "randomised"),
-        )
-        truth, foreground = self._regions[("all", "roi")], self._foreground
-        chance = localisation.expected_average_precision(truth, foreground).numpy()
-        yield self._reading("ap", ap)
-        yield self._reading("ap_null", null)
-        yield self._reading("ap_above_null", ap - null)
-        yield self._reading("ap_above_chance", ap - chance)
-        yield self._reading("leakage", self._mean("leakage", "", "", "trained"))
-        for roi, kind in self._regions:
-            if kind == "control":
-                lifts = [self._mean("lift", roi, side, "trained") for side in ("roi", "control")]
-                specificity = np.log(lifts[0] + LIFT_OFFSET) - np.log(lifts[1] + LIFT_OFFSET)
-                yield self._reading(
-                    "specificity", specificity, {} if roi == "all" else {"roi": roi}
-                )
-        for statistic, roi, kind, model in self._values:
-            if roi:
-                conditions: dict[str, Condition] = {"roi": roi, "region": kind, "model": model}
-                yield self._reading(statistic, self._mean(statistic, roi, kind, model), conditions)
-
-    def _statistics(
-        self,
-        signed: Tensor,
-        ranked: Tensor,
-        mask: Tensor,
-        foreground: Tensor,
-        order: ranking.Ranking,
-    ) -> dict[str, Tensor]:
-        inside = mask & foreground
-        magnitude = (signed.abs().double() * foreground).flatten(1).sum(1)
-        in_region = (signed.double() * inside).flatten(1).sum(1)
-        absolute = (signed.abs().double() * inside).flatten(1).sum(1)
-        spacing = self._trial.cohort.geometry.spacing
-        tolerance = self._config.tolerance_mm
-        return {
-            "ap": localisation.average_precision(ranked, mask, foreground, order),
-            "lift": localisation.lift(ranked, mask, foreground),
-            "rank_accuracy": localisation.rank_accuracy(ranked, mask, foreground, order),
-            "pointing": localisation.pointing(ranked, mask, foreground, tolerance, spacing),
-            "mass": in_region / magnitude,
-            "mass_absolute": absolute / magnitude,
-            "mean": in_region / inside.flatten(1).sum(1),
-        }
-
-    def _note(
-        self,
-        statistic: str,
-        roi: str,
-        kind: str,
-        model: str,
-        values: Tensor,
-        places: Rows | None = None,
-    ) -> None:
-        full = np.full(len(self._rows), np.nan)
-        full[slice(None) if places is None else places] = values.numpy()
-        self._values.setdefault((statistic, roi, kind, model), []).append(full)
-
-    def _mean(self, statistic: str, roi: str, kind: str, model: str) -> FloatArray:
-        """Return the mean over copies of the model, NaN where every copy has none, [n]."""
-        values = np.stack(self._values[(statistic, roi, kind, model)])
-        known = np.isfinite(values)
-        sums, counts = np.where(known, values, 0).sum(0), known.sum(0)
-        result: FloatArray = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        return result
-
-    def _reading(
-        self, statistic: str, values: FloatArray, conditions: dict[str, Condition] | None = None
-    ) -> Reading:
-        sample = self._trial.sample(self._rows)
-        return Reading(statistic, sample, values, conditions or {}, self._reasons)
+def _known_mean(values: Sequence[FloatArray]) -> FloatArray:
+    """Return the mean of the arrays where they are finite, NaN where none is, [n]."""
+    stacked = np.stack(values)
+    known = np.isfinite(stacked)
+    sums, counts = np.where(known, stacked, 0).sum(0), known.sum(0)
+    mean: FloatArray = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return mean

@@ -125,23 +125,13 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
             raise Broken("it fails without a reason")
         return f"{first.state}: {first.reason}" if first.reason else None
 
-    @clause(
-        "`cost` foretells image passes",
-        "Return a PassCounter of what `readings` needs where nothing is shared.",
-    )
-    def cost(self) -> str | None:  # noqa: D102
-        counted = self.build().cost(_trial(_Gradient()))
-        if counted.forward <= 0 or counted.backward < 0:
-            raise Broken(f"it is {counted!r}")
-        return None
-
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
     example = build_examples()[0]
     people = cohort or example.cohort
     runtime = Runtime(torch.device("cpu"), batch_size)
     peers = Peers({explainer.name: explainer}, references=example.cohort.references)
-    return Trial(explainer, build_trained().copy(), people, runtime, {}, peers)
+    return Trial(explainer, build_trained().copy(), people, runtime, peers)
 
 
 def _values(readings: list[Reading]) -> Values:

@@ -17,8 +17,9 @@ from benchmark.errors import SanityError
 from benchmark.explainer import Explainer, Polarity
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.entry import Entry
-from benchmark.protocol import Exhibit
+from benchmark.protocol import Exhibit, exhibit_purpose
 from benchmark.records.record import Record
+from benchmark.seeding import stream_name
 from benchmark.trial import ArrayArchive, Runtime, Trial
 from benchmark.trial.outputs import Evaluation
 
@@ -54,7 +55,7 @@ class _Maps(Mapping[str, Maps]):
 
     def __getitem__(self, name: str) -> Maps:
         trial = self._trials[name]
-        return replace(trial, memory=dict(trial.memory)).attributions.numpy()
+        return replace(trial, memory=trial.memory.copy()).attributions.numpy()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._trials)
@@ -99,19 +100,26 @@ def explained_model(
         return None
     polarities = {name: one.explainer.polarity for name, one in trials.items()}
     model = records[0].names.model
-    exhibits = _exhibits(trials, [one.names.protocol for one in records])
+    exhibits = _exhibits(trials, records)
     return ExplainedModel(trial.test, model, trial.evaluation, _Maps(trials), polarities, exhibits)
 
 
 def _exhibits(
-    trials: Mapping[str, Trial], protocols: Sequence[str]
+    trials: Mapping[str, Trial], records: Sequence[Record]
 ) -> dict[str, dict[str, Exhibit]]:
+    """Return what each protocol kept under the settings and the seed of its record."""
     exhibits: dict[str, dict[str, Exhibit]] = {}
-    for protocol in dict.fromkeys(protocols):
-        for name, trial in trials.items():
-            with suppress(LookupError):  # what a sealed archive raises where it has nothing
-                if (kept := trial.exhibited(protocol)) is not None:
-                    exhibits.setdefault(protocol, {})[name] = kept
+    for record in records:
+        names, identity = record.names, record.identity
+        if names.explainer not in trials:
+            continue
+        trial, protocol = trials[names.explainer], identity.protocol
+        suite = stream_name(identity.suite, identity.seed)
+        trial = replace(trial, runtime=replace(trial.runtime, suite=suite))
+        purpose = exhibit_purpose(protocol.name, protocol.version, protocol.config)
+        with suppress(LookupError):  # what a sealed archive raises where it has nothing
+            if (arrays := trial.exhibited(purpose)) is not None:
+                exhibits.setdefault(names.protocol, {})[names.explainer] = arrays
     return exhibits
 
 
@@ -177,13 +185,13 @@ def _held(
     runtime: Runtime, classifier: Classifier, cohort: Cohort, explainers: Mapping[str, Explainer]
 ) -> tuple[Trial, dict[str, Explainer]] | None:
     """Return a trial and those explainers whose maps the archive holds."""
-    trial = Trial(next(iter(explainers.values())), classifier, cohort, runtime, {})
+    trial = Trial(next(iter(explainers.values())), classifier, cohort, runtime)
     held = {}
     try:
         _ = trial.evaluation
         for name, explainer in explainers.items():
             try:
-                _ = replace(trial.on(explainer=explainer), memory=dict(trial.memory)).attributions
+                _ = replace(trial.on(explainer=explainer), memory=trial.memory.copy()).attributions
             except (LookupError, SanityError):
                 continue
             held[name] = explainer

@@ -61,7 +61,6 @@ class CellRunner:
             classifier,
             cohort,
             runtime,
-            memory={},
             peers=peers or Peers(),
         )
         self._left = Counter(cell.explainer for cell in cells)
@@ -91,7 +90,7 @@ class CellRunner:
                 if kept is not None and not fresh:
                     yield cell, kept.renamed(names), False
                 else:
-                    progress.cell_started(cell, self._expected(cell))
+                    progress.cell_started(cell, 0)
                     yield cell, self._commit(cell, kept, store).renamed(names), True
                 self._forget(cell)
         finally:
@@ -159,13 +158,6 @@ class CellRunner:
         return replace(
             self._trial, explainer=self._explainers[cell.explainer], runtime=self._runtime
         )
-
-    def _expected(self, cell: Cell) -> int:
-        try:
-            cost = self._plan.protocol(cell.protocol).cost(self._trial_of(cell))
-        except Exception:  # what fails here fails again when measured, and is recorded there
-            return 0
-        return cost.forward + cost.backward
 
     def _forget(self, cell: Cell) -> None:
         """Drop an explainer's maps once its last protocol is done."""

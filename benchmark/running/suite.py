@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from benchmark.errors import SuiteError
 from benchmark.protocol import ProtocolConfig, SanityProtocol
+from benchmark.seeding import stream_name
 
 _SHIPPED = "leaderboard"
 
@@ -102,7 +103,7 @@ class Suite(BaseModel):
     @property
     def stream_name(self) -> str:
         """Name of the suite's random streams."""
-        return f"{self.version}#{self.seed}"
+        return stream_name(self.version, self.seed)
 
     def select(self, selection: Selection) -> Selection:
         """Return the selection with the suite's defaults and controls filled in."""

@@ -1,19 +1,23 @@
 """Everything that a protocol sees of a run, each piece computed once and shared."""
 
-from benchmark.trial.trial import (
-    RANDOM_COPIES,
-    REESTIMATION_IMAGES,
-    ArrayArchive,
-    Peers,
-    Runtime,
-    Trial,
-)
+from benchmark.trial.memory import ArrayArchive, Memory, remembered
+from benchmark.trial.models import RANDOM_COPIES, REESTIMATION_IMAGES
+from benchmark.trial.needs import Memorised, Need, Retrained
+from benchmark.trial.runtime import Peers, Runtime
+from benchmark.trial.study import Study
+from benchmark.trial.trial import Trial
 
 __all__ = [
     "RANDOM_COPIES",
     "REESTIMATION_IMAGES",
     "ArrayArchive",
+    "Memorised",
+    "Memory",
+    "Need",
     "Peers",
+    "Retrained",
     "Runtime",
+    "Study",
     "Trial",
+    "remembered",
 ]

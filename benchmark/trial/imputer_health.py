@@ -7,74 +7,76 @@ not tell the groups apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.reading import Condition, Reading, Statistic, distributions, find, summarise
+from benchmark.reading import Reading, distributions, find, interval, statistic
 from benchmark.trial.region_effects import region_effects
-from benchmark.trial.removal import masking_rows
-from benchmark.trial.trial import Trial
+from benchmark.trial.study import Study
 
 LARGEST_RANDOM_EFFECT = 0.10
 
-HEALTH_STATISTICS = (
-    Statistic(
-        "roi_effect", "drop of s·φ without the cohort's regions, in T", "none", "balanced_mean"
-    ),
-    Statistic(
-        "roi_effect_above_random", "the same minus random regions", "higher", "balanced_mean"
-    ),
-    Statistic(
-        "random_effect_t_w", "drop of T_w under random regions, in T", "none", "group_difference"
-    ),
-    Statistic("group_auroc", "AUROC of φ between the groups", "none", "auroc"),
-)
+
+class RegionEffectStatistics:
+    """Statistics of what removing the cohort's regions does, for a protocol to inherit."""
+
+    roi_effect = statistic(
+        "drop of s·φ without the cohort's regions, in T", aggregate="balanced_mean"
+    )
+    roi_effect_above_random = statistic(
+        "roi_effect minus that of random regions", "higher", "balanced_mean"
+    )
 
 
-def health_readings(trial: Trial, subjects: int, repeats: int) -> Iterator[Reading]:
-    """Yield the readings of ``HEALTH_STATISTICS`` for each imputer that applies to the cohort.
+class ImputerHealth(RegionEffectStatistics):
+    """Statistics that tell whether an imputer is fit, for a protocol to inherit."""
+
+    random_effect_t_w = statistic(
+        "drop of T_w under random regions, in T", aggregate="group_difference"
+    )
+    group_auroc = statistic("AUROC of φ between the groups", aggregate="auroc")
+
+
+def read(study: Study, repeats: int) -> None:
+    """Read the statistics of ``ImputerHealth`` for each imputer that applies to the cohort.
 
     Args:
-        trial: Model and cohort.
-        subjects: Images to try it on.
+        study: Notebook of as many rows of each group.
         repeats: Random regions per image.
     """
-    sample = trial.sample(masking_rows(trial, subjects))
-    signs = 1 - 2 * np.asarray(sample.groups)
-    for name, effect in region_effects(trial, subjects, repeats).items():
-        imputer: dict[str, Condition] = {"imputer": name}
-        yield Reading("roi_effect", sample, effect.roi, imputer)
-        yield Reading("roi_effect_above_random", sample, effect.roi - effect.random, imputer)
-        yield Reading("random_effect_t_w", sample, signs * effect.random, imputer)
+    signs = 1 - 2 * study.groups
+    for name, effect in region_effects(study.trial, study.rows, repeats).items():
+        health = ImputerHealth
+        study.read(health.roi_effect, effect.roi, {"imputer": name})
+        study.read(health.roi_effect_above_random, effect.roi - effect.random, {"imputer": name})
+        study.read(health.random_effect_t_w, signs * effect.random, {"imputer": name})
         # Oriented so that more means group B, the positive class of the AUROC.
-        yield Reading("group_auroc", sample, -effect.before, imputer | {"mask": "none"})
-        for mask, values in enumerate(effect.after.T):
-            yield Reading("group_auroc", sample, -values, imputer | {"mask": f"random {mask}"})
+        study.read(health.group_auroc, -effect.before, {"imputer": name, "mask": "none"})
+        for number, values in enumerate(effect.after.T):
+            study.read(health.group_auroc, -values, {"imputer": name, "mask": f"random {number}"})
 
 
-def measured_imputers(readings: Sequence[Reading]) -> list[str]:
-    """Return the imputers whose health is among the readings, the default one first."""
-    health = [one for one in readings if one.statistic == "group_auroc"]
-    return list(dict.fromkeys(str(one.conditions["imputer"]) for one in health))
+def unfit_imputers(readings: Sequence[Reading]) -> dict[str, str | None]:
+    """Return why each measured imputer is unfit, None where it is fit; the default one first."""
+    health = [reading for reading in readings if reading.statistic == "group_auroc"]
+    names = dict.fromkeys(str(reading.conditions["imputer"]) for reading in health)
+    return {name: unfitness(readings, name) for name in names}
 
 
 def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
     """Return why an imputer is unfit for the model, or None where it is fit.
 
     Args:
-        readings: Among them those of ``health_readings``.
-        imputer: Its name.
+        readings: Readings among which are those of ``read``.
+        imputer: Name of the imputer.
     """
-    above = find(readings, "roi_effect_above_random", imputer=imputer)
-    known = above is not None and bool(np.isfinite(above.values).any())
-    if known and above is not None and not summarise(above, "balanced_mean").low > 0:
+    above = interval(readings, ImputerHealth.roi_effect_above_random, imputer=imputer)
+    if above is not None and above.n_subjects and not above.low > 0:
         return "removing the regions moves T_w no more than random masks do"
-    random = find(readings, "random_effect_t_w", imputer=imputer)
-    if random is not None:
-        moved = abs(summarise(random, "group_difference").estimate)
-        if not moved < LARGEST_RANDOM_EFFECT:
-            return f"random masks move T_w by {moved:.2f} T"
+    random = interval(readings, ImputerHealth.random_effect_t_w, imputer=imputer)
+    if random is not None and not abs(random.estimate) < LARGEST_RANDOM_EFFECT:
+        return f"random masks move T_w by {abs(random.estimate):.2f} T"
     rise = _auroc_rise(readings, imputer)
     if rise is not None and rise > 0:
         return "the mask tells the groups apart"
@@ -83,13 +85,13 @@ def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
 
 def _auroc_rise(readings: Sequence[Reading], imputer: str) -> float | None:
     """Return the lower bound of how much the AUROC rises under masks common to all images."""
-    before = find(readings, "group_auroc", imputer=imputer, mask="none")
+    before = find(readings, ImputerHealth.group_auroc, imputer=imputer, mask="none")
     after = [
-        one
-        for one in readings
-        if one.statistic == "group_auroc"
-        and one.conditions["imputer"] == imputer
-        and one.conditions["mask"] != "none"
+        reading
+        for reading in readings
+        if reading.statistic == ImputerHealth.group_auroc.name
+        and reading.conditions["imputer"] == imputer
+        and reading.conditions["mask"] != "none"
     ]
     if before is None or not after:
         return None

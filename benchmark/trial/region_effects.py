@@ -12,11 +12,11 @@ from torch import Tensor
 
 from benchmark.maps.masks import shape_matched
 from benchmark.seeding import stream
+from benchmark.trial.memory import remembered
 from benchmark.trial.removal import (
     FloatArray,
     Rows,
     imputers,
-    masking_rows,
     respond,
     unaltered_projections,
 )
@@ -42,21 +42,17 @@ class RegionEffects:
     after: FloatArray
 
 
-def region_effects(trial: Trial, subjects: int, repeats: int) -> Mapping[str, RegionEffects]:
+@remembered(by_model=True)
+def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, RegionEffects]:
     """Return, for each imputer, what removing the cohort's regions and random ones does.
 
     Measured once per model and shared by the protocols.
 
     Args:
         trial: Model and cohort.
-        subjects: As for ``masking_rows``.
+        rows: [n] test rows.
         repeats: Random places per image, and random masks common to all images.
     """
-    key = ("region effects", trial.model_identity, str(subjects), str(repeats))
-    return trial.once(key, lambda: _measure(trial, masking_rows(trial, subjects), repeats))
-
-
-def _measure(trial: Trial, rows: Rows, repeats: int) -> dict[str, RegionEffects]:
     test, suite = trial.test, trial.runtime.suite
     foreground = torch.from_numpy(test.anatomy.foreground[rows])
     regions, declared = _regions(trial, rows)

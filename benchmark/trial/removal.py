@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.maps.imputers import Blur, CohortMean, Imputer, NoisyLinear
 from benchmark.seeding import seed_of
+from benchmark.trial.memory import remembered
 from benchmark.trial.side_by_side import side_by_side
 from benchmark.trial.trial import Trial
 
@@ -57,22 +58,17 @@ def masking_rows(trial: Trial, subjects: int) -> Rows:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
+@remembered()
 def imputers(trial: Trial) -> dict[str, Imputer]:
     """Return the imputers that apply to the cohort, the default one first."""
-
-    def build() -> dict[str, Imputer]:
-        train = trial.train
-        linear, blur = NoisyLinear(seed_of(trial.runtime.suite, "noise")), Blur()
-        if not trial.cohort.geometry.registered:
-            return {linear.name: linear, blur.name: blur}
-        # In float64, where the order of the rows leaves no trace in the float32 result.
-        means = [
-            train.images[train.groups == group].mean(0, dtype=np.float64)[0] for group in (0, 1)
-        ]
-        mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)).float())
-        return {mean.name: mean, linear.name: linear, blur.name: blur}
-
-    return trial.once(("imputers",), build)
+    train = trial.train
+    linear, blur = NoisyLinear(seed_of(trial.runtime.suite, "noise")), Blur()
+    if not trial.cohort.geometry.registered:
+        return {linear.name: linear, blur.name: blur}
+    # In float64, where the order of the rows leaves no trace in the float32 result.
+    means = [train.images[train.groups == group].mean(0, dtype=np.float64)[0] for group in (0, 1)]
+    mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)).float())
+    return {mean.name: mean, linear.name: linear, blur.name: blur}
 
 
 def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Response:
@@ -84,14 +80,14 @@ def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Respon
         masks: [n, M, *S] bool; what to remove.
         imputer: What to put in its place.
     """
-    evaluation, device = trial.evaluation, trial.runtime.device
-    _ = trial.streamlined  # made once, before there are several threads to make it
+    evaluation, device, models = trial.evaluation, trial.runtime.device, trial.models
+    _ = models.streamlined  # made once, before there are several threads to make it
 
-    def remove(some: slice) -> tuple[FloatArray, FloatArray]:
-        batch = trial.test.batch(rows[some], device)
+    def remove(chunk: slice) -> tuple[FloatArray, FloatArray]:
+        batch = trial.test.batch(rows[chunk], device)
         fill = imputer.prepare(batch.images, batch.foreground, batch.keys)
-        altered = fill(masks[some].to(device))
-        return trial.embed(altered.flatten(0, 1).unsqueeze(1))
+        altered = fill(masks[chunk].to(device))
+        return models.embed(altered.flatten(0, 1).unsqueeze(1))
 
     starts = range(0, len(rows), _SUBJECTS_AT_ONCE)
     chunks = [slice(start, start + _SUBJECTS_AT_ONCE) for start in starts]

@@ -10,7 +10,8 @@ import torch
 from scipy.spatial import cKDTree
 
 from benchmark.seeding import stream
-from benchmark.trial import Trial
+from benchmark.trial import Trial, remembered
+from benchmark.trial.memory import kept_or
 from benchmark.trial.removal import imputers, respond, unaltered_projections
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,27 +53,19 @@ def cut(
     return regions
 
 
+@remembered()
 def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.int64]:
     """Return the regions of test images, [n, *S]; the same for every explainer and model."""
-
-    def compute() -> npt.NDArray[np.int64]:
-        test, suite = trial.test, trial.runtime.suite
-        spacing = trial.cohort.geometry.spacing
-        return np.stack(
-            [
-                cut(
-                    test.anatomy.foreground[row, 0],
-                    count,
-                    stream(suite, "regions", test.keys[row]),
-                    spacing,
-                )
-                for row in rows
-            ]
-        )
-
-    return trial.once(("regions", str(rows.tolist()), str(count)), compute)
+    test, suite = trial.test, trial.runtime.suite
+    spacing = trial.cohort.geometry.spacing
+    cuts = []
+    for row in rows:
+        generator = stream(suite, "regions", test.keys[row])
+        cuts.append(cut(test.anatomy.foreground[row, 0], count, generator, spacing))
+    return np.stack(cuts)
 
 
+@remembered(by_model=True)
 def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
     """Return the drop of s·φ in units of T without each region alone, [n, count].
 
@@ -86,20 +79,15 @@ def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
         before = unaltered_projections(trial, rows)[:, None]
         return {"drops": before - respond(trial, rows, masks, imputer).projections}
 
-    keys = [trial.test.keys[row] for row in rows]
     identity = "\n".join(
         (
             f"region effects of {count} under {imputer.name} in {trial.runtime.suite}",
             trial.cohort.fingerprint,
             trial.model_identity,
-            *keys,
+            *(trial.test.keys[row] for row in rows),
         )
     )
-    key = ("effects of regions", trial.model_identity, str(rows.tolist()), str(count))
-    drops: FloatArray = trial.once(
-        key, lambda: trial.kept_or(identity, compute)["drops"].astype(np.float64)
-    )
-    return drops
+    return kept_or(trial.runtime.archive, identity, compute)["drops"].astype(np.float64)
 
 
 def masses(importance: npt.NDArray[np.float64], regions: npt.NDArray[np.int64]) -> FloatArray:

@@ -5,7 +5,6 @@ All of it belongs to the model and is shared by the explainers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -19,15 +18,14 @@ from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of, stream
 from benchmark.training import fine_tune, logistic_regression
 from benchmark.training.relatives import Relative
-from benchmark.trial import Trial
+from benchmark.trial import Need, Trial, remembered
 from benchmark.trial.side_by_side import side_by_side
 from protocols.positive_control.planting import Strength, allowed_sites, draw_sites, planted_cohort
+from protocols.positive_control.statistics import PROBE, TUNED
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-TUNED, PROBE = "tuned", "probe"
-ZERO = "zero"
 _TUNING_SEED = 0
 _AT_ONCE = 4
 
@@ -59,53 +57,63 @@ class Arm:
         return difference
 
 
-def tuned(trial: Trial, strength: Strength) -> Arm:
-    """Return the arm of the model that was fine-tuned on planted against clean images."""
+@dataclass(frozen=True)
+class TunedTo(Need):
+    """The model fine-tuned to tell images with a planted signal from clean ones.
 
-    def build() -> Arm:
-        relative = trial.relative(tuned_relative(trial, strength))
-        planted = relative.on(cohort=_planted_test(trial, strength))
-        logits = planted.evaluation.logits
-        return Arm(TUNED, planted, logits[:, 1] - logits[:, 0])
+    Attributes:
+        strength: Strength of the signal.
+    """
 
-    return _of(trial, trial.once(("arm", TUNED, trial.model_identity, _key(strength)), build))
+    strength: Strength
+
+    def relative(self, trial: Trial) -> Relative:
+        """Return how the model is named and trained."""
+        recipe, strength = trial.peers.recipe, self.strength
+        settings = {
+            "strength": strength.model_dump(),
+            "recipe": asdict(recipe),
+            "seed": _TUNING_SEED,
+            "sites": trial.runtime.suite,
+        }
+        return Relative(
+            f"planted-{strength.name}",
+            settings,
+            lambda: fine_tune(
+                trial.classifier,
+                planted_cohort(trial.train, strength, sites_of(trial, "train")),
+                recipe,
+                _TUNING_SEED,
+            ),
+        )
+
+    def arm(self, trial: Trial) -> Arm:
+        """Return the model with its pairs of test images."""
+        return _with_explainer(trial, _tuned_arm(trial, self))
+
+
+@remembered(by_model=True)
+def _tuned_arm(trial: Trial, need: TunedTo) -> Arm:
+    planted = need.on(trial).on(cohort=_planted_test(trial, need.strength))
+    logits = planted.evaluation.logits
+    return Arm(TUNED, planted, logits[:, 1] - logits[:, 0])
 
 
 def probed(trial: Trial, strength: Strength | None) -> Arm:
     """Return the arm of the frozen model with a probe; None for the square of zeros."""
-
-    def build() -> Arm:
-        clean = _train_embeddings(trial)
-        planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
-        count = len(trial.train)
-        altered = trial.embed_in_lanes(planted.batch(np.arange(count, 2 * count)).images)[1]
-        weight, bias = logistic_regression(np.concatenate([clean, altered]), planted.groups)
-        arm = trial.on(cohort=_planted_test(trial, strength))
-        return Arm(PROBE, arm, arm.evaluation.embeddings @ weight + bias)
-
-    return _of(trial, trial.once(("arm", PROBE, trial.model_identity, _key(strength)), build))
+    return _with_explainer(trial, _probed_arm(trial, strength))
 
 
-def tuned_relative(trial: Trial, strength: Strength) -> Relative:
-    """Return the recipe of the model that is tuned to a strength."""
-    recipe, suite = trial.peers.recipe, trial.runtime.suite
-
-    settings = {
-        "strength": strength.model_dump(),
-        "recipe": asdict(recipe),
-        "seed": _TUNING_SEED,
-        "sites": suite,
-    }
-    return Relative(
-        f"planted-{strength.name}",
-        settings,
-        lambda: fine_tune(
-            trial.classifier,
-            planted_cohort(trial.train, strength, sites_of(trial, "train")),
-            recipe,
-            _TUNING_SEED,
-        ),
-    )
+@remembered(by_model=True)
+def _probed_arm(trial: Trial, strength: Strength | None) -> Arm:
+    clean = _train_embeddings(trial)
+    planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
+    count = len(trial.train)
+    images = planted.batch(np.arange(count, 2 * count)).images
+    altered = trial.models.embed_in_lanes(images)[1]
+    weight, bias = logistic_regression(np.concatenate([clean, altered]), planted.groups)
+    arm = trial.on(cohort=_planted_test(trial, strength))
+    return Arm(PROBE, arm, arm.evaluation.embeddings @ weight + bias)
 
 
 def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatArray:
@@ -126,13 +134,13 @@ def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatA
     embeddings = trial.evaluation.embeddings
     difference = (embeddings[common] - embeddings[arm.pairs + common]).mean(0)
     toward_clean = difference / (difference @ difference)
-    _ = trial.streamlined  # made once, before there are several threads to make it
+    _ = trial.models.streamlined  # made once, before there are several threads to make it
 
-    def restore(some: slice) -> FloatArray:
-        clean = torch.from_numpy(test.images[rows[some]])
-        planted = torch.from_numpy(test.images[arm.pairs + rows[some]])
-        restored = torch.where(masks[some], clean, planted)
-        return trial.embed(restored.flatten(0, 1).unsqueeze(1))[1]
+    def restore(chunk: slice) -> FloatArray:
+        clean = torch.from_numpy(test.images[rows[chunk]])
+        planted = torch.from_numpy(test.images[arm.pairs + rows[chunk]])
+        restored = torch.where(masks[chunk], clean, planted)
+        return trial.models.embed(restored.flatten(0, 1).unsqueeze(1))[1]
 
     chunks = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
     parts = side_by_side(restore, chunks, trial.runtime.device)
@@ -150,10 +158,11 @@ def sites_of(trial: Trial, split: str, purpose: str = "site") -> npt.NDArray[np.
         purpose: As for ``draw_sites``.
     """
     cohort = trial.train if split == "train" else trial.test
-    allowed = trial.once(("allowed sites", split), lambda: allowed_sites(cohort.anatomy.foreground))
+    allowed = _allowed_sites(trial, split)
     return draw_sites(allowed, cohort.keys, trial.runtime.suite, purpose)
 
 
+@remembered(by_model=True)
 def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
     """Return the permutation p-values of T between random halves of the clean test images.
 
@@ -162,22 +171,17 @@ def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
     Returns:
         [splits] in (0, 1].
     """
-
-    def compute() -> FloatArray:
-        order = np.argsort(np.array(trial.test.keys))
-        embeddings = trial.evaluation.embeddings[order]
-        count, values = len(embeddings), np.empty(splits)
-        half = count // 2
-        signs = np.where(np.arange(count) < half, 1 / half, -1 / (count - half))
-        for split in range(splits):
-            generator = stream(trial.runtime.suite, "strength 0", split)
-            drawn = generator.permuted(np.tile(signs, (1 + permutations, 1)), axis=1)
-            distances = np.linalg.norm(drawn @ embeddings, axis=1)
-            values[split] = (np.sum(distances[1:] >= distances[0]) + 1) / (permutations + 1)
-        return values
-
-    key = ("strength 0", trial.model_identity, str(splits), str(permutations))
-    return trial.once(key, compute)
+    order = np.argsort(np.array(trial.test.keys))
+    embeddings = trial.evaluation.embeddings[order]
+    count, p_values = len(embeddings), np.empty(splits)
+    half = count // 2
+    signs = np.where(np.arange(count) < half, 1 / half, -1 / (count - half))
+    for split in range(splits):
+        generator = stream(trial.runtime.suite, "strength 0", split)
+        drawn = generator.permuted(np.tile(signs, (1 + permutations, 1)), axis=1)
+        distances = np.linalg.norm(drawn @ embeddings, axis=1)
+        p_values[split] = (np.sum(distances[1:] >= distances[0]) + 1) / (permutations + 1)
+    return p_values
 
 
 def uniformity_p(p_values: FloatArray) -> float:
@@ -190,30 +194,24 @@ def permutation_seed(trial: Trial, arm: str, strength: Strength) -> int:
     return seed_of(trial.runtime.suite, "swap", arm, strength.name)
 
 
-def relatives(trial: Trial, strengths: Sequence[Strength]) -> Iterator[Relative]:
-    """Yield the tuned model of each strength."""
-    for strength in strengths:
-        yield tuned_relative(trial, strength)
-
-
-def _of(trial: Trial, arm: Arm) -> Arm:
+def _with_explainer(trial: Trial, arm: Arm) -> Arm:
     """Return a shared arm for the explainer on trial, which need not be the one that built it."""
     own = replace(arm.trial, explainer=trial.explainer, runtime=trial.runtime)
     return replace(arm, trial=own)
 
 
+@remembered()
 def _planted_test(trial: Trial, strength: Strength | None) -> Cohort:
-    return trial.once(
-        ("planted", _key(strength)),
-        lambda: planted_cohort(trial.test, strength, sites_of(trial, "test")),
-    )
+    return planted_cohort(trial.test, strength, sites_of(trial, "test"))
 
 
+@remembered(by_model=True)
 def _train_embeddings(trial: Trial) -> FloatArray:
     images = trial.train.batch(np.arange(len(trial.train))).images
-    key = ("train embeddings", trial.model_identity)
-    return trial.once(key, lambda: trial.embed_in_lanes(images)[1])
+    return trial.models.embed_in_lanes(images)[1]
 
 
-def _key(strength: Strength | None) -> str:
-    return ZERO if strength is None else strength.model_dump_json()
+@remembered()
+def _allowed_sites(trial: Trial, split: str) -> list[npt.NDArray[np.int64]]:
+    cohort = trial.train if split == "train" else trial.test
+    return allowed_sites(cohort.anatomy.foreground)

@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.protocol import Badge
 from benchmark.reading import Condition, Reading, find, summarise
 from benchmark.statistics.significance import page_trend
-from protocols.positive_control.arms import PROBE, TUNED
+from protocols.positive_control.statistics import PROBE, TUNED
 
 _LEVEL = 0.025  # one-sided, as the lower limit of a 95 % interval
 

@@ -12,8 +12,8 @@ from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Condition, Reading, find, summarise, summarise_all
 from benchmark.report.figures.image_rows import Plane, Tile, draw_image_rows
 from benchmark.report.figures.style import COLOURS, CONTROLS, GREYS, WIDTH, styled
-from protocols.positive_control.arms import PROBE, TUNED
 from protocols.positive_control.planting import gradient_magnitude
+from protocols.positive_control.statistics import PROBE, TUNED
 
 _HEIGHT = 3.2  # inches
 _PANELS: tuple[tuple[str, str, dict[str, Condition]], ...] = (

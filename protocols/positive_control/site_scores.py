@@ -11,10 +11,11 @@ from torch import Tensor
 
 from benchmark.maps import localisation, ranking
 from benchmark.maps.masks import descending_order, shape_matched, top_masks
-from benchmark.reading import Condition
+from benchmark.reading import Condition, Statistic
+from protocols.positive_control.statistics import PositiveControlStatistics
 
 FloatArray = npt.NDArray[np.float64]
-Score = tuple[str, FloatArray, Mapping[str, Condition]]
+Score = tuple[Statistic, FloatArray, Mapping[str, Condition]]
 
 
 def site_scores(
@@ -33,22 +34,22 @@ def site_scores(
         quantiles: Shares of the foreground whose overlap with the site is read.
         spacing: Voxel size in mm.
     """
-    order = ranking.rank_pixels(ranked, foreground)
+    measured, order = PositiveControlStatistics, ranking.rank_pixels(ranked, foreground)
     pixels, size = foreground.flatten(1).sum(1), (truth & foreground).flatten(1).sum(1)
     ap = localisation.average_precision(ranked, truth, foreground, order).numpy()
     chance = localisation.expected_average_precision(truth, foreground).numpy()
-    yield "found", (ap - chance) / (1 - chance), {}
-    yield "ap", ap, {}
-    yield "iou", localisation.top_overlap(ranked, truth, foreground, size, order).numpy(), {}
+    yield measured.found, (ap - chance) / (1 - chance), {}
+    yield measured.ap, ap, {}
+    yield measured.iou, localisation.top_overlap(ranked, truth, foreground, size, order).numpy(), {}
     for q in quantiles:
         counts = (q * pixels.double()).round(decimals=6).ceil().long()
         overlap = localisation.top_overlap(ranked, truth, foreground, counts, order)
-        yield "iou_at_q", overlap.numpy(), {"q": q}
+        yield measured.iou_at_q, overlap.numpy(), {"q": q}
     pointing = localisation.pointing(ranked, truth, foreground, 0.0, spacing)
-    yield "pointing", pointing.numpy(), {}
+    yield measured.pointing, pointing.numpy(), {}
     mass = localisation.mass(ranked, truth, foreground).numpy()
-    yield "mass", mass, {}
-    yield "lift", mass * (pixels.double() / size).numpy(), {}
+    yield measured.mass, mass, {}
+    yield measured.lift, mass * (pixels.double() / size).numpy(), {}
 
 
 def above_decoys(

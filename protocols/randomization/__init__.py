@@ -1,5 +1,6 @@
 """Does the map depend on what the model has learned?"""
 
-from protocols.randomization.protocol import Randomization, RandomizationConfig
+from protocols.randomization.protocol import Randomization
+from protocols.randomization.statistics import RandomizationConfig
 
 __all__ = ["Randomization", "RandomizationConfig"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ from benchmark.maps.similarity import (
     rank_correlation,
     ssim,
 )
-from benchmark.seeding import stream
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,14 +35,14 @@ class Lens:
         foreground: [n, 1, *S] bool.
         polarity: Which sign marks evidence.
         quantile: Share of the foreground whose overlap is compared.
-        ties: [n] name of the stream that orders equal pixels; one for all maps of an image, so that
-            equal maps overlap fully.
+        ties: Makes the [n] generators that order equal pixels; the same for all maps of an image,
+            so that equal maps overlap fully.
     """
 
     foreground: Tensor
     polarity: Polarity
     quantile: float
-    ties: Sequence[tuple[str, ...]]
+    ties: Callable[[], list[np.random.Generator]]
 
 
 class Likeness:
@@ -61,8 +60,7 @@ class Likeness:
         self._signed = centred_ranks(maps, foreground)
         self._hog = hog_features(ranked, foreground) if maps.ndim == 4 else None
         self._reasons = reason_unrankable(ranked, foreground)
-        orders = [stream(*name) for name in lens.ties]
-        order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, orders)
+        order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, lens.ties())
         self._top = top_q(order, foreground, lens.quantile)
 
     def to(self, other: Likeness) -> dict[str, FloatArray]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmark.classifier import Classifier, PrefixMemory
-from benchmark.trial import Trial
+from benchmark.trial import Trial, remembered
 
 CASCADE, BOTTOM_UP, INDEPENDENT = "cascade", "bottom_up", "independent"
 
@@ -47,22 +47,25 @@ def altered(trial: Trial, stages: frozenset[int], copy: int) -> Trial:
     Where all are redrawn it is the fully randomised copy. Where the first stages are left, passes
     that need no gradient of the images take their activations from a memory.
     """
-    model = trial.classifier
-    if len(stages) == len(model.stages):
+    if len(stages) == len(trial.classifier.stages):
         return trial.randomised(copy)
+    return trial.on(classifier=_redrawn(trial, stages, copy))
 
-    def build() -> Classifier:
-        known = model.stages
-        donor = trial.randomised(copy).classifier
-        chosen = [known[place] for place in sorted(stages)]
-        other = model.partly(donor, chosen, trial.reestimation_images())
-        # Stages that are no children of the trunk, as the head is, come before the rest.
-        untouched = [name for name, _ in model.trunk.named_children()]
-        touched = {known[place].name for place in stages}
-        first = next((n for n, name in enumerate(untouched) if name in touched), len(untouched))
-        memory = trial.once(("prefixes", trial.model_identity), PrefixMemory)
-        other.resume_after(min(first, len(untouched) - 1), memory)
-        return other
 
-    key = ("altered", trial.model_identity, str(sorted(stages)), str(copy))
-    return trial.on(classifier=trial.once(key, build))
+@remembered(by_model=True)
+def _redrawn(trial: Trial, stages: frozenset[int], copy: int) -> Classifier:
+    model, donor = trial.classifier, trial.randomised(copy).classifier
+    chosen = [model.stages[number] for number in sorted(stages)]
+    other = model.partly(donor, chosen, trial.models.reestimation_images())
+    # Stages that are no children of the trunk, as the head is, come before the rest.
+    children = [name for name, _ in model.trunk.named_children()]
+    touched = {stage.name for stage in chosen}
+    first = next((n for n, name in enumerate(children) if name in touched), len(children))
+    other.resume_after(min(first, len(children) - 1), _prefixes(trial))
+    return other
+
+
+@remembered(by_model=True)
+def _prefixes(trial: Trial) -> PrefixMemory:
+    """Return the activations before the redrawn stages, which all copies of a model share."""
+    return PrefixMemory()

@@ -82,7 +82,7 @@ def _trial(explainer: Explainer) -> Trial:
     source = SmallResNet()
     classifier = source.load(_cohort().shape).to(DEVICE)
     peers = Peers(PANEL, source.recipe, source.relatives)
-    return Trial(explainer, classifier, _cohort(), Runtime(DEVICE, suite="v1#0"), {}, peers)
+    return Trial(explainer, classifier, _cohort(), Runtime(DEVICE, suite="v1#0"), peers)
 
 
 def _raw_pass(trial: Trial, backward: bool) -> float:

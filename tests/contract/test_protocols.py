@@ -16,7 +16,7 @@ from benchmark.plugins.catalogue import Catalogue
 from benchmark.reading import Reading
 from benchmark.running.cells import _conclude
 from benchmark.target import Target
-from benchmark.trial import Trial
+from benchmark.trial import Memory, Trial
 
 CASES = [
     pytest.param(name, kind, dimensions, id=f"{name}-{kind}-{dimensions}-D")
@@ -117,7 +117,8 @@ def test_a_gpu_gives_the_same_scores(name: str) -> None:
 
     trial, readings = _readings(name, "conv", 2, Saliency())
     there = replace(trial.runtime, device=torch.device("cuda"))
-    moved = replace(trial, runtime=there, classifier=trial.classifier.copy().to("cuda"), memory={})
+    on_gpu = trial.classifier.copy().to("cuda")
+    moved = replace(trial, runtime=there, classifier=on_gpu, memory=Memory())
     moved = with_relatives(moved, name, "conv", 2)
     score = next(one for one in readings if one.matches(PROTOCOLS[name].primary))
     other = next(

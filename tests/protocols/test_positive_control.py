@@ -20,15 +20,12 @@ from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise
 from benchmark.target import Target
-from benchmark.trial import Peers, Trial
+from benchmark.trial import Memory, Peers, Trial
 from benchmark.trial.removal import masking_rows
-from protocols.positive_control.arms import null_p_values, probed, restored_shares, tuned
+from protocols.positive_control import PositiveControl, PositiveControlConfig
+from protocols.positive_control.arms import TunedTo, null_p_values, probed, restored_shares
 from protocols.positive_control.planting import Strength
-from protocols.positive_control.protocol import (
-    PositiveControl,
-    PositiveControlConfig,
-    assessable_strengths,
-)
+from protocols.positive_control.statistics import assessable_strengths
 
 WEAK = Strength(name="mild", sigma=1, attenuation=0.1)
 MEDIUM = Strength(name="medium", sigma=2, attenuation=0.8)
@@ -67,9 +64,9 @@ class Copy(Explainer):
 
 
 @lru_cache(maxsize=4)
-def _memory(dimensions: int) -> dict[tuple[str, ...], object]:
+def _memory(dimensions: int) -> Memory:
     """Return what trials of one cohort share, so that the tuned models are fitted once."""
-    return {}
+    return Memory()
 
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
@@ -147,7 +144,7 @@ def test_what_was_learned_is_significant_and_gated() -> None:
 def test_restoring_the_whole_signal_takes_all_of_t() -> None:
     """If it fails, a share of T is not what it says."""
     trial = _trial(Saliency())
-    arm, rows = tuned(trial, STRONG), masking_rows(trial, 16)
+    arm, rows = TunedTo(STRONG).arm(trial), masking_rows(trial, 16)
     everything = torch.ones(len(rows), 1, *trial.cohort.shape, dtype=torch.bool)
     shares = restored_shares(arm, rows, rows, torch.cat([everything, ~everything], 1))
     assert shares[:, 0].mean() == pytest.approx(1, abs=1e-4)
@@ -159,7 +156,7 @@ def test_restoring_the_whole_signal_takes_all_of_t() -> None:
 def test_t_is_the_mean_over_pairs() -> None:
     """If it fails, the subjects' shares do not make up T."""
     trial = _trial(Saliency())
-    for arm in (tuned(trial, STRONG), probed(trial, STRONG)):
+    for arm in (TunedTo(STRONG).arm(trial), probed(trial, STRONG)):
         assert arm.distances.mean() == pytest.approx(arm.trial.evaluation.group_distance)
 
 
@@ -199,7 +196,7 @@ def test_the_contrast_of_the_image_itself_finds_the_signal() -> None:
 def test_a_subjects_value_depends_on_that_subject_alone(kind: type[Explainer]) -> None:
     """If it fails, batch size or order of subjects moves scores."""
     order = np.random.default_rng(3).permutation(len(cohort_of()))
-    fitted = {one: tuned(_trial(kind()), one).trial.classifier for one in CONFIG.strengths}
+    fitted = {one: TunedTo(one).arm(_trial(kind())).trial.classifier for one in CONFIG.strengths}
 
     def fresh(cohort: Cohort, batch_size: int) -> Trial:
         trial = _trial(kind(), cohort, batch_size)
@@ -216,19 +213,6 @@ def test_a_subjects_value_depends_on_that_subject_alone(kind: type[Explainer]) -
         for size, cohort in ((64, cohort_of()), (1, cohort_of().take(order)), (7, cohort_of()))
     ]
     assert_same_values(runs, PROTOCOL.tolerance)
-
-
-def test_the_cost_foretells_the_passes() -> None:
-    """If it fails, the progress bar lies."""
-    trial = _trial(Saliency(), cohort_of())
-    for strength in CONFIG.strengths:
-        tuned(trial, strength)
-    told, before = PROTOCOL.cost(trial), trial.passes.snapshot()
-    PROTOCOL.readings(trial)
-    spent = trial.passes.since(before)
-    evaluated = 2 * len(trial.test) * len(CONFIG.strengths)  # by ``tuned`` above
-    assert spent.forward + evaluated == pytest.approx(told.forward, rel=0.1)
-    assert spent.backward == pytest.approx(told.backward, rel=0.05)  # one map is made twice
 
 
 def test_strengths_that_make_no_dose_are_refused() -> None:

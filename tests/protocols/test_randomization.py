@@ -17,7 +17,7 @@ from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise
 from benchmark.running.cells import _conclude
-from benchmark.trial import Peers, Trial
+from benchmark.trial import Memory, Peers, Trial
 from protocols.randomization import Randomization, RandomizationConfig
 
 CONFIG = RandomizationConfig(
@@ -27,9 +27,9 @@ PROTOCOL = Randomization(CONFIG)
 
 
 @lru_cache(maxsize=1)
-def _memory() -> dict[tuple[str, ...], object]:
+def _memory() -> Memory:
     """Return what trials of one cohort share, so that twins are fitted once."""
-    return {}
+    return Memory()
 
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
@@ -120,10 +120,8 @@ def test_without_a_training_split_there_is_no_twin_but_curves() -> None:
 
 def test_labels_that_were_not_memorised_give_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, a network that learned nothing at all counts as one that learned labels."""
-    monkeypatch.setattr("protocols.randomization.protocol.training_accuracy", lambda *_: 0.6)
-    trial = replace(_trial(Saliency()), memory=dict(_memory()))
-    for key in [one for one in trial.memory if one[0] == "training accuracy"]:
-        del trial.memory[key]
+    monkeypatch.setattr("benchmark.trial.needs.Memorised.reached", lambda *_: 0.6)
+    trial = replace(_trial(Saliency()), memory=_memory().copy())
     readings = PROTOCOL.readings(trial)
     assert set(_get(readings, "data_share").reasons.values()) == {"labels not memorised"}
     assert np.isfinite(_get(readings, "learned_share").values).all()
@@ -148,13 +146,3 @@ def test_a_subjects_value_depends_on_that_subject_alone(kind: type[Explainer]) -
         for size, cohort in ((64, cohort_of()), (1, cohort_of().take(order)), (7, cohort_of()))
     ]
     assert_same_values(runs, PROTOCOL.tolerance)
-
-
-def test_the_cost_foretells_the_passes() -> None:
-    """If it fails, the progress bar lies."""
-    trial = _trial(Saliency(), cohort_of())
-    for one in PROTOCOL.relatives(trial):
-        trial.relative(one)
-    told, before = PROTOCOL.cost(trial), trial.passes.snapshot()
-    PROTOCOL.readings(trial)
-    assert trial.passes.since(before).backward == pytest.approx(told.backward, rel=0.25)

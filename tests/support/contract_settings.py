@@ -88,7 +88,7 @@ def trial_of(
     # Images of the training split are the whole cohort's, also where some people are left out.
     references = cohort_of(dimensions).references
     peers = Peers({"saliency": Saliency()}, _QUICK, references=references)
-    return Trial(explainer, classifier, people, runtime, {}, peers)
+    return Trial(explainer, classifier, people, runtime, peers)
 
 
 def with_relatives(trial: Trial, protocol: str, kind: str, dimensions: int) -> Trial:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 from runs import build_record
 
-from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
 from benchmark.plugins.examples import build_cohort
 from benchmark.protocol import SanityProtocol
@@ -46,9 +45,6 @@ class Shape(SanityProtocol[Any]):
         raise NotImplementedError
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
-        raise NotImplementedError
-
-    def cost(self, trial: Trial) -> PassCounter:
         raise NotImplementedError
 
 

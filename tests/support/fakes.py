@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.classifier import Classifier, PassCounter
+from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import NotAssessableError, SuiteError
@@ -208,9 +208,6 @@ class Loading(SanityProtocol[LoadingConfig]):
         excess = find(readings, "excess")
         passed = excess is not None and summarise(excess).low > 0
         return Verdict("scored", passed, None if passed else "no more than its area")
-
-    def cost(self, trial: Trial) -> PassCounter:
-        return PassCounter(len(trial.test) * trial.explainer.passes[0], 0)
 
 
 class Second(Loading):

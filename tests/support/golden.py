@@ -50,7 +50,6 @@ def measure() -> Scores:
             source.load(cohort.shape),
             cohort,
             Runtime(torch.device("cpu"), suite="v1#0"),
-            {},
             peers,
         )
         scores: Scores = {}

@@ -45,7 +45,7 @@ def build_trial(
     if classifier is None:
         classifier = trained().copy()
         classifier.passes = PassCounter()  # copies share their counter
-    return Trial(explainer, classifier, cohort or cohort_of(), runtime, {})
+    return Trial(explainer, classifier, cohort or cohort_of(), runtime)
 
 
 Values = dict[tuple[str, str, str], float]

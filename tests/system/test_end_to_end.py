@@ -158,7 +158,7 @@ def _trial(explainer: Explainer, batch_size: int = 64, shuffled: bool = False) -
     if shuffled:
         cohort = cohort.take(np.random.default_rng(0).permutation(len(cohort)))
     runtime = Runtime(torch.device("cpu"), batch_size=batch_size)
-    return Trial(explainer, SmallResNet().load(cohort.shape), cohort, runtime, {})
+    return Trial(explainer, SmallResNet().load(cohort.shape), cohort, runtime)
 
 
 @pytest.mark.parametrize("explainer", [GradCAM(), Saliency()], ids=lambda one: one.name)

@@ -143,7 +143,6 @@ def test_a_protocol_must_say_what_its_score_is(tmp_path: Path) -> None:
         "class Bare(SanityProtocol):\n"
         "    def readings(self, trial): ...\n"
         "    def verdict(self, readings): ...\n"
-        "    def cost(self, trial): ...\n"
     )
     with pytest.raises(PluginError, match="must set version, title, statistics, primary"):
         Catalogue().protocols.find(f"{path}:Bare")

@@ -418,11 +418,6 @@ class Moody(Asked):
     mood = False
 
 
-class Costless(Asked):
-    def cost(self, trial: Trial) -> Any:
-        return trial.passes.__class__(0, 0)
-
-
 @pytest.mark.parametrize(
     ("plugin", "clause", "said"),
     [
@@ -444,7 +439,6 @@ class Costless(Asked):
         (Ordered, "order", "'share' of "),
         (Generous, "blank map", "it is scored"),
         (Moody, "verdict", "and then"),
-        (Costless, "cost", "forward=0"),
     ],
 )
 def test_sources_and_protocols_have_contracts_too(
@@ -508,7 +502,7 @@ def test_check_takes_a_file_in_under_half_a_minute(tmp_path: Path) -> None:
         ((f"{FILE}:Coloured",), 1, "broken: shape"),
         ((f"{FILE}:Unseeded",), 1, "model network: "),
         ((f"{FILE}:People",), 0, "cohort people: 4 of 4 clauses hold"),
-        ((f"{FILE}:Costless",), 1, "protocol asked: "),
+        ((f"{FILE}:Moody",), 1, "protocol asked: "),
         (("smallvgg", "--kind", "models"), 0, "model smallvgg: 5 of 5 clauses hold"),
         (("smallvgg",), 2, "Unknown explainer 'smallvgg'"),
         ((f"{FILE}:Mixing",), 2, "must be a subclass of benchmark.explainer.Explainer"),

@@ -23,11 +23,11 @@ from benchmark.records.provenance import collect_provenance
 from benchmark.records.record import Record
 from benchmark.records.store import Store, merge
 from benchmark.results.explained_model import recall_explained_models
-from benchmark.running import cells as bench_module
 from benchmark.running.device import reproducible, resolve_device
 from benchmark.running.engine import Settings, run
 from benchmark.running.plan import make_plan
 from benchmark.running.suite import Cell, Selection
+from benchmark.trial import Trial
 
 BOTH = ("Loading", "Second")
 
@@ -195,7 +195,7 @@ def test_progress_hears_of_every_cell_and_pass(tmp_path: Path) -> None:
     progress, store = Heard(), Store(tmp_path / "store")
     run(build_plan(["Bright", "Raising"]), store, Settings(CPU), progress)
     assert progress.cells == 2
-    assert progress.expected == [12, 12]
+    assert progress.expected == [0, 0]
     assert progress.done == [("bright", "scored", True), ("raising", "failed", True)]
     assert progress.passes >= 32
 
@@ -237,17 +237,22 @@ def test_maps_are_dropped_once_their_last_protocol_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twelve methods on a cohort of volumes would otherwise not fit into memory."""
-    held: list[int] = []
-    measure = bench_module.CellRunner._measure
+    events: list[str] = []
+    forget = Trial.forget_maps
 
-    def watched(self: bench_module.CellRunner, cell: Cell) -> tuple[Record, str]:
-        result = measure(self, cell)
-        held.append(sum(key[0] == "maps" for key in self._trial.memory))
-        return result
+    class Watching(Heard):
+        def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
+            events.append(f"measured {cell.explainer}")
 
-    monkeypatch.setattr(bench_module.CellRunner, "_measure", watched)
-    score(["Bright", "Dark", "DarkAligned"], tmp_path / "store", build_suite(BOTH))
-    assert held == [1] * 6
+    def forgetting(self: Trial) -> None:
+        events.append(f"forgot {self.explainer.name}")
+        forget(self)
+
+    monkeypatch.setattr(Trial, "forget_maps", forgetting)
+    plan = build_plan(["Bright", "Dark"], build_suite(BOTH))
+    run(plan, Store(tmp_path / "store"), Settings(CPU), Watching())
+    each = ("measured {0}", "measured {0}", "forgot {0}")
+    assert events == [event.format(name) for name in ("bright", "dark") for event in each]
 
 
 def test_shards_merged_equal_one_run(tmp_path: Path) -> None:

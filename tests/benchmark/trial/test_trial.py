@@ -20,6 +20,7 @@ from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.target import Margin, Target
+from benchmark.trial import Memory
 from benchmark.trial.outputs import Evaluation
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -160,7 +161,7 @@ def test_scores_on_the_gpu_are_those_of_the_cpu() -> None:
 
     trial = build_trial(GradCAM())
     runtime = replace(trial.runtime, device=torch.device("cuda"))
-    on_gpu = replace(trial, classifier=trained().copy().cuda(), runtime=runtime, memory={})
+    on_gpu = replace(trial, classifier=trained().copy().cuda(), runtime=runtime, memory=Memory())
     torch.testing.assert_close(on_gpu.attributions, trial.attributions, rtol=1e-3, atol=1e-5)
     logits = on_gpu.evaluation.logits
     np.testing.assert_allclose(logits, trial.evaluation.logits, rtol=1e-3, atol=1e-3)
@@ -200,3 +201,28 @@ def test_an_altered_cohort_is_compared_with_the_references_of_the_first() -> Non
     assert trial.on(cohort=darker).references is trial.cohort.references
     assert darker.references.sha256 != trial.cohort.references.sha256
     assert train.references.sha256 == trial.cohort.references.sha256
+
+
+def test_forgotten_maps_are_drawn_anew_on_every_model_and_cohort() -> None:
+    """If it fails, a run of many methods holds all their maps at once."""
+    drawn: list[int] = []
+
+    class Counted(Saliency):
+        def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+            if len(images) > 1:  # a single one is the question whether maps depend on their batch
+                drawn.append(len(images))
+            return super().attribute(classifier, images, target)
+
+    trial = build_trial(Counted())
+    altered = trial.on(cohort=replace(cohort_of(), name="altered", images=cohort_of().images / 2))
+    trials = (trial, trial.randomised(0), altered)
+    for each in trials:
+        _ = each.attributions
+    once = len(drawn)
+    for each in trials:
+        _ = each.attributions
+    assert len(drawn) == once
+    trial.forget_maps()
+    for each in trials:
+        _ = each.attributions
+    assert len(drawn) == 2 * once

@@ -29,7 +29,7 @@ def _trial() -> Trial:
     source, cohort = SmallResNet(), Phantom().load()
     peers = Peers({}, source.recipe, source.relatives)
     runtime = Runtime(torch.device("cpu"), suite="v1#0")
-    return Trial(Random(), source.load(cohort.shape), cohort, runtime, {}, peers)
+    return Trial(Random(), source.load(cohort.shape), cohort, runtime, peers)
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,134 @@
+"""What a trial computed already, in the memory of the process and in an archive on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from functools import update_wrapper
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+class ArrayArchive(Protocol):
+    """Where finished arrays, such as attribution maps, outlive the process."""
+
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return the arrays kept under ``identity``, or None."""
+        ...
+
+    def save(self, identity: str, arrays: Arrays) -> None:
+        """Keep ``arrays`` under ``identity``."""
+        ...
+
+
+class Memory:
+    """Values by key, each computed once; shared by all trials of one cohort."""
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, object] = {}
+        self._altered: dict[str, Memory] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what ``compute`` gave the first time that ``key`` was asked for."""
+        if key not in self._values:
+            self._values[key] = compute()
+        return cast("T", self._values[key])
+
+    def holds(self, key: Hashable) -> bool:
+        """Return whether a value is kept under ``key``."""
+        return key in self._values
+
+    def drop(self, key: Hashable) -> None:
+        """Drop one value, so that it is computed anew."""
+        self._values.pop(key, None)
+
+    def forget(self, *beginning: Hashable) -> None:
+        """Drop all values whose key begins like this, of altered cohorts too."""
+        size = len(beginning)
+        for key in list(self._values):
+            if isinstance(key, tuple) and key[:size] == beginning:
+                del self._values[key]
+        for memory in self._altered.values():
+            memory.forget(*beginning)
+
+    def of_altered(self, fingerprint: str) -> Memory:
+        """Return the memory of an altered cohort, such as one with a planted signal."""
+        return self._altered.setdefault(fingerprint, Memory())
+
+    def copy(self) -> Memory:
+        """Return a memory of the same values, which keeps what is added to it to itself."""
+        other = Memory()
+        other._values, other._altered = dict(self._values), dict(self._altered)
+        return other
+
+
+class Remembering(Protocol):
+    """What ``remembered`` needs to know of a trial."""
+
+    @property
+    def memory(self) -> Memory:
+        """Where values are kept."""
+        ...
+
+    @property
+    def model_identity(self) -> str:
+        """SHA-256 of the model's weights."""
+        ...
+
+    @property
+    def explainer_identity(self) -> str:
+        """Name, version and settings of the explainer."""
+        ...
+
+
+S = TypeVar("S", bound=Remembering)
+
+
+def remembered(
+    *, by_model: bool = False, by_explainer: bool = False
+) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+    """Make a function of a trial compute its value once for each cohort and set of arguments.
+
+    Args:
+        by_model: Whether the value differs between models.
+        by_explainer: Whether the value differs between explainers.
+    """
+
+    def decorate(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+        def call(trial: S, /, *arguments: P.args, **named: P.kwargs) -> T:
+            key = (
+                f"{function.__module__}.{function.__qualname__}",
+                trial.model_identity if by_model else "",
+                trial.explainer_identity if by_explainer else "",
+                *map(_hashable, (*arguments, *sorted(named.items()))),
+            )
+            return trial.memory.once(key, lambda: function(trial, *arguments, **named))
+
+        return update_wrapper(call, function)
+
+    return decorate
+
+
+def kept_or(
+    archive: ArrayArchive | None,
+    identity: str,
+    compute: Callable[[], dict[str, npt.NDArray[np.generic]]],
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the arrays that an earlier run kept under ``identity``, or make and keep them."""
+    arrays = None if archive is None else archive.load(identity)
+    if arrays is None:
+        arrays = compute()
+        if archive is not None:
+            archive.save(identity, arrays)
+    return arrays
+
+
+def _hashable(argument: object) -> Hashable:
+    if isinstance(argument, np.ndarray):
+        return argument.dtype.str, argument.shape, argument.tobytes()
+    return argument

@@ -1,0 +1,125 @@
+"""The network on trial as protocols use it: embeddings of images, and copies made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.seeding import seed_of
+from benchmark.training.relatives import Relative, from_arrays, load_committed, relation, to_arrays
+from benchmark.trial.maps import lane_of
+from benchmark.trial.memory import Memory, kept_or
+from benchmark.trial.runtime import Peers, Runtime
+
+FloatArray = npt.NDArray[np.float64]
+
+RANDOM_COPIES = 3
+REESTIMATION_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Models:
+    """A network, and the copies of it that all trials of one cohort share.
+
+    Attributes:
+        classifier: Network itself.
+        cohort: Cohort with all splits.
+        runtime: How to compute.
+        memory: Memory that holds the copies.
+    """
+
+    classifier: Classifier
+    cohort: Cohort
+    runtime: Runtime
+    memory: Memory
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights, computed once per model object."""
+        model = self.classifier
+        # The model is kept beside its hash: the id of one that is gone may be given to another.
+        key = ("weights", id(model))
+        _, sha256 = self.memory.once(key, lambda: (model, model.weights_sha256))
+        return sha256
+
+    @property
+    def streamlined(self) -> Classifier:
+        """The network as it runs fastest without gradient."""
+        return self.memory.once(("streamlined", self.identity), self.classifier.streamlined)
+
+    def randomised(self, copy: int) -> Classifier:
+        """Return a fully randomised copy.
+
+        Args:
+            copy: Number of the copy, from 0 to ``RANDOM_COPIES`` − 1.
+        """
+        return self.memory.once(
+            ("randomised", self.identity, copy),
+            lambda: self.classifier.randomised(
+                seed_of(self.runtime.suite, "randomised", copy), self.reestimation_images()
+            ),
+        )
+
+    def reestimation_images(self) -> Tensor:
+        """Return the images that batch norm is re-estimated on, [M, 1, *S].
+
+        Training images; test images where the cohort has no others.
+        """
+        has_train = (self.cohort.participants["split"] == "train").any()
+        known = self.cohort.select("train" if has_train else "test")
+        order = np.argsort(np.array(known.keys))[:REESTIMATION_IMAGES]
+        return known.batch(order, self.runtime.device).images
+
+    def related(self, relative: Relative, peers: Peers) -> Classifier:
+        """Return a network that was trained beside this one.
+
+        The committed weights are taken where there are some of this very relation, then those
+        that an earlier run kept, and otherwise they are fitted now and kept.
+        """
+
+        def find() -> Classifier:
+            related = relation(relative, self.cohort, self.identity)
+            model = load_committed(self.classifier, peers.weights, relative.name, related)
+            if model is None:
+                arrays = kept_or(
+                    self.runtime.archive,
+                    f"relative {related}",
+                    lambda: to_arrays(relative.fit()),
+                )
+                model = from_arrays(self.classifier, relative.name, arrays)
+            return model
+
+        key = ("relative", self.identity, relation(relative, self.cohort, ""))
+        return self.memory.once(key, find)
+
+    def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
+        # As even as can be: a last batch of a few images costs as much as one of many.
+        return self._embed(images.tensor_split(max(1, -(-len(images) // self.runtime.batch_size))))
+
+    def embed_in_lanes(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Return the same to the bit whatever the batch size and the order of the images.
+
+        For what maps are made from: a direction that moves in its last bit moves close ranks.
+        """
+        lane = lane_of(self.cohort.shape, self.runtime.device)
+        missing = -len(images) % lane
+        filled = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
+        logits, embeddings = self._embed(filled.split(lane))
+        return logits[: len(images)], embeddings[: len(images)]
+
+    def _embed(self, batches: Sequence[Tensor]) -> tuple[FloatArray, FloatArray]:
+        logits, embeddings = [], []
+        with torch.inference_mode():
+            for batch in batches:
+                some_logits, some_embeddings = self.streamlined(batch.to(self.runtime.device))
+                logits.append(some_logits.double().cpu())
+                embeddings.append(some_embeddings.double().cpu())
+        return torch.cat(logits).numpy(), torch.cat(embeddings).numpy()

@@ -1,0 +1,143 @@
+"""What `agreement` compares: maps of several methods, and a map's mass with what removal does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from benchmark.explainer import why_unsupported
+from benchmark.maps.masks import descending_order, top_masks
+from benchmark.maps.ranking import reason_unrankable
+from benchmark.maps.similarity import centred_ranks, iou, rank_correlation
+from benchmark.seeding import seed_of
+from benchmark.trial import Study, Trial, remembered
+from protocols.agreement.regions import masses
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+
+class RankedMaps:
+    """One method's maps of some images, ranked once for all that they are compared with.
+
+    Args:
+        images: Study of the images, by the method.
+        quantiles: Shares of the foreground that are compared as the tops of two maps.
+    """
+
+    def __init__(self, images: Study, quantiles: Sequence[float]) -> None:
+        foreground = images.foreground
+        self.importance = images.ranked(images.maps())
+        self.reasons = reason_unrankable(self.importance, foreground)
+        self.ranks = centred_ranks(self.importance, foreground)
+        finite = self.importance.nan_to_num(0.0, 0.0, 0.0)
+        self.tops = top_masks(
+            descending_order(finite, foreground, images.streams("ties")), foreground, quantiles
+        )
+
+    @property
+    def unrankable(self) -> npt.NDArray[np.bool_]:
+        """Which maps rank nothing, [n]."""
+        return np.array([reason is not None for reason in self.reasons])
+
+
+def compare(
+    first: RankedMaps, second: RankedMaps, partners: Sequence[Rows], foreground: Tensor
+) -> tuple[FloatArray, FloatArray]:
+    """Return Spearman's correlation of two methods' maps of one image, and its null, each [n].
+
+    The null compares the first method's map of an image with the second's of other images, over
+    the pixels that lie in both foregrounds.
+
+    Args:
+        first: Maps of one method.
+        second: Maps of the other method.
+        partners: [n] other image for each image, several times.
+        foreground: [n, 1, *S] bool.
+    """
+    inside = foreground.flatten(1)
+    nulls = []
+    for partner in partners:
+        both, pair = inside & inside[partner], []
+        for ranks in (first.ranks, second.ranks[partner]):
+            common = torch.where(both, ranks, 0.0)
+            middle = common.sum(1, keepdim=True) / both.sum(1, keepdim=True)
+            pair.append(torch.where(both, ranks - middle, 0.0))
+        nulls.append(rank_correlation(*pair).numpy())
+    return rank_correlation(first.ranks, second.ranks).numpy(), np.mean(nulls, axis=0)
+
+
+def compare_tops(
+    first: RankedMaps, second: RankedMaps, partners: Sequence[Rows], column: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the overlap of two methods' tops of one image, and that of other images, each [n].
+
+    Args:
+        first: Maps of one method.
+        second: Maps of the other method.
+        partners: [n] other image for each image, several times.
+        column: Number of the share of the foreground.
+    """
+    tops, others = first.tops[:, column], second.tops[:, column]
+    overlap = np.where(first.unrankable | second.unrankable, np.nan, iou(tops, others).numpy())
+    return overlap, np.mean([iou(tops, others[partner]).numpy() for partner in partners], axis=0)
+
+
+def panel_maps(images: Study, quantiles: tuple[float, ...]) -> dict[str, RankedMaps]:
+    """Return the maps of every member of the panel but the method itself, made once for all."""
+    trial = images.trial
+    has_truth = trial.cohort.truth is not None
+    return {
+        name: _ranked_maps(trial.on(explainer=member), images.protocol, images.rows, quantiles)
+        for name, member in trial.peers.panel.items()
+        if name != trial.explainer.name
+        and why_unsupported(member, trial.classifier, has_truth) is None
+    }
+
+
+@remembered(by_model=True, by_explainer=True)
+def _ranked_maps(
+    trial: Trial, protocol: str, rows: Rows, quantiles: tuple[float, ...]
+) -> RankedMaps:
+    return RankedMaps(Study(trial, protocol).of(rows), quantiles)
+
+
+def partner_of(images: Study, number: int) -> Rows:
+    """Return for each image another of the same group, by a shift of a seeded order, [n]."""
+    suite, keys = images.trial.runtime.suite, images.keys
+    partner = np.arange(len(images.rows))
+    for group in (0, 1):
+        members: list[int] = np.flatnonzero(images.groups == group).tolist()
+        members.sort(key=lambda position: seed_of(suite, "partners", keys[position]))
+        shift = 1 + number % max(1, len(members) - 1)
+        for position, member in enumerate(members):
+            partner[member] = members[(position + shift) % len(members)]
+    return partner
+
+
+def region_masses(maps: FloatArray, regions: npt.NDArray[np.int64], count: int) -> FloatArray:
+    """Return the mass of each map [*S] on each region of an image, [n, count].
+
+    NaN where an image has fewer regions.
+    """
+    table = np.full((len(maps), count), np.nan)
+    for row, (map_, of_image) in enumerate(zip(maps, regions, strict=True)):
+        found = masses(map_, of_image)
+        table[row, : len(found)] = found
+    return table
+
+
+def rank_correlations(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return Spearman of each row over the columns where both have a value, [n]."""
+    correlations = np.full(len(first), np.nan)
+    for row, (left, right) in enumerate(zip(first, second, strict=True)):
+        known = np.isfinite(left) & np.isfinite(right)
+        if known.sum() > 2 and np.ptp(left[known]) > 0 and np.ptp(right[known]) > 0:
+            ranks = rankdata(left[known]), rankdata(right[known])
+            correlations[row] = np.corrcoef(*ranks)[0, 1]
+    return correlations

@@ -1,0 +1,223 @@
+"""What `positive_control` reads of each arm and strength, on the model and on its maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.reading import Condition, Reading, Sample
+from benchmark.statistics.significance import swap_p
+from benchmark.target import Projection
+from benchmark.trial import Study, Trial, remembered
+from benchmark.trial.study import Conditions
+from protocols.positive_control.arms import (
+    Arm,
+    null_p_values,
+    permutation_seed,
+    probed,
+    restored_shares,
+    sites_of,
+    uniformity_p,
+)
+from protocols.positive_control.planting import SITE, Strength, edge_artefact, truths
+from protocols.positive_control.site_scores import above_decoys, restoring_masks, site_scores
+from protocols.positive_control.statistics import (
+    NONE,
+    PROBE,
+    TUNED,
+    ZERO,
+    PositiveControlConfig,
+    PositiveControlStatistics,
+)
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+CONTRAST = "contrast"
+_SHOWN = 2
+_ROUNDING = 1e-5  # of a map's largest value, and below it a difference is none
+
+
+def read_arm(study: Study, arm: Arm, strength: Strength | None, permutations: int) -> None:
+    """Read how well an arm tells planted from clean images.
+
+    Args:
+        study: Study of all test images.
+        arm: Model, and pairs of clean and planted images.
+        strength: Strength of the signal; None for the square of zeros, which gets no p-value.
+        permutations: Permutations for the p-value of T.
+    """
+    measured, name = PositiveControlStatistics, ZERO if strength is None else strength.name
+    where: dict[str, Condition] = {"arm": arm.name, "strength": name}
+    people = study.sample
+    groups = (0,) * arm.pairs + (1,) * arm.pairs
+    both = Sample(tuple(arm.trial.test.keys), people.subjects * 2, groups)
+    right = ((arm.margins > 0) == np.array(groups, dtype=bool)).astype(float)
+    study.note(
+        Reading(measured.auroc.name, both, arm.margins, where),
+        Reading(measured.accuracy.name, both, right, where),
+    )
+    study.read(measured.group_distance, arm.distances, where)
+    evaluation = arm.trial.evaluation
+    study.constant(measured.group_distance_squared, evaluation.group_distance**2, where)
+    if strength is not None:
+        p = swap_p(
+            evaluation.embeddings[: arm.pairs],
+            evaluation.embeddings[arm.pairs :],
+            people.keys,
+            permutations=permutations,
+            seed=permutation_seed(study.trial, arm.name, strength),
+        )
+        study.constant(measured.permutation_p, p, where)
+
+
+def read_edge_artefact(images: Study, arm: Arm, strength: str) -> None:
+    """Read how much of an edge the alteration leaves."""
+    values = _edge_artefacts(arm.trial, images.rows, arm.pairs)
+    measured = PositiveControlStatistics.edge_artefact
+    images.read(measured, values, {"strength": strength}, reasons={})
+
+
+def read_nothing_planted(study: Study, config: PositiveControlConfig) -> None:
+    """Read whether p-values are uniform where there is no signal."""
+    p_values = null_p_values(study.trial, config.splits, config.null_permutations)
+    study.constant(PositiveControlStatistics.uniformity_p, uniformity_p(p_values))
+
+
+def read_tuned(images: Study, arm: Arm, strength: str, config: PositiveControlConfig) -> Tensor:
+    """Score the maps of planted images on the model tuned to them.
+
+    Returns:
+        Importance of the planted images, [n, 1, *S].
+    """
+    ranked = images.ranked(arm.trial.draw(arm.pairs + images.rows))
+    of_strength = images.of(images.rows)
+    _read_sites(of_strength, ranked, arm, config, {"arm": TUNED, "strength": strength})
+    images.reasons |= of_strength.reasons
+    _read_restored(images, ranked, strength, arm, config)
+    return ranked
+
+
+def read_frozen(
+    images: Study, arm: Arm, strength: str, config: PositiveControlConfig, *, last: bool
+) -> None:
+    """Score maps of the group projection on the frozen model, and their paired contrast.
+
+    Args:
+        images: Study of the images.
+        arm: Frozen model, and pairs of clean and planted images.
+        strength: Name of the strength.
+        config: Settings of the protocol.
+        last: Whether to score the maps of the clean images as well.
+    """
+    rows, trial = images.rows, arm.trial
+    direction = torch.from_numpy(trial.evaluation.direction).float()
+    toward_planted = Projection(direction, sign=-1)
+    both = np.concatenate([rows, arm.pairs + rows])
+    maps = trial.draw(both, [toward_planted] * len(both))
+    clean, planted = maps[: len(rows)], maps[len(rows) :]
+    difference = planted - clean
+    # Where the signal changes nothing, rounding is left, and would be ranked like a map.
+    largest = torch.maximum(planted.abs(), clean.abs()).flatten(1).amax(1)
+    floor = _ROUNDING * largest.view(-1, *[1] * (maps.ndim - 1))
+    contrast = torch.where(difference.abs() > floor, difference, 0.0)
+    asked = [(planted, PROBE, strength), (contrast, CONTRAST, strength)]
+    if last:
+        asked.append((clean, PROBE, NONE))
+    for signed, name, planted_at in asked:
+        ranked = images.ranked(signed)
+        _read_sites(images.of(rows), ranked, arm, config, {"arm": name, "strength": planted_at})
+
+
+def exhibit_planted(
+    images: Study, arms: Sequence[Arm], maps: Sequence[Tensor], config: PositiveControlConfig
+) -> None:
+    """Keep two subjects' images and maps for the report.
+
+    Args:
+        images: Study of the images.
+        arms: Tuned arm of each strength.
+        maps: Importance [n, 1, *S] of the images for each strength.
+        config: Settings of the protocol.
+    """
+    rows = images.rows[:: max(1, len(images.rows) // _SHOWN)][:_SHOWN]
+    positions = np.searchsorted(images.rows, rows)
+    zero = probed(images.trial, None)
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "clean": images.trial.test.images[rows],
+        ZERO: zero.trial.test.images[zero.pairs + rows],
+        "truth": arms[0].trial.test.anatomy.rois[SITE][rows],
+    }
+    for strength, arm, ranked in zip(config.strengths, arms, maps, strict=True):
+        arrays[f"image {strength.name}"] = arm.trial.test.images[arm.pairs + rows]
+        arrays[f"map {strength.name}"] = ranked[positions].numpy()
+    images.exhibit(arrays)
+
+
+def _read_sites(
+    images: Study, ranked: Tensor, planted: Arm, config: PositiveControlConfig, where: Conditions
+) -> None:
+    """Score importance [n, 1, *S] against the sites of the test rows."""
+    truth = torch.from_numpy(planted.trial.test.anatomy.rois[SITE][images.rows])
+    images.note_unrankable(ranked)
+    decoys = _decoys(images.trial, images.rows, config.decoys)
+    above = above_decoys(ranked, truth, decoys, images.foreground)
+    images.read(PositiveControlStatistics.ap_above_decoys, above, where)
+    if where["strength"] != NONE:
+        spacing = images.trial.cohort.geometry.spacing
+        for measured, values, at in site_scores(
+            ranked, truth, images.foreground, config.quantiles, spacing
+        ):
+            images.read(measured, values, {**where, **at})
+
+
+def _read_restored(
+    images: Study, ranked: Tensor, strength: str, arm: Arm, config: PositiveControlConfig
+) -> None:
+    """Put clean pixels back at the top of the map, and read which share of T goes."""
+    some, ranked = images.rankable(ranked)
+    if not len(some.rows):
+        return
+    ties, moves = (some.streams(strength, after=(use,)) for use in ("ties", "restored"))
+    tops, random = restoring_masks(
+        ranked,
+        torch.from_numpy(arm.trial.test.anatomy.rois[SITE][some.rows]),
+        some.foreground,
+        config.quantiles,
+        list(zip(ties, moves, strict=True)),
+        config.repeats,
+    )
+    masks = torch.cat([tops, random.flatten(1, 2)], dim=1)
+    shares = restored_shares(arm, some.rows, images.rows, masks)
+    steps, measured = tops.shape[1], PositiveControlStatistics
+    by_random = shares[:, steps:].reshape(-1, steps, config.repeats).mean(2)
+    arms = {"map": shares[:, :steps], "random": by_random}
+    above = shares[:, :steps] - by_random
+    for name, values in arms.items():
+        some.read(measured.restored, values.mean(1), {"strength": strength, "arm": name})
+    quantiles: tuple[Condition, ...] = (SITE, *config.quantiles)
+    for column, q in enumerate(quantiles):
+        for name, values in arms.items():
+            some.read(
+                measured.restored, values[:, column], {"strength": strength, "q": q, "arm": name}
+            )
+        some.read(measured.restored_above_random, above[:, column], {"strength": strength, "q": q})
+    some.read(measured.restored_above_random, above.mean(1), {"strength": strength})
+
+
+@remembered()
+def _edge_artefacts(trial: Trial, rows: Rows, pairs: int) -> FloatArray:
+    images, anatomy = trial.test.images, trial.test.anatomy
+    truth, foreground = anatomy.rois[SITE][rows], anatomy.foreground[rows]
+    return edge_artefact(images[rows], images[pairs + rows], truth, foreground)
+
+
+@remembered()
+def _decoys(trial: Trial, rows: Rows, count: int) -> list[Tensor]:
+    """Return sites drawn as the true ones, with no signal there, each [n, 1, *S] bool."""
+    sites = [sites_of(trial, "test", f"decoy {number}")[rows] for number in range(count)]
+    return [torch.from_numpy(truths(places, trial.cohort.shape)) for places in sites]

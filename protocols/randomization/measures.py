@@ -1,0 +1,142 @@
+"""What `randomization` compares: an explainer's maps on the model with those on altered models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.cohort import Cohort
+from benchmark.maps.similarity import entropy, spearman
+from benchmark.seeding import stream
+from benchmark.target import own_margin
+from benchmark.trial import Study, Trial, remembered
+from protocols.randomization.likeness import Lens, Likeness
+from protocols.randomization.statistics import RandomizationConfig
+from protocols.randomization.walks import Step, altered, steps
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Similarities = dict[str, FloatArray]
+
+
+class OwnMaps:
+    """An explainer's maps of some images on the model itself, compared with its other maps.
+
+    Args:
+        images: Study of the images.
+        quantile: Share of the foreground that is compared as the top of two maps.
+    """
+
+    def __init__(self, images: Study, quantile: float) -> None:
+        self.images, self._quantile = images, quantile
+        self.maps = images.maps()
+        self._likeness = self._see(self.maps)
+
+    @property
+    def none(self) -> Similarities:
+        """No similarity by any measure, [n] NaN."""
+        return dict.fromkeys(self._likeness.to(self._likeness), np.full(len(self.maps), np.nan))
+
+    def likeness(self, others: Sequence[Tensor]) -> Similarities:
+        """Return the mean similarity to several sets of maps [n, 1, *S], [n] by measure."""
+        similarities = [self._likeness.to(self._see_once(maps)) for maps in others]
+        return {
+            measure: np.mean([similarity[measure] for similarity in similarities], axis=0)
+            for measure in similarities[0]
+        }
+
+    def entropy_rise(self, others: Sequence[Tensor]) -> FloatArray:
+        """Return by which share the maps' entropy rises in others, in the mean, [n]."""
+        own = self._entropy(self.maps)
+        rises = np.mean([self._entropy(maps) / own - 1 for maps in others], axis=0)
+        return np.where(own > 0, rises, np.nan)
+
+    def _entropy(self, maps: Tensor) -> FloatArray:
+        bits: FloatArray = entropy(self.images.ranked(maps), self.images.foreground).numpy()
+        return bits
+
+    def _see_once(self, maps: Tensor) -> Likeness:
+        """Return maps ready for comparison; those that no model moves are ready already."""
+        return self._likeness if torch.equal(maps, self.maps) else self._see(maps)
+
+    def _see(self, maps: Tensor) -> Likeness:
+        images, polarity = self.images, self.images.trial.explainer.polarity
+        lens = Lens(images.foreground, polarity, self._quantile, images.streams)
+        return Likeness(maps, lens)
+
+
+def walk(own: OwnMaps, config: RandomizationConfig) -> Iterator[tuple[Step, Similarities, Tensor]]:
+    """Yield every step of the walks, the similarity to its copies, and the maps on the first one.
+
+    Steps that redraw the same stages are measured once.
+    """
+    trial, rows = own.images.trial, own.images.rows
+    known: dict[frozenset[int], tuple[Similarities, Tensor]] = {}
+    for step in steps(trial.classifier):
+        if step.stages not in known:
+            copies = [altered(trial, step.stages, copy) for copy in range(config.seeds)]
+            if len(step.stages) == len(trial.classifier.stages):
+                maps = [copy.maps(rows) for copy in copies]
+            else:
+                maps = [copy.draw(rows, lane=config.walk_subjects // 2) for copy in copies]
+            known[step.stages] = own.likeness(maps), maps[0]
+        yield step, *known[step.stages]
+
+
+def repredicted_maps(images: Study, copy: int, lane: int) -> Tensor:
+    """Return the maps on a full copy of the class that the copy itself predicts, [n, 1, *S]."""
+    trial, rows = images.trial.randomised(copy), images.rows
+    logits = trial.models.embed_in_lanes(trial.test.batch(rows).images)[0]
+    predicted = logits.argmax(1)
+    maps = trial.maps(rows)
+    others = np.flatnonzero(predicted != images.groups)
+    if len(others):
+        targets = [own_margin(int(predicted[position])) for position in others]
+        maps = maps.clone()
+        maps[torch.from_numpy(others)] = trial.draw(rows[others], targets, lane)
+    return maps
+
+
+def smoothed_similarity(images: Study, config: RandomizationConfig) -> FloatArray:
+    """Return Spearman with a full copy of maps averaged over noise (Hedström et al. 2024), [n]."""
+    trial = images.trial
+    noisy = _noisy(trial, images.rows, config)
+    smooth = []
+    for model in (trial, trial.randomised(0)):
+        maps = model.on(cohort=noisy).draw(np.arange(len(noisy)))
+        averaged = maps.view(len(images.rows), config.smooth_noises, *maps.shape[1:]).mean(1)
+        smooth.append(images.ranked(averaged))
+    similarity: FloatArray = spearman(smooth[0], smooth[1], images.foreground).numpy()
+    return similarity
+
+
+def changed_share(trial: Trial) -> float:
+    """Return the share of weights that differ on the first full copy."""
+    own = dict(trial.classifier.named_parameters())
+    other = dict(trial.randomised(0).classifier.named_parameters())
+    changed = sum(int((own[name] != other[name]).sum()) for name in own)
+    return changed / sum(parameter.numel() for parameter in own.values())
+
+
+@remembered()
+def _noisy(trial: Trial, rows: Rows, config: RandomizationConfig) -> Cohort:
+    """Return the test rows, each as often as there are noises, with noise of their own."""
+    test, noises = trial.test, config.smooth_noises
+    cohort = test.take(np.repeat(rows, noises))
+    noise = np.concatenate(
+        [
+            stream(trial.runtime.suite, "smoothing", test.keys[row]).normal(
+                0, config.smooth_sigma, (noises, *test.images.shape[1:])
+            )
+            for row in rows
+        ]
+    )
+    names = [f"{test.keys[row]}~{number}" for row in rows for number in range(noises)]
+    images = np.clip(cohort.images + noise, 0, 1).astype(np.float32)
+    people = cohort.participants.assign(subject=names)
+    return replace(cohort, name=f"{cohort.name}~", images=images, participants=people)
