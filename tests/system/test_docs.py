@@ -193,6 +193,15 @@ def test_the_pages_ask_nobody_else_for_anything(site: Path) -> None:
         assert "fonts.g" not in text
 
 
+def test_formulas_are_set(site: Path) -> None:
+    """If it fails, a reader sees the source of a formula instead of the formula."""
+    pages = {path.name: path.read_text(encoding="utf-8") for path in site.glob("*.html")}
+    assert "<math" in pages["protocols.html"]
+    for name, text in pages.items():
+        assert "arithmatex" not in text, name
+        assert not re.search(r"\$\S*\\", text), name
+
+
 def test_every_method_is_on_the_page_of_methods() -> None:
     """If it fails, the page of methods is out of date."""
     text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
