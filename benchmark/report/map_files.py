@@ -1,4 +1,4 @@
-"""Maps as files: one NIfTI an explainer, its volumes named by rows of a table."""
+"""Files of maps: a NIfTI for each explainer, and a table that names its volumes."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Rows = npt.NDArray[np.int64]
 Maps = npt.NDArray[np.float32]
 
 
-def rows_to_write(shown: ExplainedModel, chosen: Rows) -> Rows:
-    """Return the rows whose maps are written: all, or the chosen where all are too large.
+def rows_to_write(explained: ExplainedModel, drawn: Rows) -> Rows:
+    """Return the rows whose maps are written: all, or the drawn where all are too large.
 
     Args:
-        shown: Of N test images.
-        chosen: Rows that figures show.
+        explained: Maps of N test images.
+        drawn: Rows that figures show.
     """
-    size = 4 * len(shown.cohort) * int(np.prod(shown.cohort.shape))
-    return np.arange(len(shown.cohort)) if size < LARGEST_FILE else chosen
+    size = 4 * len(explained.cohort) * int(np.prod(explained.cohort.shape))
+    return np.arange(len(explained.cohort)) if size < LARGEST_FILE else drawn
 
 
 def write_maps(path: Path, maps: Maps, affine: npt.NDArray[np.float64], name: str) -> None:
     """Write signed maps as one four-dimensional NIfTI.
 
     Args:
-        path: Ends in ``.nii.gz``.
-        maps: [N, 1, *S]; stored as [*S, N], two-dimensional ones as [H, W, 1, N].
-        affine: [4, 4]; takes array indices to RAS+ millimetres.
-        name: Of the explainer; stands in the header.
+        path: Path that ends in ``.nii.gz``.
+        maps: Maps [N, 1, *S]; stored as [*S, N], two-dimensional ones as [H, W, 1, N].
+        affine: Matrix [4, 4] that takes array indices to RAS+ millimetres.
+        name: Name of the explainer, for the header.
     """
-    planar = maps.ndim == 4
-    volumes = maps.transpose(2, 3, 1, 0) if planar else maps[:, 0].transpose(1, 2, 3, 0)
+    is_planar = maps.ndim == 4
+    volumes = maps.transpose(2, 3, 1, 0) if is_planar else maps[:, 0].transpose(1, 2, 3, 0)
     image = nibabel.Nifti1Image(np.asfortranarray(volumes, dtype=np.float32), affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = name.encode("ascii", "replace")[:79]
@@ -50,17 +50,16 @@ def write_maps(path: Path, maps: Maps, affine: npt.NDArray[np.float64], name: st
     path.write_bytes(gzip.compress(image.to_bytes(), 1, mtime=0))
 
 
-def write_rows(path: Path, shown: ExplainedModel, rows: Rows, chosen: Rows) -> None:
+def write_rows(path: Path, explained: ExplainedModel, rows: Rows, drawn: Rows) -> None:
     """Write a table that says which image each volume belongs to.
 
     Args:
-        path: Ends in ``.tsv``.
-        shown: What the maps are of.
+        path: Path that ends in ``.tsv``.
+        explained: Maps and outputs of the model.
         rows: Rows of the test split, in the order of the volumes.
-        chosen: Those that figures show.
+        drawn: Rows that figures show.
     """
-    cohort, own = shown.cohort, shown.evaluation.own_probability
-    drawn = set(chosen.tolist())
+    cohort, probabilities = explained.cohort, explained.evaluation.own_probability
     table: list[Sequence[object]] = [
         ("volume", "subject", "image", "group", "own_probability", "in_figure")
     ]
@@ -68,7 +67,7 @@ def write_rows(path: Path, shown: ExplainedModel, rows: Rows, chosen: Rows) -> N
         subject, image = plain_text(cohort.subjects[row]), plain_text(cohort.keys[row])
         group = plain_text(cohort.group_names[cohort.groups[row]])
         in_figure = "yes" if row in drawn else "no"
-        table.append((volume, subject, image, group, f"{own[row]:.6f}", in_figure))
+        table.append((volume, subject, image, group, f"{probabilities[row]:.6f}", in_figure))
     text = io.StringIO()
     csv.writer(text, delimiter="\t", lineterminator="\n").writerows(table)
     path.write_text(text.getvalue(), encoding="utf-8")

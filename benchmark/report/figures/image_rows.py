@@ -1,4 +1,4 @@
-"""Plates: rows of images side by side, each with a line of text, such as a cascade or a dose."""
+"""Rows of images side by side, each under a line of text, such as maps of ever weaker models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ROBUST = 99.5  # percentile that a map is scaled to
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a plate.
+    """One image of a row.
 
     Attributes:
-        image: [h, w]; grey in [0, 1], or a map of any scale.
-        text: Above it.
+        image: Plane [h, w]: grey in [0, 1], or a map of any scale.
+        text: Text above the image.
         over: Map [h, w] laid over the image, or None.
-        outline: [h, w] bool, drawn as a line, or None.
-        scale: What a map without an image is divided by; its own 99.5th percentile if None.
+        outline: Region [h, w], bool, whose rim is drawn as a line, or None.
+        scale: Value that a map without an image is divided by; its 99.5th percentile if None.
         is_map: Whether ``image`` itself is a map.
     """
 
@@ -43,30 +43,36 @@ class Tile:
 
 @styled
 def draw_image_rows(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:
-    """Fill the figure with rows of tiles, each under its label."""
-    height, width = rows[0][1][0].image.shape
+    """Fill the figure with rows of tiles, each row behind its label.
+
+    Args:
+        figure: Given by the decorator.
+        rows: Label and tiles of each row; all images of one shape.
+    """
+    pixels_high, pixels_wide = rows[0][1][0].image.shape
     columns = max(len(tiles) for _, tiles in rows)
-    size = min(200.0, (WIDTH * DPI - _LABEL) / columns - _GAP)  # pixels across a tile
-    tall = size * height / width
-    total = len(rows) * (tall + _TEXT + _GAP)
-    figure.set_size_inches(WIDTH, total / DPI)
-    across = WIDTH * DPI
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, across), ylim=(total, 0))
+    # Sizes on the page, in pixels of the figure.
+    width = min(200.0, (WIDTH * DPI - _LABEL) / columns - _GAP)
+    height = width * pixels_high / pixels_wide
+    figure_width, figure_height = WIDTH * DPI, len(rows) * (height + _TEXT + _GAP)
+    figure.set_size_inches(WIDTH, figure_height / DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    for number, (label, tiles) in enumerate(rows):
-        top = number * (tall + _TEXT + _GAP) + _TEXT
-        axes.text(4, top + tall / 2, label, va="center", color=INK)
-        for place, tile in enumerate(tiles):
-            left = _LABEL + place * (size + _GAP)
-            box = (left, left + size, top + tall, top)
+    for row, (label, tiles) in enumerate(rows):
+        top = row * (height + _TEXT + _GAP) + _TEXT
+        axes.text(4, top + height / 2, label, va="center", color=INK)
+        for column, tile in enumerate(tiles):
+            left = _LABEL + column * (width + _GAP)
+            box = (left, left + width, top + height, top)
             axes.imshow(_colours(tile), extent=box, interpolation="nearest", aspect="auto")
             if tile.outline is not None and tile.outline.any():
-                xs = left + (np.arange(width) + 0.5) * size / width
-                ys = top + (np.arange(height) + 0.5) * tall / height
+                xs = left + (np.arange(pixels_wide) + 0.5) * width / pixels_wide
+                ys = top + (np.arange(pixels_high) + 0.5) * height / pixels_high
                 axes.contour(xs, ys, tile.outline, levels=[0.5], colors="#00e5ff", linewidths=0.9)
-            axes.text(left + size / 2, top - 5, tile.text, ha="center", va="bottom", color=MUTED)
-    axes.set_xlim(0, across)
-    axes.set_ylim(total, 0)
+            axes.text(left + width / 2, top - 5, tile.text, ha="center", va="bottom", color=MUTED)
+    # Images set the limits to their own.
+    axes.set_xlim(0, figure_width)
+    axes.set_ylim(figure_height, 0)
 
 
 def _colours(tile: Tile) -> npt.NDArray[np.float64]:

@@ -1,13 +1,13 @@
-"""Maps over images: some test subjects down, the methods across, regions outlined.
+"""Maps over images: a row for each of some test subjects, a column for each method.
 
-All tiles stand in one mosaic on one axes. With an axes for each of ten by eight tiles the same
-figure takes ten times as long.
+All tiles form one mosaic in a single axes; an axes for each of ten by eight tiles takes ten times
+as long.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -23,6 +23,7 @@ from benchmark.trial.outputs import Evaluation
 
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]
+Region = npt.NDArray[np.bool_]
 Dashes = tuple[int, tuple[float, ...]]
 
 SUBJECTS_PER_GROUP = 5
@@ -31,23 +32,24 @@ ROBUST_PERCENTILE = 99.5
 _OPACITY = 0.85
 _TILE = 128  # pixels; larger planes are averaged down, much smaller ones are magnified
 _GAP = 4  # pixels between tiles
-_LEFT, _RIGHT, _TOP, _BOTTOM = 128, 6, 70, 30  # pixels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 128, 6, 70, 30  # pixels around a mosaic
+_STRIP_TOP = 36  # pixels above a strip
 _ROI, _CONTROL = "#00e5ff", "#dcdcdc"
 
 
 @dataclass(frozen=True)
 class Planes:
-    """How volumes are cut to planes; two-dimensional images pass unchanged.
+    """Planes that volumes are cut to; two-dimensional images pass unchanged.
 
     Attributes:
-        axis: Array axis that is cut across, or None.
-        places: Index of the plane along it, for each subject.
+        axis: Array axis that is cut across, or None for two-dimensional images.
+        indices: Index of each subject's plane along that axis.
         order: Order of the two axes that remain: upright first.
         flips: Whether each of these runs against the way it is shown.
     """
 
     axis: int | None
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     order: tuple[int, int] = (0, 1)
     flips: tuple[bool, bool] = (False, False)
 
@@ -55,10 +57,11 @@ class Planes:
         """Return the planes [n, h, w] of a stack [n, 1, *S]."""
         if self.axis is None:
             return stack[:, 0]
-        chosen = [
-            volume[0].take(at, self.axis) for volume, at in zip(stack, self.places, strict=True)
+        cuts = [
+            volume[0].take(index, self.axis)
+            for volume, index in zip(stack, self.indices, strict=True)
         ]
-        planes = np.stack(chosen).transpose(0, *(axis + 1 for axis in self.order))
+        planes = np.stack(cuts).transpose(0, *(axis + 1 for axis in self.order))
         for axis, flip in enumerate(self.flips, start=1):
             planes = np.flip(planes, axis) if flip else planes
         return planes
@@ -66,23 +69,27 @@ class Planes:
 
 @dataclass(frozen=True)
 class Tiles:
-    """One plane of each shown subject.
+    """Planes of the n subjects that a figure shows.
 
     Attributes:
-        labels: Group, subject and own-class probability of each subject.
-        images: [n, h, w] grey values in [0, 1].
-        foreground: [n, h, w] bool.
-        rois: [n, h, w] bool, union of the regions that the disease changes.
-        control_rois: [n, h, w] bool.
-        aspect: Height over width of a pixel in mm.
-        planes: Which plane of each subject, to cut maps alike.
+        groups: Name of each subject's group.
+        subjects: Name of each subject.
+        own_probabilities: Probability that the model gives each subject's own group.
+        images: Grey values [n, h, w] in [0, 1].
+        foreground: Foreground [n, h, w].
+        rois: Union [n, h, w] of the regions that the disease changes.
+        control_rois: Union [n, h, w] of the control regions.
+        aspect: Height of a pixel over its width, both in mm.
+        planes: Plane of each subject, to cut maps alike.
     """
 
-    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+    subjects: tuple[str, ...]
+    own_probabilities: tuple[float, ...]
     images: Array
-    foreground: npt.NDArray[np.bool_]
-    rois: npt.NDArray[np.bool_]
-    control_rois: npt.NDArray[np.bool_]
+    foreground: Region
+    rois: Region
+    control_rois: Region
     aspect: float
     planes: Planes
 
@@ -95,7 +102,7 @@ def choose_rows(cohort: Cohort, evaluation: Evaluation) -> Rows:
 
     Args:
         cohort: Test split, N images.
-        evaluation: Of the same N images.
+        evaluation: Outputs of the model on the same N images.
 
     Returns:
         Row numbers, group 0 before group 1, each by falling probability.
@@ -112,39 +119,36 @@ def choose_rows(cohort: Cohort, evaluation: Evaluation) -> Rows:
         sure = sum(own[row] >= CONFIDENT for row in ranked)
         pool = ranked[: max(sure, SUBJECTS_PER_GROUP)]
         count = min(SUBJECTS_PER_GROUP, len(pool))
-        places = np.linspace(0, len(pool) - 1, count).round().astype(int)
-        chosen.extend(pool[place] for place in places)
+        ranks = np.linspace(0, len(pool) - 1, count).round().astype(int)
+        chosen.extend(pool[rank] for rank in ranks)
     return np.array(chosen, dtype=np.int64)
 
 
 def cut_tiles(cohort: Cohort, evaluation: Evaluation, rows: Rows) -> Tiles:
-    """Return what the figure shows of these images.
+    """Return the planes of these images that a figure shows.
 
     Volumes are cut at the centre of the subject's regions, across the axis that runs closest to
     front–back, and shown upright with the patient's left on the left.
 
     Args:
         cohort: Test split.
-        evaluation: Of the same images.
+        evaluation: Outputs of the model on the same images.
         rows: Row numbers to show.
     """
-    some = cohort.take(rows)
-    anatomy = some.anatomy
-    names = anatomy.truth or tuple(anatomy.rois)
-    rois = _union([anatomy.rois[name] for name in names], some)
-    controls = _union(list(anatomy.control_rois.values()), some)
-    planes = _find_planes(some, np.where(_filled(rois), rois, anatomy.foreground))
-    spacing = [size for axis, size in enumerate(some.geometry.spacing) if axis != planes.axis]
-    shown = zip(some.groups, some.subjects, evaluation.own_probability[rows], strict=True)
+    subset = cohort.take(rows)
+    anatomy = subset.anatomy
+    rois = _union([anatomy.rois[name] for name in anatomy.truth or anatomy.rois], subset)
+    control_rois = _union(list(anatomy.control_rois.values()), subset)
+    planes = _find_planes(subset, np.where(_is_filled(rois), rois, anatomy.foreground))
+    spacing = [size for axis, size in enumerate(subset.geometry.spacing) if axis != planes.axis]
     return Tiles(
-        labels=tuple(
-            f"{some.group_names[group]}\n{_shorten(subject, 16)}\np(own) {probability:.2f}"
-            for group, subject, probability in shown
-        ),
-        images=planes.cut(some.images).astype(np.float32),
+        groups=tuple(subset.group_names[group] for group in subset.groups),
+        subjects=tuple(subset.subjects),
+        own_probabilities=tuple(evaluation.own_probability[rows].tolist()),
+        images=planes.cut(subset.images).astype(np.float32),
         foreground=planes.cut(anatomy.foreground).astype(np.bool_),
         rois=planes.cut(rois).astype(np.bool_),
-        control_rois=planes.cut(controls).astype(np.bool_),
+        control_rois=planes.cut(control_rois).astype(np.bool_),
         aspect=spacing[planes.order[0]] / spacing[planes.order[1]],
         planes=planes,
     )
@@ -162,40 +166,39 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
         tiles: The n shown subjects.
         importance: Non-negative planes [n, h, w] by method.
     """
-    grey = _shrink(tiles.images)
-    count, height, width = (len(grey), grey.shape[1] + _GAP, grey.shape[2] + _GAP)
-    columns = 1 + len(importance)
-    # A whole number of figure pixels for each of the mosaic, so that nothing is resampled.
-    scale = max(1, _TILE // max(height, width))
-    tile = scale * width
-    tall = round(scale * height * tiles.aspect)
-    size = (_LEFT + columns * tile + _RIGHT, _TOP + count * tall + _BOTTOM)
-    figure.set_size_inches(size[0] / DPI, size[1] / DPI)
-    place = (_LEFT, _BOTTOM, columns * tile, count * tall)
-    axes = figure.add_axes(
-        (place[0] / size[0], place[1] / size[1], place[2] / size[0], place[3] / size[1])
-    )
-    painted = [grey[..., None].repeat(3, -1)]
+    grey = _shrink(tiles.images)[..., None].repeat(3, -1)
+    columns = [grey]
     notes: list[tuple[int, int, str]] = []
     for column, maps in enumerate(importance.values(), start=1):
         strength, words = _normalise(maps, tiles.foreground)
         notes.extend((row, column, word) for row, word in words.items())
-        painted.append(_blend(painted[0], _shrink(strength)))
-    mosaic = _mosaic(np.stack(painted, axis=1), fill=1.0)
-    extent = (0.0, float(columns), float(count), 0.0)
-    pixels = (mosaic * 255).round().astype(np.uint8)
-    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
-    for masks, colour, style in (
-        (tiles.control_rois, _CONTROL, (0, (2.2, 1.4))),
-        (tiles.rois, _ROI, (0, ())),
-    ):
-        _outline(axes, np.stack([_shrink(masks.astype(np.float32))] * columns, 1), (colour, style))
+        columns.append(_blend(grey, _shrink(strength)))
+    mosaic = _mosaic(np.stack(columns, axis=1), fill=1.0)
+    width, height = _size_in_pixels(mosaic, tiles)
+    figure_width, figure_height = _LEFT + width + _RIGHT, _TOP + height + _BOTTOM
+    figure.set_size_inches(figure_width / DPI, figure_height / DPI)
+    left, bottom = _LEFT / figure_width, _BOTTOM / figure_height
+    axes = figure.add_axes((left, bottom, width / figure_width, height / figure_height))
+    _show_mosaic(axes, mosaic, (len(grey), len(columns)))
+    _outline_regions(axes, tiles, lambda masks: np.stack([masks] * len(columns), axis=1))
     for row, column, word in notes:
         axes.text(column + 0.5, row + 0.9, word, color="white", fontsize=6, ha="center")
-    _label_mosaic(axes, tiles.labels, ["image", *importance], tile / DPI)
-    legend = "cyan: regions that the disease changes", "dashed: control regions"
+    characters = max(6, int(width / len(columns) / DPI / 0.071))
+    for column, title in enumerate(["image", *importance]):
+        text = _wrap(title, characters)
+        x, y = column + 0.5, -0.06
+        axes.text(x, y, text, ha="center", va="bottom", fontsize=7.5, fontweight="bold")
+    labels = zip(tiles.groups, tiles.subjects, tiles.own_probabilities, strict=True)
+    for row, (group, subject, probability) in enumerate(labels):
+        text = f"{group}\n{_shorten(subject, 16)}\nprobability {probability:.2f}"
+        axes.text(-0.06, row + 0.5, text, ha="right", va="center", fontsize=7, color=INK)
     figure.text(
-        _LEFT / size[0], 5 / size[1], "\n".join(legend), color=MUTED, fontsize=6, linespacing=1.3
+        left,
+        5 / figure_height,
+        "solid cyan: regions that the disease changes\ndashed grey: control regions",
+        color=MUTED,
+        fontsize=6,
+        linespacing=1.3,
     )
 
 
@@ -203,7 +206,7 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
 def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
     """Draw the n subjects side by side, and one method's importance over each below.
 
-    Nobody is named: above each stand the group and the probability of it.
+    Nobody is named: above each stand the group and the probability that the model gives it.
 
     Args:
         figure: Given by the decorator.
@@ -213,45 +216,46 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
     grey = _shrink(tiles.images)[..., None].repeat(3, -1)
     strength, words = _normalise(importance, tiles.foreground)
     mosaic = _mosaic(np.stack([grey, _blend(grey, _shrink(strength))]), fill=1.0)
-    # A whole number of figure pixels for each of the mosaic, so that nothing is resampled.
-    scale = max(1, _TILE // (max(grey.shape[1:3]) + _GAP))
-    high, wide = round(scale * mosaic.shape[0] * tiles.aspect), scale * mosaic.shape[1]
-    top = 28
-    figure.set_size_inches(wide / DPI, (high + top) / DPI)
-    axes = figure.add_axes((0, 0, 1, high / (high + top)))
-    count = len(grey)
-    extent = (0.0, float(count), 2.0, 0.0)
-    pixels = (mosaic * 255).round().astype(np.uint8)
-    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
-    for masks, colour, style in (
-        (tiles.control_rois, _CONTROL, (0, (2.2, 1.4))),
-        (tiles.rois, _ROI, (0, ())),
-    ):
-        _outline(axes, np.stack([_shrink(masks.astype(np.float32))] * 2), (colour, style))
+    width, height = _size_in_pixels(mosaic, tiles)
+    figure_height = height + _STRIP_TOP
+    figure.set_size_inches(width / DPI, figure_height / DPI)
+    axes = figure.add_axes((0, 0, 1, height / figure_height))
+    _show_mosaic(axes, mosaic, (2, len(grey)))
+    _outline_regions(axes, tiles, lambda masks: np.stack([masks] * 2))
     for column, word in words.items():
         axes.text(column + 0.5, 1.9, word, color="white", fontsize=6, ha="center")
-    axes.set_axis_off()
-    for column, label in enumerate(tiles.labels):
-        group, _, probability = label.split("\n")
-        text = f"{group}  {probability}"
+    labels = zip(tiles.groups, tiles.own_probabilities, strict=True)
+    for column, (group, probability) in enumerate(labels):
+        text = f"{group}\nprobability {probability:.2f}"
         axes.text(column + 0.5, -0.05, text, ha="center", va="bottom", fontsize=6.5)
 
 
-def _label_mosaic(axes: Axes, labels: Sequence[str], titles: Sequence[str], tile: float) -> None:
+def _size_in_pixels(mosaic: Array, tiles: Tiles) -> tuple[int, int]:
+    """Return width and height of a mosaic on the page."""
+    # A whole number of figure pixels for each of the mosaic, so that nothing is resampled.
+    scale = max(1, _TILE // (max(_shrink(tiles.images).shape[1:]) + _GAP))
+    return scale * mosaic.shape[1], round(scale * mosaic.shape[0] * tiles.aspect)
+
+
+def _show_mosaic(axes: Axes, mosaic: Array, shape: tuple[int, int]) -> None:
+    """Fill the axes with a mosaic of so many rows and columns, a unit for each tile."""
     axes.set_axis_off()
-    characters = max(6, int(tile / 0.071))
-    for column, title in enumerate(titles):
-        axes.text(
-            column + 0.5,
-            -0.06,
-            _wrap(title, characters),
-            ha="center",
-            va="bottom",
-            fontsize=7.5,
-            fontweight="bold",
-        )
-    for row, label in enumerate(labels):
-        axes.text(-0.06, row + 0.5, label, ha="right", va="center", fontsize=7, color=INK)
+    extent = (0.0, float(shape[1]), float(shape[0]), 0.0)
+    pixels = (mosaic * 255).round().astype(np.uint8)
+    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+
+
+def _outline_regions(axes: Axes, tiles: Tiles, arrange: Callable[[Array], Array]) -> None:
+    """Outline control regions and, over them, regions that the disease changes.
+
+    Args:
+        axes: Holds the mosaic.
+        tiles: The n shown subjects.
+        arrange: Takes masks [n, h, w] to [rows, columns, h, w], as the mosaic has them.
+    """
+    dashed, solid = (0, (2.2, 1.4)), (0, ())
+    _outline(axes, arrange(_shrink(tiles.control_rois.astype(np.float32))), (_CONTROL, dashed))
+    _outline(axes, arrange(_shrink(tiles.rois.astype(np.float32))), (_ROI, solid))
 
 
 def _outline(axes: Axes, masks: Array, line: tuple[str, Dashes]) -> None:
@@ -259,24 +263,24 @@ def _outline(axes: Axes, masks: Array, line: tuple[str, Dashes]) -> None:
     mosaic = _mosaic(masks[..., None], fill=0.0)[..., 0]
     if mosaic.max() <= 0.5:
         return
-    (high, wide), (rows, columns) = mosaic.shape, masks.shape[:2]
-    xs, ys = (np.arange(wide) + 0.5) * columns / wide, (np.arange(high) + 0.5) * rows / high
+    (height, width), (rows, columns) = mosaic.shape, masks.shape[:2]
+    xs, ys = (np.arange(width) + 0.5) * columns / width, (np.arange(height) + 0.5) * rows / height
     axes.contour(xs, ys, mosaic, [0.5], colors=line[0], linestyles=[line[1]], linewidths=0.6)
 
 
-def _normalise(maps: Array, foreground: npt.NDArray[np.bool_]) -> tuple[Array, dict[int, str]]:
+def _normalise(maps: Array, foreground: Region) -> tuple[Array, dict[int, str]]:
     """Return maps in [0, 1], and a word for each that has nothing to show."""
     scaled, words = np.zeros_like(maps, dtype=np.float32), {}
-    for row, (one, inside) in enumerate(zip(maps, foreground, strict=True)):
-        values = one[inside] if inside.any() else one.ravel()
-        if not np.isfinite(one).all():
+    for row, (plane, inside) in enumerate(zip(maps, foreground, strict=True)):
+        values = plane[inside] if inside.any() else plane.ravel()
+        if not np.isfinite(plane).all():
             words[row] = "not finite"
         elif values.min() == values.max():
             words[row] = "constant"
         else:
             robust = float(np.percentile(values, ROBUST_PERCENTILE))
             # A map of a few pixels is 0 at the percentile.
-            scaled[row] = np.clip(one / (robust if robust > 0 else values.max()), 0, 1)
+            scaled[row] = np.clip(plane / (robust if robust > 0 else values.max()), 0, 1)
     return scaled, words
 
 
@@ -290,11 +294,11 @@ def _blend(grey: Array, strength: Array) -> Array:
 
 def _mosaic(tiles: Array, fill: float) -> Array:
     """Return one picture [rows · h', columns · w', C] of tiles [rows, columns, h, w, C]."""
-    half = (_GAP // 2, _GAP - _GAP // 2)
-    width = ((0, 0), (0, 0), half, half, (0, 0))
-    padded = np.pad(tiles, width, constant_values=fill)
-    rows, columns, high, wide, channels = padded.shape
-    mosaic: Array = padded.transpose(0, 2, 1, 3, 4).reshape(rows * high, columns * wide, channels)
+    gap = (_GAP // 2, _GAP - _GAP // 2)
+    padded = np.pad(tiles, ((0, 0), (0, 0), gap, gap, (0, 0)), constant_values=fill)
+    rows, columns, height, width, channels = padded.shape
+    in_order = padded.transpose(0, 2, 1, 3, 4)
+    mosaic: Array = in_order.reshape(rows * height, columns * width, channels)
     return mosaic
 
 
@@ -303,34 +307,36 @@ def _shrink(planes: Array) -> Array:
     factor = -(-max(planes.shape[1:]) // _TILE)
     if factor == 1:
         return planes
-    high, wide = (length // factor for length in planes.shape[1:])
-    cropped = planes[:, : high * factor, : wide * factor]
-    blocks: Array = cropped.reshape(len(planes), high, factor, wide, factor).mean((2, 4))
+    height, width = (length // factor for length in planes.shape[1:])
+    cropped = planes[:, : height * factor, : width * factor]
+    blocks: Array = cropped.reshape(len(planes), height, factor, width, factor).mean((2, 4))
     return blocks
 
 
-def _find_planes(cohort: Cohort, regions: npt.NDArray[np.bool_]) -> Planes:
+def _find_planes(cohort: Cohort, regions: Region) -> Planes:
+    """Return the coronal plane through the middle of each subject's region."""
     if len(cohort.shape) == 2:
         return Planes(None, ())
     # For each array axis the world axis (x, y, z) closest to it, and which way it runs.
-    directions = nibabel.io_orientation(cohort.geometry.affine)
-    worlds = [int(world) for world in directions[:, 0]]
-    axis = worlds.index(1)
-    others = [one for one in range(3) if one != axis]
-    order = sorted((0, 1), key=lambda place: -worlds[others[place]])
-    runs = [directions[others[place], 1] for place in order]
-    places = tuple(int(np.median(np.nonzero(one[0])[axis])) for one in regions)
-    return Planes(axis, places, (order[0], order[1]), (bool(runs[0] > 0), bool(runs[1] < 0)))
+    orientation = nibabel.io_orientation(cohort.geometry.affine)
+    world_axes = [int(world) for world in orientation[:, 0]]
+    axis = world_axes.index(1)
+    others = [other for other in range(3) if other != axis]
+    order = sorted((0, 1), key=lambda index: -world_axes[others[index]])
+    directions = [orientation[others[index], 1] for index in order]
+    middles = tuple(int(np.median(np.nonzero(region[0])[axis])) for region in regions)
+    flips = bool(directions[0] > 0), bool(directions[1] < 0)
+    return Planes(axis, middles, (order[0], order[1]), flips)
 
 
-def _union(masks: Sequence[npt.NDArray[np.bool_]], cohort: Cohort) -> npt.NDArray[np.bool_]:
+def _union(masks: Sequence[Region], cohort: Cohort) -> Region:
     union = np.zeros(cohort.images.shape, dtype=np.bool_)
     for mask in masks:
         union |= mask
     return union
 
 
-def _filled(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _is_filled(masks: Region) -> Region:
     """Return whether each mask holds anything, to broadcast against masks [n, 1, *S]."""
     return np.asarray(masks.any(axis=tuple(range(1, masks.ndim)), keepdims=True))
 

@@ -1,4 +1,4 @@
-"""Lays panels out on a sheet with a caption and shared labels."""
+"""A grid of small panels on one scale, drawn in a single axes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.style import BELOW, BETWEEN, MUTED, WIDTH, FloatArray, Limits, plain
+from benchmark.report.figures.style import (
+    BELOW,
+    BETWEEN,
+    MUTED,
+    WIDTH,
+    FloatArray,
+    Limits,
+    format_tick,
+)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the panels of a figure stand, in inches.
+    """Sizes of a grid of panels, in inches but for the number of columns.
 
     Attributes:
-        columns: Panels side by side.
-        height: Of a panel, without title and tick labels.
-        left: Left of the first column.
-        gutter: Right of every panel.
-        top: Above the first row.
+        columns: Number of panels side by side.
+        height: Height of a panel, without title and tick labels.
+        left: Space left of the first column.
+        gutter: Space right of every panel.
+        top: Space above the first row.
     """
 
     columns: int
@@ -32,17 +40,20 @@ class Layout:
     top: float
 
 
-class Board:
-    """Small panels on one scale, drawn in a single axes; an axes for each takes ten times as long.
+class PanelGrid:
+    """Small panels on one scale in a single axes; an axes for each takes ten times as long.
 
-    The axes' coordinates are inches; ``right`` and ``up`` take values to places in a panel.
+    The axes' coordinates are inches; ``right`` and ``up`` take values to positions in a panel.
 
     Args:
-        figure: To fill; made as high as the panels need.
-        titles: One a panel, row by row.
-        layout: Where the panels stand.
+        figure: Figure to fill; made as high as the panels need.
+        titles: Title of each panel, row by row.
+        layout: Sizes of the grid.
         x_limits: Range of values from left to right.
         y_limits: Range of values from bottom to top; may fall.
+
+    Attributes:
+        axes: Axes of the whole figure.
     """
 
     def __init__(
@@ -82,9 +93,9 @@ class Board:
         """Draw scales: numbers below the lowest panels and left of the first column.
 
         Args:
-            x_label: Under the whole figure.
-            y_label: Beside it.
-            names: Stand at 0, 1, 2 … in place of numbers on the upright scale.
+            x_label: Text under the whole figure.
+            y_label: Text beside it.
+            names: Labels at 0, 1, 2 … in place of numbers on the upright scale.
         """
         xs, ys = _ticks(self._x), [] if names else _ticks(self._y)
         lines: list[FloatArray] = []
@@ -97,13 +108,13 @@ class Board:
                 lines.append(np.array([[left, bottom], [left, bottom + self._layout.height]]))
                 lines.extend(np.array([[left, y], [left - 0.04, y]]) for y in at_y)
             if panel % self._layout.columns == 0:
-                labels = list(names) or [plain(value) for value in ys]
+                labels = list(names) or [format_tick(value) for value in ys]
                 heights = self.up(panel, range(len(names))) if names else at_y
                 for height, label in zip(heights, labels, strict=True):
-                    self._note(left - 0.07, height, label, ha="right", va="center")
+                    self._write(left - 0.07, height, label, ha="right", va="center")
             if panel + self._layout.columns >= self._count:
                 for x, value in zip(at_x, xs, strict=True):
-                    self._note(x, bottom - 0.07, plain(value), ha="center", va="top")
+                    self._write(x, bottom - 0.07, format_tick(value), ha="center", va="top")
         self.axes.add_collection(LineCollection(lines, colors="#8a8a8a", linewidths=0.7))
         self.axes.text(WIDTH / 2, 0.06, x_label, ha="center", va="bottom")
         middle = (self._high - self._layout.top + BELOW) / 2
@@ -114,7 +125,7 @@ class Board:
         left = self._layout.left + column * (self._width + self._layout.gutter)
         return left, self._high - self._layout.top - row * self._step - self._layout.height
 
-    def _note(self, x: float, y: float, text: str, *, ha: str, va: str) -> None:
+    def _write(self, x: float, y: float, text: str, *, ha: str, va: str) -> None:
         self.axes.text(x, y, text, ha=ha, va=va, fontsize=7, color=MUTED)
 
 
@@ -122,4 +133,4 @@ def _ticks(values: Limits) -> list[float]:
     low, high = sorted(values)
     slack = 1e-9 * (high - low)
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return [float(one) for one in ticks if low - slack <= one <= high + slack]
+    return [float(tick) for tick in ticks if low - slack <= tick <= high + slack]

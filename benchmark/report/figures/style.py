@@ -1,4 +1,4 @@
-"""What all figures of a report share: style, colours, limits, and files that are the same bytes."""
+"""The style that all figures share: colours, fonts, limits, and files that are the same bytes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def limits(values: Iterable[float], margin: float) -> Limits:
 
 def extent(points: Iterable[Estimate | Calibrated]) -> list[float]:
     """Return every number of the estimates and their intervals."""
-    numbers = (number for one in points for number in (one.low, one.estimate, one.high))
+    numbers = (number for point in points for number in (point.low, point.estimate, point.high))
     return [number for number in numbers if number is not None]
 
 
@@ -110,6 +110,6 @@ def known(value: float | None, otherwise: float = math.nan) -> float:
     return otherwise if value is None else value
 
 
-def plain(value: float) -> str:
-    """Return a number of six digits with a minus sign as print has it."""
+def format_tick(value: float) -> str:
+    """Return a number with up to six digits and a typographic minus sign."""
     return f"{value:.6g}".replace("-", "−")

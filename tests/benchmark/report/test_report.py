@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib
 import io
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,11 +23,10 @@ from exhibits import PROTOCOLS, build_shown, ended, scored
 from benchmark.errors import InputError, StoreError
 from benchmark.reading import Reading, Sample
 from benchmark.records.record import Outcome, Record
-from benchmark.report import map_files as mapfiles
-from benchmark.report import webpage
-from benchmark.report import writer as report
+from benchmark.report import digest, map_files, webpage
 from benchmark.report.figures import overlays
-from benchmark.report.writer import MARKER, check_folder, write_report
+from benchmark.report.folder import MARKER
+from benchmark.report.writer import check_folder, write_report
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.summary import summarise_records
 
@@ -218,7 +219,7 @@ def test_a_report_that_is_there_is_not_drawn_again(
     folder: Path, shown: ExplainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, every run from the store pays for the figures again."""
-    monkeypatch.setattr(report, "_render", _break)
+    monkeypatch.setattr(webpage, "render_page", _break)
     assert write_report(folder, RECORDS, [shown], PROTOCOLS) == folder / "index.html"
 
 
@@ -247,6 +248,43 @@ def test_other_maps_make_another_report(tmp_path: Path) -> None:
         before["figures/tiny_tiny_model_overlays.png"]
         != (after["figures/tiny_tiny_model_overlays.png"])
     )
+
+
+@pytest.mark.parametrize("added", ["report/figures/new.py", "explainer.py", "results/table.py"])
+def test_other_code_of_the_engine_makes_another_report(
+    added: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, an old page stays after an update, since a file that draws it does not count."""
+    package = tmp_path / "benchmark"
+    shutil.copytree(digest.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", package)
+    before = digest.report_digest(RECORDS[:1], [], PROTOCOLS)
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "reading.cpython-312.pyc").write_bytes(b"compiled")
+    assert digest.report_digest(RECORDS[:1], [], PROTOCOLS) == before
+    with (package / added).open("a") as file:
+        file.write("# another line\n")
+    assert digest.report_digest(RECORDS[:1], [], PROTOCOLS) != before
+
+
+def test_other_figures_of_a_protocol_make_another_report(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a figure that a protocol has corrected is never drawn again."""
+    package = tmp_path / "drawn"
+    package.mkdir()
+    for name in ("__init__.py", "figures.py"):
+        (package / name).write_text("")
+    (package / "protocol.py").write_text(
+        "from exhibits import Shape\n\n\nclass Drawn(Shape):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    protocols = {"shape": importlib.import_module("drawn.protocol").Drawn}
+    write_report(small, RECORDS[:1], [], protocols)
+    before = (small / MARKER).read_text("utf-8")
+    (package / "figures.py").write_text("COLOUR = 1\n")
+    write_report(small, RECORDS[:1], [], protocols)
+    assert (small / MARKER).read_text("utf-8") != before
 
 
 def test_a_damaged_report_is_made_again(small: Path) -> None:
@@ -334,14 +372,14 @@ def test_maps_are_read_when_needed_and_not_held(tmp_path: Path) -> None:
     assert max(lazy.read.values()) == 2  # once to see whether they are new, once to draw
 
 
-class _Lazy(Mapping[str, mapfiles.Maps]):
+class _Lazy(Mapping[str, map_files.Maps]):
     """Maps that count how often they are read."""
 
-    def __init__(self, maps: Mapping[str, mapfiles.Maps]) -> None:
+    def __init__(self, maps: Mapping[str, map_files.Maps]) -> None:
         self._maps = maps
         self.read: Counter[str] = Counter()
 
-    def __getitem__(self, name: str) -> mapfiles.Maps:
+    def __getitem__(self, name: str) -> map_files.Maps:
         self.read[name] += 1
         return self._maps[name]
 

@@ -10,8 +10,7 @@ import pytest
 from exhibits import build_shown
 
 from benchmark.plugins.examples import SHAPE_3D, build_cohort
-from benchmark.report import map_files as mapfiles
-from benchmark.report import webpage
+from benchmark.report import map_files, webpage
 from benchmark.results.table import plain_text
 
 
@@ -31,7 +30,7 @@ def test_volumes_of_a_volume_come_back_where_they_lay(tmp_path: Path) -> None:
     """If it fails, the axes of three-dimensional maps are swapped."""
     shown = build_shown(["cam"], build_cohort(SHAPE_3D))
     path, maps = tmp_path / "cam.nii.gz", shown.attributions["cam"]
-    mapfiles.write_maps(path, maps, shown.cohort.geometry.affine, "cam")
+    map_files.write_maps(path, maps, shown.cohort.geometry.affine, "cam")
     image = nibabel.load(path)
     assert image.shape == (*SHAPE_3D, len(shown.cohort))
     np.testing.assert_array_equal(np.moveaxis(np.asarray(image.dataobj), 3, 0), maps[:, 0])
@@ -43,9 +42,9 @@ def test_of_a_large_cohort_only_the_shown_maps_are_written(
     """If it fails, a report of volumes fills the disk."""
     shown = build_shown(["cam"])
     chosen = np.array([2, 5])
-    assert len(mapfiles.rows_to_write(shown, chosen)) == len(shown.cohort)
-    monkeypatch.setattr(mapfiles, "LARGEST_FILE", 1000)
-    assert mapfiles.rows_to_write(shown, chosen).tolist() == [2, 5]
+    assert len(map_files.rows_to_write(shown, chosen)) == len(shown.cohort)
+    monkeypatch.setattr(map_files, "LARGEST_FILE", 1000)
+    assert map_files.rows_to_write(shown, chosen).tolist() == [2, 5]
 
 
 @pytest.mark.parametrize(

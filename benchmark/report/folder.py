@@ -1,0 +1,105 @@
+"""The folder of a report: replaced as a whole, and only where an earlier report wrote all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import StoreError
+
+MARKER = "report.json"
+_KIND = "medsanity report"
+
+
+def read_marker(folder: Path) -> dict[str, Any] | None:
+    """Return what an earlier report left, or None where the folder is new or empty.
+
+    Raises:
+        StoreError: If it is not a folder, or holds what no report wrote.
+    """
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise StoreError(f"{folder} is a file; a folder was expected for the report.")
+    # Hidden files are the system's, such as .DS_Store, and no reason to refuse.
+    present = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+    if not present:
+        return None
+    try:
+        marker = json.loads((folder / MARKER).read_text("utf-8"))
+        written = {MARKER, *marker["files"]} if marker["kind"] == _KIND else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        written = set()
+    if foreign := sorted(present - written):
+        raise StoreError(
+            f"The folder {folder} holds {foreign[0]!r}, which no report wrote; "
+            "choose a new or empty folder, or an earlier report."
+        )
+    return dict(marker)
+
+
+def is_complete(folder: Path, marker: Mapping[str, Any], digest: str) -> bool:
+    """Return whether the folder holds every file of the report with this digest.
+
+    Args:
+        folder: Folder of the report.
+        marker: Content of its marker.
+        digest: Hash of everything that the report is made from.
+    """
+    return marker.get("digest") == digest and all(
+        (folder / name).is_file() and (folder / name).stat().st_size == size
+        for name, size in marker["files"].items()
+    )
+
+
+@contextmanager
+def replace_folder(target: Path, digest: str) -> Iterator[Path]:
+    """Yield a folder to write to, which takes the place of ``target`` if nothing is raised.
+
+    Args:
+        target: Resolved path of the report.
+        digest: Hash of everything that the report is made from, for the marker.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _write_marker(temporary, digest)
+        _swap(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_marker(folder: Path, digest: str) -> None:
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    marker = {"kind": _KIND, "digest": digest, "files": files}
+    (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+
+
+def _swap(finished: Path, target: Path) -> None:
+    """Move a finished folder to the place of another, which comes back if that fails."""
+    earlier = finished.with_suffix(".old")
+    if target.exists():
+        target.rename(earlier)
+    try:
+        finished.rename(target)
+    except OSError:
+        if earlier.exists():
+            earlier.rename(target)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)

@@ -1,0 +1,133 @@
+"""Sections of the page: figures, maps and numbers of one model on one cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmark.explainer import importance
+from benchmark.protocol import Exhibit
+from benchmark.records.record import Record
+from benchmark.report import map_files, webpage
+from benchmark.report.figures import forest, overlays, statistic_plots
+from benchmark.report.gallery import FileNames, Gallery
+from benchmark.results.explained_model import ExplainedModel
+from benchmark.results.health import protocol_health
+from benchmark.results.lookup import Protocols
+from benchmark.results.paired import aligned_pairs
+from benchmark.results.result import Result
+
+
+def build_section(
+    folder: Path,
+    names: FileNames,
+    pairs: Sequence[tuple[Record, Result]],
+    explained: ExplainedModel | None,
+    protocols: Protocols,
+) -> webpage.Section:
+    """Write the figures and maps of a model on a cohort, and return what the page says of it.
+
+    Args:
+        folder: Folder of the report, with ``figures`` and ``maps`` inside.
+        names: File names that the report has given out.
+        pairs: Records with their results, of one model and cohort.
+        explained: Maps and outputs of the model, or None where none were kept.
+        protocols: Classes by name, of all records.
+    """
+    record_of = {id(result): record for record, result in pairs}
+    results = forest.arrange([result for _, result in pairs], protocols)
+    records = [record_of[id(result)] for result in results]
+    cohort, model = results[0].cohort, results[0].model
+    gallery = Gallery(folder / "figures", names, (cohort, model))
+    gallery.add(
+        "scores",
+        forest.draw_forest(results, protocols),
+        "Scores",
+        "A point is the mean over subjects, the line through it the 95 % interval. Controls are "
+        "grey. The dashed line is the score of a map of noise.",
+    )
+    if explained is not None:
+        explainers = list(dict.fromkeys(result.explainer for result in results))
+        _add_maps(folder / "maps", gallery, explained, explainers)
+    _add_statistics(gallery, results, protocols)
+    _add_drawings(gallery, records, {} if explained is None else explained.exhibits, protocols)
+    return webpage.Section(
+        cohort=cohort,
+        model=model,
+        results=results,
+        records=records,
+        health=protocol_health([record for record, _ in pairs], protocols),
+        comparisons=aligned_pairs([record for record, _ in pairs], protocols),
+        metrics=None if explained is None else webpage.measure_model(explained),
+        pictures=gallery.pictures,
+    )
+
+
+def _add_maps(
+    folder: Path, gallery: Gallery, explained: ExplainedModel, explainers: Sequence[str]
+) -> None:
+    """Write each explainer's maps and draw some; only one explainer's are in memory at a time."""
+    cohort = explained.cohort
+    rows_drawn = overlays.choose_rows(cohort, explained.evaluation)
+    tiles = overlays.cut_tiles(cohort, explained.evaluation, rows_drawn)
+    rows_written = map_files.rows_to_write(explained, rows_drawn)
+    kept = [name for name in explainers if name in explained.attributions]
+    absent = [name for name in explainers if name not in explained.attributions]
+    planes = {}
+    for name in kept:
+        maps = explained.attributions[name]
+        path = folder / f"{gallery.file_name(name)}.nii.gz"
+        map_files.write_maps(path, maps[rows_written], cohort.geometry.affine, name)
+        signed = torch.from_numpy(maps[rows_drawn])
+        ranked = importance(signed, explained.polarities[name]).numpy()
+        planes[name] = tiles.planes.cut(ranked).astype(np.float32)
+    table = folder / f"{gallery.file_name('volumes')}.tsv"
+    map_files.write_rows(table, explained, rows_written, rows_drawn)
+    gallery.add(
+        "overlays",
+        overlays.draw_overlays(tiles, planes),
+        "Maps over images",
+        "Test subjects of both groups. Within a group, the model is surest about the subject at "
+        "the top; beside each stands the probability that the model gives to the subject's own "
+        "group. Every map has a colour scale of its own: compare where maps are bright, not how "
+        "bright they are. Solid cyan lines outline the regions that the disease changes, dashed "
+        "grey lines the control regions."
+        + (f" No maps were kept of {', '.join(absent)}." if absent else ""),
+        kind="png",
+    )
+
+
+def _add_statistics(gallery: Gallery, results: Sequence[Result], protocols: Protocols) -> None:
+    for name, protocol in protocols.items():
+        own = [result for result in results if result.protocol == name]
+        for statistic in protocol.statistics:
+            if statistic_plots.is_drawable(own, statistic):
+                gallery.add(
+                    f"{name}_{statistic.name}",
+                    statistic_plots.draw_statistic(own, statistic),
+                    f"{name}: {statistic.name}",
+                    statistic_plots.describe_statistic(own, statistic),
+                )
+
+
+def _add_drawings(
+    gallery: Gallery,
+    records: Sequence[Record],
+    exhibits: Mapping[str, Mapping[str, Exhibit]],
+    protocols: Protocols,
+) -> None:
+    for name, protocol in protocols.items():
+        readings = {
+            record.names.explainer: record.to_readings()
+            for record in records
+            if record.names.protocol == name and record.readings
+        }
+        if not readings:
+            continue
+        for drawing in protocol.drawings(exhibits.get(name, {}), readings):
+            title = f"{name}: {drawing.title}"
+            stem = f"{name}_{drawing.name}"
+            gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)
