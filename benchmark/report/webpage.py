@@ -1,4 +1,4 @@
-"""The report as one HTML page that carries its figures and style inside and asks for nothing."""
+"""The page of a report: one HTML file with its figures and style inside, which loads nothing."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.report.figures.style import CONTROLS
+from benchmark.report.glossary import terms_in
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
+from benchmark.results.lookup import Protocols
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
-
-Protocols = Mapping[str, type[SanityProtocol[Any]]]
 
 NO_NUMBER = "no value"
 _MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "failed": "!"}
@@ -37,10 +36,10 @@ class Picture:
     """A figure of the page.
 
     Attributes:
-        title: What it shows, in a few words.
-        caption: How to read it.
+        title: Subject of the figure, in a few words.
+        caption: Sentences on how to read it.
         kind: Format of ``content``.
-        content: The file.
+        content: Bytes of the file.
     """
 
     title: str
@@ -56,34 +55,34 @@ class Picture:
 
 @dataclass(frozen=True)
 class Metrics:
-    """How well the model itself does on the test images.
+    """Accuracy of the model itself on the test images.
 
     Attributes:
         images: Number of test images.
         group_names: Names of group 0 and 1.
-        found: Point estimates.
-        auroc: With its interval over subjects.
+        rates: Point estimates of accuracy, precision and the like.
+        auroc: AUROC with its interval over subjects.
     """
 
     images: int
     group_names: tuple[str, str]
-    found: Discrimination
+    rates: Discrimination
     auroc: Interval
 
 
 @dataclass(frozen=True)
 class Section:
-    """Everything about one model on one cohort.
+    """Everything that the page says of one model on one cohort.
 
     Attributes:
-        cohort: Name.
-        model: Name.
-        results: One a cell, in the order of the figures.
-        records: Those that the results were made from, in the same order.
-        health: One a protocol.
-        comparisons: Methods at true centres against as published.
-        metrics: None where the model's output was not at hand.
-        pictures: In order.
+        cohort: Name of the cohort.
+        model: Name of the model.
+        results: Result of each explainer under each protocol, in the order of the figures.
+        records: Records that the results were made from, in the same order.
+        health: Health of each protocol.
+        comparisons: Differences between methods at true centres and as published.
+        metrics: Accuracy of the model; None where its output was not at hand.
+        pictures: Figures in order.
     """
 
     cohort: str
@@ -95,15 +94,25 @@ class Section:
     metrics: Metrics | None
     pictures: Sequence[Picture]
 
+    @property
+    def sentences(self) -> list[str]:
+        """What the health box and the table of scores say, for the glossary."""
+        badges = [badge for result in self.results for badge in result.badges]
+        return [
+            *(health.reason for health in self.health),
+            *(f"{result.explainer}\n{result.reason or ''}" for result in self.results),
+            *(f"{badge.name}: {badge.detail}" for badge in badges),
+        ]
 
-def measure_model(shown: ExplainedModel) -> Metrics:
+
+def measure_model(explained: ExplainedModel) -> Metrics:
     """Return how well a model tells the groups of the test split apart."""
-    groups, case = shown.evaluation.groups, shown.evaluation.probabilities[:, 1]
+    groups, case = explained.evaluation.groups, explained.evaluation.probabilities[:, 1]
     return Metrics(
         images=len(groups),
-        group_names=shown.cohort.group_names,
-        found=classification_report(groups, case),
-        auroc=shared_bootstrap(shown.cohort.subjects).auroc(case, groups),
+        group_names=explained.cohort.group_names,
+        rates=classification_report(groups, case),
+        auroc=shared_bootstrap(explained.cohort.subjects).auroc(case, groups),
     )
 
 
@@ -111,7 +120,7 @@ def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
     """Return the page; everything that comes from records, plugins and files is escaped.
 
     Args:
-        sections: One a model and cohort.
+        sections: Section of each model and cohort.
         protocols: Classes by name, of all results.
     """
     page = resources.files("benchmark.report") / "page"
@@ -119,14 +128,21 @@ def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(number=format_number, range=format_range, verdict=format_verdict)
-    environment.filters.update(conditions=_format_conditions, mark=_mark)
+    environment.filters.update(conditions=_format_conditions, mark=_mark, tick=_tick)
+    environment.filters.update(terms=terms_in)
     template = environment.from_string((page / "report.html.j2").read_text("utf-8"))
-    used = dict.fromkeys(one.protocol for section in sections for one in section.results)
+    names = dict.fromkeys(result.protocol for section in sections for result in section.results)
+    used = [protocols[name] for name in names]
+    scores = (protocol.statistic(protocol.primary) for protocol in used)
     return template.render(
         style=Markup((page / "report.css").read_text("utf-8")),
         sections=sections,
-        protocols=[protocols[name] for name in used],
-        provenance=_provenance([one for section in sections for one in section.records]),
+        protocols=used,
+        questions=[
+            *(protocol.title for protocol in used),
+            *(score.description for score in scores),
+        ],
+        provenance=_provenance([record for section in sections for record in section.records]),
         controls=CONTROLS,
         no_number=NO_NUMBER,
         short=_SHORT_HASH,
@@ -143,8 +159,11 @@ def format_number(value: float | None, *beside: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return NO_NUMBER
-    known = [abs(one) for one in (value, *beside) if one is not None and math.isfinite(one)]
-    text = f"{value:.3f}" if max(known) == 0 or 0.01 <= max(known) < 1000 else f"{value:.3g}"
+    numbers = [
+        abs(number) for number in (value, *beside) if number is not None and math.isfinite(number)
+    ]
+    largest = max(numbers)
+    text = f"{value:.3f}" if largest == 0 or 0.01 <= largest < 1000 else f"{value:.3g}"
     # What rounds to zero has no sign.
     text = text.lstrip("-") if float(text) == 0 else text
     return text.replace("-", "−")
@@ -170,6 +189,10 @@ def _mark(word: str) -> str:
     return _MARKS.get(word, "")
 
 
+def _tick(held: bool | None) -> str:
+    return "?" if held is None else "✓" if held else "✗"
+
+
 def _format_conditions(conditions: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in conditions.items())
 
@@ -180,44 +203,50 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     def distinct(values: Iterable[str]) -> str:
         return "; ".join(dict.fromkeys(values))
 
-    made = [one.provenance for one in records]
-    packages = dict.fromkeys(name for one in made for name in one.packages)
+    sources = [record.provenance for record in records]
+    packages = dict.fromkeys(name for source in sources for name in source.packages)
     rows = [
-        ("suite", (one.identity.suite for one in records)),
-        ("seed", (str(one.identity.seed) for one in records)),
+        ("suite", (record.identity.suite for record in records)),
+        ("seed", (str(record.identity.seed) for record in records)),
         (
             "cohort fingerprint",
-            (f"{one.names.cohort} {one.identity.cohort_fingerprint}" for one in records),
+            (f"{record.names.cohort} {record.identity.cohort_fingerprint}" for record in records),
         ),
         (
             "model weights (SHA-256)",
-            (f"{one.names.model} {one.identity.weights_sha256}" for one in records),
+            (f"{record.names.model} {record.identity.weights_sha256}" for record in records),
         ),
         (
             "protocol settings",
             (
-                f"{one.names.protocol} {one.identity.protocol.version} "
-                f"{json.dumps(one.identity.protocol.config, sort_keys=True)}"
-                for one in records
+                f"{record.names.protocol} {record.identity.protocol.version} "
+                f"{json.dumps(record.identity.protocol.config, sort_keys=True)}"
+                for record in records
             ),
         ),
-        ("device", (_device(one.device, one.driver) for one in made)),
-        ("arithmetic", (_arithmetic(one.dtype, one.tf32, one.deterministic) for one in made)),
-        ("images per pass", (str(one.batch_size) for one in made)),
-        ("host threads", (str(one.threads) for one in made)),
-        ("platform", (one.platform for one in made)),
-        ("Python", (one.python for one in made)),
-        *((name, (one.packages.get(name) or "not installed" for one in made)) for name in packages),
+        ("device", (_device(source.device, source.driver) for source in sources)),
+        (
+            "arithmetic",
+            (_arithmetic(source.dtype, source.tf32, source.deterministic) for source in sources),
+        ),
+        ("images per pass", (str(source.batch_size) for source in sources)),
+        ("host threads", (str(source.threads) for source in sources)),
+        ("platform", (source.platform for source in sources)),
+        ("Python", (source.python for source in sources)),
+        *(
+            (name, (source.packages.get(name) or "not installed" for source in sources))
+            for name in packages
+        ),
         (
             "checkout",
             (
-                f"{one.git.commit}{' with changes' if one.git.dirty else ''}"
-                if one.git
+                f"{source.git.commit}{' with changes' if source.git.dirty else ''}"
+                if source.git
                 else "not from a checkout"
-                for one in made
+                for source in sources
             ),
         ),
-        ("measured", (_span(one.created for one in records),)),
+        ("measured", (_span(record.created for record in records),)),
     ]
     return [(name, distinct(values)) for name, values in rows]
 
