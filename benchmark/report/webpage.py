@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Literal
 
@@ -14,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.reading import SCORED, shared_bootstrap
+from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record
 from benchmark.report.figures.style import CONTROLS
 from benchmark.report.glossary import terms_in
@@ -199,68 +201,52 @@ def _format_conditions(conditions: Mapping[str, object]) -> str:
 
 def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Return what the records were made with; several values where they differ."""
-
-    def distinct(values: Iterable[str]) -> str:
-        return "; ".join(dict.fromkeys(values))
-
-    sources = [record.provenance for record in records]
-    packages = dict.fromkeys(name for source in sources for name in source.packages)
+    packages = dict.fromkeys(name for record in records for name in record.provenance.packages)
+    facts: dict[str, Callable[[Record], str]] = {
+        "suite": lambda record: record.identity.suite,
+        "seed": lambda record: str(record.identity.seed),
+        "cohort fingerprint": lambda record: (
+            f"{record.names.cohort} {record.identity.cohort_fingerprint}"
+        ),
+        "model weights (SHA-256)": lambda record: (
+            f"{record.names.model} {record.identity.weights_sha256}"
+        ),
+        "protocol settings": lambda record: (
+            f"{record.names.protocol} {record.identity.protocol.version} "
+            f"{json.dumps(record.identity.protocol.config, sort_keys=True)}"
+        ),
+        "device": lambda record: _device(record.provenance),
+        "arithmetic": lambda record: _arithmetic(record.provenance),
+        "images per pass": lambda record: str(record.provenance.batch_size),
+        "host threads": lambda record: str(record.provenance.threads),
+        "platform": lambda record: record.provenance.platform,
+        "Python": lambda record: record.provenance.python,
+        **{name: partial(_version, name) for name in packages},
+        "checkout": lambda record: _checkout(record.provenance),
+    }
     rows = [
-        ("suite", (record.identity.suite for record in records)),
-        ("seed", (str(record.identity.seed) for record in records)),
-        (
-            "cohort fingerprint",
-            (f"{record.names.cohort} {record.identity.cohort_fingerprint}" for record in records),
-        ),
-        (
-            "model weights (SHA-256)",
-            (f"{record.names.model} {record.identity.weights_sha256}" for record in records),
-        ),
-        (
-            "protocol settings",
-            (
-                f"{record.names.protocol} {record.identity.protocol.version} "
-                f"{json.dumps(record.identity.protocol.config, sort_keys=True)}"
-                for record in records
-            ),
-        ),
-        ("device", (_device(source.device, source.driver) for source in sources)),
-        (
-            "arithmetic",
-            (_arithmetic(source.dtype, source.tf32, source.deterministic) for source in sources),
-        ),
-        ("images per pass", (str(source.batch_size) for source in sources)),
-        ("host threads", (str(source.threads) for source in sources)),
-        ("platform", (source.platform for source in sources)),
-        ("Python", (source.python for source in sources)),
-        *(
-            (name, (source.packages.get(name) or "not installed" for source in sources))
-            for name in packages
-        ),
-        (
-            "checkout",
-            (
-                f"{source.git.commit}{' with changes' if source.git.dirty else ''}"
-                if source.git
-                else "not from a checkout"
-                for source in sources
-            ),
-        ),
-        ("measured", (_span(record.created for record in records),)),
+        (name, "; ".join(dict.fromkeys(fact(record) for record in records)))
+        for name, fact in facts.items()
     ]
-    return [(name, distinct(values)) for name, values in rows]
+    moments = sorted({record.created for record in records})
+    return [*rows, ("measured", " to ".join(dict.fromkeys((moments[0], moments[-1]))))]
 
 
-def _device(name: str, driver: str | None) -> str:
-    return name if driver is None else f"{name}, driver {driver}"
+def _device(provenance: Provenance) -> str:
+    driver = provenance.driver
+    return provenance.device if driver is None else f"{provenance.device}, driver {driver}"
 
 
-def _arithmetic(dtype: str, tf32: bool, deterministic: bool) -> str:
-    return f"{dtype}, TF32 {'on' if tf32 else 'off'}, " + (
-        "deterministic" if deterministic else "not held to deterministic algorithms"
-    )
+def _arithmetic(provenance: Provenance) -> str:
+    order = "deterministic" if provenance.deterministic else "not held to deterministic algorithms"
+    return f"{provenance.dtype}, TF32 {'on' if provenance.tf32 else 'off'}, {order}"
 
 
-def _span(moments: Iterable[str]) -> str:
-    ordered = sorted(moments)
-    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+def _version(package: str, record: Record) -> str:
+    return record.provenance.packages.get(package) or "not installed"
+
+
+def _checkout(provenance: Provenance) -> str:
+    if provenance.git is None:
+        return "not from a checkout"
+    return f"{provenance.git.commit}{' with changes' if provenance.git.dirty else ''}"

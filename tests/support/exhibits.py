@@ -1,4 +1,4 @@
-"""A finished run of fake methods, with everything that a report shows of one."""
+"""A finished run of fake methods, with everything that a report shows of it."""
 
 # ruff: noqa: D102  # what the methods must do is said by their base classes
 
@@ -60,17 +60,17 @@ def readings_of(level: float, count: int = 12) -> list[Reading]:
     def read(statistic: str, height: float, **conditions: Condition) -> Reading:
         return Reading(statistic, sample, height + noise, conditions)
 
-    found = [read("score", level)]
+    readings = [read("score", level)]
     for q in STEPS:
         for arm, share in (("map", 1.0), ("random", 0.3), ("iid", 0.2)):
-            found.append(read("plain", level * q * share, q=q, arm=arm))
-            found += [read("drop", level * q * share, q=q, arm=arm, fill=fill) for fill in FILLS]
+            readings.append(read("plain", level * q * share, q=q, arm=arm))
+            readings += [read("drop", level * q * share, q=q, arm=arm, fill=fill) for fill in FILLS]
     for side in SIDES:
         for region in ("roi", "control"):
             for model in ("trained", "randomised"):
                 height = 10 * level if (region, model) == ("roi", "trained") else 1.0
-                found.append(read("lift", height, side=side, region=region, model=model))
-    return found
+                readings.append(read("lift", height, side=side, region=region, model=model))
+    return readings
 
 
 def scored(explainer: str, level: float = 0.5) -> Record:
@@ -85,7 +85,9 @@ def ended(explainer: str, outcome: Outcome) -> Record:
     return build_record(explainer, protocol="shape", outcome=outcome)
 
 
-def build_shown(explainers: Sequence[str], cohort: Cohort | None = None) -> ExplainedModel:
+def build_explained_model(
+    explainers: Sequence[str], cohort: Cohort | None = None
+) -> ExplainedModel:
     """Return what to show of a model on a cohort: noise as maps, all signs."""
     test = (cohort or build_cohort()).select("test")
     generator = np.random.Generator(np.random.PCG64(1))

@@ -10,15 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.style import (
-    BELOW,
-    BETWEEN,
-    MUTED,
-    WIDTH,
-    FloatArray,
-    Limits,
-    format_tick,
-)
+from benchmark.report.figures.style import BELOW, BETWEEN, MUTED, WIDTH, FloatArray, Limits
 
 
 @dataclass(frozen=True)
@@ -108,13 +100,13 @@ class PanelGrid:
                 lines.append(np.array([[left, bottom], [left, bottom + self._layout.height]]))
                 lines.extend(np.array([[left, y], [left - 0.04, y]]) for y in at_y)
             if panel % self._layout.columns == 0:
-                labels = list(names) or [format_tick(value) for value in ys]
+                labels = list(names) or [_format_tick(value) for value in ys]
                 heights = self.up(panel, range(len(names))) if names else at_y
                 for height, label in zip(heights, labels, strict=True):
                     self._write(left - 0.07, height, label, ha="right", va="center")
             if panel + self._layout.columns >= self._count:
                 for x, value in zip(at_x, xs, strict=True):
-                    self._write(x, bottom - 0.07, format_tick(value), ha="center", va="top")
+                    self._write(x, bottom - 0.07, _format_tick(value), ha="center", va="top")
         self.axes.add_collection(LineCollection(lines, colors="#8a8a8a", linewidths=0.7))
         self.axes.text(WIDTH / 2, 0.06, x_label, ha="center", va="bottom")
         middle = (self._high - self._layout.top + BELOW) / 2
@@ -134,3 +126,8 @@ def _ticks(values: Limits) -> list[float]:
     slack = 1e-9 * (high - low)
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
     return [float(tick) for tick in ticks if low - slack <= tick <= high + slack]
+
+
+def _format_tick(value: float) -> str:
+    """Return a number with up to six digits and a typographic minus sign."""
+    return f"{value:.6g}".replace("-", "−")

@@ -108,8 +108,3 @@ def extent(points: Iterable[Estimate | Calibrated]) -> list[float]:
 def known(value: float | None, otherwise: float = math.nan) -> float:
     """Return the value, or ``otherwise`` where there is none."""
     return otherwise if value is None else value
-
-
-def format_tick(value: float) -> str:
-    """Return a number with up to six digits and a typographic minus sign."""
-    return f"{value:.6g}".replace("-", "−")

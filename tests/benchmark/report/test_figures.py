@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from exhibits import PROTOCOLS, Shape, build_shown, ended, scored
+from exhibits import PROTOCOLS, Shape, build_explained_model, ended, scored
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -22,7 +22,13 @@ from benchmark.plugins.examples import SHAPE_3D, build_cohort
 from benchmark.reading import Statistic
 from benchmark.records.record import Outcome
 from benchmark.report.figures.forest import arrange, draw_forest
-from benchmark.report.figures.overlays import choose_rows, cut_tiles, draw_overlays, draw_strip
+from benchmark.report.figures.overlays import (
+    Tiles,
+    choose_rows,
+    cut_tiles,
+    draw_overlays,
+    draw_strip,
+)
 from benchmark.report.figures.panels import Layout, PanelGrid
 from benchmark.report.figures.statistic_plots import (
     describe_statistic,
@@ -51,13 +57,20 @@ def results() -> list[Result]:
     return arrange(summarise_records(records, PROTOCOLS), PROTOCOLS)
 
 
+@pytest.fixture(scope="module")
+def tiles() -> Tiles:
+    explained = build_explained_model(["cam"])
+    rows = choose_rows(explained.cohort, explained.evaluation)
+    return cut_tiles(explained.cohort, explained.evaluation, rows)
+
+
 def texts(figure: Figure) -> list[str]:
-    return [one.get_text() for one in _visible(figure)]
+    return [text.get_text() for text in _visible(figure)]
 
 
 def _visible(figure: Figure) -> list[Text]:
-    found = figure.findobj(lambda one: isinstance(one, Text) and bool(one.get_text()))
-    return [one for one in found if isinstance(one, Text) and one.get_visible()]
+    artists = figure.findobj(lambda artist: isinstance(artist, Text) and bool(artist.get_text()))
+    return [text for text in artists if isinstance(text, Text) and text.get_visible()]
 
 
 def _beyond(figure: Figure) -> set[int]:
@@ -66,7 +79,7 @@ def _beyond(figure: Figure) -> set[int]:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())
         ticks = axis.get_major_ticks()
-        hidden |= {id(one.label1) for one in ticks if not low <= one.get_loc() <= high}
+        hidden |= {id(tick.label1) for tick in ticks if not low <= tick.get_loc() <= high}
     return hidden
 
 
@@ -75,24 +88,25 @@ def assert_legible(figure: Figure) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    drawn, page = [one for one in _visible(figure) if id(one) not in _beyond(figure)], figure.bbox
-    boxes = [(one.get_text(), one.get_window_extent(renderer)) for one in drawn]
+    hidden, page = _beyond(figure), figure.bbox
+    drawn = [text for text in _visible(figure) if id(text) not in hidden]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in drawn]
     for text, box in boxes:
         inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1
         assert inside, f"{text!r} is cut off"
-    for (first, one), (second, other) in itertools.combinations(boxes, 2):
+    for (first, box), (second, other) in itertools.combinations(boxes, 2):
         apart = (
-            one.x1 <= other.x0 + 1
-            or other.x1 <= one.x0 + 1
-            or one.y1 <= other.y0 + 1
-            or other.y1 <= one.y0 + 1
+            box.x1 <= other.x0 + 1
+            or other.x1 <= box.x0 + 1
+            or box.y1 <= other.y0 + 1
+            or other.y1 <= box.y0 + 1
         )
         assert apart, f"{first!r} lies on {second!r}"
 
 
 def test_methods_stand_before_controls_and_the_best_first(results: Sequence[Result]) -> None:
     """If it fails, the oracle heads the list or a control hides among the methods."""
-    assert [one.explainer for one in results] == [
+    assert [result.explainer for result in results] == [
         "a_method_with_a_long_name",
         "gradcam",
         "layercam",
@@ -115,13 +129,13 @@ def test_the_forest_marks_chance_where_noise_was_scored(results: Sequence[Result
     """If it fails, scores stand without what a map of noise gets."""
     with_noise, without = (
         draw_forest(some, PROTOCOLS)
-        for some in (results, [one for one in results if one.explainer != "random"])
+        for some in (results, [result for result in results if result.explainer != "random"])
     )
     dashed = [
         [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "--"]
         for figure in (with_noise, without)
     ]
-    noise = next(one for one in results if one.explainer == "random")
+    noise = next(result for result in results if result.explainer == "random")
     assert [line.get_xdata()[0] for line in dashed[0]] == [noise.primary.estimate]
     assert dashed[1] == []
 
@@ -159,14 +173,14 @@ def test_a_statistic_is_drawn_legibly(results: Sequence[Result], name: str) -> N
 
 def test_every_explainer_and_panel_value_has_a_panel(results: Sequence[Result]) -> None:
     """If it fails, a method or an imputer is left out of the figure."""
-    found = texts(draw_statistic(results, Shape.statistic("drop")))
-    assert {f"{name} · {fill}" for name in LEVELS for fill in ("mean", "blur")} <= set(found)
-    assert [found.count(arm) for arm in ("map", "random", "iid")] == [12, 12, 12]
+    labels = texts(draw_statistic(results, Shape.statistic("drop")))
+    assert {f"{name} · {fill}" for name in LEVELS for fill in ("mean", "blur")} <= set(labels)
+    assert [labels.count(arm) for arm in ("map", "random", "iid")] == [12, 12, 12]
 
 
 def test_a_statistic_without_readings_is_not_drawn(results: Sequence[Result]) -> None:
     """If it fails, reports hold empty figures, or break on them."""
-    assert [one.name for one in Shape.statistics if is_drawable(results, one)] == [
+    assert [stat.name for stat in Shape.statistics if is_drawable(results, stat)] == [
         "drop",
         "plain",
         "lift",
@@ -178,11 +192,11 @@ def test_a_statistic_without_readings_is_not_drawn(results: Sequence[Result]) ->
 
 def test_the_truth_does_not_squash_the_methods(results: Sequence[Result]) -> None:
     """If it fails, the oracle's bars leave no difference between methods to see."""
-    found = texts(draw_statistic(results, Shape.statistic("lift")))
-    assert any(one.endswith("▸") for one in found)
-    methods = [one for one in results if one.explainer != "oracle"]
+    labels = texts(draw_statistic(results, Shape.statistic("lift")))
+    assert any(label.endswith("▸") for label in labels)
+    methods = [result for result in results if result.explainer != "oracle"]
     assert not any(
-        one.endswith("▸") for one in texts(draw_statistic(methods, Shape.statistic("lift")))
+        label.endswith("▸") for label in texts(draw_statistic(methods, Shape.statistic("lift")))
     )
 
 
@@ -190,16 +204,16 @@ def test_a_name_is_never_a_formula() -> None:
     """If it fails, a dollar sign in a method's name breaks the report."""
     names = ["$\\frac{", "a_b^c$", "_hidden"]
     results = summarise_records([scored(name) for name in names], PROTOCOLS)
-    found = texts(draw_forest(results, PROTOCOLS)) + texts(
+    labels = texts(draw_forest(results, PROTOCOLS)) + texts(
         draw_statistic(results, Shape.statistic("plain"))
     )
-    assert set(names) <= set(found)
+    assert set(names) <= set(labels)
 
 
 def test_a_figure_is_the_same_bytes_again(results: Sequence[Result], tmp_path: Path) -> None:
     """If it fails, equal results make different reports."""
     pairs = []
-    for name in ("one", "two"):
+    for name in ("first", "second"):
         figure = draw_statistic(results, Shape.statistic("drop"))
         pairs.append([path.read_bytes() for path in save(figure, tmp_path / name)])
     assert pairs[0] == pairs[1]
@@ -298,12 +312,12 @@ def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
 
 def test_a_volume_is_cut_through_its_regions_and_stands_upright() -> None:
     """If it fails, heads lie on their side, or the plane misses the region."""
-    shown = build_shown(["cam"], build_cohort(SHAPE_3D))
+    explained = build_explained_model(["cam"], build_cohort(SHAPE_3D))
     # Arrays run [z up, y, x left]: x has to be turned so that the patient's left is on the left.
     affine = np.array([[0, 0, -2.0, 5], [0, 1.0, 0, 6], [3.0, 0, 0, 7], [0, 0, 0, 1]])
-    cohort = replace(shown.cohort, geometry=Geometry((3.0, 1.0, 2.0), affine))
-    rows = choose_rows(cohort, shown.evaluation)
-    tiles = cut_tiles(cohort, shown.evaluation, rows)
+    cohort = replace(explained.cohort, geometry=Geometry((3.0, 1.0, 2.0), affine))
+    rows = choose_rows(cohort, explained.evaluation)
+    tiles = cut_tiles(cohort, explained.evaluation, rows)
     assert tiles.images.shape == (10, SHAPE_3D[0], SHAPE_3D[2])
     assert tiles.aspect == 1.5
     assert tiles.rois.any(axis=(1, 2)).all()
@@ -315,10 +329,8 @@ def test_a_volume_is_cut_through_its_regions_and_stands_upright() -> None:
     np.testing.assert_array_equal(tiles.planes.cut(cohort.images[rows])[0], expected)
 
 
-def test_overlays_are_legible_with_many_methods_and_long_names() -> None:
+def test_overlays_are_legible_with_many_methods_and_long_names(tiles: Tiles) -> None:
     """If it fails, column titles run into each other."""
-    shown = build_shown(["cam"])
-    tiles = cut_tiles(shown.cohort, shown.evaluation, choose_rows(shown.cohort, shown.evaluation))
     names = [
         "integrated_gradients",
         "gradcam",
@@ -329,19 +341,15 @@ def test_overlays_are_legible_with_many_methods_and_long_names() -> None:
     assert_legible(draw_overlays(tiles, dict.fromkeys(names, tiles.images)))
 
 
-def test_maps_with_nothing_to_show_say_so() -> None:
+def test_maps_with_nothing_to_show_say_so(tiles: Tiles) -> None:
     """If it fails, a constant map looks like a clean one, or breaks the figure."""
-    shown = build_shown(["cam"])
-    tiles = cut_tiles(shown.cohort, shown.evaluation, choose_rows(shown.cohort, shown.evaluation))
     broken = np.full_like(tiles.images, np.nan)
-    found = texts(draw_overlays(tiles, {"flat": np.ones_like(tiles.images), "torn": broken}))
-    assert (found.count("constant"), found.count("not finite")) == (10, 10)
+    labels = texts(draw_overlays(tiles, {"flat": np.ones_like(tiles.images), "torn": broken}))
+    assert (labels.count("constant"), labels.count("not finite")) == (10, 10)
 
 
-def test_a_map_is_scaled_inside_the_foreground_and_by_itself() -> None:
+def test_a_map_is_scaled_inside_the_foreground_and_by_itself(tiles: Tiles) -> None:
     """If it fails, a bright rim outside the organ hides the map, or units matter."""
-    shown = build_shown(["cam"])
-    tiles = cut_tiles(shown.cohort, shown.evaluation, choose_rows(shown.cohort, shown.evaluation))
     rim = np.where(tiles.foreground, tiles.images, 1e6).astype(np.float32)
     figures = [draw_overlays(tiles, {"m": maps}) for maps in (rim, 1000 * rim)]
     first, second = (np.asarray(figure.axes[0].images[0].get_array()) for figure in figures)
@@ -350,13 +358,9 @@ def test_a_map_is_scaled_inside_the_foreground_and_by_itself() -> None:
     assert len(np.unique(tile.reshape(-1, 3), axis=0)) > 50
 
 
-def test_a_strip_names_nobody_and_says_what_has_nothing_to_show() -> None:
+def test_a_strip_names_nobody_and_says_what_has_nothing_to_show(tiles: Tiles) -> None:
     """If it fails, a public page shows who a subject is, or a constant map looks clean."""
-    shown = build_shown(["cam"])
-    rows = choose_rows(shown.cohort, shown.evaluation)
-    tiles = cut_tiles(shown.cohort, shown.evaluation, rows)
-    figure = draw_strip(tiles, np.ones_like(tiles.images))
-    found = texts(figure)
-    assert found.count("constant") == len(rows)
-    assert not any(subject in text for subject in shown.cohort.subjects for text in found)
+    labels = texts(draw_strip(tiles, np.ones_like(tiles.images)))
+    assert labels.count("constant") == len(tiles.subjects)
+    assert not any(subject in label for subject in tiles.subjects for label in labels)
     assert_legible(draw_strip(tiles, tiles.images))

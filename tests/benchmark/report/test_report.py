@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from exhibits import PROTOCOLS, build_shown, ended, scored
+from exhibits import PROTOCOLS, build_explained_model, ended, scored
 from html_pages import Reader
 
 from benchmark.errors import InputError, StoreError
@@ -53,14 +53,14 @@ RECORDS = build_records()
 
 
 @pytest.fixture(scope="module")
-def shown() -> ExplainedModel:
-    return build_shown(METHODS)
+def explained() -> ExplainedModel:
+    return build_explained_model(METHODS)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, shown: ExplainedModel) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, explained: ExplainedModel) -> Path:
     path = tmp_path_factory.mktemp("run") / "report"
-    assert write_report(path, RECORDS, [shown], PROTOCOLS) == path / "index.html"
+    assert write_report(path, RECORDS, [explained], PROTOCOLS) == path / "index.html"
     return path
 
 
@@ -115,7 +115,7 @@ def test_a_picture_says_what_it_shows(page: str) -> None:
     """If it fails, the figures do not exist for a reader who hears the page."""
     pictures = re.findall(r"<img[^>]*>", page)
     assert pictures
-    assert all(re.search(r'alt="[^"]{20,}"', one) for one in pictures)
+    assert all(re.search(r'alt="[^"]{20,}"', picture) for picture in pictures)
 
 
 def test_the_page_shows_each_state_in_words(reader: Reader) -> None:
@@ -167,19 +167,19 @@ def test_every_word_of_the_glossary_is_found_in_a_sentence() -> None:
         "Page's L 885",
         "KS",
     )
-    found = [[term.name for term in terms_in([sentence])] for sentence in sentences]
-    assert all(len(names) == 1 for names in found), found
-    assert len({name for names in found for name in names}) == len(sentences)
+    words = [[term.name for term in terms_in([sentence])] for sentence in sentences]
+    assert all(len(names) == 1 for names in words), words
+    assert len({name for names in words for name in names}) == len(sentences)
     assert terms_in(["The map of a quiet tissue", "randomization: similarity", "stem"]) == []
 
 
 def test_the_table_holds_what_the_records_say(folder: Path) -> None:
     """If it fails, the numbers that people copy are not those that were measured."""
     rows = list(csv.DictReader(io.StringIO((folder / "summary.csv").read_text("utf-8"))))
-    for row, one in zip(rows, summarise_records(RECORDS, PROTOCOLS), strict=True):
-        expected = one.primary
-        assert row["explainer"].removeprefix("'") == one.explainer
-        assert (row["state"], row["reason"]) == (one.state, one.reason or "")
+    for row, result in zip(rows, summarise_records(RECORDS, PROTOCOLS), strict=True):
+        expected = result.primary
+        assert row["explainer"].removeprefix("'") == result.explainer
+        assert (row["state"], row["reason"]) == (result.state, result.reason or "")
         for column in ("estimate", "low", "high"):
             value = getattr(expected, column)
             assert row[column] == ("" if value is None else repr(value))
@@ -190,65 +190,66 @@ def test_the_table_holds_what_the_records_say(folder: Path) -> None:
 def test_a_cell_without_a_score_has_no_number_in_the_table(folder: Path) -> None:
     """If it fails, a spreadsheet averages what was never measured."""
     rows = csv.DictReader(io.StringIO((folder / "summary.csv").read_text("utf-8")))
-    found = {row["explainer"]: row["estimate"] for row in rows}
-    assert {found[name] for name in ("picky", "raising", "blank", "idle")} == {""}
+    estimates = {row["explainer"]: row["estimate"] for row in rows}
+    assert {estimates[name] for name in ("picky", "raising", "blank", "idle")} == {""}
 
 
 def test_files_stay_in_their_folder_whatever_a_method_is_called(folder: Path) -> None:
     """If it fails, a method named ../up writes outside the report."""
-    found = set(contents(folder))
-    assert {one.split("/")[0] for one in found} == {
+    files = set(contents(folder))
+    assert {file.split("/")[0] for file in files} == {
         "figures",
         "maps",
         "index.html",
         "summary.csv",
         MARKER,
     }
-    assert len([one for one in found if one.endswith(".nii.gz")]) == len(METHODS)
-    assert {one.suffix for one in (folder / "figures").iterdir()} == {".png", ".svg"}
+    assert len([file for file in files if file.endswith(".nii.gz")]) == len(METHODS)
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg"}
 
 
 def test_names_that_look_alike_get_files_of_their_own(tmp_path: Path) -> None:
     """If it fails, one method's maps overwrite another's."""
     names = ("a b", "a/b", "A_b")
-    write_report(tmp_path / "r", [scored(one) for one in names], [build_shown(names)], PROTOCOLS)
+    records = [scored(name) for name in names]
+    write_report(tmp_path / "r", records, [build_explained_model(names)], PROTOCOLS)
     assert len(list((tmp_path / "r" / "maps").glob("*.nii.gz"))) == 3
 
 
-def test_maps_come_back_where_they_lay(folder: Path, shown: ExplainedModel) -> None:
+def test_maps_come_back_where_they_lay(folder: Path, explained: ExplainedModel) -> None:
     """If it fails, a map opened in a viewer lies beside the anatomy."""
     image = nibabel.load(folder / "maps" / "tiny_tiny_model_gradcam.nii.gz")
-    assert image.shape == (24, 24, 1, len(shown.cohort))
-    np.testing.assert_array_equal(image.affine, shown.cohort.geometry.affine)
+    assert image.shape == (24, 24, 1, len(explained.cohort))
+    np.testing.assert_array_equal(image.affine, explained.cohort.geometry.affine)
     maps = np.asarray(image.dataobj).transpose(3, 2, 0, 1)
-    np.testing.assert_array_equal(maps, shown.attributions["gradcam"])
+    np.testing.assert_array_equal(maps, explained.attributions["gradcam"])
     assert bytes(image.header["descrip"]).rstrip(b"\0") == b"gradcam"
 
 
-def test_volumes_are_named_in_their_order(folder: Path, shown: ExplainedModel) -> None:
+def test_volumes_are_named_in_their_order(folder: Path, explained: ExplainedModel) -> None:
     """If it fails, a map is taken for another subject's."""
     text = (folder / "maps" / "tiny_tiny_model_volumes.tsv").read_text("utf-8")
     rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
-    assert [row["subject"] for row in rows] == list(shown.cohort.subjects)
+    assert [row["subject"] for row in rows] == list(explained.cohort.subjects)
     assert [int(row["volume"]) for row in rows] == list(range(len(rows)))
     drawn = {int(row["volume"]) for row in rows if row["in_figure"] == "yes"}
-    assert drawn == set(overlays.choose_rows(shown.cohort, shown.evaluation).tolist())
+    assert drawn == set(overlays.choose_rows(explained.cohort, explained.evaluation).tolist())
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    folder: Path, shown: ExplainedModel, tmp_path: Path
+    folder: Path, explained: ExplainedModel, tmp_path: Path
 ) -> None:
     """If it fails, reports cannot be compared or cached."""
-    write_report(tmp_path / "again", RECORDS, [shown], PROTOCOLS)
+    write_report(tmp_path / "again", RECORDS, [explained], PROTOCOLS)
     assert contents(tmp_path / "again") == contents(folder)
 
 
 def test_a_report_that_is_there_is_not_drawn_again(
-    folder: Path, shown: ExplainedModel, monkeypatch: pytest.MonkeyPatch
+    folder: Path, explained: ExplainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, every run from the store pays for the figures again."""
     monkeypatch.setattr(webpage, "render_page", _break)
-    assert write_report(folder, RECORDS, [shown], PROTOCOLS) == folder / "index.html"
+    assert write_report(folder, RECORDS, [explained], PROTOCOLS) == folder / "index.html"
 
 
 @pytest.fixture
@@ -266,11 +267,11 @@ def test_another_record_makes_another_report(small: Path) -> None:
 
 def test_other_maps_make_another_report(tmp_path: Path) -> None:
     """If it fails, old pictures stay beside new maps."""
-    shown, records = build_shown(["gradcam"]), [scored("gradcam")]
-    write_report(tmp_path / "r", records, [shown], PROTOCOLS)
+    explained, records = build_explained_model(["gradcam"]), [scored("gradcam")]
+    write_report(tmp_path / "r", records, [explained], PROTOCOLS)
     before = contents(tmp_path / "r")
-    turned = {"gradcam": shown.attributions["gradcam"][..., ::-1]}
-    write_report(tmp_path / "r", records, [replace(shown, attributions=turned)], PROTOCOLS)
+    turned = {"gradcam": explained.attributions["gradcam"][..., ::-1]}
+    write_report(tmp_path / "r", records, [replace(explained, attributions=turned)], PROTOCOLS)
     after = contents(tmp_path / "r")
     assert (
         before["figures/tiny_tiny_model_overlays.png"]
@@ -331,7 +332,7 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """If it fails, a page without figures looks finished."""
     monkeypatch.setattr(overlays, "draw_overlays", _break)
     with pytest.raises(RuntimeError, match="no ink"):
-        write_report(tmp_path / "r", [scored("cam")], [build_shown(["cam"])], PROTOCOLS)
+        write_report(tmp_path / "r", [scored("cam")], [build_explained_model(["cam"])], PROTOCOLS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -344,7 +345,7 @@ def test_a_failure_leaves_the_earlier_report_alone(
     with pytest.raises(RuntimeError, match="no ink"):
         write_report(small, [scored("other")], [], PROTOCOLS)
     assert contents(small) == before
-    assert [one.name for one in small.parent.iterdir()] == ["report"]
+    assert [path.name for path in small.parent.iterdir()] == ["report"]
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
@@ -352,7 +353,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("…")
     with pytest.raises(StoreError, match=r"'thesis\.tex', which no report wrote"):
         write_report(tmp_path, [scored("cam")], [], PROTOCOLS)
-    assert [one.name for one in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_what_someone_put_into_a_report_is_refused(small: Path) -> None:
@@ -393,10 +394,10 @@ def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_maps_are_read_when_needed_and_not_held(tmp_path: Path) -> None:
     """If it fails, a report of volumes needs the memory of all methods together."""
-    shown = build_shown(["a", "b", "c"])
-    lazy = _Lazy(shown.attributions)
+    explained = build_explained_model(["a", "b", "c"])
+    lazy = _Lazy(explained.attributions)
     records = [scored(name) for name in lazy]
-    write_report(tmp_path / "r", records, [replace(shown, attributions=lazy)], PROTOCOLS)
+    write_report(tmp_path / "r", records, [replace(explained, attributions=lazy)], PROTOCOLS)
     assert max(lazy.read.values()) == 2  # once to see whether they are new, once to draw
 
 
@@ -427,7 +428,7 @@ def test_two_models_of_one_name_show_no_maps(tmp_path: Path) -> None:
     identity = first.identity.model_copy(update={"weights_sha256": "b" * 64})
     outcome = Outcome("scored", None, "pass", first.to_readings())
     second = Record.seal(identity, first.names, outcome, first.provenance, first.resources)
-    write_report(tmp_path / "r", [first, second], [build_shown(["gradcam"])], PROTOCOLS)
+    write_report(tmp_path / "r", [first, second], [build_explained_model(["gradcam"])], PROTOCOLS)
     assert list((tmp_path / "r" / "maps").iterdir()) == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from exhibits import build_shown
+from exhibits import build_explained_model
 
 from benchmark.plugins.examples import SHAPE_3D, build_cohort
 from benchmark.report import map_files, webpage
@@ -28,11 +28,11 @@ def test_plain_text_and_plain_numbers_stay(text: str) -> None:
 
 def test_volumes_of_a_volume_come_back_where_they_lay(tmp_path: Path) -> None:
     """If it fails, the axes of three-dimensional maps are swapped."""
-    shown = build_shown(["cam"], build_cohort(SHAPE_3D))
-    path, maps = tmp_path / "cam.nii.gz", shown.attributions["cam"]
-    map_files.write_maps(path, maps, shown.cohort.geometry.affine, "cam")
+    explained = build_explained_model(["cam"], build_cohort(SHAPE_3D))
+    path, maps = tmp_path / "cam.nii.gz", explained.attributions["cam"]
+    map_files.write_maps(path, maps, explained.cohort.geometry.affine, "cam")
     image = nibabel.load(path)
-    assert image.shape == (*SHAPE_3D, len(shown.cohort))
+    assert image.shape == (*SHAPE_3D, len(explained.cohort))
     np.testing.assert_array_equal(np.moveaxis(np.asarray(image.dataobj), 3, 0), maps[:, 0])
 
 
@@ -40,11 +40,11 @@ def test_of_a_large_cohort_only_the_shown_maps_are_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If it fails, a report of volumes fills the disk."""
-    shown = build_shown(["cam"])
+    explained = build_explained_model(["cam"])
     chosen = np.array([2, 5])
-    assert len(map_files.rows_to_write(shown, chosen)) == len(shown.cohort)
+    assert len(map_files.rows_to_write(explained, chosen)) == len(explained.cohort)
     monkeypatch.setattr(map_files, "LARGEST_FILE", 1000)
-    assert map_files.rows_to_write(shown, chosen).tolist() == [2, 5]
+    assert map_files.rows_to_write(explained, chosen).tolist() == [2, 5]
 
 
 @pytest.mark.parametrize(
