@@ -14,9 +14,9 @@ from benchmark.records.record import Record
 from benchmark.report import map_files, webpage
 from benchmark.report.figures import forest, overlays, statistic_plots
 from benchmark.report.gallery import FileNames, Gallery
+from benchmark.report.webpage import Protocols
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import protocol_health
-from benchmark.results.lookup import Protocols
 from benchmark.results.paired import aligned_pairs
 from benchmark.results.result import Result
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record
@@ -21,11 +22,12 @@ from benchmark.report.figures.style import CONTROLS
 from benchmark.report.glossary import terms_in
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
-from benchmark.results.lookup import Protocols
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
+
+Protocols = Mapping[str, type[SanityProtocol[Any]]]
 
 NO_NUMBER = "no value"
 _MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "failed": "!"}

@@ -13,8 +13,8 @@ from benchmark.report.digest import report_digest
 from benchmark.report.folder import is_complete, read_marker, replace_folder
 from benchmark.report.gallery import FileNames
 from benchmark.report.sections import build_section
+from benchmark.report.webpage import Protocols
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.lookup import Protocols
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records
 from benchmark.results.table import to_csv
