@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -21,9 +20,7 @@ from benchmark.reading import Direction, Plot, Reading, Statistic, Verdict, inte
 from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.trial import Study, imputer_health
 from benchmark.trial.imputer_health import ImputerHealth
-from benchmark.trial.study import Answer
-
-FloatArray = npt.NDArray[np.float64]
+from benchmark.trial.study import Answer, FloatArray
 
 
 def _balanced(
@@ -73,23 +70,27 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
     margin = 0.02
     Config = DeltaTConfig
 
-    delta_t = _balanced("drop of s·φ minus that of shape-matched random masks, in T")
+    delta_t = _balanced(
+        "how much more the group difference changes than without equally large random areas"
+    )
     deletion = _balanced(
-        "drop of the signed group projection without the pixels, in T",
-        plot=_curve("drop of s·φ (T)", "imputer"),
+        "drop of the group projection without the pixels, in units of T",
+        plot=_curve("drop of the projection (T)", "imputer"),
     )
     deletion_area = _balanced("mean height of the deletion curve")
     delta_t_w = statistic(
-        "drop of T_w = mean φ in A − mean φ in B, in T", "higher", "group_difference"
+        "drop of the difference of the groups' mean projections, in units of T",
+        "higher",
+        "group_difference",
     )
-    group_distance = statistic("T without the pixels, jackknife pseudo-values, in T", "lower")
+    group_distance = statistic("T without the pixels, by the jackknife, in units of T", "lower")
     insertion = _balanced(
-        "gain of s·φ when only the pixels are kept, over keeping none, in T",
-        plot=_curve("gain of s·φ (T)"),
+        "gain of the projection when only the pixels are kept, over keeping none",
+        plot=_curve("gain of the projection (T)"),
     )
     insertion_area = _balanced("mean height of the insertion curve")
     margin_curve = _balanced(
-        "own logit minus the other's", "lower", plot=_curve("margin (logit)"), name="margin"
+        "own group's logit minus the other's", "lower", plot=_curve("margin (logit)"), name="margin"
     )
     probability = _balanced("probability of the own group", "lower", plot=_curve("probability"))
     probability_area = _balanced("mean height of the probability curve", "lower")
@@ -102,9 +103,8 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
         if len(images.rows):
             self._remove(images, ranked)
         else:
-            images.read(self.delta_t, np.empty(0))
-            for imputer in images.imputers():
-                images.read(self.delta_t, np.empty(0), {"imputer": imputer})
+            for where in ({}, *({"imputer": name} for name in images.imputers())):
+                images.read(self.delta_t, np.empty(0), where)
         imputer_health.read(study.balanced(self.config.subjects), self.config.repeats)
 
     def _remove(self, images: Study, ranked: Tensor) -> None:
@@ -147,14 +147,14 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
     def _read_other_outputs(self, images: Study, answers: Mapping[str, Answer]) -> None:
         """Read margin, probability and T, whose curves begin at the unaltered images."""
         evaluation, quantiles = images.trial.evaluation, self.config.quantiles
-        margin = evaluation.own_margin[images.rows]
-        probability = evaluation.own_probability[images.rows]
+        start = evaluation.own_margin[images.rows]
         for arm, answer in answers.items():
             curve = answer.margins.mean(2)
-            images.curve(self.margin_curve, quantiles, curve, {"arm": arm}, start=margin)
+            images.curve(self.margin_curve, quantiles, curve, {"arm": arm}, start=start)
+        start = evaluation.own_probability[images.rows]
         for arm, answer in answers.items():
             curve = answer.probabilities.mean(2)
-            area = images.curve(self.probability, quantiles, curve, {"arm": arm}, start=probability)
+            area = images.curve(self.probability, quantiles, curve, {"arm": arm}, start=start)
             images.read(self.probability_area, area, {"arm": arm})
         for column, q in enumerate(quantiles):
             for arm, answer in answers.items():

@@ -25,8 +25,8 @@ from benchmark.trial import RANDOM_COPIES, Study
 from benchmark.trial.imputer_health import RegionEffectStatistics
 from benchmark.trial.region_effects import region_effects, union_of
 from benchmark.trial.removal import masking_rows
+from benchmark.trial.study import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 Regions = Mapping[tuple[str, str], npt.NDArray[np.bool_]]
 Scores = dict[tuple[Statistic, str, str], FloatArray]
 
@@ -40,8 +40,7 @@ class RoiPointingConfig(ProtocolConfig):
     Attributes:
         confidence: A subject counts if the model gives its own group at least this probability.
         tolerance_mm: How far beside a region the largest value may lie and still point at it.
-        subjects: Images on which removing the regions is tried, and on which those that count are
-            explained on randomised copies of the model too.
+        subjects: Images whose regions are removed, and that randomised copies explain as well.
         repeats: Random regions that each removal is compared with.
     """
 
@@ -72,7 +71,7 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
         "higher",
         plot=Plot("bars", "roi", ("region", "model"), None, "lift (1 = spread evenly)"),
     )
-    rank_accuracy = statistic("share of the region among as many top pixels", "higher")
+    rank_accuracy = statistic("share of the region among as many top pixels of the map", "higher")
     pointing = statistic("whether the largest value lies on the region", "higher")
     mass = statistic("signed sum in the region over the sum of magnitudes", "higher")
     mass_absolute = statistic("sum of magnitudes in the region over that of all", "higher")
@@ -103,8 +102,8 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
         ]
         randomised = {key: _known_mean([copy[key] for copy in copies]) for key in trained}
         self._compare(images, few, trained, randomised)
-        leakage = localisation.leakage(ranked, images.foreground).numpy()
-        images.read(self.leakage, _known_mean([leakage]))
+        leakage = _known_mean([localisation.leakage(ranked, images.foreground).numpy()])
+        images.read(self.leakage, leakage)
         self._compare_with_controls(images, trained, regions)
         models = {"trained": (images, trained), "randomised": (few, randomised)}
         for model, (explained, scores) in models.items():

@@ -22,7 +22,8 @@ class RegionEffectStatistics:
     """Statistics of what removing the cohort's regions does, for a protocol to inherit."""
 
     roi_effect = statistic(
-        "drop of s·φ without the cohort's regions, in T", aggregate="balanced_mean"
+        "drop of the signed group projection without the cohort's regions, in units of T",
+        aggregate="balanced_mean",
     )
     roi_effect_above_random = statistic(
         "roi_effect minus that of random regions", "higher", "balanced_mean"
@@ -33,9 +34,10 @@ class ImputerHealth(RegionEffectStatistics):
     """Statistics that tell whether an imputer is fit, for a protocol to inherit."""
 
     random_effect_t_w = statistic(
-        "drop of T_w under random regions, in T", aggregate="group_difference"
+        "drop of the difference of the groups' mean projections without random regions",
+        aggregate="group_difference",
     )
-    group_auroc = statistic("AUROC of φ between the groups", aggregate="auroc")
+    group_auroc = statistic("AUROC of the group projection between the groups", aggregate="auroc")
 
 
 def read(study: Study, repeats: int) -> None:

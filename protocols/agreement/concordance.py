@@ -24,12 +24,12 @@ def concordance(centred: Sequence[FloatArray], inside: npt.NDArray[np.bool_]) ->
     if len(centred) < 2:
         return np.full(len(inside), np.nan)
     total = np.where(inside, np.sum(centred, axis=0), 0.0)
-    own = sum(np.where(inside, one, 0.0) ** 2 for one in centred)
+    own = sum(np.where(inside, ranks, 0.0) ** 2 for ranks in centred)
     largest = len(centred) * np.sum(own, axis=1)
-    found: FloatArray = np.where(largest > 0, (total**2).sum(1) / largest, np.nan)
+    w: FloatArray = np.where(largest > 0, (total**2).sum(1) / largest, np.nan)
     # A map without ranks has none to agree with.
-    unknown = np.any([np.isnan(one).any(1) for one in centred], axis=0)
-    return np.where(unknown, np.nan, found)
+    unknown = np.any([np.isnan(ranks).any(1) for ranks in centred], axis=0)
+    return np.where(unknown, np.nan, w)
 
 
 def classes(names: Sequence[str], same: Sequence[tuple[str, str]]) -> list[list[str]]:
@@ -39,9 +39,9 @@ def classes(names: Sequence[str], same: Sequence[tuple[str, str]]) -> list[list[
         joined = group[first] | group[second]
         for name in joined:
             group[name] = joined
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
     for name in names:
         members = sorted(group[name], key=list(names).index)
-        if members not in found:
-            found.append(members)
-    return found
+        if members not in groups:
+            groups.append(members)
+    return groups

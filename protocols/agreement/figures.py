@@ -9,14 +9,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmark.protocol import Drawing, Exhibit
-from benchmark.reading import Reading, find, summarise
+from benchmark.reading import Reading, interval, summarise
 from benchmark.report.figures.style import COLOURS, INK, MUTED, WIDTH, styled
 from protocols.agreement.concordance import classes
+from protocols.agreement.statistics import SAME, AgreementStatistics
 
 FloatArray = npt.NDArray[np.float64]
 Readings = Mapping[str, Sequence[Reading]]
 
-_SAME = 0.99
 _CELL = 0.62  # inches
 _POINTS = 1500
 _ACROSS = 4
@@ -26,25 +26,25 @@ def agreement_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> I
     """Yield the heatmap of agreement and the scatter of mass against effect."""
     names, table, same = _pairs(readings)
     if len(names) > 1:
-        told = "; ".join(" = ".join(group) for group in classes(names, same) if len(group) > 1)
+        equal = "; ".join(" = ".join(group) for group in classes(names, same) if len(group) > 1)
         yield Drawing(
             "agreement",
             "Who agrees with whom",
             "Spearman correlation of two methods' maps of one subject, minus that with the other "
             "map of another subject: what is left is agreement about this subject. Means over "
             "subjects; empty cells were not compared. "
-            + (f"One method under several names: {told}." if told else "No two are one method."),
+            + (f"One method under several names: {equal}." if equal else "No two are one method."),
             lambda: draw_agreement(names, table, same),
         )
-    shown = {name: exhibits[name] for name in readings if name in exhibits}
-    if shown:
+    kept = {name: exhibits[name] for name in readings if name in exhibits}
+    if kept:
         yield Drawing(
             "regions",
             "Mass on a region, and what removing it does",
             "Each point is one region of one subject: the share of the map's mass on it, by rank "
             "within the subject, and the drop of the signed group projection when that region "
             "alone is removed, by rank. In the title the mean correlation within subjects.",
-            lambda: draw_regions(shown, readings),
+            lambda: draw_regions(kept, readings),
             "png",
         )
 
@@ -65,9 +65,9 @@ def draw_agreement(
         if np.isfinite(value):
             ink = "white" if abs(value) > 0.6 else INK
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7)
-    places = {name: place for place, name in enumerate(names)}
+    number = {name: row for row, name in enumerate(names)}
     for first, second in same:
-        for row, column in ((places[first], places[second]), (places[second], places[first])):
+        for row, column in ((number[first], number[second]), (number[second], number[first])):
             xs = np.array([-0.5, 0.5, 0.5, -0.5, -0.5]) + column
             ys = np.array([-0.5, -0.5, 0.5, 0.5, -0.5]) + row
             axes.plot(xs, ys, color=INK, linewidth=1.6)
@@ -90,15 +90,14 @@ def draw_regions(figure: Figure, exhibits: Mapping[str, Exhibit], readings: Read
     grid = figure.add_gridspec(
         rows, _ACROSS, left=0.06, right=0.99, top=0.9, bottom=0.16, wspace=0.15, hspace=0.4
     )
-    for place, (name, exhibit) in enumerate(exhibits.items()):
-        axes = figure.add_subplot(grid[place // _ACROSS, place % _ACROSS])
+    for number, (name, exhibit) in enumerate(exhibits.items()):
+        axes = figure.add_subplot(grid[number // _ACROSS, number % _ACROSS])
         xs, ys = _ranked(exhibit["masses"]), _ranked(exhibit["effects"])
         known = np.isfinite(xs) & np.isfinite(ys)
         step = max(1, int(known.sum()) // _POINTS)
         axes.plot(xs[known][::step], ys[known][::step], ".", color=COLOURS[0], ms=2, alpha=0.35)
-        score = find(readings[name], "predicts_delta_t")
-        told = "" if score is None else f"  {summarise(score).estimate:.2f}"
-        axes.set_title(f"{name}{told}", loc="left")
+        score = interval(readings[name], AgreementStatistics.predicts_delta_t)
+        axes.set_title(name if score is None else f"{name}  {score.estimate:.2f}", loc="left")
         axes.set_xticks([0, 1])
         axes.set_yticks([0, 1])
     figure.text(0.5, 0.02, "rank of the map's mass on the region", ha="center", color=INK)
@@ -107,11 +106,11 @@ def draw_regions(figure: Figure, exhibits: Mapping[str, Exhibit], readings: Read
 
 def _pairs(readings: Readings) -> tuple[list[str], FloatArray, list[tuple[str, str]]]:
     """Return all names, the table of corrected agreement, and the pairs that are one method."""
-    found: dict[tuple[str, str], float] = {}
+    corrected: dict[tuple[str, str], float] = {}
     same: list[tuple[str, str]] = []
     for name, own in readings.items():
-        for one in own:
-            where = one.conditions
+        for reading in own:
+            where = reading.conditions
             pair = (
                 (name, str(where["other"]))
                 if "other" in where
@@ -119,14 +118,14 @@ def _pairs(readings: Readings) -> tuple[list[str], FloatArray, list[tuple[str, s
             )
             if not all(pair):
                 continue
-            if one.statistic == "spearman_corrected":
-                found[pair] = found[pair[::-1]] = summarise(one).estimate
-            elif one.statistic == "spearman" and bool((one.values >= _SAME).all()):
+            if reading.statistic == "spearman_corrected":
+                corrected[pair] = corrected[pair[::-1]] = summarise(reading).estimate
+            elif reading.statistic == "spearman" and bool((reading.values >= SAME).all()):
                 same.append(pair)
-    panel = dict.fromkeys(second for _, second in found)
+    panel = dict.fromkeys(second for _, second in corrected)
     names = list(dict.fromkeys([*readings, *panel]))
     table = np.full((len(names), len(names)), np.nan)
-    for (first, second), value in found.items():
+    for (first, second), value in corrected.items():
         table[names.index(first), names.index(second)] = value
     return names, table, list(dict.fromkeys(same))
 

@@ -127,8 +127,8 @@ def region_masses(maps: FloatArray, regions: npt.NDArray[np.int64], count: int) 
     """
     table = np.full((len(maps), count), np.nan)
     for row, (map_, of_image) in enumerate(zip(maps, regions, strict=True)):
-        found = masses(map_, of_image)
-        table[row, : len(found)] = found
+        mass = masses(map_, of_image)
+        table[row, : len(mass)] = mass
     return table
 
 

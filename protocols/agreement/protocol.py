@@ -30,11 +30,9 @@ from protocols.agreement.measures import (
     region_masses,
 )
 from protocols.agreement.regions import effects_of, regions_of
-from protocols.agreement.statistics import AgreementConfig, AgreementStatistics
+from protocols.agreement.statistics import SAME, AgreementConfig, AgreementStatistics
 
 FloatArray = npt.NDArray[np.float64]
-
-SAME = 0.99
 
 
 class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):

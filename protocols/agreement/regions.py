@@ -38,15 +38,15 @@ def cut(
         generator: Draws the first centres.
         spacing: Voxel size in mm, so that cells are compact in the world.
     """
-    places = np.argwhere(foreground) * np.asarray(spacing)
-    centres = places[generator.choice(len(places), min(count, len(places)), replace=False)]
-    owners = cKDTree(centres).query(places)[1]
+    pixels = np.argwhere(foreground) * np.asarray(spacing)
+    centres = pixels[generator.choice(len(pixels), min(count, len(pixels)), replace=False)]
+    owners = cKDTree(centres).query(pixels)[1]
     for _ in range(_LLOYD_STEPS):
         sizes = np.bincount(owners, minlength=len(centres))
-        sums = [np.bincount(owners, weights=axis, minlength=len(centres)) for axis in places.T]
+        sums = [np.bincount(owners, weights=axis, minlength=len(centres)) for axis in pixels.T]
         moved = np.stack(sums, axis=1) / np.maximum(sizes, 1)[:, None]
         centres = np.where((sizes > 0)[:, None], moved, centres)
-        owners = cKDTree(centres).query(places)[1]
+        owners = cKDTree(centres).query(pixels)[1]
     _, owners = np.unique(owners, return_inverse=True)
     regions = np.full(foreground.shape, _OUTSIDE, dtype=np.int64)
     regions[foreground] = owners

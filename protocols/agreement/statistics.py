@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 from benchmark.protocol import ProtocolConfig
 from benchmark.reading import statistic
 
+SAME = 0.99  # Spearman, on every subject, of two methods that are one
+
 
 class AgreementConfig(ProtocolConfig):
     """Settings of `agreement`.
@@ -37,21 +39,22 @@ class AgreementStatistics:
     """Everything that `agreement` reads."""
 
     predicts_delta_t = statistic(
-        "Spearman over regions of the map's mass with the drop of s·φ without the region",
+        "rank correlation over regions of the map's mass with what removing the region changes",
         "higher",
     )
     predicts_delta_t_null = statistic("predicts_delta_t with maps of other subjects")
     predicts_delta_t_above_null = statistic("predicts_delta_t minus its null", "higher")
     predicts_magnitude = statistic(
-        "predicts_delta_t with the magnitude of the drop, since removal moves the groups "
-        "oppositely",
+        "predicts_delta_t with the size of the change, since removal moves the groups oppositely",
         "higher",
     )
-    spearman = statistic("Spearman of two methods' maps of one subject")
+    spearman = statistic("rank correlation of two methods' maps of one subject")
     spearman_null = statistic("spearman with the other map of another subject")
     spearman_corrected = statistic("spearman minus its null")
     iou = statistic("overlap of the tops of two methods' maps of one subject")
     iou_corrected = statistic("iou minus that with the other map of another subject")
     concordance = statistic("Kendall's W over panel and explainer")
-    concordance_of_classes = statistic("W where equal methods count once")
-    region_effect = statistic("largest drop of s·φ without one region, in T")
+    concordance_of_classes = statistic("concordance where methods that are one count once")
+    region_effect = statistic(
+        "largest drop of the signed group projection without one region, in units of T"
+    )

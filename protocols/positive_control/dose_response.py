@@ -1,7 +1,7 @@
 """What rises with the strength of a planted signal, as badges beside a score.
 
 A method can find the site and still not rise: a model that saturates moves its gradients elsewhere.
-So the three trends are told, and none of them enters the score.
+So the three trends are reported, and none of them enters the score.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def _detection(readings: Sequence[Reading], strengths: Sequence[str]) -> Badge:
 
 def _distance(readings: Sequence[Reading], strengths: Sequence[str]) -> Badge:
     """Judge T of the frozen model, where it is on one scale for all strengths."""
-    found = [find(readings, "group_distance", arm=PROBE, strength=one) for one in strengths]
-    known = [one for one in found if one is not None]
+    doses_read = [find(readings, "group_distance", arm=PROBE, strength=name) for name in strengths]
+    known = [reading for reading in doses_read if reading is not None]
     if len(known) < len(strengths):
         return Badge("T rises", None, "not measured at every strength")
     doses = np.arange(len(known)) - (len(known) - 1) / 2
-    slopes = np.column_stack([one.values for one in known]) @ doses / (doses @ doses)
+    slopes = np.column_stack([reading.values for reading in known]) @ doses / (doses @ doses)
     slope = summarise(Reading("slope", known[0].sample, slopes))
-    told = f"by {slope.estimate:.3g} [{slope.low:.3g}, {slope.high:.3g}] a step, frozen model"
-    return Badge("T rises", slope.low > 0, told)
+    detail = f"by {slope.estimate:.3g} [{slope.low:.3g}, {slope.high:.3g}] a step, frozen model"
+    return Badge("T rises", slope.low > 0, detail)
 
 
 def _trend(
@@ -62,12 +62,12 @@ def _trend(
     where: dict[str, Condition],
 ) -> Badge:
     """Judge a statistic by Page's trend within subjects."""
-    found = [find(readings, statistic, **where, strength=one) for one in strengths]
-    columns = [one.values for one in found if one is not None]
+    doses_read = [find(readings, statistic, **where, strength=name) for name in strengths]
+    columns = [reading.values for reading in doses_read if reading is not None]
     if len(columns) < len(strengths) or np.isnan(columns).any(axis=0).all():
         return Badge(name, None, "not measured at every strength")
     table = np.column_stack(columns)
     trend = page_trend(table)
     risen = np.nanmean(np.sign(table[:, -1] - table[:, 0]) / 2 + 0.5)
-    told = f"Page's L {trend.statistic:.0f}, p {trend.p:.2g}; {risen:.0%} of subjects rise"
-    return Badge(name, bool(trend.p <= _LEVEL), told)
+    detail = f"Page's L {trend.statistic:.0f}, p {trend.p:.2g}; {risen:.0%} of subjects rise"
+    return Badge(name, bool(trend.p <= _LEVEL), detail)

@@ -9,11 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.protocol import Drawing, Exhibit
-from benchmark.reading import Condition, Reading, find, summarise, summarise_all
+from benchmark.reading import Condition, Reading, find, interval, summarise_all
 from benchmark.report.figures.image_rows import Plane, Tile, draw_image_rows
 from benchmark.report.figures.style import COLOURS, CONTROLS, GREYS, WIDTH, styled
 from protocols.positive_control.planting import gradient_magnitude
-from protocols.positive_control.statistics import PROBE, TUNED
+from protocols.positive_control.statistics import (
+    PROBE,
+    TUNED,
+    ZERO,
+    PositiveControlStatistics,
+    strengths_of,
+)
 
 _HEIGHT = 3.2  # inches
 _PANELS: tuple[tuple[str, str, dict[str, Condition]], ...] = (
@@ -36,15 +42,15 @@ def draw_dose_response(
     """
     figure.set_size_inches(WIDTH, _HEIGHT)
     methods = [name for name in readings if name not in CONTROLS]
-    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(methods)}
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(methods)}
     controls = [name for name in readings if name in CONTROLS]
-    colours |= {name: GREYS[place % len(GREYS)] for place, name in enumerate(controls)}
+    colours |= {name: GREYS[number % len(GREYS)] for number, name in enumerate(controls)}
     grid = figure.add_gridspec(1, 3, left=0.05, right=0.99, top=0.78, bottom=0.12, wspace=0.22)
-    for place, (title, statistic, where) in enumerate(_PANELS):
-        axes = figure.add_subplot(grid[place])
-        shown = [next(iter(readings))] if statistic == "group_distance" else list(readings)
-        for name in shown:
-            colour = "#222222" if statistic == "group_distance" else colours[name]
+    for column, (title, statistic, where) in enumerate(_PANELS):
+        axes = figure.add_subplot(grid[column])
+        of_model = statistic == "group_distance"
+        for name in [next(iter(readings))] if of_model else list(readings):
+            colour = "#222222" if of_model else colours[name]
             _curve(axes, readings[name], statistic, where, strengths, colour)
         axes.set_title(title, loc="left")
         axes.set_xticks(range(len(strengths)), list(strengths))
@@ -64,21 +70,15 @@ def _curve(
     strengths: Sequence[str],
     colour: str,
 ) -> None:
-    found = [find(readings, statistic, **where, strength=one) for one in strengths]
-    known = [(place, one) for place, one in enumerate(found) if one is not None]
+    at_strength = [find(readings, statistic, **where, strength=name) for name in strengths]
+    known = {dose: reading for dose, reading in enumerate(at_strength) if reading is not None}
     if not known:
         return
-    intervals = summarise_all([one for _, one in known])
-    places = [place for place, _ in known]
-    heights = [one.estimate for one in intervals]
-    axes.plot(places, heights, color=colour, marker="o", markersize=3, linewidth=1.2)
-    axes.vlines(
-        places,
-        [one.low for one in intervals],
-        [one.high for one in intervals],
-        color=colour,
-        linewidth=1.0,
-    )
+    doses, intervals = list(known), summarise_all(list(known.values()))
+    heights = [score.estimate for score in intervals]
+    lows, highs = [score.low for score in intervals], [score.high for score in intervals]
+    axes.plot(doses, heights, color=colour, marker="o", markersize=3, linewidth=1.2)
+    axes.vlines(doses, lows, highs, color=colour, linewidth=1.0)
 
 
 def planted_drawings(
@@ -86,11 +86,7 @@ def planted_drawings(
 ) -> Iterator[Drawing]:
     """Yield dose–response curves, planted images with artefact maps, and each method's maps."""
     measured = next(iter(readings.values()))
-    strengths = [
-        str(one.conditions["strength"])
-        for one in measured
-        if one.statistic == "auroc" and one.conditions["arm"] == "tuned"
-    ]
+    strengths = strengths_of(measured)
     yield Drawing(
         "dose_response",
         "Dose and response",
@@ -125,20 +121,20 @@ def planted_drawings(
 def _planted_rows(
     exhibit: Exhibit, strengths: Sequence[str], readings: Sequence[Reading]
 ) -> list[tuple[str, list[Tile]]]:
-    names = [*(f"image {one}" for one in strengths), "zero"]
+    names = [*(f"image {strength}" for strength in strengths), ZERO]
     plane = _Plane(exhibit)
     clean, truth = plane.cut("clean", 0), plane.cut("truth", 0) > 0
     changes = {name: gradient_magnitude(plane.cut(name, 0) - clean) for name in names}
-    scale = float(max(one.max() for one in changes.values()))
+    scale = float(max(change.max() for change in changes.values()))
     pictures = [Tile(clean, "clean", outline=truth)]
     artefacts = [Tile(np.zeros_like(clean), "", is_map=True, scale=1.0)]
     for name in names:
         strength = name.removeprefix("image ")
-        index = find(readings, "edge_artefact", strength=strength)
-        told = "" if index is None else f"artefact {summarise(index).estimate:.2f}"
+        index = interval(readings, PositiveControlStatistics.edge_artefact, strength=strength)
+        caption = "" if index is None else f"artefact {index.estimate:.2f}"
         pictures.append(Tile(plane.cut(name, 0), strength))
         change = changes[name].astype(np.float32)
-        artefacts.append(Tile(change, told, is_map=True, scale=scale))
+        artefacts.append(Tile(change, caption, is_map=True, scale=scale))
     return [("image", pictures), ("gradient of\nthe change", artefacts)]
 
 
@@ -152,12 +148,13 @@ def _map_rows(
         plane, tiles = _Plane(exhibit), []
         for subject in range(len(exhibit["clean"])):
             for strength in strengths:
-                score = find(readings.get(name, ()), "found", arm="tuned", strength=strength)
-                told = "" if score is None else f"{strength} {summarise(score).estimate:.2f}"
+                measured = PositiveControlStatistics.found
+                score = interval(readings.get(name, ()), measured, arm=TUNED, strength=strength)
+                caption = "" if score is None else f"{strength} {score.estimate:.2f}"
                 tiles.append(
                     Tile(
                         plane.cut(f"image {strength}", subject),
-                        told,
+                        caption,
                         plane.cut(f"map {strength}", subject),
                         plane.cut("truth", subject) > 0,
                     )

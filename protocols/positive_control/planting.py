@@ -35,7 +35,7 @@ class Strength(BaseModel):
     """How strong a planted signal is.
 
     Attributes:
-        name: Such as ``mild``.
+        name: Name of the strength, such as ``mild``.
         sigma: Standard deviation of the blur in pixels.
         attenuation: 1 − β, the share of intensity that is taken away.
         alpha: Share of the alteration that is applied.
@@ -82,17 +82,18 @@ def draw_sites(
     """Return one of the allowed places for each image, all with the same probability.
 
     Args:
-        allowed: As ``allowed_sites`` gives them.
+        allowed: Sites of each image as ``allowed_sites`` gives them.
         keys: [N] names of the images.
-        suite: Names the random streams, with ``purpose`` and the key.
-        purpose: Another purpose, another place from the same distribution.
+        suite: Name of the suite; with ``purpose`` and key it names the random stream.
+        purpose: Purpose of the sites; another one gives other sites of the same distribution.
 
     Returns:
         [N, len(S)] pixel coordinates.
     """
     streams = [stream(suite, "planting", purpose, key) for key in keys]
     pairs = zip(allowed, streams, strict=True)
-    return np.array([some[one.integers(len(some))] for some, one in pairs], dtype=np.int64)
+    drawn = [places[generator.integers(len(places))] for places, generator in pairs]
+    return np.array(drawn, dtype=np.int64)
 
 
 def windows(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray:
@@ -178,9 +179,9 @@ def planted_cohort(
     hold on machines whose last bits differ.
 
     Args:
-        cohort: Any splits.
-        strength: How strong; None for the square of zeros.
-        sites: [N, len(S)] where; see ``draw_sites``.
+        cohort: Images of any splits.
+        strength: Strength of the signal; None for the square of zeros.
+        sites: [N, len(S)] pixel coordinates; see ``draw_sites``.
     """
     foreground = cohort.anatomy.foreground
     if strength is None:

@@ -125,10 +125,10 @@ def read_frozen(
     largest = torch.maximum(planted.abs(), clean.abs()).flatten(1).amax(1)
     floor = _ROUNDING * largest.view(-1, *[1] * (maps.ndim - 1))
     contrast = torch.where(difference.abs() > floor, difference, 0.0)
-    asked = [(planted, PROBE, strength), (contrast, CONTRAST, strength)]
+    arms = [(planted, PROBE, strength), (contrast, CONTRAST, strength)]
     if last:
-        asked.append((clean, PROBE, NONE))
-    for signed, name, planted_at in asked:
+        arms.append((clean, PROBE, NONE))
+    for signed, name, planted_at in arms:
         ranked = images.ranked(signed)
         _read_sites(images.of(rows), ranked, arm, config, {"arm": name, "strength": planted_at})
 
@@ -179,34 +179,36 @@ def _read_restored(
     images: Study, ranked: Tensor, strength: str, arm: Arm, config: PositiveControlConfig
 ) -> None:
     """Put clean pixels back at the top of the map, and read which share of T goes."""
-    some, ranked = images.rankable(ranked)
-    if not len(some.rows):
+    rankable, ranked = images.rankable(ranked)
+    if not len(rankable.rows):
         return
-    ties, moves = (some.streams(strength, after=(use,)) for use in ("ties", "restored"))
+    ties, moves = (rankable.streams(strength, after=(use,)) for use in ("ties", "restored"))
     tops, random = restoring_masks(
         ranked,
-        torch.from_numpy(arm.trial.test.anatomy.rois[SITE][some.rows]),
-        some.foreground,
+        torch.from_numpy(arm.trial.test.anatomy.rois[SITE][rankable.rows]),
+        rankable.foreground,
         config.quantiles,
         list(zip(ties, moves, strict=True)),
         config.repeats,
     )
     masks = torch.cat([tops, random.flatten(1, 2)], dim=1)
-    shares = restored_shares(arm, some.rows, images.rows, masks)
+    shares = restored_shares(arm, rankable.rows, images.rows, masks)
     steps, measured = tops.shape[1], PositiveControlStatistics
     by_random = shares[:, steps:].reshape(-1, steps, config.repeats).mean(2)
     arms = {"map": shares[:, :steps], "random": by_random}
     above = shares[:, :steps] - by_random
     for name, values in arms.items():
-        some.read(measured.restored, values.mean(1), {"strength": strength, "arm": name})
+        rankable.read(measured.restored, values.mean(1), {"strength": strength, "arm": name})
     quantiles: tuple[Condition, ...] = (SITE, *config.quantiles)
     for column, q in enumerate(quantiles):
         for name, values in arms.items():
-            some.read(
+            rankable.read(
                 measured.restored, values[:, column], {"strength": strength, "q": q, "arm": name}
             )
-        some.read(measured.restored_above_random, above[:, column], {"strength": strength, "q": q})
-    some.read(measured.restored_above_random, above.mean(1), {"strength": strength})
+        rankable.read(
+            measured.restored_above_random, above[:, column], {"strength": strength, "q": q}
+        )
+    rankable.read(measured.restored_above_random, above.mean(1), {"strength": strength})
 
 
 @remembered()
@@ -220,4 +222,4 @@ def _edge_artefacts(trial: Trial, rows: Rows, pairs: int) -> FloatArray:
 def _decoys(trial: Trial, rows: Rows, count: int) -> list[Tensor]:
     """Return sites drawn as the true ones, with no signal there, each [n, 1, *S] bool."""
     sites = [sites_of(trial, "test", f"decoy {number}")[rows] for number in range(count)]
-    return [torch.from_numpy(truths(places, trial.cohort.shape)) for places in sites]
+    return [torch.from_numpy(truths(decoy, trial.cohort.shape)) for decoy in sites]

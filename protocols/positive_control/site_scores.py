@@ -57,11 +57,11 @@ def above_decoys(
 ) -> FloatArray:
     """Return average precision at the site minus its mean at sites without a signal, [n]."""
     order = ranking.rank_pixels(ranked, foreground)
-    found = [
-        localisation.average_precision(ranked, one, foreground, order).numpy()
-        for one in (truth, *decoys)
+    precisions = [
+        localisation.average_precision(ranked, site, foreground, order).numpy()
+        for site in (truth, *decoys)
     ]
-    difference: FloatArray = found[0] - np.mean(found[1:], axis=0)
+    difference: FloatArray = precisions[0] - np.mean(precisions[1:], axis=0)
     return difference
 
 
@@ -80,7 +80,7 @@ def restoring_masks(
         truth: [n, 1, *S] bool; the first top is as large as the site.
         foreground: [n, 1, *S] bool.
         quantiles: Sizes of the other tops, as shares of the foreground.
-        streams: For each image one generator for ties and one for places.
+        streams: Generators of each image, for ties and one for places.
         repeats: Random masks R for each top.
 
     Returns:
@@ -94,4 +94,4 @@ def restoring_masks(
         for n, (size, total) in enumerate(zip(inside, pixels, strict=True))
     ]
     tops = torch.cat([torch.cat(own), top_masks(order, foreground, quantiles)], dim=1)
-    return tops, shape_matched(tops, foreground, [places for _, places in streams], repeats)
+    return tops, shape_matched(tops, foreground, [moves for _, moves in streams], repeats)

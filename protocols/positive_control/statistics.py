@@ -48,7 +48,7 @@ class PositiveControlConfig(ProtocolConfig):
     @field_validator("strengths")
     @classmethod
     def _different(cls, strengths: tuple[Strength, ...]) -> tuple[Strength, ...]:
-        names = [one.name for one in strengths]
+        names = [strength.name for strength in strengths]
         if len(names) < 3 or len(set(names)) < len(names) or {ZERO, NONE} & set(names):
             raise ValueError(f"at least three strengths of different names, not {ZERO} or {NONE}")
         return strengths
@@ -78,18 +78,25 @@ class PositiveControlStatistics:
     mass = statistic("share of the map that lies on the site", "higher")
     lift = statistic("mass over the site's share of the foreground", "higher")
     restored = statistic(
-        "share of T that goes when the top of the map is put back to clean",
+        "share of T that disappears when the top of the map is put back to clean",
         "higher",
         plot=_by_strength("share of T restored"),
     )
-    restored_above_random = statistic("restored minus shape-matched random masks", "higher")
-    auroc = statistic("AUROC of planted against clean test images", aggregate="auroc")
-    accuracy = statistic("share of test images told right")
+    restored_above_random = statistic(
+        "restored minus that of random masks of the same shape", "higher"
+    )
+    auroc = statistic("AUROC of telling planted from clean test images", aggregate="auroc")
+    accuracy = statistic("share of test images that the model classifies correctly")
     group_distance = statistic("T between clean and planted test images")
     group_distance_squared = statistic("T²", aggregate="constant")
-    permutation_p = statistic("p of T, labels swapped within pairs", aggregate="constant")
-    edge_artefact = statistic("gradient of the alteration on its rim over the image's own")
-    uniformity_p = statistic("KS p of permutation p-values with no signal", aggregate="constant")
+    permutation_p = statistic(
+        "p-value of T when labels are swapped within pairs", aggregate="constant"
+    )
+    edge_artefact = statistic("gradient of the alteration on its rim, relative to the image's own")
+    uniformity_p = statistic(
+        "p-value of permutation p-values being uniform where nothing was planted",
+        aggregate="constant",
+    )
 
 
 def assessable_strengths(readings: Sequence[Reading]) -> list[str]:

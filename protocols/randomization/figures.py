@@ -15,8 +15,8 @@ def cascade_drawings(
     exhibits: Mapping[str, Exhibit], readings: Mapping[str, Sequence[Reading]]
 ) -> Iterator[Drawing]:
     """Yield the cascade of every explainer that left one, a row each."""
-    shown = {name: exhibits[name] for name in readings if name in exhibits}
-    if not shown:
+    kept = {name: exhibits[name] for name in readings if name in exhibits}
+    if not kept:
         return
     yield Drawing(
         "cascade",
@@ -25,10 +25,10 @@ def cascade_drawings(
         "other from the head down to the stem, the twin trained from another seed, and a network "
         "that learned permuted labels by heart. Each map is scaled by itself, and the number is "
         "the mean Spearman correlation with the map on the trained model over subjects: what "
-        "stays high towards the right was never learned, and no map can be told from another "
-        "training run above the twin.",
+        "stays high towards the right was never learned, and a similarity above the twin's cannot "
+        "be distinguished from a second training run.",
         lambda: draw_image_rows(
-            [(name, _tiles(one, readings[name])) for name, one in shown.items()]
+            [(name, _tiles(exhibit, readings[name])) for name, exhibit in kept.items()]
         ),
         "png",
     )
@@ -36,7 +36,7 @@ def cascade_drawings(
 
 def _tiles(exhibit: Exhibit, readings: Sequence[Reading]) -> list[Tile]:
     inside = np.asarray(exhibit["foreground"][0, 0], dtype=bool)
-    stages = [str(one) for one in exhibit["stages"]]
+    stages = [str(stage) for stage in exhibit["stages"]]
     image = np.asarray(exhibit["image"][0, 0], dtype=np.float32)
     middle = None if image.ndim == 2 else image.shape[0] // 2
 
@@ -46,14 +46,14 @@ def _tiles(exhibit: Exhibit, readings: Sequence[Reading]) -> list[Tile]:
         return Tile(plane, text, is_map=True)
 
     tiles = [tile(exhibit["trained"][0, 0], "trained")]
-    for depth, (stage, one) in enumerate(zip(stages, exhibit["cascade"], strict=True), start=1):
-        at = find(readings, "similarity", walk="cascade", depth=depth)
-        tiles.append(tile(one[0], f"{stage} {_told(at)}"))
+    for depth, (stage, map_) in enumerate(zip(stages, exhibit["cascade"], strict=True), start=1):
+        similarity = find(readings, "similarity", walk="cascade", depth=depth)
+        tiles.append(tile(map_[0], f"{stage} {_estimate(similarity)}"))
     for name in ("twin", "memorised"):
         if name in exhibit:
-            tiles.append(tile(exhibit[name][0, 0], f"{name} {_told(find(readings, name))}"))
+            tiles.append(tile(exhibit[name][0, 0], f"{name} {_estimate(find(readings, name))}"))
     return tiles
 
 
-def _told(reading: Reading | None) -> str:
+def _estimate(reading: Reading | None) -> str:
     return "" if reading is None else f"{summarise(reading).estimate:.2f}"

@@ -29,7 +29,7 @@ SPEARMAN, SIGNED, SSIM, HOG, TOP = "spearman", "spearman_signed", "ssim", "hog",
 
 @dataclass(frozen=True)
 class Lens:
-    """How maps of some images are looked at.
+    """What the measures of similarity need to know of the images that maps are of.
 
     Attributes:
         foreground: [n, 1, *S] bool.
@@ -69,14 +69,14 @@ class Likeness:
         Spearman of the importance and of the signed map, SSIM, Pearson of HOG features (two
         dimensions only), and overlap of the top. NaN where a map cannot be ranked.
         """
-        found = {
+        similarities = {
             SPEARMAN: rank_correlation(self._ranks, other._ranks),
             SIGNED: rank_correlation(self._signed, other._signed),
             SSIM: ssim(self._ranked, other._ranked, self._lens.foreground),
         }
         if self._hog is not None and other._hog is not None:
-            found[HOG] = pearson(self._hog, other._hog)
+            similarities[HOG] = pearson(self._hog, other._hog)
         pairs = zip(self._reasons, other._reasons, strict=True)
-        unsound = torch.tensor([here is not None or there is not None for here, there in pairs])
-        found[TOP] = torch.where(unsound, float("nan"), iou(self._top, other._top))
-        return {name: values.numpy() for name, values in found.items()}
+        unsound = torch.tensor([own is not None or others is not None for own, others in pairs])
+        similarities[TOP] = torch.where(unsound, float("nan"), iou(self._top, other._top))
+        return {name: values.numpy() for name, values in similarities.items()}

@@ -144,7 +144,7 @@ def test_every_word_of_the_glossary_is_found_in_a_sentence() -> None:
     sentences = (
         "T falls",
         "ΔT rises",
-        "drop of s·φ",
+        "drop of the group projection",
         "importance over the image",
         "the truth scores best",
         "score of noise",
@@ -159,7 +159,7 @@ def test_every_word_of_the_glossary_is_found_in_a_sentence() -> None:
         "for each q",
         "Average precision of the map",
         "IoU rises",
-        "Spearman over regions",
+        "rank correlation over regions",
         "AUROC 0.9",
         "AUPRC 0.9",
         "own logit",
