@@ -86,57 +86,6 @@ class SubjectBootstrap:
         """Number of different subjects U."""
         return len(self._starts)
 
-    def mean(self, values: npt.ArrayLike) -> Interval:
-        """Return the mean over rows, values [N]."""
-        return self.means(self._rows(values, 1)[:, None])[0]
-
-    def means(self, values: npt.ArrayLike) -> list[Interval]:
-        """Return the mean over rows of each column, values [N, M]."""
-        columns = self._rows(values, 2)
-        replicates, estimates = self._replicates(columns), _column_means(*self._totals(columns))
-        return [
-            self.statistic_interval(
-                estimate, replicates[:, column], self._count(columns[:, column])
-            )
-            for column, estimate in enumerate(estimates.tolist())
-        ]
-
-    def difference(self, first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:
-        """Return the mean of first − second, both [N], over rows where both have a value."""
-        return self.mean(self._rows(first, 1) - self._rows(second, 1))
-
-    def ratio(self, numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Interval:
-        """Return the ratio of two means, both [N], over rows where both have a value.
-
-        Replicates whose denominator is zero are ignored. Where the denominator's interval holds
-        zero, the ratio has no useful interval; look at the denominator first.
-        """
-        pair = np.column_stack([self._rows(numerator, 1), self._rows(denominator, 1)])
-        pair[np.isnan(pair).any(axis=1)] = np.nan
-        replicates, estimates = self._replicates(pair), _column_means(*self._totals(pair))
-        ratios = _divide(replicates[:, 0], replicates[:, 1])
-        estimate = float(_divide(estimates[:1], estimates[1:])[0])
-        return self.statistic_interval(estimate, ratios, self._count(pair[:, 0]))
-
-    def group_difference(self, values: npt.ArrayLike, groups: npt.ArrayLike) -> Interval:
-        """Return the mean of group 0 minus the mean of group 1.
-
-        Subjects are resampled regardless of group, so group sizes vary as they would in a new
-        sample; replicates in which a group has no value are ignored.
-
-        Args:
-            values: [N].
-            groups: [N] of 0 and 1.
-        """
-        rows, members = self._rows(values, 1), self._labels(groups)
-        columns = np.column_stack([np.where(members == group, rows, np.nan) for group in (0, 1)])
-        replicates, estimates = self._replicates(columns), _column_means(*self._totals(columns))
-        return self.statistic_interval(
-            float(estimates[0] - estimates[1]),
-            replicates[:, 0] - replicates[:, 1],
-            self._count(rows),
-        )
-
     def auroc(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Interval:
         """Return the AUROC of scores [N] for label 1 against 0, labels [N]; ties count half."""
         rows = self._rows(scores, 1)
@@ -144,7 +93,8 @@ class SubjectBootstrap:
             self.auroc_estimate(rows, labels),
             self.auroc_replicates(rows, labels),
         )
-        return self.statistic_interval(estimate, replicates, self._count(rows))
+        subjects_with_value = np.unique(self._index[~np.isnan(rows)])
+        return self.statistic_interval(estimate, replicates, len(subjects_with_value))
 
     def auroc_estimate(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the AUROC alone; NaN where a class is missing."""
@@ -162,7 +112,9 @@ class SubjectBootstrap:
         """
         dimensions = np.ndim(values)
         rows = self._rows(values, 2 if dimensions == 2 else 1)
-        replicates = self._replicates(rows.reshape(len(rows), -1))
+        sums, counts = self._totals(rows.reshape(len(rows), -1))
+        blocks = self._blocks(sums.shape[1])
+        replicates = np.concatenate([_divide(drawn @ sums, drawn @ counts) for drawn in blocks])
         return replicates if dimensions == 2 else replicates[:, 0]
 
     def auroc_replicates(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
@@ -204,9 +156,6 @@ class SubjectBootstrap:
             raise InputError(f"Expected {len(self._index)} labels of 0 and 1.")
         return classes.astype(np.int64)
 
-    def _count(self, rows: FloatArray) -> int:
-        return len(np.unique(self._index[~np.isnan(rows)]))
-
     def _totals(self, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return each subject's sums and numbers of values, both [U, M]."""
         ordered = columns[self._order]
@@ -214,11 +163,6 @@ class SubjectBootstrap:
         sums = np.add.reduceat(np.where(known, ordered, 0.0), self._starts, axis=0)
         counts = np.add.reduceat(known.astype(np.float64), self._starts, axis=0)
         return sums, counts
-
-    def _replicates(self, columns: FloatArray) -> FloatArray:
-        sums, counts = self._totals(columns)
-        parts = [_divide(some @ sums, some @ counts) for some in self._blocks(columns.shape[1])]
-        return np.concatenate(parts)
 
     def _blocks(self, width: int) -> Iterator[FloatArray]:
         """Yield the multiplicities [r, U] in blocks whose products [r, width] stay small."""
@@ -265,33 +209,6 @@ def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
     return pseudo
 
 
-def slope_over(values: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
-    """Return each subject's least-squares slope, whose bootstrap mean is the trend.
-
-    Args:
-        values: [n, k] one row per subject, one column per condition.
-        x: [k] the condition as a number, such as a strength; at least two different ones.
-
-    Returns:
-        [n] in units of values per unit of x; NaN where a row misses a value, since a slope over
-        part of the conditions is another quantity wherever the curve is not straight.
-
-    Raises:
-        InputError: If the shapes do not fit, or x is not finite or has one value only.
-    """
-    rows, places = np.asarray(values, dtype=np.float64), np.asarray(x, dtype=np.float64)
-    if rows.ndim != 2 or places.shape != rows.shape[1:]:
-        raise InputError(
-            f"Expected values [n, k] and x [k] but got shapes {list(rows.shape)} and "
-            f"{list(places.shape)}."
-        )
-    if not np.isfinite(places).all() or len(np.unique(places)) < 2:
-        raise InputError(f"Expected x with two different finite values but got {places.tolist()}.")
-    centred = places - places.mean()
-    slopes: FloatArray = rows @ centred / (centred @ centred)
-    return slopes
-
-
 def _multiplicities(count: int, resamples: int, seed: int) -> Integers:
     """Return how often each subject is drawn in each resample, [resamples, count]."""
     generator = stream("bootstrap", seed, count, resamples)
@@ -303,10 +220,6 @@ def _multiplicities(count: int, resamples: int, seed: int) -> Integers:
         counts = np.bincount(picks.ravel(), minlength=rows * count)
         drawn[start : start + rows] = counts.reshape(rows, count)
     return drawn
-
-
-def _column_means(sums: FloatArray, counts: FloatArray) -> FloatArray:
-    return _divide(sums.sum(0), counts.sum(0))
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

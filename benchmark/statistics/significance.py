@@ -7,7 +7,6 @@ Smyth 2010). The order of rows plays no part.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -115,26 +114,19 @@ class PageTrend:
 
     Attributes:
         statistic: L = Σ_j j · (sum of the ranks in condition j).
-        z: L standardised by its mean and variance under the null; NaN where nothing varies.
-        p: Of the test by permutation, one-sided.
-        p_normal: Of z by the normal approximation, one-sided.
-        n_subjects: Rows without a missing value.
+        p: One-sided p-value of L by permutation within subjects.
     """
 
     statistic: float
-    z: float
     p: float
-    p_normal: float
-    n_subjects: int
 
 
 def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> PageTrend:
     """Test whether values rise with the condition within subjects (Page 1963).
 
     Ranks are taken within each row, ties averaged; rows with a missing value are left out. ``p``
-    counts every order of every row up to six conditions, and random orders beyond. Both it and the
-    variance behind ``z`` are those of the ranks with their ties; SciPy's are those without ties,
-    and its variance is then too large.
+    counts every order of every row up to six conditions, and random orders beyond. The null is that
+    of the ranks with their ties, where SciPy's is that of untied ranks.
 
     Args:
         values: [n, k] one row per subject, conditions in the order in which they should rise.
@@ -155,21 +147,16 @@ def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int =
         )
     complete = table[~np.isnan(table).any(axis=1)]
     if not len(complete):
-        return PageTrend(_NAN, _NAN, _NAN, _NAN, 0)
+        return PageTrend(_NAN, _NAN)
     ranks: FloatArray = stats.rankdata(complete, axis=1)
     # The null permutes within rows; sorted, it does not depend on their order.
     ranks = ranks[np.lexsort(ranks.T)]
     weights = np.arange(1.0, ranks.shape[1] + 1)
     statistic = float((ranks @ weights).sum())
-    centred, spread = weights - weights.mean(), ranks - weights.mean()
-    variance = float((spread**2).sum() * (centred**2).sum() / (len(weights) - 1))
-    z = float((spread @ centred).sum()) / math.sqrt(variance) if variance > 0 else _NAN
     if len(weights) <= _EXACT_CONDITIONS:
-        p = _exact_tail(ranks, statistic)
-    else:
-        null = _permuted_statistics(ranks, permutations, seed)
-        p = _share_above(null, statistic)
-    return PageTrend(statistic, z, p, float(stats.norm.sf(z)), len(ranks))
+        return PageTrend(statistic, _exact_tail(ranks, statistic))
+    null = _permuted_statistics(ranks, permutations, seed)
+    return PageTrend(statistic, _share_above(null, statistic))
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
@@ -184,44 +171,17 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     Raises:
         InputError: If a value lies outside [0, 1].
     """
-    raw, known = _p_values(p_values)
+    raw = np.asarray(p_values, dtype=np.float64)
+    if raw.ndim != 1:
+        raise InputError(f"Expected p-values [K] but got shape {list(raw.shape)}.")
+    known = np.flatnonzero(~np.isnan(raw))
+    if strays := [p for p in raw[known].tolist() if not 0 <= p <= 1]:
+        raise InputError(f"Expected p-values between 0 and 1 but got {strays[0]}.")
     adjusted = np.full_like(raw, np.nan)
     order = known[np.argsort(raw[known], kind="stable")]
     scaled = raw[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return adjusted
-
-
-def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995).
-
-    The rate is held for independent or positively dependent tests.
-
-    Args:
-        p_values: [K]; NaNs stay NaN and do not count as tests.
-
-    Returns:
-        [K] in the order of the input.
-
-    Raises:
-        InputError: If a value lies outside [0, 1].
-    """
-    raw, known = _p_values(p_values)
-    adjusted = np.full_like(raw, np.nan)
-    if len(known):
-        adjusted[known] = stats.false_discovery_control(raw[known])
-    return adjusted
-
-
-def _p_values(p_values: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Return p-values [K] and the places of those that are not NaN."""
-    raw = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(~np.isnan(raw))
-    if raw.ndim != 1:
-        raise InputError(f"Expected p-values [K] but got shape {list(raw.shape)}.")
-    if strays := [one for one in raw[known].tolist() if not 0 <= one <= 1]:
-        raise InputError(f"Expected p-values between 0 and 1 but got {strays[0]}.")
-    return raw, known
 
 
 def _signs(count: int, permutations: int, name: str, seed: int) -> Iterator[FloatArray]:

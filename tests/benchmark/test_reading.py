@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmark.reading import Reading, Sample, distributions, find, subject_means, summarise
-from benchmark.statistics.bootstrap import SubjectBootstrap
+from benchmark.reading import (
+    Reading,
+    Sample,
+    distributions,
+    find,
+    shared_bootstrap,
+    subject_means,
+    summarise,
+)
 
 RNG = np.random.default_rng(0)
 GROUPS = tuple(int(group) for group in np.repeat([0, 1], [30, 10]))
@@ -83,8 +90,18 @@ def test_a_ratio_is_the_mean_over_the_mean_with_both_resampled() -> None:
     reading = Reading("share", sample, above, denominators=below)
     interval = summarise(reading, "ratio")
     assert interval.estimate == pytest.approx(above.mean() / below.mean())
-    direct = SubjectBootstrap(people).ratio(above, below)
-    assert (interval.low, interval.high) == pytest.approx((direct.low, direct.high))
+    replicates = shared_bootstrap(people).replicates(np.column_stack([above, below]))
+    limits = np.quantile(replicates[:, 0] / replicates[:, 1], (0.025, 0.975))
+    assert (interval.low, interval.high) == pytest.approx(tuple(limits))
+
+
+def test_a_group_difference_ignores_resamples_without_a_group() -> None:
+    """If it fails, a rare group makes its difference NaN or biases it."""
+    people = tuple(f"s{row}" for row in range(6))
+    sample = Sample(people, people, (0, 0, 0, 0, 0, 1))
+    reading = Reading("x", sample, np.array([3.0, 3, 3, 3, 3, 1]))
+    interval = summarise(reading, "group_difference")
+    assert (interval.estimate, interval.low, interval.high) == (2, 2, 2)
 
 
 def test_a_ratio_to_what_may_be_nothing_is_no_number() -> None:

@@ -19,7 +19,6 @@ from benchmark.results.health import protocol_health
 from benchmark.results.paired import aligned_pairs, compare
 from benchmark.results.result import to_json
 from benchmark.results.summary import summarise_records
-from benchmark.statistics.bootstrap import SubjectBootstrap
 
 PROTOCOLS: dict[str, type[SanityProtocol[Any]]] = {
     "loading": fakes.Loading,
@@ -44,7 +43,8 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
     assert set(whole) == {"suite", "schema_version", "results"}
     assert (whole["suite"], whole["schema_version"]) == ("v1", 1)
     first, second = whole["results"]
-    interval = SubjectBootstrap([f"s{row}" for row in range(4)]).mean(values)
+    keys = tuple(f"s{row}" for row in range(4))
+    interval = summarise(Reading("loading", Sample(keys, keys, (0, 1) * 2), np.array(values)))
     numbers = {
         "estimate": pytest.approx(0.25),
         "low": pytest.approx(interval.low),
