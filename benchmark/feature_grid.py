@@ -50,11 +50,6 @@ class FeatureGrid:
     offset: tuple[float, ...]
     step: tuple[float, ...]
 
-    def centres(self, axis: int) -> Tensor:
-        """Return the input coordinates of the cells along one axis, [shape[axis]] float64."""
-        cells = torch.arange(self.shape[axis], dtype=torch.float64)
-        return self.offset[axis] + self.step[axis] * cells
-
 
 def trace_grid(trunk: nn.Module, example: Tensor) -> FeatureGrid:
     """Run the trunk once on ``example`` and follow the sampling grid through its operators.

@@ -142,16 +142,6 @@ class NoisyLinear(Imputer):
         return fill
 
 
-class Zero(Imputer):
-    """Flat zero, only to show that it is unfit: the hard edge is itself a signal."""
-
-    name = "zero"
-
-    def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
-        """Return the zero fill; see the base class."""
-        return lambda masks: torch.where(masks, 0.0, images)
-
-
 def _feathered(images: Tensor, fills: Tensor) -> Fill:
     """Return the function that blends fills [B, 1, *S] into images, half on a rim of one pixel."""
 

@@ -1,11 +1,11 @@
-"""How well a map ranks the truth, and how alike two maps are.
+"""How well a map finds the truth: the measures of localisation.
 
-Every function takes a batch: importance [B, 1, *S] float, truth and foreground [B, 1, *S] bool, all
+Every measure takes a batch: importance [B, 1, *S] float, truth and foreground [B, 1, *S] bool, all
 on one device, for any number of spatial axes, and returns [B] float64 on that device. Pixels are
 ranked inside the foreground only. A map that is constant or not finite there gives NaN, never 0 and
 never a hit, and so does a truth without a pixel in the foreground.
 
-Ranks are float64 and counts int64: sums of int32 ranks overflow on tied 96³ volumes.
+Counts are int64: sums of int32 overflow on tied 96³ volumes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
-from benchmark.maps.ranking import Ranking, flatten, rank_pixels, ranks, sum_where, where_rankable
+from benchmark.maps.ranking import Ranking, flatten, rank_pixels, where_rankable
 
 
 def average_precision(
@@ -31,33 +31,19 @@ def average_precision(
     ``ranking`` saves sorting the same importance again.
     """
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
-    found = (truth & foreground).flatten(1).gather(1, ranking.order)
-    precision = found.long().cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
+    is_true = (truth & foreground).flatten(1).gather(1, ranking.order)
+    precision = is_true.long().cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
     # Each true pixel is worth the precision at the threshold that lets it pass.
-    area = torch.where(found, precision, 0.0).sum(1) / found.sum(1)
-    return where_rankable(area, [importance], foreground)
-
-
-def auroc(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
-    """Return the probability that a true pixel outranks a false one, ties counting half.
-
-    NaN also where the truth fills the foreground.
-    """
-    inside = foreground.flatten(1)
-    wanted = truth.flatten(1) & inside
-    positives = wanted.sum(1).double()
-    negatives = inside.sum(1).double() - positives
-    rank_sum = torch.where(wanted, ranks(importance, foreground).flatten(1), 0.0).sum(1)
-    area = (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    area = torch.where(is_true, precision, 0.0).sum(1) / is_true.sum(1)
     return where_rankable(area, [importance], foreground)
 
 
 def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of a non-negative map's sum over the foreground that lies on the truth."""
     values, inside = flatten(importance, foreground)
-    wanted = truth.flatten(1) & inside
-    share = sum_where(wanted, values) / sum_where(inside, values)
-    share = torch.where(wanted.any(1), share, math.nan)
+    region = truth.flatten(1) & inside
+    share = _sum_where(region, values) / _sum_where(inside, values)
+    share = torch.where(region.any(1), share, math.nan)
     return where_rankable(share, [importance], foreground)
 
 
@@ -71,7 +57,7 @@ def lift(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
 def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of a non-negative map's sum that lies outside the foreground."""
     values, inside = flatten(importance, foreground)
-    share = sum_where(~inside, values) / values.sum(1)
+    share = _sum_where(~inside, values) / values.sum(1)
     return where_rankable(share, [importance], foreground)
 
 
@@ -96,20 +82,20 @@ def hits(
     these draws is returned: exact, and free of index order and of any seed.
 
     Args:
-        importance: As everywhere here.
-        truth: As everywhere here.
-        foreground: As everywhere here.
-        counts: [B] int64 foremost pixels to take, at most the foreground's.
-        ranking: Saves sorting the same importance again.
+        importance: [B, 1, *S] float.
+        truth: [B, 1, *S] bool.
+        foreground: [B, 1, *S] bool.
+        counts: [B] int64 number of foremost pixels to take, at most the foreground's.
+        ranking: Ranking of the same importance, which saves sorting it again.
     """
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
-    found = functional.pad((truth & foreground).flatten(1).gather(1, ranking.order), (1, 0))
-    sums = found.long().cumsum(1)  # sums[:, n] true pixels among the first n
-    taken = counts[:, None]
-    cut = (taken - 1).clamp_min(0)
+    is_true = functional.pad((truth & foreground).flatten(1).gather(1, ranking.order), (1, 0))
+    sums = is_true.long().cumsum(1)  # sums[:, n] true pixels among the first n
+    n_taken = counts[:, None]
+    cut = (n_taken - 1).clamp_min(0)
     first, end = ranking.first.gather(1, cut), ranking.last.gather(1, cut) + 1
     above, tied = sums.gather(1, first), sums.gather(1, end) - sums.gather(1, first)
-    expected = above + tied * ((taken - first).double() / (end - first))
+    expected = above + tied * ((n_taken - first).double() / (end - first))
     expected = torch.where(sums[:, -1:] > 0, expected, math.nan)
     return where_rankable(expected[:, 0], [importance], foreground)
 
@@ -130,21 +116,14 @@ def top_overlap(
 def expected_average_precision(truth: Tensor, foreground: Tensor) -> Tensor:
     """Return the expectation of average precision over random rankings without ties, [B] float64.
 
-    It lies above the prevalence: with k true of n pixels the one at rank i is true with probability
-    k/n, and then the precision there is (1 + (i − 1)(k − 1)/(n − 1))/i on average.
+    It lies above the prevalence: with k true of n pixels the pixel at rank i is true with
+    probability k/n, and then the precision there is (1 + (i − 1)(k − 1)/(n − 1))/i on average.
     """
     pixels = foreground.flatten(1).sum(1).tolist()
     positives = (truth & foreground).flatten(1).sum(1).tolist()
-    found = {(k, n): _expected_ap(k, n) for k, n in set(zip(positives, pixels, strict=True))}
-    pairs = zip(positives, pixels, strict=True)
-    return torch.tensor([found[pair] for pair in pairs], dtype=torch.float64)
-
-
-def _expected_ap(positives: int, pixels: int) -> float:
-    if positives == 0 or pixels < 2:
-        return math.nan
-    ranks = torch.arange(1, pixels + 1, dtype=torch.float64)
-    return float(((1 + (ranks - 1) * (positives - 1) / (pixels - 1)) / ranks).mean())
+    counts = list(zip(positives, pixels, strict=True))
+    expected = {pair: _expected_ap(*pair) for pair in set(counts)}
+    return torch.tensor([expected[pair] for pair in counts], dtype=torch.float64)
 
 
 def pointing(
@@ -157,19 +136,19 @@ def pointing(
     """Return whether the largest value lies on the truth or close by; a tie counts by its share.
 
     Args:
-        importance: As everywhere here.
-        truth: As everywhere here.
-        foreground: As everywhere here.
+        importance: [B, 1, *S] float.
+        truth: [B, 1, *S] bool.
+        foreground: [B, 1, *S] bool.
         tolerance_mm: Largest distance in mm between the centres of the voxels that still hits.
         spacing: Voxel size in mm along each of the axes ``*S``.
     """
     values, inside = flatten(importance, foreground)
-    wanted = truth & foreground
-    near = dilate(wanted, tolerance_mm, spacing).flatten(1)
+    region = truth & foreground
+    near = dilate(region, tolerance_mm, spacing).flatten(1)
     ranked = torch.where(inside, values, -math.inf)
     largest = inside & (ranked == ranked.amax(1, keepdim=True))
     share = (largest & near).sum(1).double() / largest.sum(1)
-    share = torch.where(wanted.flatten(1).any(1), share, math.nan)
+    share = torch.where(region.flatten(1).any(1), share, math.nan)
     return where_rankable(share, [importance], foreground)
 
 
@@ -178,7 +157,7 @@ def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:
 
     Args:
         masks: [B, 1, *S] bool.
-        radius_mm: Distance in mm; 0 returns the masks.
+        radius_mm: Distance in mm; 0 returns the masks as they are.
         spacing: Voxel size in mm along each of the axes ``*S``.
 
     Raises:
@@ -195,11 +174,24 @@ def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:
     reach = [
         min(int(limit / size), length - 1) for size, length in zip(spacing, shape, strict=True)
     ]
+    everything = (slice(None), slice(None))
     dilated = masks.clone()
-    for offset in itertools.product(*(range(-steps, steps + 1) for steps in reach)):
-        if math.hypot(*(o * size for o, size in zip(offset, spacing, strict=True))) <= limit:
-            pairs = list(zip(offset, shape, strict=True))
-            to = [slice(max(0, o), n + min(0, o)) for o, n in pairs]
-            of = [slice(max(0, -o), n - max(0, o)) for o, n in pairs]
-            dilated[(slice(None), slice(None), *to)] |= masks[(slice(None), slice(None), *of)]
+    for offset in itertools.product(*(range(-farthest, farthest + 1) for farthest in reach)):
+        if math.hypot(*(step * size for step, size in zip(offset, spacing, strict=True))) <= limit:
+            steps = list(zip(offset, shape, strict=True))
+            targets = [slice(max(0, step), length + min(0, step)) for step, length in steps]
+            sources = [slice(max(0, -step), length - max(0, step)) for step, length in steps]
+            dilated[(*everything, *targets)] |= masks[(*everything, *sources)]
     return dilated
+
+
+def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
+    """Return the sum over a mask of values [B, P], [B]."""
+    return torch.where(mask, values, 0.0).sum(1)
+
+
+def _expected_ap(positives: int, pixels: int) -> float:
+    if positives == 0 or pixels < 2:
+        return math.nan
+    rank = torch.arange(1, pixels + 1, dtype=torch.float64)
+    return float(((1 + (rank - 1) * (positives - 1) / (pixels - 1)) / rank).mean())

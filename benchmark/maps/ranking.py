@@ -1,4 +1,4 @@
-"""Ranks the pixels of a map inside the foreground, and says why a map cannot be ranked."""
+"""Order of a map's pixels inside the foreground, and why a map cannot be ranked."""
 
 from __future__ import annotations
 
@@ -12,45 +12,8 @@ from torch import Tensor
 from benchmark.errors import InputError
 
 CONSTANT_MAP = "constant map"
-
-
 NON_FINITE_MAP = "non-finite map"
-
-
 EMPTY_FOREGROUND = "empty foreground"
-
-
-def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None]:
-    """Return for each map why its pixels cannot be ranked, or None where they can."""
-    values, inside = flatten(importance, foreground)
-    finite, varies = _finite(values, inside), _varies(values, inside)
-    reasons: list[str | None] = []
-    for present, is_finite, does_vary in zip(
-        inside.any(1).tolist(), finite.tolist(), varies.tolist(), strict=True
-    ):
-        if not present:
-            reasons.append(EMPTY_FOREGROUND)
-        elif not is_finite:
-            reasons.append(NON_FINITE_MAP)
-        else:
-            reasons.append(None if does_vary else CONSTANT_MAP)
-    return reasons
-
-
-def ranks(values: Tensor, foreground: Tensor) -> Tensor:
-    """Return average ranks from 1 for the smallest value in the foreground.
-
-    Returns:
-        [B, 1, *S] float64; ties share the mean of their ranks; 0 outside the foreground, and NaN
-        inside it where a map is not finite there.
-    """
-    flat, inside = flatten(values, foreground)
-    ordered, order = torch.where(inside, flat, math.inf).sort(dim=1)
-    first, last = _tie_runs(ordered)
-    averaged = (first + last).double() / 2 + 1
-    spread = torch.zeros_like(averaged).scatter_(1, order, averaged)
-    spread = torch.where(_finite(flat, inside)[:, None], spread, math.nan)
-    return torch.where(inside, spread, 0.0).view(values.shape)
 
 
 @dataclass(frozen=True)
@@ -60,7 +23,7 @@ class Ranking:
     Attributes:
         order: [B, P] flat indices, the foreground first.
         first: [B, P] first position of the run of ties that each position belongs to.
-        last: [B, P] its last position.
+        last: [B, P] last position of that run.
     """
 
     order: Tensor
@@ -74,6 +37,48 @@ def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
     values, inside = importance.flatten(1), foreground.flatten(1)
     ordered, order = torch.where(inside, values, -math.inf).sort(dim=1, descending=True)
     return Ranking(order, *_tie_runs(ordered))
+
+
+def ranks(values: Tensor, foreground: Tensor) -> Tensor:
+    """Return average ranks from 1 for the smallest value in the foreground.
+
+    Returns:
+        [B, 1, *S] float64; ties share the mean of their ranks; 0 outside the foreground, and NaN
+        inside it where a map is not finite there.
+    """
+    flat, inside = flatten(values, foreground)
+    ordered, order = torch.where(inside, flat, math.inf).sort(dim=1)
+    first, last = _tie_runs(ordered)
+    averaged = (first + last).double() / 2 + 1
+    unsorted = torch.zeros_like(averaged).scatter_(1, order, averaged)
+    unsorted = torch.where(_is_finite(flat, inside)[:, None], unsorted, math.nan)
+    return torch.where(inside, unsorted, 0.0).view(values.shape)
+
+
+def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None]:
+    """Return for each map why its pixels cannot be ranked, or None where they can."""
+    values, inside = flatten(importance, foreground)
+    finite, varied = _is_finite(values, inside), _is_varied(values, inside)
+    reasons: list[str | None] = []
+    for has_foreground, is_finite, is_varied in zip(
+        inside.any(1).tolist(), finite.tolist(), varied.tolist(), strict=True
+    ):
+        if not has_foreground:
+            reasons.append(EMPTY_FOREGROUND)
+        elif not is_finite:
+            reasons.append(NON_FINITE_MAP)
+        else:
+            reasons.append(None if is_varied else CONSTANT_MAP)
+    return reasons
+
+
+def where_rankable(scores: Tensor, maps: Sequence[Tensor], foreground: Tensor) -> Tensor:
+    """Return scores [B] float64 with NaN for images where a map cannot be ranked."""
+    for importance in maps:
+        values, inside = flatten(importance, foreground)
+        rankable = _is_finite(values, inside) & _is_varied(values, inside)
+        scores = torch.where(rankable, scores, math.nan)
+    return scores
 
 
 def flatten(values: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,30 +106,17 @@ def _tie_runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
     """
     edge = torch.ones_like(ordered[:, :1], dtype=torch.bool)
     changes = ordered[:, 1:] != ordered[:, :-1]
-    places = torch.arange(ordered.shape[1], device=ordered.device).expand(ordered.shape)
-    first = torch.where(torch.cat([edge, changes], 1), places, 0).cummax(1).values
-    ends = torch.where(torch.cat([changes, edge], 1), places, ordered.shape[1])
+    positions = torch.arange(ordered.shape[1], device=ordered.device).expand(ordered.shape)
+    first = torch.where(torch.cat([edge, changes], 1), positions, 0).cummax(1).values
+    ends = torch.where(torch.cat([changes, edge], 1), positions, ordered.shape[1])
     last = ends.flip(1).cummin(1).values.flip(1)
     return first, last
 
 
-def _finite(values: Tensor, inside: Tensor) -> Tensor:
+def _is_finite(values: Tensor, inside: Tensor) -> Tensor:
     return (values.isfinite() | ~inside).all(1)
 
 
-def _varies(values: Tensor, inside: Tensor) -> Tensor:
+def _is_varied(values: Tensor, inside: Tensor) -> Tensor:
     lowest = torch.where(inside, values, math.inf).amin(1)
     return lowest < torch.where(inside, values, -math.inf).amax(1)
-
-
-def sum_where(mask: Tensor, values: Tensor) -> Tensor:
-    """Return the sum over a mask of values [B, P], [B]."""
-    return torch.where(mask, values, 0.0).sum(1)
-
-
-def where_rankable(scores: Tensor, maps: Sequence[Tensor], foreground: Tensor) -> Tensor:
-    """Return scores [B] float64 with NaN for images where a map cannot be ranked."""
-    for one in maps:
-        values, inside = flatten(one, foreground)
-        scores = torch.where(_finite(values, inside) & _varies(values, inside), scores, math.nan)
-    return scores

@@ -1,8 +1,11 @@
-"""How alike two maps are in structure: SSIM, and histograms of oriented gradients.
+"""How alike two maps are: in their ranks, in their top pixels, and in structure.
 
-Every function takes maps [B, 1, *S] float and foreground [B, 1, *S] bool on one device, scales each
-map to [0, 1] over its foreground, and returns [B] float64. A map that is constant or not finite in
-the foreground gives NaN.
+Unless said otherwise a function takes maps [B, 1, *S] float and foreground [B, 1, *S] bool on one
+device and returns [B] float64. A map that is constant or not finite in the foreground gives NaN.
+Measures of structure, and the entropy of a single map, scale each map to [0, 1] over its
+foreground.
+
+Ranks are float64: sums of int32 ranks overflow on tied 96³ volumes.
 """
 
 from __future__ import annotations
@@ -27,6 +30,35 @@ _BINS = 9
 _CLIP, _EPSILON = 0.2, 1e-5
 
 
+def spearman(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two maps over the foreground, ties averaged."""
+    return rank_correlation(centred_ranks(first, foreground), centred_ranks(second, foreground))
+
+
+def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
+    """Return ranks minus their mean, [B, P] float64, to be correlated with those of many maps.
+
+    0 outside the foreground, and NaN throughout where a map cannot be ranked.
+    """
+    inside = foreground.flatten(1)
+    mean_rank = (inside.sum(1, keepdim=True).double() + 1) / 2
+    centred = torch.where(inside, ranks(values, foreground).flatten(1) - mean_rank, 0.0)
+    zero_or_nan = where_rankable(mean_rank[:, 0] * 0, [values], foreground)
+    return centred + zero_or_nan[:, None]
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's correlation of maps whose ``centred_ranks`` these are, [B]."""
+    variances = first.square().sum(1) * second.square().sum(1)
+    return ((first * second).sum(1) / variances.sqrt()).clamp(-1, 1)
+
+
+def iou(first: Tensor, second: Tensor) -> Tensor:
+    """Return |A ∩ B| / |A ∪ B| of masks [B, 1, *S] bool; NaN where both are empty."""
+    a, b = first.flatten(1), second.flatten(1)
+    return (a & b).sum(1).double() / (a | b).sum(1)
+
+
 def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     """Return the mean structural similarity over the foreground (Wang et al. 2004).
 
@@ -38,10 +70,10 @@ def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     variance_x = _smooth(x * x) - mean_x**2
     variance_y = _smooth(y * y) - mean_y**2
     covariance = _smooth(x * y) - mean_x * mean_y
-    alike = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
-    alike = alike / ((mean_x**2 + mean_y**2 + _C1) * (variance_x + variance_y + _C2))
+    similarity = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + _C1) * (variance_x + variance_y + _C2))
     inside = foreground.flatten(1)
-    summed = torch.where(inside, alike.flatten(1), 0.0).sum(1)
+    summed = torch.where(inside, similarity.flatten(1), 0.0).sum(1)
     # NaN where a map was, though the foreground's sum left it out.
     return summed / inside.sum(1) + 0 * (x + y).flatten(1).sum(1)
 
@@ -54,12 +86,6 @@ def hog_features(maps: Tensor, foreground: Tensor) -> Tensor:
     scaled = torch.where(foreground, _scaled(maps, foreground), 0.0)
     missing = scaled.isnan().flatten(1).any(1, keepdim=True)
     return torch.where(missing, math.nan, hog(scaled.nan_to_num(0.0)))
-
-
-def pearson(first: Tensor, second: Tensor) -> Tensor:
-    """Return Pearson's correlation of each row of features [B, F], [B]."""
-    x, y = (one - one.mean(1, keepdim=True) for one in (first, second))
-    return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
 
 
 def hog(images: Tensor) -> Tensor:
@@ -77,12 +103,12 @@ def hog(images: Tensor) -> Tensor:
     right[:, :, 1:-1] = values[:, :, 2:] - values[:, :, :-2]
     magnitude = torch.hypot(down, right)
     angle = torch.rad2deg(torch.atan2(down, right)) % 180
-    bins = (angle / (180 / _BINS)).long().clamp_max(_BINS - 1)
+    orientations = (angle / (180 / _BINS)).long().clamp_max(_BINS - 1)
     cell = min(_CELL, *values.shape[1:])
     rows, columns = values.shape[1] // cell, values.shape[2] // cell
     block = min(_BLOCK, rows, columns)
     votes = torch.zeros(len(values), _BINS, *values.shape[1:], dtype=torch.float64)
-    votes = votes.to(values.device).scatter_(1, bins[:, None], magnitude[:, None])
+    votes = votes.to(values.device).scatter_(1, orientations[:, None], magnitude[:, None])
     cells = functional.avg_pool2d(votes[:, :, : rows * cell, : columns * cell], cell)
     blocks = cells.unfold(2, block, 1).unfold(3, block, 1)  # [B, bins, r, c, block, block]
     blocks = blocks.permute(0, 2, 3, 4, 5, 1).flatten(3)
@@ -92,18 +118,24 @@ def hog(images: Tensor) -> Tensor:
     return blocks.flatten(1)
 
 
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """Return Pearson's correlation of each row of features [B, F], [B]."""
+    x, y = (features - features.mean(1, keepdim=True) for features in (first, second))
+    return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
+
+
 def entropy(importance: Tensor, foreground: Tensor, bins: int = 100) -> Tensor:
     """Return the entropy in bits of each map's histogram over the foreground.
 
     Args:
-        importance: As everywhere here.
-        foreground: As everywhere here.
-        bins: Of equal width between a map's smallest and largest value.
+        importance: [B, 1, *S] float.
+        foreground: [B, 1, *S] bool.
+        bins: Number of bins of equal width between a map's smallest and largest value.
     """
     scaled, inside = _scaled(importance, foreground).flatten(1), foreground.flatten(1)
-    places = (scaled.nan_to_num(0.0) * bins).long().clamp(0, bins - 1)
+    bin_indices = (scaled.nan_to_num(0.0) * bins).long().clamp(0, bins - 1)
     counts = torch.zeros(len(scaled), bins, dtype=torch.float64, device=scaled.device)
-    counts.scatter_add_(1, places, inside.double())
+    counts.scatter_add_(1, bin_indices, inside.double())
     shares = counts / counts.sum(1, keepdim=True)
     bits = -torch.where(shares > 0, shares * shares.log2(), 0.0).sum(1)
     return torch.where(torch.where(inside, scaled, 0.0).isfinite().all(1), bits, math.nan)
@@ -132,41 +164,5 @@ def _smooth(values: Tensor) -> Tensor:
 def _window(length: int, width: int) -> Tensor:
     """Return the matrix [length, length] that weights a row of pixels, mirrored at its ends."""
     reach = width // 2
-    rows = np.eye(length)
-    weighted = gaussian_filter1d(rows, _SIGMA, axis=0, mode="reflect", radius=reach)
+    weighted = gaussian_filter1d(np.eye(length), _SIGMA, axis=0, mode="reflect", radius=reach)
     return torch.from_numpy(np.ascontiguousarray(weighted))
-
-
-def spearman(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
-    """Return Spearman's rank correlation of two maps over the foreground, ties averaged."""
-    return rank_correlation(centred_ranks(first, foreground), centred_ranks(second, foreground))
-
-
-def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
-    """Return ranks minus their mean, [B, P] float64, to be correlated with those of many maps.
-
-    0 outside the foreground, and NaN throughout where a map cannot be ranked.
-    """
-    inside = foreground.flatten(1)
-    middle = (inside.sum(1, keepdim=True).double() + 1) / 2
-    centred = torch.where(inside, ranks(values, foreground).flatten(1) - middle, 0.0)
-    sound = where_rankable(middle[:, 0] * 0, [values], foreground)
-    return centred + sound[:, None]
-
-
-def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Return Spearman's correlation of maps whose ``centred_ranks`` these are, [B]."""
-    variances = first.square().sum(1) * second.square().sum(1)
-    return ((first * second).sum(1) / variances.sqrt()).clamp(-1, 1)
-
-
-def dice(first: Tensor, second: Tensor) -> Tensor:
-    """Return 2|A ∩ B| / (|A| + |B|) of masks [B, 1, *S] bool; NaN where both are empty."""
-    a, b = first.flatten(1), second.flatten(1)
-    return 2 * (a & b).sum(1).double() / (a.sum(1) + b.sum(1))
-
-
-def iou(first: Tensor, second: Tensor) -> Tensor:
-    """Return |A ∩ B| / |A ∪ B| of masks [B, 1, *S] bool; NaN where both are empty."""
-    a, b = first.flatten(1), second.flatten(1)
-    return (a & b).sum(1).double() / (a | b).sum(1)

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 from trials import assert_same_values, build_trial, cohort_of, trained, values_by_key
+from zero_fill import Zero
 
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.controls import Oracle, Random
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
-from benchmark.maps.imputers import Imputer, Zero
+from benchmark.maps.imputers import Imputer
 from benchmark.reading import Reading, find, summarise
 from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.target import Target
