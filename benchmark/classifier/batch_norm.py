@@ -23,9 +23,9 @@ def order_gradients(module: nn.Module) -> None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether anyone else hooked the forward pass of a module or of a part of it."""
+    """Return whether a module or a part of it has a hook that this file did not set."""
     return any(
-        part._forward_pre_hooks or any(one is not _order for one in part._forward_hooks.values())
+        part._forward_pre_hooks or any(hook is not _order for hook in part._forward_hooks.values())
         for part in module.modules()
     )
 

@@ -27,9 +27,9 @@ class Preprocessing:
     """What happens to a grey image in [0, 1] before the trunk sees it.
 
     Attributes:
-        channels: Channels that the trunk expects; the grey image is repeated.
-        mean: Subtracted from each channel.
-        std: Divides each channel.
+        channels: Number of channels that the trunk expects; the grey image is repeated.
+        mean: Mean of each channel, which is subtracted.
+        std: Standard deviation of each channel, which divides the rest.
     """
 
     channels: int = 1
@@ -37,7 +37,7 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0,)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return [B, channels, *S]."""
+        """Return images [B, 1, *S] as the trunk expects them, [B, channels, *S]."""
         shape = (1, -1) + (1,) * (images.ndim - 2)
         if self.channels != images.shape[1]:
             images = images.expand(-1, self.channels, *images.shape[2:])
@@ -52,8 +52,8 @@ class Stage:
     """A part of the model that is randomised as one.
 
     Attributes:
-        name: As the model calls it.
-        module: Its layers.
+        name: Name of the part in the model.
+        module: Module with the layers of the part.
         parameters: Full names of its parameters, with those that no layer of its own holds.
     """
 
@@ -74,12 +74,12 @@ class Classifier(nn.Module):
     """A frozen image classifier in evaluation mode.
 
     Args:
-        name: How the model is called in records and tables.
-        trunk: [B, C, *S] → feature maps [B, K, *s]. Its children are the model's stages.
-        head: Embedding [B, D] → logits [B, 2].
-        input_shape: *S, the spatial shape of the images that it will be given.
-        pool: Feature maps → embedding [B, D]; global average pooling unless given.
-        preprocessing: From grey images in [0, 1] to what the trunk expects.
+        name: Name of the model in records and tables.
+        trunk: Module from [B, C, *S] to feature maps [B, K, *s]; its children are the stages.
+        head: Module from the embedding [B, D] to logits [B, 2].
+        input_shape: Spatial shape *S of the images that the model is given.
+        pool: Module from feature maps to the embedding [B, D]; global average pooling unless given.
+        preprocessing: Step from grey images in [0, 1] to what the trunk expects.
 
     Raises:
         ClassifierError: If the parts do not fit each other or give other than two logits.
@@ -128,10 +128,9 @@ class Classifier(nn.Module):
         prepared = self.preprocessing(images)
         if self._resume is not None and not images.requires_grad:
             count, memory = self._resume
-            prefix = cast("nn.Sequential", self.trunk)[:count]
-            if not has_hooks(prefix):
-                rest = cast("nn.Sequential", self.trunk)[count:]
-                resumed: Tensor = rest(memory.after(count, prefix, prepared))
+            layers = cast("nn.Sequential", self.trunk)
+            if not has_hooks(layers[:count]):
+                resumed: Tensor = layers[count:](memory.after(count, layers[:count], prepared))
                 return resumed
         maps: Tensor = self.trunk(prepared)
         return maps
@@ -143,17 +142,17 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device that holds the parameters."""
         return next(self.parameters()).device
 
     @property
     def example(self) -> Tensor:
-        """A black image [1, 1, *S], to find out by what the network is like."""
+        """Black image [1, 1, *S] that is sent through to learn the shapes of a network."""
         return torch.zeros(1, 1, *self.input_shape).to(next(self.parameters()))
 
     @property
     def maps_shape(self) -> tuple[int, ...]:
-        """Shape of an image's feature maps, [K, *s]; finding it out counts as no pass."""
+        """Shape [K, *s] of an image's feature maps; finding it out counts as no pass."""
         with torch.no_grad():
             return tuple(self.trunk(self.preprocessing(self.example)).shape[1:])
 
@@ -167,16 +166,16 @@ class Classifier(nn.Module):
         trunk = {f"trunk.{name}": module for name, module in self.trunk.named_children()}
         parts = {**(trunk or {"trunk": self.trunk}), "head": self.head}
         names: dict[str, list[str]] = {part: [] for part in parts}
-        loose = []
+        ownerless = []
         for name, _ in self.named_parameters():
             owner = next((part for part in parts if name.startswith(f"{part}.")), None)
             if owner is None and not name.startswith("pool."):
-                loose.append(name)
+                ownerless.append(name)
             else:
                 names[owner or "head"].append(name)
         filled = [part for part in parts if names[part]]
-        if loose:
-            names[filled[0]] += loose
+        if ownerless:
+            names[filled[0]] += ownerless
         stages = [
             Stage(part.removeprefix("trunk."), parts[part], tuple(names[part])) for part in filled
         ]
@@ -254,7 +253,7 @@ class Classifier(nn.Module):
         class token, is drawn from a normal with the moments of its trained values.
 
         Args:
-            seed: Another seed, another copy.
+            seed: Seed of the redrawn parameters.
             images: [M, 1, *S] training images that batch norm's running statistics are taken from;
                 with the trained ones activations are squashed, and a method is flattered.
 
@@ -275,42 +274,46 @@ class Classifier(nn.Module):
         """Return a copy that has some stages of another model of the same architecture.
 
         Args:
-            donor: Whose parameters are taken, such as a fully randomised copy.
-            stages: Those of this model to replace.
+            donor: Model whose parameters are taken, such as a fully randomised copy.
+            stages: Stages of this model that are replaced.
             images: [M, 1, *S] training images that batch norm is re-estimated on, from the first
                 replaced stage onwards; before it nothing has changed.
 
         Raises:
             ClassifierError: If a parameter of these stages stayed as it was.
         """
-        other, known = self.copy(), self.stages
+        other, all_stages = self.copy(), self.stages
         names = [name for stage in stages for name in stage.parameters]
         theirs, ours = dict(donor.named_parameters()), dict(other.named_parameters())
         with torch.no_grad():
             for name in names:
                 ours[name].copy_(theirs[name])
         self._check_changed(other, names)
-        first = max(place for place, stage in enumerate(known) if stage in stages)
-        kept = {id(part) for stage in known[first + 1 :] for part in stage.module.modules()}
-        places = {name for name, part in self.named_modules() if id(part) in kept}
-        reestimate_batch_norm(other, lambda: other.feature_maps(images), places)
+        # Stages run from the head to the stem: the later in the list, the earlier in a pass.
+        stemmost = max(index for index, stage in enumerate(all_stages) if stage in stages)
+        before = {
+            id(part) for stage in all_stages[stemmost + 1 :] for part in stage.module.modules()
+        }
+        unchanged = {name for name, part in self.named_modules() if id(part) in before}
+        reestimate_batch_norm(other, lambda: other.feature_maps(images), unchanged)
         return other
 
     def _check_changed(self, other: Classifier, names: Sequence[str]) -> None:
         ours, theirs = dict(self.named_parameters()), dict(other.named_parameters())
-        stayed = [name for name in names if torch.equal(ours[name], theirs[name])]
-        if stayed:
-            raise ClassifierError(f"Randomising {self.name!r} left {stayed[0]} as it was.")
+        unchanged = [name for name in names if torch.equal(ours[name], theirs[name])]
+        if unchanged:
+            raise ClassifierError(f"Randomising {self.name!r} left {unchanged[0]} as it was.")
 
     def resume_after(self, stages: int, memory: PrefixMemory) -> None:
         """Take the activations after the first stages of the trunk from ``memory``.
 
-        For copies that leave these stages as they were. Holds for passes that need no gradient of
-        the images, with no hook on the stages; any other pass goes through the whole trunk.
+        This is for copies that leave these stages as they were. It holds for passes that need no
+        gradient of the images, with no hook on the stages; any other pass goes through the whole
+        trunk.
 
         Args:
             stages: Number of children of the trunk, which must be sequential.
-            memory: Shared by the copies of one model.
+            memory: Memory that the copies of one model share.
         """
         if isinstance(self.trunk, nn.Sequential) and 0 < stages < len(self.trunk):
             self._resume = (stages, memory)

@@ -12,9 +12,10 @@ class PassCounter:
     """Image passes through a trunk: one image through once counts one.
 
     Attributes:
-        forward: From images to feature maps.
-        backward: From feature maps to the gradient of the images.
-        listener: Called with each number of passes as they happen; drives progress bars.
+        forward: Passes from images to feature maps.
+        backward: Passes from feature maps to the gradient of the images.
+        listener: Function that is called with each number of passes as they happen, such as a
+            progress bar's.
     """
 
     forward: int = 0
@@ -41,7 +42,7 @@ class PassCounter:
         return PassCounter, (self.forward, self.backward)
 
     def snapshot(self) -> PassCounter:
-        """Return the counts of this moment."""
+        """Return a copy of the counts as they are now."""
         return PassCounter(self.forward, self.backward)
 
     def since(self, earlier: PassCounter) -> PassCounter:

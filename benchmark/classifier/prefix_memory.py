@@ -10,7 +10,7 @@ class PrefixMemory:
     """Activations of the stages that several copies of a model share, by batch of images.
 
     Args:
-        batches: How many batches are kept.
+        batches: Number of batches that are kept.
     """
 
     def __init__(self, batches: int = 16) -> None:
@@ -24,7 +24,7 @@ class PrefixMemory:
             if batch.shape == images.shape and torch.equal(batch, images):
                 return activations
         with torch.no_grad():
-            made: Tensor = prefix(images)
-        known.append((images, made))
+            fresh: Tensor = prefix(images)
+        known.append((images, fresh))
         del known[: -self._batches]
-        return made
+        return fresh

@@ -18,12 +18,13 @@ def redraw(module: nn.Module, seed: int) -> None:
     """Redraw every parameter of ``module`` in place, each on a stream named by seed and name."""
     for prefix, part in module.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
-            seed_here = seed_of("redraw", seed, f"{prefix}.{name}")
+            parameter_seed = seed_of("redraw", seed, f"{prefix}.{name}")
             trained = parameter.clone()
             with torch.no_grad():
                 # A constant initialiser, as batch norm's, may give what was there.
-                if not _reset_one(part, name, seed_here) or torch.equal(parameter, trained):
-                    _draw_like(parameter, seed_here)
+                reset = _reset_parameter(part, name, parameter_seed)
+                if not reset or torch.equal(parameter, trained):
+                    _draw_like(parameter, parameter_seed)
 
 
 def reestimate_batch_norm(
@@ -32,9 +33,9 @@ def reestimate_batch_norm(
     """Set batch norm's running statistics to the moments over a batch, layer after layer.
 
     Args:
-        module: Changed in place.
-        run: Sends the batch through.
-        keep: Names of layers that stay as they are.
+        module: Module, which is changed in place.
+        run: Function that sends the batch through the module.
+        keep: Names of the layers that stay as they are.
     """
     layers = [
         part
@@ -55,8 +56,8 @@ def reestimate_batch_norm(
         layer.momentum = momentum
 
 
-def _reset_one(part: nn.Module, name: str, seed: int) -> bool:
-    """Redraw one parameter by its module's initialiser; False where there is none."""
+def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
+    """Redraw a parameter by its module's initialiser and return whether there is one."""
     if not (hasattr(part, "reset_parameters") or hasattr(part, "_reset_parameters")):
         return False
     fresh = copy.deepcopy(part).cpu()
@@ -72,6 +73,7 @@ def _reset_one(part: nn.Module, name: str, seed: int) -> bool:
 
 
 def _draw_like(parameter: Tensor, seed: int) -> None:
+    """Redraw a parameter from a normal with the moments of its trained values."""
     generator = torch.Generator().manual_seed(seed)
     spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
     scale = spread if math.isfinite(spread) and spread > 0 else 0.02

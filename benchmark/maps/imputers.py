@@ -1,4 +1,4 @@
-"""What to put in the place of removed pixels.
+"""Imputers: what to put in the place of removed pixels.
 
 An imputer is prepared on a few images and then fills any number of masks::
 
@@ -37,7 +37,7 @@ class Imputer(ABC):
     """A way to remove pixels from an image.
 
     Attributes:
-        name: How the imputer goes by in conditions and reports.
+        name: Name of the imputer in conditions and reports.
     """
 
     name: ClassVar[str]
@@ -49,10 +49,10 @@ class Imputer(ABC):
         Args:
             images: [B, 1, *S] float32 in [0, 1].
             foreground: [B, 1, *S] bool.
-            subjects: Unique name of each image; names random streams.
+            subjects: Unique name of each image, which names its random streams.
 
         Returns:
-            A function from masks [B, M, *S] bool to images [B, M, *S] float32, on one device.
+            Function from masks [B, M, *S] bool to images [B, M, *S] float32, on one device.
         """
 
 
@@ -63,7 +63,7 @@ class CohortMean(Imputer):
     Fit only for registered cohorts, where a voxel is the same place in everyone.
 
     Args:
-        template: [*S] float32; the mean of the groups' means, so that neither group is favoured.
+        template: [*S] float32, the mean of the groups' means, so that neither group is favoured.
     """
 
     name = "cohort_mean"
@@ -72,7 +72,7 @@ class CohortMean(Imputer):
         self._template = template
 
     def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
-        """Fit the template to each image; see the base class.
+        """Return the fill by the template, fitted to each image; see the base class.
 
         Raises:
             InputError: If the template has another shape than the images.
@@ -97,7 +97,7 @@ class Blur(Imputer):
     name = "blur"
 
     def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
-        """Blur each image; see the base class."""
+        """Return the fill by each image, blurred; see the base class."""
         sigma = _BLUR_SHARE * min(images.shape[2:])
         blurred = torch.stack([_blur(image, sigma) for image in images[:, 0].double()])
         return _feathered(images, blurred[:, None].float())
@@ -116,7 +116,7 @@ class NoisyLinear(Imputer):
     part, so that an image depends on its mask alone and masks are compared under the same noise.
 
     Args:
-        seed: Names the random stream of the noise, together with the subject.
+        seed: Seed that names the random stream of the noise, together with the subject.
         noise: Standard deviation of the noise, in units of intensity.
 
     References:
@@ -129,11 +129,11 @@ class NoisyLinear(Imputer):
         self._seed, self._noise = seed, noise
 
     def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
-        """Draw each subject's noise; see the base class."""
+        """Return the fill by neighbours and each subject's noise; see the base class."""
         shape = tuple(images.shape[2:])
         streams = [stream("noisy_linear", self._seed, subject) for subject in subjects]
-        fields = np.stack([one.standard_normal(shape, dtype=np.float32) for one in streams])
-        noise = self._noise * torch.from_numpy(fields).to(images.device)[:, None]
+        fields = [generator.standard_normal(shape, dtype=np.float32) for generator in streams]
+        noise = self._noise * torch.from_numpy(np.stack(fields)).to(images.device)[:, None]
 
         def fill(masks: Tensor) -> Tensor:
             smooth = solve_from_neighbours(images[:, 0], masks)

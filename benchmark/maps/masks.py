@@ -1,4 +1,4 @@
-"""Which pixels to remove: the top of a map, and random masks to compare it with.
+"""Masks of the pixels to remove: the top of a map, and random masks to compare it with.
 
 ``P`` is the number of pixels of ``*S``. Random numbers come from one NumPy generator per image and
 are drawn on the host, so a mask does not depend on the device or on who else is in the batch; a
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmark.errors import InputError
 
@@ -27,7 +28,7 @@ def descending_order(
     Args:
         importance: [B, 1, *S] float, finite in the foreground.
         foreground: [B, 1, *S] bool.
-        jitter: B generators; they order pixels of exactly equal importance.
+        jitter: B generators that order pixels of exactly equal importance.
 
     Returns:
         [B, P] int64 flat pixel indices.
@@ -39,7 +40,7 @@ def descending_order(
     values = torch.where(inside, importance.flatten(1), -math.inf)
     if not torch.equal(values.isfinite(), inside):
         raise InputError("Expected maps that are finite in the foreground but got one that is not.")
-    shuffled = _on_device([one.permutation(values.shape[1]) for one in jitter], values)
+    shuffled = _on_device([generator.permutation(values.shape[1]) for generator in jitter], values)
     by_value = values.gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
     return shuffled.gather(1, by_value)
 
@@ -48,7 +49,7 @@ def top_q(order: Tensor, foreground: Tensor, q: float) -> Tensor:
     """Return the ⌈q·|Ω|⌉ foremost pixels of each image.
 
     Args:
-        order: [B, P] as from ``descending_order``.
+        order: [B, P] pixels from ``descending_order``.
         foreground: [B, 1, *S] bool.
         q: Share of the foreground, in (0, 1].
 
@@ -66,8 +67,8 @@ def top_masks(order: Tensor, foreground: Tensor, quantiles: Sequence[float]) -> 
     """
     if outside := [q for q in quantiles if not 0 < q <= 1]:
         raise InputError(f"Expected shares of the foreground in (0, 1] but got {outside[0]}.")
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    ranks = torch.empty_like(order).scatter_(1, order, places)
+    positions = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    ranks = torch.empty_like(order).scatter_(1, order, positions)
     shares = torch.tensor(quantiles, dtype=torch.float64, device=order.device)
     # Rounded first: 0.07 · 100 is a little more than 7 in floating point, and its ceiling 8.
     products = (foreground.flatten(1).sum(1)[:, None] * shares).round(decimals=6)
@@ -92,8 +93,8 @@ def shape_matched(
     Args:
         masks: [B, Q, *S] bool; only what lies in the foreground counts. An empty one stays empty.
         foreground: [B, 1, *S] bool.
-        generators: One for each image.
-        repeats: Random places R for each mask.
+        generators: Generator of each image.
+        repeats: Number R of random places for each mask.
 
     Returns:
         [B, Q, R, *S] bool.
@@ -104,11 +105,12 @@ def shape_matched(
     )
     step = max(1, _CHUNK_PIXELS // max(1, result[:1].numel()))
     for start in range(0, images, step):
-        some = slice(start, start + step)
-        inside = masks[some] & foreground[some]
-        moved = _move(inside, foreground[some], generators[some], repeats) & foreground[some, None]
+        rows = slice(start, start + step)
+        organ, streams = foreground[rows], generators[rows]
+        inside = masks[rows] & organ
+        moved = _move(inside, organ, streams, repeats) & organ[:, None]
         sizes = inside.flatten(2).sum(2)[..., None].expand(-1, -1, repeats)
-        result[some] = _grow(moved, foreground[some], sizes, generators[some])
+        result[rows] = _grow(moved, organ, sizes, streams)
     return result
 
 
@@ -125,8 +127,8 @@ def iid_masks(
     Args:
         masks: [B, Q, *S] bool; only what lies in the foreground counts.
         foreground: [B, 1, *S] bool.
-        generators: One for each image.
-        repeats: Random masks R for each mask.
+        generators: Generator of each image.
+        repeats: Number R of random masks for each mask.
 
     Returns:
         [B, Q, R, *S] bool.
@@ -136,10 +138,10 @@ def iid_masks(
     flat = result.reshape(*result.shape[:3], -1)
     for image, generator in enumerate(generators):
         pixels = np.flatnonzero(foreground[image].cpu().numpy())
-        for place, size in enumerate(sizes[image]):
+        for quantile, size in enumerate(sizes[image]):
             for repeat in range(repeats):
                 chosen = generator.choice(pixels, size=size, replace=False, shuffle=False)
-                flat[image, place, repeat, chosen] = True
+                flat[image, quantile, repeat, chosen] = True
     return torch.from_numpy(result).to(masks.device)
 
 
@@ -172,20 +174,19 @@ def _move(
 ) -> Tensor:
     """Return masks [B, Q, *S] flipped and shifted on the torus, [B, Q, R, *S]."""
     images, quantiles, *shape = masks.shape
-    flips = _on_device(
-        [one.integers(0, 2, size=(quantiles, repeats, len(shape))) for one in generators], masks
-    )
-    draws = _on_device([one.random((2, quantiles, repeats)) for one in generators], masks)
-    blank = torch.zeros(images, quantiles, repeats, *shape, dtype=torch.bool, device=masks.device)
-    # One entry for each pixel of each mask: its image and mask, and its place along every axis.
-    image, place, *along = masks.nonzero(as_tuple=True)
+    flip_shape, draw_shape = (quantiles, repeats, len(shape)), (2, quantiles, repeats)
+    flips = _on_device([rng.integers(0, 2, size=flip_shape) for rng in generators], masks)
+    draws = _on_device([rng.random(draw_shape) for rng in generators], masks)
+    moved = torch.zeros(images, quantiles, repeats, *shape, dtype=torch.bool, device=masks.device)
+    # One entry for each pixel of each mask: its image and mask, and its position along every axis.
+    image, quantile, *position = masks.nonzero(as_tuple=True)
     flat = masks.flatten(0, 1).flatten(1)
     start = _exclusive_cumsum(flat.sum(1)).view(images, quantiles)
     sizes = flat.sum(1).view(images, quantiles)
     if not len(image):
-        return blank
+        return moved
     anchor = start[..., None] + _scaled(draws[:, 0], sizes[..., None])
-    anchor = anchor.clamp_max(len(image) - 1)  # Of an empty mask, which no entry refers to.
+    anchor = anchor.clamp_max(len(image) - 1)  # An empty mask's, which no entry refers to.
     _, _, *inside = foreground.nonzero(as_tuple=True)
     areas = foreground.flatten(1).sum(1)
     landing = _exclusive_cumsum(areas)[:, None, None] + _scaled(draws[:, 1], areas[:, None, None])
@@ -193,12 +194,12 @@ def _move(
     targets = []
     for axis, length in enumerate(shape):
         sign = 1 - 2 * flips[..., axis]
-        shift = inside[axis][landing] - sign * along[axis][anchor]  # [B, Q, R]
-        moved = along[axis][:, None] * sign[image, place] + shift[image, place]
-        targets.append(moved.remainder(length))  # [pixels, R]
+        shift = inside[axis][landing] - sign * position[axis][anchor]  # [B, Q, R]
+        target = position[axis][:, None] * sign[image, quantile] + shift[image, quantile]
+        targets.append(target.remainder(length))  # [pixels, R]
     repeat = torch.arange(repeats, device=masks.device).expand_as(targets[0])
-    blank[image[:, None], place[:, None], repeat, *targets] = True
-    return blank
+    moved[image[:, None], quantile[:, None], repeat, *targets] = True
+    return moved
 
 
 def _grow(
@@ -208,9 +209,9 @@ def _grow(
     generators: Sequence[np.random.Generator],
 ) -> Tensor:
     """Return masks [B, Q, R, *S] grown inside the foreground to ``sizes`` [B, Q, R] pixels."""
-    dimensions, each = foreground.ndim - 2, sizes.shape[1] * sizes.shape[2]
+    dimensions, per_image = foreground.ndim - 2, sizes.shape[1] * sizes.shape[2]
     grown = masks.flatten(0, 2)
-    region = foreground[:, 0].repeat_interleave(each, 0)
+    region = foreground[:, 0].repeat_interleave(per_image, 0)
     missing = sizes.flatten() - _counts(grown)
     rim, quota = torch.zeros_like(grown), torch.zeros_like(missing)
     rows = missing.nonzero()[:, 0]
@@ -237,25 +238,25 @@ def _choose(rims: Tensor, quota: Tensor, generators: Sequence[np.random.Generato
     flat, sizes = rims.flatten(1), _counts(rims)
     owner, pixel = flat.nonzero(as_tuple=True)
     per_image = sizes.view(len(generators), -1).sum(1).tolist()
-    draws = [one.random(count) for one, count in zip(generators, per_image, strict=True)]
+    draws = [rng.random(count) for rng, count in zip(generators, per_image, strict=True)]
     jitter = torch.from_numpy(np.concatenate(draws)).to(rims.device)
     # One row for each rim: rows sort side by side, which one long list does not.
-    place = torch.arange(len(owner), device=rims.device) - _exclusive_cumsum(sizes)[owner]
+    column = torch.arange(len(owner), device=rims.device) - _exclusive_cumsum(sizes)[owner]
     rows = jitter.new_full((len(flat), int(sizes.max())), math.inf)
-    rows[owner, place] = jitter
+    rows[owner, column] = jitter
     order = rows.argsort(dim=1)
     columns = torch.arange(rows.shape[1], device=rims.device)
     chosen = torch.zeros_like(order, dtype=torch.bool)
     chosen.scatter_(1, order, columns < quota[:, None])
     result = torch.zeros_like(flat)
-    result[owner, pixel] = chosen[owner, place]
+    result[owner, pixel] = chosen[owner, column]
     return result.view(rims.shape)
 
 
 def _counts(masks: Tensor) -> Tensor:
-    """Return the pixels of each of the masks [N, *S], int64 [N]."""
+    """Return the number of pixels of each of the masks [N, *S], int64 [N]."""
     flat = masks.flatten(1)
-    words = torch.nn.functional.pad(flat, (0, -flat.shape[1] % 8)).contiguous().view(torch.int64)
+    words = functional.pad(flat, (0, -flat.shape[1] % 8)).contiguous().view(torch.int64)
     # Eight bytes of 0 or 1 are summed into the highest by one multiplication: a hundredth of the
     # time of a sum of bools.
     return ((words * 0x0101010101010101) >> 56).sum(1)

@@ -1,4 +1,4 @@
-"""Solves for the value of missing pixels from their neighbours, as ROAD does."""
+"""The linear systems by which missing pixels follow from their neighbours, as in ROAD."""
 
 from __future__ import annotations
 
@@ -10,14 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _TOLERANCE = 1e-7
-
-
 _ROUNDING = 1e-12
-
-
 _UNKNOWN = 0.5
-
-
 _CHUNK_PIXELS = 2**22
 
 
@@ -47,12 +41,12 @@ def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
     # Like with like: systems of one chunk iterate until the last of them has converged.
     order = flat.flatten(1).sum(1).argsort(stable=True)
     step = max(1, _CHUNK_PIXELS // max(1, images[0].numel()))
-    for some in order.split(step):
-        chunk, system = flat[some], _assemble(images, owners[some], flat[some])
+    for chunk in order.split(step):
+        system = _assemble(images, owners[chunk], flat[chunk])
         if len(system.sizes):
-            filled = solved[some]
-            filled[chunk] = _conjugate_gradients(system).float()
-            solved[some] = filled
+            filled = solved[chunk]
+            filled[flat[chunk]] = _conjugate_gradients(system).float()
+            solved[chunk] = filled
     return solved.view(masks.shape)
 
 
@@ -61,13 +55,13 @@ class _System:
     """Several linear systems laid end to end, n entries in all.
 
     Attributes:
-        neighbours: One [n] int32 for each neighbour, with that neighbour's entry, or n where it
-            is known or outside the image.
+        neighbours: [n] int32 for each neighbour: its entry, or n where it is known or outside the
+            image.
         weights: Weight of each neighbour.
-        diagonal: [n] float64.
-        right: [n] float64.
+        diagonal: [n] float64 diagonal of the matrix.
+        right: [n] float64 right side.
         start: [n] float64 first guess.
-        sizes: Entries of each system; none is empty.
+        sizes: Number of entries of each system; none is empty.
     """
 
     neighbours: tuple[Tensor, ...]
@@ -82,14 +76,14 @@ class _System:
         padded = functional.pad(vector, (0, 1))
         product = self.diagonal * vector
         for weight in dict.fromkeys(self.weights):
-            alike = [
+            first, *others = [
                 entries
-                for entries, one in zip(self.neighbours, self.weights, strict=True)
-                if one == weight
+                for entries, other_weight in zip(self.neighbours, self.weights, strict=True)
+                if other_weight == weight
             ]
-            # Not fused into one operation, whose rounding would depend on the place in the vector.
-            total = padded.index_select(0, alike[0])
-            for entries in alike[1:]:
+            # Not fused into one operation, whose rounding would depend on the index in the vector.
+            total = padded.index_select(0, first)
+            for entries in others:
                 total += padded.index_select(0, entries)
             product -= total.mul_(weight)
         return product
@@ -100,11 +94,13 @@ class _System:
 
     def only(self, entries: Tensor, systems: Tensor) -> _System:
         """Return the part with these systems [count] bool, whose ``entries`` are [n] bool."""
-        left = int(entries.sum())
-        moved = torch.full((len(entries) + 1,), left, dtype=torch.int32, device=entries.device)
-        moved[:-1][entries] = torch.arange(left, dtype=torch.int32, device=entries.device)
+        count = int(entries.sum())
+        renumbered = torch.full(
+            (len(entries) + 1,), count, dtype=torch.int32, device=entries.device
+        )
+        renumbered[:-1][entries] = torch.arange(count, dtype=torch.int32, device=entries.device)
         return _System(
-            tuple(moved.index_select(0, one[entries]) for one in self.neighbours),
+            tuple(renumbered.index_select(0, neighbour[entries]) for neighbour in self.neighbours),
             self.weights,
             self.diagonal[entries],
             self.right[entries],
@@ -119,8 +115,9 @@ class _System:
 
 def _neighbourhood(dimensions: int) -> tuple[list[tuple[int, ...]], list[float]]:
     """Return the offsets to the 3^d − 1 neighbours and their weights, which sum to 1."""
-    offsets = [one for one in itertools.product((-1, 0, 1), repeat=dimensions) if any(one)]
-    raw = [1 / sum(step * step for step in one) for one in offsets]
+    steps = itertools.product((-1, 0, 1), repeat=dimensions)
+    offsets = [offset for offset in steps if any(offset)]
+    raw = [1 / sum(step * step for step in offset) for offset in offsets]
     return offsets, [weight / sum(raw) for weight in raw]
 
 
@@ -140,17 +137,17 @@ def _assemble(images: Tensor, owners: Tensor, masks: Tensor) -> _System:
     neighbours = []
     diagonal = right = known = torch.zeros(len(row), dtype=torch.float64, device=device)
     for offset, weight in zip(offsets, weights, strict=True):
-        there = pixel + sum(step * stride for step, stride in zip(offset, strides, strict=True))
-        neighbours.append(entries[row, there])
-        fixed = weight * exists[there].double() * (neighbours[-1] == len(row))
-        diagonal = diagonal + weight * exists[there].double()
-        right = right + fixed * values[owners[row], there].double()
+        neighbour = pixel + sum(step * stride for step, stride in zip(offset, strides, strict=True))
+        neighbours.append(entries[row, neighbour])
+        fixed = weight * exists[neighbour].double() * (neighbours[-1] == len(row))
+        diagonal = diagonal + weight * exists[neighbour].double()
+        right = right + fixed * values[owners[row], neighbour].double()
         known = known + fixed
     sizes = flat.sum(1)
     system = _System(tuple(neighbours), tuple(weights), diagonal, right, right, sizes[sizes > 0])
-    one = torch.ones_like(right)
-    rim = system.dot(known, one)
-    mean = torch.where(rim > 0, system.dot(right, one) / rim, _UNKNOWN)
+    ones = torch.ones_like(right)
+    rim = system.dot(known, ones)
+    mean = torch.where(rim > 0, system.dot(right, ones) / rim, _UNKNOWN)
     return replace(system, start=system.spread(mean))
 
 
@@ -161,17 +158,17 @@ def _conjugate_gradients(system: _System) -> Tensor:
     they are left behind.
     """
     solution = system.start.clone()
-    places = torch.arange(len(solution), device=solution.device)
+    indices = torch.arange(len(solution), device=solution.device)
     estimate, residual = system.start, system.right - system.times(system.start)
     # Rounding alone leaves a residual where the right side is zero, as under a whole-image mask.
     limit = _TOLERANCE**2 * system.dot(system.right, system.right) + _ROUNDING**2
     direction = residual / system.diagonal
     power = system.dot(residual, direction)
     while (active := system.dot(residual, residual) > limit).any():
-        if 2 * int(system.sizes[active].sum()) < len(places):
-            solution[places] = estimate
+        if 2 * int(system.sizes[active].sum()) < len(indices):
+            solution[indices] = estimate
             keep = system.spread(active)
-            system, places, limit = system.only(keep, active), places[keep], limit[active]
+            system, indices, limit = system.only(keep, active), indices[keep], limit[active]
             estimate, residual, direction = estimate[keep], residual[keep], direction[keep]
             power, active = power[active], active[active]
         image = system.times(direction)
@@ -182,5 +179,5 @@ def _conjugate_gradients(system: _System) -> Tensor:
         before, power = power, system.dot(residual, scaled)
         turn = system.spread(torch.where(active, power / before, 0.0))
         direction = turn.mul_(direction).add_(scaled)
-    solution[places] = estimate
+    solution[indices] = estimate
     return solution

@@ -1,1 +1,1 @@
-"""Subjects: bootstrap, significance, simultaneous ranks; arrays in, intervals out."""
+"""Inference over subjects: bootstrap, significance, ranks; arrays in, intervals out."""

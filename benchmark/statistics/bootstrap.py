@@ -29,11 +29,11 @@ class Interval:
     """A point estimate with its confidence limits.
 
     Attributes:
-        estimate: The statistic on the subjects as they are; NaN where none has a value.
+        estimate: Statistic of the subjects as they are; NaN where none has a value.
         low: Lower limit; NaN where fewer than two subjects have a value, since one subject's
             bootstrap has no spread and would look certain.
-        high: Upper limit, likewise.
-        n_subjects: Subjects with at least one value.
+        high: Upper limit; NaN where ``low`` is.
+        n_subjects: Number of subjects with at least one value.
     """
 
     estimate: float
@@ -53,7 +53,7 @@ class SubjectBootstrap:
     Args:
         subjects: [N] subject of each row; ids may repeat.
         resamples: Number of bootstrap replicates R.
-        seed: Names the random stream, together with R and the number of subjects.
+        seed: Seed that names the random stream, together with R and the number of subjects.
         level: Coverage of the intervals.
 
     Raises:
@@ -89,12 +89,10 @@ class SubjectBootstrap:
     def auroc(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Interval:
         """Return the AUROC of scores [N] for label 1 against 0, labels [N]; ties count half."""
         rows = self._rows(scores, 1)
-        estimate, replicates = (
-            self.auroc_estimate(rows, labels),
-            self.auroc_replicates(rows, labels),
-        )
-        subjects_with_value = np.unique(self._index[~np.isnan(rows)])
-        return self.statistic_interval(estimate, replicates, len(subjects_with_value))
+        estimate = self.auroc_estimate(rows, labels)
+        replicates = self.auroc_replicates(rows, labels)
+        valued_subjects = np.unique(self._index[~np.isnan(rows)])
+        return self.statistic_interval(estimate, replicates, len(valued_subjects))
 
     def auroc_estimate(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the AUROC alone; NaN where a class is missing."""
@@ -120,8 +118,8 @@ class SubjectBootstrap:
     def auroc_replicates(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the AUROC, [R]; NaN where a replicate lacks a class."""
         rows, classes = self._rows(scores, 1), self._labels(labels)
-        parts = [self._weighted_auroc(rows, classes, some) for some in self._blocks(len(rows))]
-        return np.concatenate(parts)
+        blocks = self._blocks(len(rows))
+        return np.concatenate([self._weighted_auroc(rows, classes, drawn) for drawn in blocks])
 
     def statistic_interval(
         self, estimate: float, replicates: FloatArray, n_subjects: int | None = None
@@ -129,9 +127,9 @@ class SubjectBootstrap:
         """Return the percentile interval of any statistic.
 
         Args:
-            estimate: The statistic on all rows.
-            replicates: [R] the statistic on each resample; NaNs are ignored.
-            n_subjects: Subjects that have a value; all unless given.
+            estimate: Statistic on all rows.
+            replicates: [R] statistic on each resample; NaNs are ignored.
+            n_subjects: Number of subjects that have a value; all unless given.
         """
         subjects = self.n_subjects if n_subjects is None else n_subjects
         known = replicates[~np.isnan(replicates)]
@@ -179,10 +177,10 @@ class SubjectBootstrap:
         negatives = np.flatnonzero(known & (labels == 0))
         weights = multiplicities[:, self._index[negatives]]
         wins = np.zeros(len(multiplicities))
-        for some in np.array_split(positives, 1 + len(positives) // _PAIR_ROWS):
-            margins = scores[some][:, None] - scores[negatives][None, :]
+        for chunk in np.array_split(positives, 1 + len(positives) // _PAIR_ROWS):
+            margins = scores[chunk][:, None] - scores[negatives][None, :]
             beaten = (np.sign(margins) + 1) / 2
-            wins += np.einsum("rp,rp->r", multiplicities[:, self._index[some]], weights @ beaten.T)
+            wins += np.einsum("rp,rp->r", multiplicities[:, self._index[chunk]], weights @ beaten.T)
         pairs = multiplicities[:, self._index[positives]].sum(1) * weights.sum(1)
         return _divide(wins, pairs)
 
@@ -202,24 +200,25 @@ def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
     """
     counts = np.bincount(groups, minlength=2)
     means = np.stack([embeddings[groups == group].mean(0) for group in (0, 1)])
-    own, other = means[groups], means[1 - groups]
-    left_out = own + (own - embeddings) / (counts[groups] - 1)[:, None]
-    total, count = np.linalg.norm(means[0] - means[1]), len(groups)
-    pseudo: FloatArray = count * total - (count - 1) * np.linalg.norm(left_out - other, axis=1)
-    return pseudo
+    own_mean, other_mean = means[groups], means[1 - groups]
+    left_out = own_mean + (own_mean - embeddings) / (counts[groups] - 1)[:, None]
+    distances = np.linalg.norm(left_out - other_mean, axis=1)
+    whole, count = np.linalg.norm(means[0] - means[1]), len(groups)
+    pseudo_values: FloatArray = count * whole - (count - 1) * distances
+    return pseudo_values
 
 
 def _multiplicities(count: int, resamples: int, seed: int) -> Integers:
     """Return how often each subject is drawn in each resample, [resamples, count]."""
     generator = stream("bootstrap", seed, count, resamples)
-    drawn: Integers = np.empty((resamples, count), dtype=np.min_scalar_type(count))
+    multiplicities: Integers = np.empty((resamples, count), dtype=np.min_scalar_type(count))
     for start in range(0, resamples, _DRAW_ROWS):
         rows = min(_DRAW_ROWS, resamples - start)
         picks = generator.integers(0, count, size=(rows, count))
         picks += count * np.arange(rows)[:, None]
         counts = np.bincount(picks.ravel(), minlength=rows * count)
-        drawn[start : start + rows] = counts.reshape(rows, count)
-    return drawn
+        multiplicities[start : start + rows] = counts.reshape(rows, count)
+    return multiplicities
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

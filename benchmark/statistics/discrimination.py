@@ -19,9 +19,9 @@ class Discrimination:
         accuracy: Share of rows on the right side of 0.5.
         auroc: Area under the ROC curve; NaN where only one class is present.
         auprc: Average precision of class 1; NaN where only one class is present.
-        precision: By class, (0, 1); NaN where the class is never predicted.
-        recall: By class, (0, 1); NaN where the class is absent.
-        f1: By class, (0, 1); NaN where the class is neither present nor predicted.
+        precision: Precision of classes (0, 1); NaN where the class is never predicted.
+        recall: Recall of classes (0, 1); NaN where the class is absent.
+        f1: F1 score of classes (0, 1); NaN where the class is neither present nor predicted.
         confusion: Counts; the first index is the true class, the second the predicted one.
     """
 
@@ -38,13 +38,13 @@ def classification_report(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -
     """Return how well probabilities of class 1 match the labels; 0.5 and above predicts class 1.
 
     Args:
-        labels: [N] of 0 and 1.
-        probabilities: [N] of class 1.
+        labels: [N] true classes, 0 or 1.
+        probabilities: [N] probability of class 1.
 
     Raises:
         InputError: If the shapes differ, there are no rows, or a label is neither 0 nor 1.
     """
-    # Imported when first needed: scikit-learn takes two seconds, and most commands do without.
+    # Here, since scikit-learn takes a quarter of a second that most commands do without.
     from sklearn.metrics import (
         accuracy_score,
         average_precision_score,

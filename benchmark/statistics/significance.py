@@ -1,4 +1,4 @@
-"""Tests of hypotheses over subjects: paired permutation tests, Page's trend, and many p-values.
+"""Tests of hypotheses over subjects: paired permutations, Page's trend, and Holm's adjustment.
 
 A p-value from random permutations is (count + 1)/(permutations + 1), so it is never 0 (Phipson &
 Smyth 2010). The order of rows plays no part.
@@ -39,13 +39,13 @@ def sign_flip_p(
     """Return the p-value of a paired sign-flip permutation test of a zero mean.
 
     Args:
-        differences: [N] one difference per subject; NaNs are left out.
+        differences: [N] difference of each subject; NaNs are left out.
         permutations: Number of random sign patterns.
-        seed: Names the random stream, together with the number of differences.
-        alternative: Where the mean lies if the null is false.
+        seed: Seed that names the random stream, together with the number of differences.
+        alternative: Side of zero on which the mean lies if the null is false.
 
     Returns:
-        NaN where no difference is known.
+        The p-value; NaN where no difference is known.
     """
     rows = np.asarray(differences, dtype=np.float64)
     # The null does not care which row bears which sign; sorted, it does not depend on row order.
@@ -53,7 +53,7 @@ def sign_flip_p(
     if not len(known):
         return _NAN
     signs = _signs(len(known), permutations, "sign_flip", seed)
-    null, observed = np.concatenate([some @ known for some in signs]), float(known.sum())
+    null, observed = np.concatenate([block @ known for block in signs]), float(known.sum())
     if alternative == "less":
         null, observed = -null, -observed
     elif alternative == "two-sided":
@@ -79,10 +79,10 @@ def swap_p(
         altered: [n, D] embeddings of the same images, altered.
         keys: [n] subject of each row; the rows of one subject are swapped together.
         permutations: Number of random swaps.
-        seed: Names the random stream, together with the number of subjects.
+        seed: Seed that names the random stream, together with the number of subjects.
 
     Returns:
-        NaN where there are no rows.
+        The p-value; NaN where there are no rows.
 
     Raises:
         InputError: If the shapes do not fit, or an embedding is not finite.
@@ -103,7 +103,7 @@ def swap_p(
     pairs = np.zeros((len(unique), differences.shape[1]))
     np.add.at(pairs, index, differences)
     signs = _signs(len(unique), permutations, "swap", seed)
-    null = np.concatenate([np.linalg.norm(some @ pairs, axis=1) for some in signs])
+    null = np.concatenate([np.linalg.norm(block @ pairs, axis=1) for block in signs])
     slack = _ROUNDING * float(np.linalg.norm(pairs, axis=1).sum())
     return _share_above(null, float(np.linalg.norm(pairs.sum(0))) - slack)
 
@@ -122,7 +122,7 @@ class PageTrend:
 
 
 def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> PageTrend:
-    """Test whether values rise with the condition within subjects (Page 1963).
+    """Return whether values rise with the condition within subjects (Page 1963).
 
     Ranks are taken within each row, ties averaged; rows with a missing value are left out. ``p``
     counts every order of every row up to six conditions, and random orders beyond. The null is that
@@ -131,10 +131,10 @@ def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int =
     Args:
         values: [n, k] one row per subject, conditions in the order in which they should rise.
         permutations: Number of random orders of all rows, where more than six conditions.
-        seed: Names the random stream, together with the size of the table.
+        seed: Seed that names the random stream, together with the size of the table.
 
     Returns:
-        NaNs where no row is complete.
+        The trend; NaNs where no row is complete.
 
     Raises:
         InputError: If there are fewer than two conditions or a value is infinite.
@@ -195,6 +195,7 @@ def _signs(count: int, permutations: int, name: str, seed: int) -> Iterator[Floa
 
 
 def _share_above(null: FloatArray, observed: float) -> float:
+    """Return the p-value of a statistic against its random permutations."""
     return float((np.count_nonzero(null >= observed) + 1) / (len(null) + 1))
 
 
@@ -227,7 +228,7 @@ def _permuted_statistics(ranks: FloatArray, permutations: int, seed: int) -> Flo
     generator = stream("page", seed, *ranks.shape, permutations)
     weights, null = np.arange(1.0, ranks.shape[1] + 1), np.empty(permutations)
     for start in range(0, permutations, _DRAW_ROWS):
-        some = slice(start, min(start + _DRAW_ROWS, permutations))
-        drawn = np.broadcast_to(ranks, (some.stop - start, *ranks.shape))
-        null[some] = (generator.permuted(drawn, axis=2) @ weights).sum(axis=1)
+        block = slice(start, min(start + _DRAW_ROWS, permutations))
+        copies = np.broadcast_to(ranks, (block.stop - start, *ranks.shape))
+        null[block] = (generator.permuted(copies, axis=2) @ weights).sum(axis=1)
     return null

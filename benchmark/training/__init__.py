@@ -1,4 +1,4 @@
-"""Training by recipe: full fine-tuning, and a linear probe on a frozen trunk."""
+"""Training by recipe: fine-tuning, a linear probe on a frozen trunk, and weights on disk."""
 
 from benchmark.training.fine_tuning import (
     LONGEST_MEMORISING,

@@ -1,4 +1,4 @@
-"""Training by recipe: full fine-tuning, and a linear probe on a frozen trunk."""
+"""Training by recipe, every parameter free: fine-tuning, from scratch, and by heart."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def fine_tune(
     """Return a copy trained on the cohort's training split, every parameter free.
 
     Args:
-        classifier: Where training starts from.
-        cohort: Its training split is used, and nothing else.
-        recipe: How to train.
-        seed: Order and augmentation.
-        progress: Called after each epoch with the epoch, the number of epochs and the mean loss.
+        classifier: Model that training starts from.
+        cohort: Cohort whose training split is used, and nothing else.
+        recipe: Recipe to train by.
+        seed: Seed of order and augmentation.
+        progress: Function that is called after each epoch with the epoch, the number of epochs and
+            the mean loss.
 
     Returns:
         The trained copy, frozen, in evaluation mode.
@@ -90,15 +91,15 @@ def memorise(
 ) -> Classifier:
     """Return a copy trained from initial weights on permuted labels until it knows them by heart.
 
-    No augmentation and no decay, which would keep it from memorising. It stops as soon as its
-    accuracy in evaluation mode reaches ``enough``, and after ``LONGEST_MEMORISING`` epochs anyway;
-    look at the accuracy to know which.
+    There is no augmentation and no decay, which would keep it from memorising. It stops as soon as
+    its accuracy in evaluation mode reaches ``enough``, and after ``LONGEST_MEMORISING`` epochs
+    anyway; look at the accuracy to know which.
 
     Args:
-        classifier: Gives the architecture.
-        cohort: Images and true labels; see ``permuted``.
-        recipe: Batch size and learning rate.
-        seed: Of permutation, initial weights and order.
+        classifier: Model that gives the architecture.
+        cohort: Cohort with the images and true labels; see ``permuted``.
+        recipe: Recipe that gives batch size and learning rate.
+        seed: Seed of permutation, initial weights and order.
         enough: Training accuracy to stop at.
     """
     train = permuted(cohort, seed)
@@ -138,12 +139,12 @@ def training_split(cohort: Cohort) -> Cohort:
 
 def training_accuracy(classifier: Classifier, cohort: Cohort) -> float:
     """Return the share of images whose larger logit is that of their label."""
-    right = 0
+    correct = 0
     with torch.no_grad():
         for batch in cohort.batches(64, classifier.device):
-            called = classifier(batch.images)[0].argmax(1).cpu().numpy()
-            right += int((called == cohort.groups[batch.rows]).sum())
-    return right / len(cohort)
+            predicted = classifier(batch.images)[0].argmax(1).cpu().numpy()
+            correct += int((predicted == cohort.groups[batch.rows]).sum())
+    return correct / len(cohort)
 
 
 def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -11,8 +11,6 @@ from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.training.fine_tuning import FloatArray, training_split
 
-Line = tuple[FloatArray, float]
-
 
 def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> Classifier:
     """Return a copy whose head is a logistic regression on the frozen embedding.
@@ -20,9 +18,9 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
     The regression is folded into the head, which stays linear in the embedding.
 
     Args:
-        classifier: Its trunk and pool stay as they are.
-        cohort: Its training split is used.
-        batch_size: Images per pass.
+        classifier: Model whose trunk and pool stay as they are.
+        cohort: Cohort whose training split is used.
+        batch_size: Number of images per pass.
     """
     train = training_split(cohort)
     embeddings = []
@@ -42,13 +40,16 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
     return probed
 
 
-def logistic_regression(features: FloatArray, groups: npt.NDArray[np.int64]) -> Line:
+def logistic_regression(
+    features: FloatArray, groups: npt.NDArray[np.int64]
+) -> tuple[FloatArray, float]:
     """Return the weights [D] and the intercept of a logistic regression on features [n, D].
 
-    With an L2 penalty on standardised features; the scaling is folded back. Newton steps go to the
-    one optimum as far as rounding allows, so the order of rows does not show.
+    It has an L2 penalty on standardised features, and the scaling is folded back. Newton steps go
+    to the single optimum as far as rounding allows, so the order of rows does not show.
     """
-    from sklearn.linear_model import LogisticRegression  # two seconds that most commands do without
+    # Here, since scikit-learn takes a quarter of a second that most commands do without.
+    from sklearn.linear_model import LogisticRegression
 
     mean, spread = features.mean(0), features.std(0)
     spread = np.where(spread > 0, spread, 1.0)

@@ -10,11 +10,11 @@ class Recipe:
     """How a network is fine-tuned; kept beside its weights.
 
     Attributes:
-        epochs: Passes over the training split.
-        batch_size: Images per step.
-        learning_rate: Peak of the one-cycle schedule of AdamW.
-        weight_decay: Of AdamW.
-        shift: Images are moved by up to this many pixels along each axis.
+        epochs: Number of passes over the training split.
+        batch_size: Number of images per step.
+        learning_rate: Peak learning rate of the one-cycle schedule of AdamW.
+        weight_decay: Weight decay of AdamW.
+        shift: Largest number of pixels that images are moved by along each axis.
         mirror: Whether images are flipped left–right half of the time.
     """
 

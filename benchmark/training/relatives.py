@@ -29,9 +29,9 @@ class Relative:
     """A model that a protocol needs beside the one on trial.
 
     Attributes:
-        name: What it is to the model, such as ``twin``; part of a file name.
-        settings: All that decides its weights beside model and cohort, as plain JSON.
-        fit: Trains it; must give the same weights each time.
+        name: Name of its relation to the model, such as ``twin``; part of a file name.
+        settings: Settings that decide its weights beside model and cohort, as plain JSON.
+        fit: Function that trains it; it must give the same weights each time.
     """
 
     name: str
@@ -56,10 +56,10 @@ def load_committed(
     """Return a relative from its committed weights, or None where there are none of that relation.
 
     Args:
-        classifier: The model that it is a relative of.
-        folder: Where committed weights lie.
-        name: What it is to the model.
-        related: As ``relation`` gives it; the card beside the weights must name the same.
+        classifier: Model that it is a relative of.
+        folder: Folder of committed weights, or None.
+        name: Name of its relation to the model.
+        related: SHA-256 from ``relation``; the card beside the weights must name the same.
 
     Raises:
         ClassifierError: If the weights are not those that their card names.
@@ -70,7 +70,7 @@ def load_committed(
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     if card.get("relation") != related:
         return None
-    return load_weights(_blank(classifier, name), path)
+    return load_weights(_named_copy(classifier, name), path)
 
 
 def commit(fitted: Classifier, folder: Path, related: str, card: Mapping[str, object]) -> Path:
@@ -80,17 +80,18 @@ def commit(fitted: Classifier, folder: Path, related: str, card: Mapping[str, ob
 
 def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[np.generic]]:
     """Return parameters and buffers as arrays."""
-    return {name: one.detach().cpu().numpy() for name, one in classifier.state_dict().items()}
+    return {name: tensor.detach().cpu().numpy() for name, tensor in classifier.state_dict().items()}
 
 
 def from_arrays(classifier: Classifier, name: str, arrays: Arrays) -> Classifier:
     """Return a relative of ``classifier`` with the weights that ``to_arrays`` gave."""
-    other = _blank(classifier, name)
-    other.load_state_dict({key: torch.from_numpy(np.array(one)) for key, one in arrays.items()})
+    other = _named_copy(classifier, name)
+    tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
+    other.load_state_dict(tensors)
     return other
 
 
-def _blank(classifier: Classifier, name: str) -> Classifier:
+def _named_copy(classifier: Classifier, name: str) -> Classifier:
     other = classifier.copy()
     other.name = f"{classifier.name}-{name}"
     return other

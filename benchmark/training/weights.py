@@ -20,8 +20,8 @@ def save_weights(classifier: Classifier, folder: Path, card: dict[str, object]) 
     """Write ``NAME.safetensors`` and its card ``NAME.json`` into ``folder``.
 
     Args:
-        classifier: Whose parameters and buffers are written.
-        folder: Made if missing.
+        classifier: Model whose parameters and buffers are written.
+        folder: Folder to write into, made if missing.
         card: Recipe and results; the SHA-256 of the weights is added.
 
     Returns:
@@ -37,11 +37,11 @@ def save_weights(classifier: Classifier, folder: Path, card: dict[str, object]) 
 
 
 def load_weights(classifier: Classifier, path: Path) -> Classifier:
-    """Load weights that ``save_weights`` wrote, and check them against their card.
+    """Return a classifier with weights that ``save_weights`` wrote, checked against their card.
 
     Args:
-        classifier: Changed in place and returned.
-        path: The ``.safetensors`` file.
+        classifier: Model of the same architecture, which is changed in place and returned.
+        path: Path of the ``.safetensors`` file.
 
     Raises:
         ClassifierError: If the file is missing, belongs to another architecture, or holds other
