@@ -1,4 +1,4 @@
-"""A cohort: images, who they are, and where things lie in them.
+"""A cohort: its images, its subjects, and the regions known in them.
 
 Arrays live on the host and may be memory maps; ``batches`` moves a few rows at a time to a device.
 ``*S`` is (H, W) or (D, H, W), and nothing above this file branches on which.
@@ -35,7 +35,7 @@ class Geometry:
 
     Attributes:
         spacing: Voxel size in mm along each of the axes ``*S``.
-        affine: [4, 4]; takes array indices to RAS+ millimetres. A two-dimensional image counts
+        affine: [4, 4] map from array indices to RAS+ millimetres. A two-dimensional image counts
             as [H, W, 1].
         registered: Whether all images share one anatomical space, so that a voxel means the same
             place in every subject.
@@ -51,9 +51,9 @@ class Anatomy:
     """Known regions of every image, each [N, 1, *S] bool.
 
     Attributes:
-        foreground: The organ; every protocol ranks pixels inside it only.
+        foreground: Mask of the organ; every protocol ranks pixels inside it only.
         rois: Regions that the disease is known to change, by name, one per hemisphere.
-        control_rois: For each name in ``rois`` a region of the same area away from the disease.
+        control_rois: Regions of the same area away from the disease, by name of their region.
         truth: Names of the ``rois`` whose union is where the groups are known to differ; empty
             where no such truth is known.
     """
@@ -69,9 +69,9 @@ class References:
     """Training images that a method may compare an image with.
 
     Attributes:
-        mean: [1, 1, *S] mean of all of them.
-        group: [R, 1, *S] those of the reference group, at most ``REFERENCE_IMAGES``.
-        sha256: Of both.
+        mean: [1, 1, *S] mean of all training images.
+        group: [R, 1, *S] images of the reference group, at most ``REFERENCE_IMAGES``.
+        sha256: SHA-256 of both.
     """
 
     mean: Tensor
@@ -79,7 +79,7 @@ class References:
     sha256: str
 
     def to(self, device: torch.device | str) -> References:
-        """Return them on ``device``."""
+        """Return the references on ``device``."""
         return replace(self, mean=self.mean.to(device), group=self.group.to(device))
 
 
@@ -93,7 +93,7 @@ class Batch:
         images: [B, 1, *S] float32.
         foreground: [B, 1, *S] bool.
         truth: [B, 1, *S] bool, or None where the cohort knows none.
-        references: What a method may compare the images with, where it asked for that.
+        references: References to compare the images with, where a method needs them.
     """
 
     rows: npt.NDArray[np.int64]
@@ -120,11 +120,11 @@ class Cohort:
     """Images of subjects from two groups, divided into splits by subject.
 
     Attributes:
-        name: How the cohort is called in records and tables.
+        name: Name of the cohort in records and tables.
         images: [N, 1, *S] float32 in [0, 1]; may be a memory map.
-        participants: One row an image: ``subject`` (str, may repeat), ``group`` (0 reference,
-            1 case), ``split`` (train, validation or test), and any covariates: ``age`` in years,
-            ``sex``, ``tiv`` in mL, ``scanner``, volumes in mm³.
+        participants: Table of one row an image: ``subject`` (str, may repeat), ``group`` (0
+            reference, 1 case), ``split`` (train, validation or test), and any covariates: ``age``
+            in years, ``sex``, ``tiv`` in mL, ``scanner``, volumes in mm³.
         anatomy: Foreground and regions.
         geometry: Spacing and affine.
         group_names: Names of group 0 and group 1.
@@ -239,16 +239,16 @@ class Cohort:
     @cached_property
     def references(self) -> References:
         """Images of the training split, or of all where there is none; the same in any order."""
-        known = np.array([one == "train" for one in self.participants["split"]])
-        rows = np.flatnonzero(known if known.any() else ~known)
+        in_training = (self.participants["split"] == "train").to_numpy()
+        rows = np.flatnonzero(in_training if in_training.any() else ~in_training)
         rows = rows[np.argsort(np.array(self.keys)[rows])]
         mean: npt.NDArray[np.float64] = np.zeros(self.images.shape[1:])
         for row in rows:
             mean += self.images[row] / len(rows)
-        some = rows[self.groups[rows] == 0][:REFERENCE_IMAGES]
-        parts = [np.asarray(mean[None], dtype=np.float32), np.array(self.images[some])]
-        sha256 = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
-        return References(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), sha256)
+        reference_rows = rows[self.groups[rows] == 0][:REFERENCE_IMAGES]
+        arrays = [np.asarray(mean[None], dtype=np.float32), np.array(self.images[reference_rows])]
+        sha256 = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+        return References(torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), sha256)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -268,7 +268,7 @@ class Cohort:
                 digest.update(np.packbits(mask[row]).tobytes())
             person = [self.subjects[row], int(self.groups[row])]
             person.append(str(self.participants["split"].iloc[row]))
-            person.extend(_plain(value) for value in covariates.iloc[row])
+            person.extend(_to_json(value) for value in covariates.iloc[row])
             digest.update(json.dumps(person).encode())
             rows.append(digest.hexdigest())
         head = {
@@ -286,7 +286,7 @@ class Cohort:
 
 
 def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int = 0) -> list[str]:
-    """Divide subjects 60/20/20 into train, validation and test, evenly within each group.
+    """Return a division of subjects 60/20/20 into train, validation and test, within each group.
 
     A subject's images all fall into one split. The division depends on the subjects' names and
     ``seed`` alone, not on their order.
@@ -294,7 +294,7 @@ def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int =
     Args:
         subjects: [N] subject of each image.
         groups: [N] group of each image; a subject counts to the group of its first image.
-        seed: Another seed, another division.
+        seed: Seed of the division.
 
     Returns:
         [N] split of each image.
@@ -307,12 +307,12 @@ def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int =
         members = sorted(subject for subject in group_of if group_of[subject] == group)
         members.sort(key=lambda subject: hashlib.sha256(f"{seed}:{subject}".encode()).digest())
         cuts = (round(0.6 * len(members)), round(0.8 * len(members)))
-        for place, subject in enumerate(members):
-            split_of[subject] = SPLITS[sum(place >= cut for cut in cuts)]
+        for index, subject in enumerate(members):
+            split_of[subject] = SPLITS[sum(index >= cut for cut in cuts)]
     return [split_of[subject] for subject in subjects]
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
     if isinstance(value, (float, np.floating)):
         return None if np.isnan(value) else float(f"{float(value):.6g}")
     if isinstance(value, (bool, np.bool_)):
@@ -322,8 +322,7 @@ def _plain(value: object) -> object:
 
 def _check_participants(cohort: Cohort) -> None:
     people = cohort.participants
-    missing = [column for column in _OWN_COLUMNS if column not in people.columns]
-    if missing:
+    if missing := [column for column in _OWN_COLUMNS if column not in people.columns]:
         raise CohortError(
             f"Cohort {cohort.name!r} lacks the participants column(s) {', '.join(missing)}; "
             f"it has {', '.join(map(str, people.columns)) or 'none'}."

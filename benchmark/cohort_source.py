@@ -18,8 +18,8 @@ class CohortSource(ABC):
     inside ``load``, since listing the catalogue imports every plugin.
 
     Attributes:
-        name: How the cohort goes by on the command line and in records.
-        description: One sentence for tables.
+        name: Name of the cohort on the command line and in records.
+        description: Sentence for tables.
     """
 
     name: ClassVar[str]

@@ -32,7 +32,7 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
 
     Args:
         plugin: Class of an explainer, model source, cohort source or protocol.
-        examples: Models and images that an explainer is asked about; a small conv net and a small
+        examples: Models and images that an explainer is checked on; a small conv net and a small
             transformer, for images and for volumes, unless given.
 
     Raises:
@@ -41,14 +41,14 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
     name = getattr(plugin, "name", plugin.__name__)
 
     def build(*config: object) -> Any:  # noqa: ANN401 - of the plugin's own kind
-        made = plugin(*config)
+        instance = plugin(*config)
         # The catalogue names a class that does not do so itself.
-        made.name = name
-        return made
+        instance.name = name
+        return instance
 
     if issubclass(plugin, Explainer):
-        some = build_examples() if examples is None else examples
-        return ExplainerContract(build, name, some).checks
+        examples = build_examples() if examples is None else examples
+        return ExplainerContract(build, name, examples).checks
     if issubclass(plugin, ModelSource):
         return ModelContract(build, name).checks
     if issubclass(plugin, CohortSource):
@@ -64,10 +64,10 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
 def run_checks(checks: Sequence[Check]) -> list[Finding]:
     """Return what each check finds; after a broken basis the others are not asked."""
     findings: list[Finding] = []
-    fallen = ""
+    broken = ""
     for check in checks:
-        found = Finding(check, "not asked", f"{fallen!r} is broken") if fallen else check.find()
-        if found.state == "broken" and check.clause.basis:
-            fallen = check.name
-        findings.append(found)
+        finding = Finding(check, "not asked", f"{broken!r} is broken") if broken else check.find()
+        if finding.state == "broken" and check.clause.basis:
+            broken = check.name
+        findings.append(finding)
     return findings

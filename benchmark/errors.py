@@ -37,9 +37,9 @@ class UnknownNameError(InputError):
     """A name that the catalogue does not hold.
 
     Args:
-        kind: What was looked for, in the singular, such as ``"explainer"``.
-        name: The name that arrived.
-        known: The names that would have been accepted.
+        kind: Kind of plugin that was looked for, in the singular, such as ``"explainer"``.
+        name: Name that arrived.
+        known: Names that would have been accepted.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:

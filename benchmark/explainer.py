@@ -38,13 +38,13 @@ class Explainer(ABC):
     """An attribution method; the model is an argument of every call and never kept.
 
     Attributes:
-        name: How the method goes by in records and on the board.
-        version: Counted up when its maps change.
-        family: What kind of method it is, for tables.
+        name: Name of the method in records and on the board.
+        version: Version, which counts up when the maps change.
+        family: Kind of method, for tables.
         polarity: ``"positive"`` where only the positive part of the map marks evidence, as in
             class activation maps; ``"absolute"`` where both signs do.
-        passes: Forward and backward image passes that one map costs; used to foretell progress.
-        paper: Where the method comes from.
+        passes: Numbers of forward and backward image passes that a map costs, to foretell progress.
+        paper: Paper that the method comes from.
     """
 
     name: ClassVar[str]
@@ -77,9 +77,9 @@ class Explainer(ABC):
         """Return the signed attribution of each pixel.
 
         Args:
-            classifier: Called with images, gives logits [B, 2] and embedding [B, D].
+            classifier: Model that takes images to logits [B, 2] and embedding [B, D].
             images: [B, 1, *S] float32 in [0, 1], on the run's device.
-            target: Takes logits and embedding to the explained scalar, [B].
+            target: Function from logits and embedding to the explained scalar, [B].
 
         Returns:
             [B, 1, *S]; unclipped, unscaled.
@@ -89,9 +89,9 @@ class Explainer(ABC):
         """Return the attributions of a batch after checking that they are such.
 
         Args:
-            classifier: The model to explain.
-            batch: The images, with what controls may look at.
-            target: The scalar to explain.
+            classifier: Model to explain.
+            batch: Images, with the foreground and truth that controls may look at.
+            target: Scalar to explain.
 
         Returns:
             [B, 1, *S] float32 without graph. Values that are not finite are let through: they cost
@@ -113,10 +113,10 @@ class Explainer(ABC):
         """Return the attributions of a batch; override it to see more than the images.
 
         Args:
-            classifier: As for ``attribute``.
+            classifier: Model to explain.
             batch: Images, their keys, and ``references`` where ``needs_references`` asks for them.
                 A method that looks at foreground or truth is a ``Control``.
-            target: As for ``attribute``.
+            target: Scalar to explain.
 
         Returns:
             [B, 1, *S].
@@ -190,8 +190,8 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
     """Return why the explainer cannot be scored, or None where it can.
 
     Args:
-        explainer: A control is asked about the cohort, any other about the model.
-        classifier: The model.
+        explainer: Explainer; a control depends on the cohort, any other on the model.
+        classifier: Model to explain.
         has_truth: Whether the cohort knows where its groups differ.
     """
     if isinstance(explainer, Control):
@@ -200,7 +200,7 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
 
 
 def check_independence(
-    explainer: Explainer, classifier: Classifier, batch: Batch, target: Target, made: Tensor
+    explainer: Explainer, classifier: Classifier, batch: Batch, target: Target, batch_map: Tensor
 ) -> None:
     """Refuse a map that depends on the other images of its batch.
 
@@ -209,17 +209,17 @@ def check_independence(
     normalises, ranks or averages over a batch moves all of the map.
 
     Args:
-        explainer: Whose map it is.
-        classifier: The model.
-        batch: Of one image, the first of the batch that was explained.
-        target: The same as then.
-        made: Its map [1, 1, *S], made among the others.
+        explainer: Explainer that made the map.
+        classifier: Model that was explained.
+        batch: Batch of one image, the first of the batch that was explained.
+        target: Scalar that was explained.
+        batch_map: [1, 1, *S] map of that image, made among the others.
 
     Raises:
         AttributionError: If the two maps differ by more than 5 % in the L2 norm.
     """
-    alone = explainer(classifier, batch, target).to(made.device)
-    if not same_map(alone, made):
+    lone_map = explainer(classifier, batch, target).to(batch_map.device)
+    if not same_map(lone_map, batch_map):
         raise AttributionError(
             f"Explainer {explainer.name!r} gives an image another map when it is explained alone; "
             "a map must not depend on the rest of its batch."
@@ -230,26 +230,26 @@ def same_map(first: Tensor, second: Tensor) -> bool:
     """Return whether two maps of one shape differ by rounding alone: up to 5 % in the L2 norm."""
     if not torch.equal(first.isfinite(), second.isfinite()):
         return False
-    pair = [one.nan_to_num(0.0, 0.0, 0.0).double() for one in (first, second)]
-    apart = float((pair[0] - pair[1]).norm())
-    return apart <= _INDEPENDENT * max(float(pair[0].norm()), float(pair[1].norm()))
+    x, y = (values.nan_to_num(0.0, 0.0, 0.0).double() for values in (first, second))
+    return float((x - y).norm()) <= _INDEPENDENT * max(float(x.norm()), float(y.norm()))
 
 
 @contextmanager
 def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
+    """Refuse what changes the network, torch's switches or the global random state inside."""
     before = _fingerprint(classifier)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     python_state, flags = random.getstate(), _flags()
     yield
-    if (here := _flags()) != flags:
-        changed = next(name for name, value in flags.items() if here[name] != value)
+    if (flags_after := _flags()) != flags:
+        changed = next(flag for flag, value in flags.items() if flags_after[flag] != value)
         raise AttributionError(f"Explainer {name!r} changed torch's {changed}.")
     after = _fingerprint(classifier)
-    for what, value in before.items():
-        if after[what] != value:
-            raise AttributionError(f"Explainer {name!r} changed the network's {what}.")
+    for part, value in before.items():
+        if after[part] != value:
+            raise AttributionError(f"Explainer {name!r} changed the network's {part}.")
     drawn = not torch.equal(torch_state, torch.get_rng_state())
-    drawn |= _plain(numpy_state) != _plain(np.random.get_state())  # noqa: NPY002
+    drawn |= _comparable(numpy_state) != _comparable(np.random.get_state())  # noqa: NPY002
     drawn |= python_state != random.getstate()
     if drawn:
         random.setstate(python_state)
@@ -261,7 +261,7 @@ def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
         )
 
 
-def _plain(state: Any) -> tuple[object, ...]:  # noqa: ANN401
+def _comparable(state: Any) -> tuple[object, ...]:  # noqa: ANN401
     """Return NumPy's global state as what can be compared."""
     kind, numbers, *rest = state
     return kind, numbers.tobytes(), *rest

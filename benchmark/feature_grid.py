@@ -52,11 +52,11 @@ class FeatureGrid:
 
 
 def trace_grid(trunk: nn.Module, example: Tensor) -> FeatureGrid:
-    """Run the trunk once on ``example`` and follow the sampling grid through its operators.
+    """Return the sampling grid of a trunk's output, followed through its operators in one pass.
 
     Args:
-        trunk: From images to feature maps [B, K, *s]; maps of another rank are not spatial.
-        example: [1, C, *S] any image.
+        trunk: Module from images to feature maps [B, K, *s]; maps of another rank are not spatial.
+        example: [1, C, *S] image; any will do.
 
     Returns:
         The grid of the trunk's output; where branches with different centres meet, the mean of
@@ -72,30 +72,30 @@ def trace_grid(trunk: nn.Module, example: Tensor) -> FeatureGrid:
         grid = mode.grid_of(maps)
     if maps.ndim != example.ndim or grid is None:
         return FeatureGrid((), (), ())
-    found = FeatureGrid(tuple(maps.shape[2:]), grid.offset, grid.step)
-    return found if _spans(found, example.shape[2:]) else FeatureGrid((), (), ())
+    traced = FeatureGrid(tuple(maps.shape[2:]), grid.offset, grid.step)
+    return traced if _spans(traced, example.shape[2:]) else FeatureGrid((), (), ())
 
 
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize maps as published CAMs do: linear, cells thought of as adjacent tiles of the image.
+    """Return maps resized as published CAMs are: linearly, with cells as tiles of the image.
 
     Args:
         maps: [B, C, *s].
-        size: *S, spatial shape of the input.
+        size: Spatial shape *S of the input.
     """
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(size)]
     return functional.interpolate(maps, size=tuple(size), mode=mode, align_corners=False)
 
 
 def upsample_aligned(maps: Tensor, size: Sequence[int], grid: FeatureGrid) -> Tensor:
-    """Resize maps so that every cell's value stands at the pixel the cell is centred on.
+    """Return maps resized so that every cell's value stands at the pixel it is centred on.
 
     Beyond the outermost centres the nearest value is held.
 
     Args:
         maps: [B, C, *s].
-        size: *S, spatial shape of the input.
-        grid: Where the cells of ``maps`` are centred.
+        size: Spatial shape *S of the input.
+        grid: Grid of the cells of ``maps``.
     """
     for axis, length in enumerate(size):
         weights = _interpolation_matrix(grid, axis, length).to(maps)
@@ -107,9 +107,9 @@ def _interpolation_matrix(grid: FeatureGrid, axis: int, length: int) -> Tensor:
     """Return the linear interpolation from cells to pixels, [length, cells] float64."""
     cells = grid.shape[axis]
     pixels = torch.arange(length, dtype=torch.float64)
-    place = ((pixels - grid.offset[axis]) / grid.step[axis]).clamp(0, cells - 1)
-    lower = place.floor().clamp(max=max(cells - 2, 0)).long()
-    share = place - lower
+    position = ((pixels - grid.offset[axis]) / grid.step[axis]).clamp(0, cells - 1)
+    lower = position.floor().clamp(max=max(cells - 2, 0)).long()
+    share = position - lower
     weights = torch.zeros(length, cells, dtype=torch.float64)
     rows = torch.arange(length)
     weights[rows, lower] += 1 - share
@@ -128,6 +128,8 @@ def _spans(grid: FeatureGrid, size: Sequence[int]) -> bool:
 
 @dataclass(frozen=True)
 class _Grid:
+    """A grid whose shape is that of the tensor sampled on it."""
+
     offset: tuple[float, ...]
     step: tuple[float, ...]
 

@@ -21,9 +21,9 @@ class ModelSource(ABC):
     ``python -m benchmark train`` gives a ``recipe`` and ``build``.
 
     Attributes:
-        name: How the model goes by in records and on the board.
-        description: One sentence for tables.
-        recipe: How to train it, or None.
+        name: Name of the model in records and on the board.
+        description: Sentence for tables.
+        recipe: Recipe to train it by, or None.
         relatives: Folder with committed weights of models trained beside it, such as its twin, or
             None where they are to be fitted when they are needed.
     """
@@ -38,7 +38,7 @@ class ModelSource(ABC):
         """Return the classifier with its weights.
 
         Args:
-            input_shape: *S, the spatial shape of the cohort's images.
+            input_shape: Spatial shape *S of the cohort's images.
 
         Raises:
             ClassifierError: If the model does not fit that shape or its weights are not those
@@ -48,7 +48,7 @@ class ModelSource(ABC):
     def fit(self, classifier: Classifier, cohort: Cohort) -> Classifier:
         """Return the classifier fitted to the cohort's training split; as it is unless overridden.
 
-        Must give the same weights each time: they are part of every score's identity.
+        It must give the same weights each time: they are part of every score's identity.
         """
         return classifier
 

@@ -57,8 +57,9 @@ class Projection(Target):
     """The signed projection s·wᵀf of the embedding on a direction.
 
     Attributes:
-        direction: w, [D].
-        sign: +1 for the reference group, −1 for the cases, so that up is more like the own group.
+        direction: [D] direction w.
+        sign: Sign s, +1 for the reference group and −1 for the cases, so that up is more like the
+            own group.
     """
 
     direction: Tensor
