@@ -1,1 +1,1 @@
-"""Attribution methods; one file is one family."""
+"""Attribution methods; each file holds a family."""

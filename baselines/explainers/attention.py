@@ -1,4 +1,4 @@
-"""What a vision transformer attends to, collected over its layers.
+"""Attention of a vision transformer, collected over its layers.
 
 Attention is read off as torch's own attention functions are called, in this thread alone: no layer
 is hooked or replaced, and layers of other libraries that call these functions are seen as well.
@@ -39,10 +39,10 @@ class _Attention(Explainer):
     def supports(self, classifier: Classifier) -> str | None:
         """Return why attention cannot be laid out on the image, or None where it can."""
         try:
-            with torch.no_grad(), _Recorder() as seen:
+            with torch.no_grad(), _Recorder() as recorder:
                 # Through the parts: finding out what a model is must not count as a pass.
                 classifier.tail(classifier.trunk(classifier.preprocessing(classifier.example)))
-            seen.grid(1)
+            recorder.grid(1)
         except UnsupportedError as error:
             return str(error)
         return None
@@ -73,11 +73,11 @@ class AttentionRollout(_Attention):
     def _received(
         self, classifier: Classifier, images: Tensor, target: Target
     ) -> tuple[Tensor, tuple[int, ...]]:
-        with torch.no_grad(), _Recorder() as seen:
+        with torch.no_grad(), _Recorder() as recorder:
             classifier(images)
-        grid = seen.grid(len(images))
-        flow = _identity(seen.attention[0])
-        for attention in seen.attention:
+        grid = recorder.grid(len(images))
+        flow = _identity(recorder.attention[0])
+        for attention in recorder.attention:
             flow = (attention.mean(1) + _identity(attention)) @ flow / 2
         return _read_out(flow, grid), grid
 
@@ -99,13 +99,13 @@ class GradAttention(_Attention):
         self, classifier: Classifier, images: Tensor, target: Target
     ) -> tuple[Tensor, tuple[int, ...]]:
         images = images.detach().requires_grad_()
-        with _Recorder() as seen:
+        with _Recorder() as recorder:
             score = target(*classifier(images))
-        grid = seen.grid(len(images))
+        grid = recorder.grid(len(images))
         # Down to the images, although their gradient is not needed: so the pass is counted.
-        *gradients, _ = torch.autograd.grad(score.sum(), [*seen.used, images])
-        relevance = _identity(seen.attention[0]).detach()
-        for attention, gradient in zip(seen.attention, gradients, strict=True):
+        *gradients, _ = torch.autograd.grad(score.sum(), [*recorder.used, images])
+        relevance = _identity(recorder.attention[0]).detach()
+        for attention, gradient in zip(recorder.attention, gradients, strict=True):
             attention = attention.detach()
             handed_on = (gradient.view_as(attention) * attention).clamp_min(0).mean(1)
             relevance = relevance + handed_on @ relevance
@@ -116,8 +116,8 @@ class _Recorder(TorchFunctionMode):
     """Keeps the attention of every layer, and the grid that its tokens come from.
 
     Attributes:
-        attention: [B, heads, T, T] of each layer.
-        used: The same numbers as the layer multiplied them, with graph where there is one.
+        attention: [B, heads, T, T] attention of each layer.
+        used: Same numbers as the layer multiplied them, with graph where there is one.
     """
 
     def __init__(self) -> None:
@@ -135,14 +135,14 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401 - the signature is torch's
         kwargs = kwargs or {}
         if func is functional.multi_head_attention_forward:
-            wanted = kwargs.pop("need_weights", True)
+            needs_weights = kwargs.pop("need_weights", True)
             result, weights = func(
                 *args, **{**kwargs, "need_weights": True, "average_attn_weights": False}
             )
             # What is returned is a view of what was multiplied, and only that has a gradient.
             self.attention.append(weights)
             self.used.append(weights if weights._base is None else weights._base)
-            return result, weights.mean(1) if wanted else None
+            return result, weights.mean(1) if needs_weights else None
         if func is functional.scaled_dot_product_attention:
             result, weights = _attend(*args, **kwargs)
             self.attention.append(weights)
@@ -157,7 +157,7 @@ class _Recorder(TorchFunctionMode):
         """Return the spatial shape of the patches.
 
         Args:
-            images: How many went through the network.
+            images: Number of images that went through the network.
 
         Raises:
             UnsupportedError: If no attention was seen, or its tokens are not the image's patches.
@@ -165,9 +165,9 @@ class _Recorder(TorchFunctionMode):
         if not self.attention:
             raise UnsupportedError("it calls no attention of torch's that could be read off")
         tokens = self.attention[0].shape[-1]
-        if any(one.shape[0] != images for one in self.attention):
+        if any(weights.shape[0] != images for weights in self.attention):
             raise UnsupportedError("its attention stays within windows of the image")
-        if any(one.shape[-2:] != (tokens, tokens) for one in self.attention):
+        if any(weights.shape[-2:] != (tokens, tokens) for weights in self.attention):
             raise UnsupportedError("its layers attend to different numbers of tokens")
         if not 0 <= tokens - math.prod(self._cells) <= _OTHER_TOKENS or not self._cells:
             raise UnsupportedError(

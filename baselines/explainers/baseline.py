@@ -1,4 +1,4 @@
-"""What methods compare an image with: black, the training mean, itself blurred, or healthy others.
+"""Baselines to compare an image with: black, the training mean, itself blurred, healthy others.
 
 An attribution of this kind says what the image has that its baseline lacks. Against a black image
 that is everything bright; against people of the reference group it is what makes the image unlike
@@ -31,9 +31,9 @@ class ComparingExplainer(Explainer):
     """A method that explains the difference between an image and its baselines.
 
     Args:
-        baseline: ``"black"``, ``"mean"`` of the training images, ``"blurred"``, the image under a
-            Gaussian of σ one sixteenth of its shortest side, or ``"reference"``, images of the
-            training split's reference group.
+        baseline: Kind of baseline: ``"black"``, ``"mean"`` of the training images, ``"blurred"``,
+            the image under a Gaussian of σ one sixteenth of its shortest side, or ``"reference"``,
+            images of the training split's reference group.
     """
 
     def __init__(self, baseline: Baseline) -> None:
@@ -41,7 +41,7 @@ class ComparingExplainer(Explainer):
 
     @property
     def config(self) -> dict[str, str | int | float]:
-        """The baseline."""
+        """Kind of baseline."""
         return {"baseline": self.baseline}
 
     @property
@@ -69,8 +69,8 @@ def baselines_of(kind: Baseline, images: Tensor, references: References | None =
     """Return the baselines of images, [B, R, 1, *S]; R is 1 but for ``"reference"``.
 
     Args:
-        kind: See ``ComparingExplainer``.
-        images: [B, 1, *S].
+        kind: Kind of baseline, as for ``ComparingExplainer``.
+        images: [B, 1, *S] images.
         references: Training images, for the kinds that are made of them.
 
     Raises:
@@ -84,8 +84,8 @@ def baselines_of(kind: Baseline, images: Tensor, references: References | None =
         raise AttributionError(f"There is no baseline {kind!r}; known: {get_args(Baseline)}.")
     if references is None or not len(references.group):
         raise AttributionError(f"The baseline {kind!r} needs images of the training split.")
-    some = references.mean if kind == "mean" else references.group
-    return some.to(images).expand(len(images), *some.shape)
+    baselines = references.mean if kind == "mean" else references.group
+    return baselines.to(images).expand(len(images), *baselines.shape)
 
 
 def _blurred(images: Tensor) -> Tensor:

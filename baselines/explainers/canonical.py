@@ -45,7 +45,7 @@ _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _TOLERANCE = 1e-3
-_MADE: WeakKeyDictionary[Classifier, dict[tuple[bool, bool], tuple[object, Classifier]]] = (
+_REWRITTEN: WeakKeyDictionary[Classifier, dict[tuple[bool, bool], tuple[object, Classifier]]] = (
     WeakKeyDictionary()
 )
 
@@ -62,8 +62,8 @@ class Affine(nn.Module):
     """A scale and a shift of each channel, as frozen batch norm is one; [B, C, ...] as it came.
 
     Args:
-        weight: [C].
-        bias: [C].
+        weight: [C] scale.
+        bias: [C] shift.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -83,9 +83,9 @@ class PairwiseMax(nn.Module):
     of the outermost values, which every window that reaches beyond holds anyway.
 
     Args:
-        kernel: Along each axis.
-        stride: Along each axis.
-        padding: Along each axis.
+        kernel: Length of the window along each axis.
+        stride: Stride along each axis.
+        padding: Width of the padding along each axis.
     """
 
     def __init__(
@@ -106,12 +106,11 @@ class PairwiseMax(nn.Module):
             length, step = self.kernel[axis - 2], self.stride[axis - 2]
             last = (padded.shape[axis] - length) // step * step
             # Slices, since a gradient through unfold takes twenty times as long.
-            every = [
-                padded[(slice(None),) * axis + (slice(place, place + last + 1, step),)]
-                for place in range(length)
+            padded, *others = [
+                padded[(slice(None),) * axis + (slice(start, start + last + 1, step),)]
+                for start in range(length)
             ]
-            padded = every[0]
-            for other, relu in zip(every[1:], cast("nn.ModuleList", relus), strict=True):
+            for other, relu in zip(others, cast("nn.ModuleList", relus), strict=True):
                 padded = padded + relu(other - padded)
         return padded
 
@@ -122,9 +121,9 @@ def canonical(classifier: Classifier, fold: bool = False, pairs: bool = False) -
     It is made once for a model, and again where the model was moved or its weights were changed.
 
     Args:
-        classifier: Stays as it is.
+        classifier: Model, which stays as it is.
         fold: Whether no batch norm shall be left.
-        pairs: Whether max pooling shall be ``PairwiseMax``, where it has neither dilation nor
+        pairs: Whether max pooling shall become ``PairwiseMax``, where it has neither dilation nor
             ceiling.
 
     Raises:
@@ -132,23 +131,24 @@ def canonical(classifier: Classifier, fold: bool = False, pairs: bool = False) -
             values.
     """
     tensors = [*classifier.parameters(), *classifier.buffers()]
-    state = [(one.device, one.data_ptr(), one._version) for one in tensors]
-    known = _MADE.setdefault(classifier, {})
-    form = (fold, pairs)
-    if form not in known or known[form][0] != state:
-        known[form] = state, _make(classifier, *form)
-    known[form][1].passes = classifier.passes
-    return known[form][1]
+    state = [(tensor.device, tensor.data_ptr(), tensor._version) for tensor in tensors]
+    forms = _REWRITTEN.setdefault(classifier, {})
+    settings = (fold, pairs)
+    if settings not in forms or forms[settings][0] != state:
+        forms[settings] = state, _rewrite_parts(classifier, *settings)
+    rewritten = forms[settings][1]
+    rewritten.passes = classifier.passes
+    return rewritten
 
 
-def _make(classifier: Classifier, fold: bool, pairs: bool) -> Classifier:
+def _rewrite_parts(classifier: Classifier, fold: bool, pairs: bool) -> Classifier:
     other = classifier.copy()
     try:
         for part in ("trunk", "pool", "head"):
             setattr(other, part, _rewrite(getattr(other, part), fold, pairs))
     except Exception as error:  # tracing runs the user's code on proxies; anything may come back
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedError(f"its layers cannot be traced ({said[0]})") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnsupportedError(f"its layers cannot be traced ({lines[0]})") from error
     return other
 
 
@@ -161,10 +161,10 @@ def why_no_rule(
     """Return why a method with rules for some layers cannot explain a model, or None where it can.
 
     Args:
-        classifier: The model.
-        rewritten: Its canonical form; refused where it gives other logits.
-        layers: What the method has a rule for.
-        functions: Functions, and names of methods of tensors, that it has one for.
+        classifier: Model to explain.
+        rewritten: Canonical form of the model, refused where it gives other logits.
+        layers: Classes of layers that the method has a rule for.
+        functions: Functions, and names of methods of tensors, that it has a rule for.
     """
     unknown_layers, unknown_functions = [], []
     for name, kind in operations(rewritten):
@@ -174,8 +174,8 @@ def why_no_rule(
         elif kind not in functions:
             unknown_functions.append(name)
     if unknown := list(dict.fromkeys(unknown_layers or unknown_functions)):
-        what = "layers" if unknown_layers else "operations"
-        return f"it has no rule for the network's {what} {', '.join(unknown)}"
+        kinds = "layers" if unknown_layers else "operations"
+        return f"it has no rule for the network's {kinds} {', '.join(unknown)}"
     return _why_different(classifier, rewritten)
 
 
@@ -186,8 +186,8 @@ def _why_different(classifier: Classifier, rewritten: Classifier) -> str | None:
     try:
         with torch.no_grad():
             ours, theirs = (
-                one.head(one.pool(one.trunk(one.preprocessing(images))))
-                for one in (classifier, rewritten)
+                model.head(model.pool(model.trunk(model.preprocessing(images))))
+                for model in (classifier, rewritten)
             )
     except RuntimeError as error:
         return f"its layers cannot be rewritten ({str(error).splitlines()[0]})"
@@ -232,7 +232,7 @@ def _rewrite(module: nn.Module, fold: bool, pairs: bool) -> fx.GraphModule:
     for node in list(traced.graph.nodes):
         if (activation := _activation(traced, node)) is not None:
             _replace(traced, node, activation, (node.args[0],))
-        elif _key(node) in _ADDITIONS and all(_is_branch(one) for one in node.args[:2]):
+        elif _key(node) in _ADDITIONS and all(_is_branch(argument) for argument in node.args[:2]):
             with traced.graph.inserting_before(node):
                 stacked = traced.graph.call_function(torch.stack, (list(node.args[:2]), -1))
             _replace(traced, node, Sum(), (stacked,))
@@ -282,7 +282,7 @@ def _tournament(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     def along(value: int | tuple[int, ...]) -> tuple[int, ...]:
         return (value,) * count if isinstance(value, int) else tuple(value)
 
-    if pool.ceil_mode or pool.return_indices or any(one != 1 for one in along(pool.dilation)):
+    if pool.ceil_mode or pool.return_indices or any(step != 1 for step in along(pool.dilation)):
         return None
     return PairwiseMax(along(pool.kernel_size), along(pool.stride), along(pool.padding))
 
@@ -291,8 +291,8 @@ def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module, args: Any
     name = f"canonical_{node.name}"
     traced.add_submodule(name, module)
     with traced.graph.inserting_after(node):
-        fresh = traced.graph.call_module(name, args)
-    node.replace_all_uses_with(fresh)
+        replacement = traced.graph.call_module(name, args)
+    node.replace_all_uses_with(replacement)
     traced.graph.erase_node(node)
 
 
@@ -300,8 +300,8 @@ def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
     """Fold batch norm into the layer that feeds it alone, or make it an ``Affine``."""
     norm = cast("nn.BatchNorm2d", traced.get_submodule(cast("str", node.target)))
     before = cast("fx.Node", node.args[0])
-    alone = len(before.users) == 1 and _calls(traced, before) == 1
-    if alone and _is(traced, before, _LINEAR):
+    feeds_it_alone = len(before.users) == 1 and _calls(traced, before) == 1
+    if feeds_it_alone and _is(traced, before, _LINEAR):
         layer = traced.get_submodule(cast("str", before.target))
         merge: Any = (
             fusion.fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fusion.fuse_conv_bn_eval
@@ -316,7 +316,9 @@ def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
-    return sum(one.op == "call_module" and one.target == node.target for one in traced.graph.nodes)
+    return sum(
+        other.op == "call_module" and other.target == node.target for other in traced.graph.nodes
+    )
 
 
 def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> Affine:

@@ -52,20 +52,20 @@ class _ClassActivation(Explainer):
 
     @property
     def config(self) -> dict[str, str | int | float]:
-        """The layer."""
+        """Name of the layer."""
         return {"layer": self.layer}
 
     def supports(self, classifier: Classifier) -> str | None:
         """Return why the model has no map to weigh, or None where it has one."""
         try:
-            return self._why_not(self._cut(classifier))
+            return self._why_unfit(self._cut(classifier))
         except UnsupportedError as error:
             return str(error)
 
     def _cut(self, classifier: Classifier) -> Classifier:
         return classifier if self.layer == LAST else classifier.cut(self.layer)
 
-    def _why_not(self, classifier: Classifier) -> str | None:
+    def _why_unfit(self, classifier: Classifier) -> str | None:
         shape = classifier.maps_shape
         sizes = ", ".join(["B", *map(str, shape)])
         if len(shape) != len(classifier.input_shape) + 1:
@@ -102,14 +102,14 @@ class CAM(_ClassActivation):
     name = "cam"
     paper = "Zhou et al. 2016, Learning deep features for discriminative localization"
 
-    def _why_not(self, classifier: Classifier) -> str | None:
+    def _why_unfit(self, classifier: Classifier) -> str | None:
         pool, head = classifier.pool, classifier.head
         if not isinstance(pool, GlobalAveragePool) or not isinstance(head, nn.Linear):
             return (
                 "it needs global average pooling and one linear layer behind the feature maps, "
                 f"but the model has {type(pool).__name__} and {type(head).__name__}"
             )
-        return super()._why_not(classifier)
+        return super()._why_unfit(classifier)
 
     def _cells(self, classifier: Classifier, maps: Tensor, target: Target) -> Tensor:
         embedding = classifier.pool(maps).detach().requires_grad_()

@@ -51,9 +51,9 @@ class Centre(Control):
             others = [other for other in axes if other != axis]
             share = foreground.sum(others, keepdim=True, dtype=torch.float64)
             share = share / share.sum(axis, keepdim=True)
-            place = torch.arange(foreground.shape[axis], device=share.device, dtype=torch.float64)
-            place = place.view([-1 if other == axis else 1 for other in range(foreground.ndim)])
-            distance = place - (share * place).sum(axis, keepdim=True)
+            pixel = torch.arange(foreground.shape[axis], device=share.device, dtype=torch.float64)
+            pixel = pixel.view([-1 if other == axis else 1 for other in range(foreground.ndim)])
+            distance = pixel - (share * pixel).sum(axis, keepdim=True)
             variance = (share * distance**2).sum(axis, keepdim=True)
             exponent = exponent - distance**2 / (2 * variance.clamp_min(_SMALLEST_SIGMA**2))
         return exponent.exp()
@@ -112,9 +112,9 @@ class Oracle(Control):
 
 
 def _stencil(images: Tensor, axis: int, weights: tuple[float, float, float]) -> Tensor:
-    """Correlate with three weights along one axis, the rim repeated outwards; same shape."""
+    """Return images correlated with three weights along an axis, the rim repeated outwards."""
     length = images.shape[axis]
     first, last = images.narrow(axis, 0, 1), images.narrow(axis, length - 1, 1)
     padded = torch.cat([first, images, last], axis)
-    before, here, after = (padded.narrow(axis, start, length) for start in range(3))
-    return weights[0] * before + weights[1] * here + weights[2] * after
+    before, centre, after = (padded.narrow(axis, start, length) for start in range(3))
+    return weights[0] * before + weights[1] * centre + weights[2] * after

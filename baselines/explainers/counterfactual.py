@@ -28,7 +28,7 @@ class Counterfactual(Explainer):
     speaks for the target.
 
     Args:
-        smoothness: σ of the Gaussian as a share of the shortest side.
+        smoothness: Width σ of the Gaussian as a share of the shortest side.
     """
 
     name = "counterfactual"
@@ -52,7 +52,7 @@ class Counterfactual(Explainer):
         """Return −δ, [B, 1, *S]; see the base class."""
         folded, images = classifier.streamlined(), images.detach()
         change, goal = torch.zeros_like(images), None
-        best, wanted, share = change, change, images.new_ones(len(images))
+        best, proposal, share = change, change, images.new_ones(len(images))
         nearest = images.new_full((len(images),), torch.inf)
         for _ in range(STEPS):
             leaf = (images + change).requires_grad_()
@@ -68,19 +68,19 @@ class Counterfactual(Explainer):
             nearest = torch.where(closer, (score - goal).abs(), nearest)
             best = torch.where(_per_image(closer, images), change, best)
             enough = _per_image(tangent / reach, images) * smooth
-            wanted = torch.where(_per_image(closer, images), enough, wanted)
+            proposal = torch.where(_per_image(closer, images), enough, proposal)
             share = torch.where(closer, (2 * share).clamp_max(1), share / 2)
-            change = best + _per_image(share, images) * (wanted - best)
+            change = best + _per_image(share, images) * (proposal - best)
             change = (images + change).clamp(0, 1) - images
-        moved = _per_image(best.flatten(1).any(1), images)
-        return -torch.where(moved, best, change)
+        is_changed = _per_image(best.flatten(1).any(1), images)
+        return -torch.where(is_changed, best, change)
 
     def _smoothed(self, gradient: Tensor) -> Tensor:
         """Return the gradient under the Gaussian twice, as the norm's dual asks for."""
         for axis, length in enumerate(gradient.shape[2:], start=2):
             sigma = 2**0.5 * self.smoothness * min(gradient.shape[2:])
-            places = torch.arange(length, dtype=torch.float64)
-            weights = torch.exp(-((places[:, None] - places) ** 2) / (2 * sigma**2))
+            pixels = torch.arange(length, dtype=torch.float64)
+            weights = torch.exp(-((pixels[:, None] - pixels) ** 2) / (2 * sigma**2))
             # Not normalised at the border, so that the kernel is symmetric and the norm a norm.
             weights = (weights / weights.sum(1).max()).to(gradient)
             gradient = functional.linear(gradient.movedim(axis, -1), weights).movedim(-1, axis)
@@ -88,4 +88,5 @@ class Counterfactual(Explainer):
 
 
 def _per_image(values: Tensor, images: Tensor) -> Tensor:
+    """Return values [B] in the shape that broadcasts over images, [B, 1, ...]."""
     return values.view(-1, *[1] * (images.ndim - 1))

@@ -78,7 +78,7 @@ class SmoothGrad(Explainer):
 
     @property
     def config(self) -> dict[str, str | int | float]:
-        """Noise and number of copies."""
+        """Standard deviation of the noise, and number of copies."""
         return {"sigma": self.sigma, "samples": self.samples}
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
@@ -90,8 +90,8 @@ class SmoothGrad(Explainer):
         for image in images.detach().split(1):
             scale = self.sigma * (image.max() - image.min())
             total = torch.zeros_like(image)
-            for some in noise.split(at_once(image)):
-                total += gradient_of(folded, image + scale * some, target).sum(0, keepdim=True)
+            for chunk in noise.split(at_once(image)):
+                total += gradient_of(folded, image + scale * chunk, target).sum(0, keepdim=True)
             maps.append(total / self.samples)
         return torch.cat(maps)
 
@@ -100,8 +100,8 @@ class Scored(nn.Module):
     """The explained scalar as a module, [B, 1, *S] → [B], for methods of Captum.
 
     Args:
-        classifier: The model.
-        target: From its output to the scalar.
+        classifier: Model to explain.
+        target: Function from its output to the scalar.
     """
 
     def __init__(self, classifier: Classifier, target: Target) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 
+from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from torch import Tensor, nn
 
 from baselines.explainers.canonical import canonical, operations
@@ -33,7 +34,7 @@ class GuidedBackprop(Explainer):
     paper = "Springenberg et al. 2014, Striving for simplicity"
 
     def supports(self, classifier: Classifier) -> str | None:
-        """Refuse networks without ReLU layers, where it would be the plain gradient."""
+        """Return why there is no ReLU to guide, which leaves the plain gradient, or None."""
         try:
             kinds = {kind for _, kind in operations(canonical(classifier))}
         except UnsupportedError as error:
@@ -42,11 +43,9 @@ class GuidedBackprop(Explainer):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the guided gradient [B, 1, *S]; see the base class."""
-        from captum.attr import GuidedBackprop as CaptumGuidedBackprop
-
         scored = Scored(canonical(classifier), target)
         with warnings.catch_warnings():
-            # That hooks are set on ReLUs, and removed afterwards.
+            # Captum warns that it sets hooks on ReLUs, which it removes afterwards.
             warnings.simplefilter("ignore", UserWarning)
             guided: Tensor = CaptumGuidedBackprop(scored).attribute(
                 images.detach().clone().requires_grad_()

@@ -30,8 +30,8 @@ class IntegratedGradients(ComparingExplainer):
     folded, and the nodes are computed once rather than for every image.
 
     Args:
-        baseline: ``"black"``, ``"mean"`` or ``"blurred"``; for ``"reference"`` see
-            ``GradientSHAP``.
+        baseline: Kind of baseline, ``"black"``, ``"mean"`` or ``"blurred"``; for ``"reference"``
+            see ``GradientSHAP``.
     """
 
     name = "integrated_gradients"
@@ -54,13 +54,13 @@ class IntegratedGradients(ComparingExplainer):
         """Return the integrated gradients [B, 1, *S]; see the base class."""
         folded = classifier.streamlined()
         shape = (-1, *[1] * (images.ndim - 1))
-        places, weights = (one.to(images).view(shape) for one in _nodes())
+        nodes, weights = (values.to(images).view(shape) for values in _quadrature())
         maps = []
         for image, baseline in zip(images.detach().split(1), baselines[:, 0].split(1), strict=True):
-            total, some = torch.zeros_like(image), at_once(image)
-            for here, shares in zip(places.split(some), weights.split(some), strict=True):
-                path = baseline + here * (image - baseline)
-                total += (shares * gradient_of(folded, path, target)).sum(0, keepdim=True)
+            total, size = torch.zeros_like(image), at_once(image)
+            for shares, chunk_weights in zip(nodes.split(size), weights.split(size), strict=True):
+                path = baseline + shares * (image - baseline)
+                total += (chunk_weights * gradient_of(folded, path, target)).sum(0, keepdim=True)
             maps.append(total * (image - baseline))
         return torch.cat(maps)
 
@@ -74,8 +74,8 @@ class GradientSHAP(ComparingExplainer):
     with 64 draws within a tenth of that on the reference network.
 
     Args:
-        baseline: ``"reference"``: draws from the reference group of the training split; the others
-            leave only the place to chance.
+        baseline: Kind of baseline; ``"reference"`` draws from the reference group of the training
+            split, and the others leave only the place to chance.
     """
 
     name = "gradient_shap"
@@ -98,28 +98,28 @@ class GradientSHAP(ComparingExplainer):
         """Return the expected gradients [B, 1, *S]; see the base class."""
         folded = classifier.streamlined()
         shape = (-1, *[1] * (images.ndim - 1))
-        places, drawn = _draws(baselines.shape[1])
-        places = places.to(images).view(shape)
+        nodes, baseline_rows = _draws(baselines.shape[1])
+        nodes = nodes.to(images).view(shape)
         maps = []
         for image, others in zip(images.detach().split(1), baselines, strict=True):
-            total, some = torch.zeros_like(image), at_once(image)
-            for here, rows in zip(places.split(some), drawn.split(some), strict=True):
+            total, size = torch.zeros_like(image), at_once(image)
+            for shares, rows in zip(nodes.split(size), baseline_rows.split(size), strict=True):
                 step = image - others[rows.to(others.device)]
-                gradient = gradient_of(folded, image - (1 - here) * step, target)
+                gradient = gradient_of(folded, image - (1 - shares) * step, target)
                 total += (gradient * step).sum(0, keepdim=True)
             maps.append(total / STEPS)
         return torch.cat(maps)
 
 
 @lru_cache(maxsize=1)
-def _nodes() -> tuple[Tensor, Tensor]:
-    """Return Gauss–Legendre places and weights on [0, 1], each [STEPS] float64."""
-    places, weights = np.polynomial.legendre.leggauss(STEPS)
-    return torch.from_numpy((1 + places) / 2), torch.from_numpy(weights / 2)
+def _quadrature() -> tuple[Tensor, Tensor]:
+    """Return Gauss–Legendre nodes and weights on [0, 1], each [STEPS] float64."""
+    nodes, weights = np.polynomial.legendre.leggauss(STEPS)
+    return torch.from_numpy((1 + nodes) / 2), torch.from_numpy(weights / 2)
 
 
 def _draws(count: int) -> tuple[Tensor, Tensor]:
-    """Return places on the way [STEPS] float64, and which of ``count`` baselines each is on."""
+    """Return nodes on the way [STEPS] float64, and which of ``count`` baselines each starts at."""
     rows = torch.arange(STEPS) % count
     turn = torch.arange(STEPS) // count
     turns = torch.bincount(rows, minlength=count)[rows]

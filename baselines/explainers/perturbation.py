@@ -1,4 +1,4 @@
-"""What the target loses where parts of the image are replaced; the model is a black box."""
+"""Losses of the target where parts of the image are replaced; the model is a black box."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from captum.attr import Occlusion as CaptumOcclusion
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,13 +24,13 @@ _KEPT = 0.5
 
 
 class Occlusion(ComparingExplainer):
-    """What the target loses where a window is replaced by the baseline, by Captum.
+    """The loss of the target where a window is replaced by the baseline, by Captum.
 
     Windows overlap by half: 15 along each axis of an image, each an eighth of it wide, and 7 along
     each axis of a volume, each a quarter wide. A pixel gets the mean over the windows that hold it.
 
     Args:
-        baseline: ``"black"``, ``"mean"`` or ``"blurred"``.
+        baseline: Kind of baseline, ``"black"``, ``"mean"`` or ``"blurred"``.
     """
 
     name = "occlusion"
@@ -50,8 +51,6 @@ class Occlusion(ComparingExplainer):
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
     ) -> Tensor:
         """Return the mean losses [B, 1, *S]; see the base class."""
-        from captum.attr import Occlusion as CaptumOcclusion
-
         count = WINDOWS[images.ndim - 2]
         strides = [max(1, math.ceil(length / (count + 1))) for length in images.shape[2:]]
         windows = [
@@ -77,8 +76,8 @@ class RISE(ComparingExplainer):
     brings.
 
     Args:
-        baseline: What shows where a mask is 0: ``"black"``, as in the paper, ``"mean"`` or
-            ``"blurred"``.
+        baseline: Kind of baseline that shows where a mask is 0: ``"black"``, as in the paper,
+            ``"mean"`` or ``"blurred"``.
     """
 
     name = "rise"
@@ -100,14 +99,14 @@ class RISE(ComparingExplainer):
     ) -> Tensor:
         """Return the weighted means [B, 1, *S]; see the base class."""
         masks = _masks(images.shape[2:]).to(images)
-        folded, some = classifier.streamlined(), at_once(images[:1])
+        folded, size = classifier.streamlined(), at_once(images[:1])
         maps = []
         with torch.no_grad():
             for image, baseline in zip(images.split(1), baselines[:, 0].split(1), strict=True):
                 scores = torch.cat(
                     [
                         target(*folded(baseline + mask * (image - baseline)))
-                        for mask in masks.split(some)
+                        for mask in masks.split(size)
                     ]
                 )
                 weights = (scores - scores.mean()) / (_KEPT * len(masks))
@@ -119,15 +118,15 @@ def _masks(size: Sequence[int]) -> Tensor:
     """Return the masks [MASKS, 1, *size] in [0, 1]."""
     generator = torch_stream("rise", *size)
     cells = CELLS[len(size)]
-    wide = [math.ceil(length / cells) for length in size]
+    widths = [math.ceil(length / cells) for length in size]
     grid = torch.rand(MASKS, 1, *[cells + 1] * len(size), generator=generator) < _KEPT
     mode = {2: "bilinear", 3: "trilinear"}[len(size)]
-    target = [(cells + 1) * width for width in wide]
-    shifts = [torch.randint(width, (MASKS,), generator=generator).tolist() for width in wide]
+    large = [(cells + 1) * width for width in widths]
+    shifts = [torch.randint(width, (MASKS,), generator=generator).tolist() for width in widths]
     masks = []
-    for one, *start in zip(grid.float().split(1), *shifts, strict=True):
-        large = functional.interpolate(one, target, mode=mode, align_corners=False)
-        for axis, (first, length) in enumerate(zip(start, size, strict=True), start=2):
-            large = large.narrow(axis, first, length)
-        masks.append(large)
+    for coarse, *shift in zip(grid.float().split(1), *shifts, strict=True):
+        mask = functional.interpolate(coarse, large, mode=mode, align_corners=False)
+        for axis, (start, length) in enumerate(zip(shift, size, strict=True), start=2):
+            mask = mask.narrow(axis, start, length)
+        masks.append(mask)
     return torch.cat(masks)

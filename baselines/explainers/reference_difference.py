@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 
 import torch
+from captum.attr import DeepLift
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,7 +77,7 @@ class DeepLIFT(ComparingExplainer):
     The attributions of an image add up to target(image) − target(baseline).
 
     Args:
-        baseline: ``"black"``, ``"mean"`` or ``"blurred"``.
+        baseline: Kind of baseline, ``"black"``, ``"mean"`` or ``"blurred"``.
     """
 
     name = "deeplift"
@@ -100,17 +101,15 @@ class DeepLIFT(ComparingExplainer):
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
     ) -> Tensor:
         """Return the mean over baselines of the contributions; see the base class."""
-        from captum.attr import DeepLift
-
         method = DeepLift(Scored(canonical(classifier, fold=True, pairs=True), target))
-        count, some = baselines.shape[1], min(_PAIRS, at_once(images[:1]))
-        mine = images.detach().repeat_interleave(count, 0).split(some)
+        count, size = baselines.shape[1], min(_PAIRS, at_once(images[:1]))
+        repeated = images.detach().repeat_interleave(count, 0).split(size)
         maps = []
         with warnings.catch_warnings():
-            # That hooks are set on activations, and removed afterwards.
+            # Captum warns that it sets hooks on activations, which it removes afterwards.
             warnings.simplefilter("ignore", UserWarning)
-            for here, others in zip(mine, baselines.flatten(0, 1).split(some), strict=True):
-                maps.append(method.attribute(here, others).detach())
+            for inputs, others in zip(repeated, baselines.flatten(0, 1).split(size), strict=True):
+                maps.append(method.attribute(inputs, others).detach())
         contributions: Tensor = torch.cat(maps).unflatten(0, (-1, count))
         return contributions.mean(1)
 

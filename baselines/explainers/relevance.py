@@ -13,20 +13,20 @@ leave them out, and what reaches the image sums to the target up to the stabilis
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from zennit.composites import SpecialFirstLayerMapComposite
+from zennit.core import Composite, Hook
+from zennit.rules import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
 
 from baselines.explainers.canonical import Affine, Sum, canonical, why_no_rule
 from benchmark.classifier import Classifier, GlobalAveragePool
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.target import Target
-
-if TYPE_CHECKING:
-    from zennit.core import Composite, Hook
 
 Bias = Literal["kept", "none"]
 
@@ -67,14 +67,14 @@ _KNOWN_FUNCTIONS = {
     "contiguous",
 }
 
-Rules = list[tuple[tuple[type[nn.Module], ...], "Hook"]]
+Rules = list[tuple[tuple[type[nn.Module], ...], Hook]]
 
 
 class _Relevance(Explainer):
     """Relevance by the rules that a subclass gives.
 
     Args:
-        bias: ``"kept"`` or ``"none"``.
+        bias: Treatment of biases, ``"kept"`` or ``"none"``.
     """
 
     family = "relevance"
@@ -111,9 +111,6 @@ class _Relevance(Explainer):
         return relevance.sum(1, keepdim=True)
 
     def _composite(self) -> Composite:
-        from zennit.composites import SpecialFirstLayerMapComposite
-        from zennit.rules import Epsilon, Norm, Pass
-
         zero = ["bias"] if self.bias == "none" else None
         # One input for each output: without a bias there is nothing to divide relevance among.
         affine = Pass() if zero else Epsilon(epsilon=self.stabiliser)
@@ -130,7 +127,7 @@ class _Relevance(Explainer):
         """Return the rules of the first layer, if it has others, and of all linear layers.
 
         Args:
-            zero: Parameters that count as zero.
+            zero: Names of the parameters that count as zero, or None.
         """
 
 
@@ -141,8 +138,8 @@ class LRPEpsilon(_Relevance):
     the map of a ReLU network is image × gradient; it is not conserved where ε is large.
 
     Args:
-        epsilon: The share.
-        bias: ``"kept"`` or ``"none"``.
+        epsilon: Size of ε as that share.
+        bias: Treatment of biases, ``"kept"`` or ``"none"``.
     """
 
     name = "lrp_epsilon"
@@ -158,8 +155,6 @@ class LRPEpsilon(_Relevance):
         return {"epsilon": self.epsilon, **super().config}
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        from zennit.rules import Epsilon
-
         rule = Epsilon(epsilon=self._absorb, zero_params=zero)
         return [], [((*_CONVOLUTIONS, nn.Linear), rule)]
 
@@ -174,8 +169,8 @@ class LRPGamma(_Relevance):
     """LRP-γ on convolutions, which favours positive weights, and LRP-ε on linear layers.
 
     Args:
-        gamma: γ; how much more positive weights count.
-        bias: ``"kept"`` or ``"none"``.
+        gamma: Weight γ by which positive weights count more.
+        bias: Treatment of biases, ``"kept"`` or ``"none"``.
     """
 
     name = "lrp_gamma"
@@ -191,8 +186,6 @@ class LRPGamma(_Relevance):
         return {"gamma": self.gamma, **super().config}
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        from zennit.rules import Epsilon, Gamma
-
         gamma = Gamma(gamma=self.gamma, stabilizer=self.stabiliser, zero_params=zero)
         epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
         return [], [(_CONVOLUTIONS, gamma), ((nn.Linear,), epsilon)]
@@ -205,8 +198,6 @@ class LRPComposite(_Relevance):
     paper = "Kohlbrenner et al. 2020, Towards best practice in explaining neural network decisions"
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        from zennit.rules import Epsilon, Flat, ZPlus
-
         flat = Flat(stabilizer=self.stabiliser, zero_params=zero)
         plus = ZPlus(stabilizer=self.stabiliser, zero_params=zero)
         epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
@@ -219,8 +210,8 @@ def _shares(
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Return the outputs that the target depends on, and the relevance that each starts with."""
     outputs = (logits, embedding)
-    leaves = tuple(one.detach().requires_grad_() for one in outputs)
+    leaves = tuple(output.detach().requires_grad_() for output in outputs)
     gradients = torch.autograd.grad(target(*leaves).sum(), leaves, allow_unused=True)
-    used = [place for place, one in enumerate(gradients) if one is not None]
-    shares = tuple(leaves[place].detach() * gradients[place] for place in used)
-    return tuple(outputs[place] for place in used), shares
+    used = [index for index, gradient in enumerate(gradients) if gradient is not None]
+    shares = tuple(leaves[index].detach() * gradients[index] for index in used)
+    return tuple(outputs[index] for index in used), shares
