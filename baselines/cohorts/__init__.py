@@ -1,1 +1,1 @@
-"""Cohorts: made from a template, or read from the user's own folder."""
+"""Cohorts made from a template, or read from the user's own folder."""

@@ -1,4 +1,4 @@
-"""What stands in a ``cohort.toml``; ``baselines.cohorts.nifti`` shows one."""
+"""Contents of a ``cohort.toml``, of which ``baselines.cohorts.nifti`` shows one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class _Table(BaseModel):
 
 
 class Intensity(_Table):
-    """Which intensities become 0 and 1; what lies beyond is clipped.
+    """The intensities that become 0 and 1; what lies beyond is clipped.
 
     Attributes:
-        low: Becomes 0, with ``high``.
-        high: Becomes 1, with ``low``.
-        percentiles: Instead of both: percentiles of each image's own foreground.
+        low: Intensity that becomes 0; given with ``high``.
+        high: Intensity that becomes 1; given with ``low``.
+        percentiles: Percentiles of each image's own foreground, instead of both.
     """
 
     low: float | None = None
@@ -31,7 +31,7 @@ class Intensity(_Table):
     percentiles: tuple[float, float] | None = None
 
     @model_validator(mode="after")
-    def _one_rising_window(self) -> Intensity:
+    def _check_window(self) -> Intensity:
         if self.percentiles is None:
             if self.low is None or self.high is None or self.low >= self.high:
                 raise ValueError("give low < high, or percentiles = [low, high]")
@@ -43,12 +43,12 @@ class Intensity(_Table):
 
 
 class Slice(_Table):
-    """One slice of each volume.
+    """The slice that is taken of each volume.
 
     Attributes:
-        plane: Which way it lies.
-        mm: Where, in world millimetres; the nearest slice is taken.
-        index: Or which one, counted from 0 in RAS+ order.
+        plane: Plane that the slice lies in.
+        mm: Position in world millimetres; the nearest slice is taken.
+        index: Index instead of the position, counted from 0 in RAS+ order.
     """
 
     plane: Literal["axial", "coronal", "sagittal"]
@@ -56,17 +56,17 @@ class Slice(_Table):
     index: int | None = None
 
     @model_validator(mode="after")
-    def _one_place(self) -> Slice:
+    def _check_position(self) -> Slice:
         if (self.mm is None) == (self.index is None):
             raise ValueError("give either mm or index")
         return self
 
 
 class Foreground(_Table):
-    """Where the masks of the organ lie.
+    """The files with the masks of the organ.
 
     Attributes:
-        path: Path pattern.
+        path: Path pattern of the masks.
     """
 
     path: str
@@ -76,16 +76,16 @@ class CohortFile(_Table):
     """The whole file.
 
     Attributes:
-        name: Of the cohort.
+        name: Name of the cohort.
         groups: Names of group 0 (reference) and group 1 (case).
         registered: Whether a voxel means the same place in every subject.
         truth: Names of the regions whose union is known to hold the whole difference.
         image: Path pattern of the images.
-        intensity: What becomes 0 and 1.
-        foreground: Masks of the organ.
+        intensity: Intensities that become 0 and 1.
+        foreground: Files with the masks of the organ.
         rois: Path patterns of regions, by name.
         control_rois: Path patterns of their control regions, by the region's name.
-        slice: Which slice to take; whole volumes where there is none.
+        slice: Slice to take; whole volumes where there is none.
     """
 
     name: str
@@ -101,7 +101,7 @@ class CohortFile(_Table):
 
 
 def read_cohort_file(toml_path: Path) -> CohortFile:
-    """Read and check a ``cohort.toml``.
+    """Return the checked contents of a ``cohort.toml``.
 
     Raises:
         CohortError: If it is missing, is no TOML, or holds what is not understood.

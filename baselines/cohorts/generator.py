@@ -1,4 +1,4 @@
-"""Makes phantom subjects: the ICBM 152 brain, deformed, with hippocampi of known volume.
+"""Phantom subjects: the ICBM 152 brain, deformed, with hippocampi of known volume.
 
 One smooth backward map carries each subject's sampling points into the template. It is composed,
 in this order, of head size and pose, a random deformation, ventricles that widen with age, and
@@ -34,7 +34,7 @@ SIDES: Mapping[str, int] = {"hippocampus_left": -1, "hippocampus_right": 1}
 """Name of each region, and the sign of its x in MNI space: left is negative."""
 
 SEMI_AXES = np.array([20.0, 8.0, 5.5])
-"""Of the hippocampal ellipsoid in mm: along its length, mediolateral, superoinferior."""
+"""Semi-axes of the hippocampal ellipsoid in mm: along its length, mediolateral, superoinferior."""
 
 ELLIPSOID_VOLUME = float(4 / 3 * np.pi * SEMI_AXES.prod())
 """Volume in mm³ of a hippocampus of relative volume 1."""
@@ -63,11 +63,11 @@ class Person:
     """Who a phantom subject is.
 
     Attributes:
-        group: 0 (A, large hippocampi) or 1 (B, small).
-        age: Years.
-        sex: ``"F"`` or ``"M"``.
+        group: Group 0 (A, large hippocampi) or 1 (B, small).
+        age: Age in years.
+        sex: Sex, ``"F"`` or ``"M"``.
         tiv: Total intracranial volume in mL.
-        scanner: ``"scanner1"`` or ``"scanner2"``.
+        scanner: Scanner, ``"scanner1"`` or ``"scanner2"``.
         volumes: Relative volume of each hippocampus, by name of its region; 1 is the template's.
     """
 
@@ -80,7 +80,7 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator, group: int) -> Person:
-    """Draw one subject of ``group``; hippocampal volume is all that the group itself changes.
+    """Return a random subject; its group itself changes hippocampal volume alone.
 
     Group B is 3.5 years older on average, so age alone tells the groups apart at an AUROC of
     0.62, and true volume at 0.955.
@@ -102,10 +102,10 @@ class Rendered:
     """One subject's image and masks, each [*S].
 
     Attributes:
-        image: 256 grey levels, as the committed cohort stores them; 255 stands for 1.0.
+        image: Image in 256 grey levels, as the committed cohort stores them; 255 stands for 1.0.
         foreground: Brain with its fluid spaces, without holes.
         rois: Hippocampi by name: the full ellipsoid, with the shell that atrophy vacated.
-        control_rois: For each of them as many voxels elsewhere.
+        control_rois: Regions of as many voxels elsewhere, by name of their hippocampus.
     """
 
     image: Bytes
@@ -115,12 +115,12 @@ class Rendered:
 
 
 def render(person: Person, view: View, rng: np.random.Generator) -> Rendered:
-    """Image one subject.
+    """Return the image and masks of a subject.
 
     Args:
-        person: Who it is.
-        view: What is imaged.
-        rng: The subject's own stream, so that no other subject changes this one.
+        person: Subject to image.
+        view: Part of the head that is imaged.
+        rng: Random stream of the subject, so that no other subject changes this one.
     """
     template = load_template()
     points = _pose(view.points, person.tiv, rng)
@@ -142,14 +142,14 @@ def render(person: Person, view: View, rng: np.random.Generator) -> Rendered:
 
 
 def draw_groups(counts: Mapping[str, int], seed: int) -> pd.DataFrame:
-    """Assign subjects to splits and groups, both groups equally often in each split.
+    """Return subjects assigned to splits and groups, both groups equally often in each split.
 
     Args:
-        counts: Subjects of each split, even numbers.
+        counts: Number of subjects of each split, which is even.
         seed: Seed of the cohort.
 
     Returns:
-        Columns ``subject``, ``group`` and ``split``, one row a subject, in the order of ``counts``.
+        Table of ``subject``, ``group`` and ``split`` with a row a subject, ordered as ``counts``.
 
     Raises:
         CohortError: If a split has an odd number of subjects.
@@ -173,13 +173,13 @@ def subject_stream(number: int, seed: int) -> np.random.Generator:
 
 
 def make_cohort(name: str, view: View, counts: Mapping[str, int], seed: int) -> Cohort:
-    """Draw and render a whole cohort.
+    """Return a whole cohort, drawn and rendered.
 
     Args:
         name: Name of the cohort.
-        view: What is imaged.
-        counts: Subjects of each split, even numbers.
-        seed: Another seed, other subjects.
+        view: Part of the head that is imaged.
+        counts: Number of subjects of each split, which is even.
+        seed: Seed of the cohort.
 
     Raises:
         CohortError: If a split has an odd number of subjects.
@@ -205,7 +205,7 @@ def make_cohort(name: str, view: View, counts: Mapping[str, int], seed: int) -> 
 
 
 def covariates(persons: Sequence[Person]) -> pd.DataFrame:
-    """Return what a study would record of these subjects, one row each.
+    """Return the table that a study would record of these subjects, one row each.
 
     The hippocampal volumes are in mm³ at the template's head size, that is, already divided by
     tiv / 1450 mL, as studies adjust them; 3686 mm³ is a relative volume of 1. They keep the slight
@@ -234,14 +234,14 @@ def build_cohort(
     participants: pd.DataFrame,
     masks: Mapping[str, BoolArray],
 ) -> Cohort:
-    """Put a phantom's arrays together.
+    """Return the cohort of a phantom's arrays.
 
     Args:
         name: Name of the cohort.
-        view: What is imaged.
+        view: Part of the head that is imaged.
         images: [N, 1, *S] grey levels; 255 stands for 1.0.
-        participants: One row a subject.
-        masks: [N, 1, *S] by name: ``foreground``, the regions, and ``control:`` + region.
+        participants: Table of one row a subject.
+        masks: [N, 1, *S] masks by name: ``foreground``, the regions, and ``control:`` + region.
     """
     return Cohort(
         name=name,
@@ -259,7 +259,7 @@ def build_cohort(
 
 
 def _pose(points: Array, tiv: float, rng: np.random.Generator) -> Array:
-    """Scale to the head's size, roll it a little, and shift it as registration leaves it."""
+    """Return points scaled to the head's size, rolled a little, shifted as registration does."""
     angle = 0.03 * rng.standard_normal()
     shift = np.array([1.0, 1.5, 1.0]) * rng.standard_normal(3)
     roll = np.array(
@@ -274,20 +274,20 @@ def _pose(points: Array, tiv: float, rng: np.random.Generator) -> Array:
 
 
 def _smooth_field(view: View, knot_spacing: float, rng: np.random.Generator) -> Array:
-    """Return [*S]: a cubic spline through standard normal knots about ``knot_spacing`` mm apart."""
+    """Return a cubic spline [*S] through standard normal knots about ``knot_spacing`` mm apart."""
     extents = [count * size for count, size in zip(view.shape, view.spacing, strict=True)]
     knots = [max(4, round(extent / knot_spacing) + 1) for extent in extents]
     field = rng.standard_normal(knots)
-    for axis, (count, number) in enumerate(zip(view.shape, knots, strict=True)):
-        spline = make_interp_spline(np.linspace(0, 1, number), field, k=3, axis=axis)
+    for axis, (count, n_knots) in enumerate(zip(view.shape, knots, strict=True)):
+        spline = make_interp_spline(np.linspace(0, 1, n_knots), field, k=3, axis=axis)
         field = spline(np.linspace(0, 1, count))
     return np.asarray(field, dtype=np.float64)
 
 
 def _widen_ventricles(points: Array, age: float) -> Array:
-    away = points - _VENTRICLES
-    window = np.exp(-(away**2).sum(axis=-1, keepdims=True) / (2 * _VENTRICLE_REACH**2))
-    widened: Array = points - _VENTRICLE_GROWTH * (age - 64) * window * away
+    offset = points - _VENTRICLES
+    window = np.exp(-(offset**2).sum(axis=-1, keepdims=True) / (2 * _VENTRICLE_REACH**2))
+    widened: Array = points - _VENTRICLE_GROWTH * (age - 64) * window * offset
     return widened
 
 
@@ -309,7 +309,7 @@ def _frame(points: Array, side: int, centre: Sequence[float]) -> tuple[Array, Ar
 def _shrink_hippocampi(
     points: Array, volumes: Mapping[str, float]
 ) -> tuple[Array, Array, dict[str, BoolArray]]:
-    """Draw space together towards each hippocampus's long axis.
+    """Return points drawn together towards each hippocampus's long axis.
 
     A hippocampus gets thinner, not shorter: its cross-section is proportional to its volume, so
     a slice shows the whole of the change and a box the same change as the slice.
@@ -346,7 +346,7 @@ def _nearest(radius: Array, count: int) -> BoolArray:
 
 
 def _scan(tissue: Array, scanner: str, view: View, rng: np.random.Generator) -> Array:
-    """Return what the scanner makes of the tissue, in [0, 1]."""
+    """Return the image in [0, 1] that the scanner makes of the tissue."""
     image = np.maximum(tissue, 0) ** _GAMMA[scanner]
     image = image * np.exp(_BIAS * _smooth_field(view, _BIAS_KNOTS, rng))
     image = image * (1 + 0.03 * rng.standard_normal())

@@ -65,7 +65,7 @@ class NiftiSource(CohortSource):
     """A cohort in a BIDS-like folder.
 
     Args:
-        toml_path: Its ``cohort.toml``.
+        toml_path: Path of its ``cohort.toml``.
     """
 
     name: ClassVar[str] = "nifti"
@@ -75,15 +75,15 @@ class NiftiSource(CohortSource):
         self._toml_path = toml_path
 
     def load(self) -> Cohort:
-        """Read it."""
+        """Return the cohort that the file describes."""
         return read_cohort(self._toml_path)
 
 
 def read_cohort(toml_path: Path) -> Cohort:
-    """Read a cohort from its ``cohort.toml``; the images are held in memory as float32.
+    """Return the cohort that a ``cohort.toml`` describes, its images in memory as float32.
 
     Args:
-        toml_path: The file that describes it.
+        toml_path: Path of the file that describes it.
 
     Raises:
         CohortError: If a file is missing, unreadable, on another grid than the rest, or
@@ -101,15 +101,15 @@ def read_cohort(toml_path: Path) -> Cohort:
     images: FloatArray | None = None
     filled: dict[str, BoolArray] = {}
     for number, row in enumerate(rows):
-        image, at = reader.image(row)
+        image, image_path = reader.image(row)
         if images is None:
             images = np.empty((len(rows), 1, *reader.layout.shape), dtype=np.float32)
-            filled = {what: np.empty(images.shape, dtype=np.bool_) for what in masks}
-        for what, pattern in masks.items():
-            mask = reader.mask(row, what, pattern)
-            filled[what][number, 0] = reader.arrange_mask(mask, row, what)
-            if what == "foreground":
-                image = _window(image, mask, recipe.intensity, at)
+            filled = {title: np.empty(images.shape, dtype=np.bool_) for title in masks}
+        for title, pattern in masks.items():
+            mask = reader.mask(row, title, pattern)
+            filled[title][number, 0] = reader.arrange_mask(mask, row, title)
+            if title == "foreground":
+                image = _window(image, mask, recipe.intensity, image_path)
         images[number, 0] = reader.layout.arrange(image)
     if images is None:
         raise CohortError(f"{toml_path.with_name(PARTICIPANTS)} lists no participants.")
@@ -133,10 +133,10 @@ class Layout:
     """How a RAS+ volume becomes an array of the cohort.
 
     Attributes:
-        volume: (X, Y, Z) shape of every file.
-        affine: [4, 4], takes indices of the RAS+ volume to millimetres.
-        source: File that set both.
-        cut: (axis, index) of the slice, or None to keep the volume.
+        volume: Shape (X, Y, Z) of every file.
+        affine: [4, 4] map from indices of the RAS+ volume to millimetres.
+        source: Path of the file that set both.
+        cut: Axis and index of the slice, or None to keep the volume.
     """
 
     volume: tuple[int, ...]
@@ -146,12 +146,12 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """*S of the arrays."""
-        left = [axis for axis in (2, 1, 0) if self.cut is None or axis != self.cut[0]]
-        return tuple(self.volume[axis] for axis in left)
+        """Spatial shape *S of the arrays."""
+        kept = [axis for axis in (2, 1, 0) if self.cut is None or axis != self.cut[0]]
+        return tuple(self.volume[axis] for axis in kept)
 
     def arrange(self, volume: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return [*S] from [X, Y, Z]."""
+        """Return the array [*S] of a volume [X, Y, Z]."""
         if self.cut is None:
             return volume.T
         axis, index = self.cut
@@ -186,68 +186,68 @@ class _Reader:
 
     @property
     def layout(self) -> Layout:
-        """Of the first image; there is none before it is read."""
+        """Layout of the first image; there is none before it is read."""
         if self._layout is None:
             raise CohortError(f"No image of {self._recipe.name!r} was read yet.")
         return self._layout
 
     def image(self, row: Mapping[str, str]) -> tuple[FloatArray, Path]:
-        """Return [X, Y, Z] intensities of a row's image, and where they came from."""
-        what = f"image of {row['participant_id']!r}"
-        volume, path = self._volume(row, what, self._recipe.image)
+        """Return the intensities [X, Y, Z] of a row's image, and the path of its file."""
+        title = f"image of {row['participant_id']!r}"
+        volume, path = self._volume(row, title, self._recipe.image)
         if not np.isfinite(volume).all():
             raise CohortError(
-                f"The {what}, {path}, has {int((~np.isfinite(volume)).sum())} voxels that are "
+                f"The {title}, {path}, has {int((~np.isfinite(volume)).sum())} voxels that are "
                 "NaN or infinite; fill them before."
             )
         if not volume.any():
-            raise CohortError(f"The {what}, {path}, is zero everywhere.")
+            raise CohortError(f"The {title}, {path}, is zero everywhere.")
         return volume, path
 
-    def mask(self, row: Mapping[str, str], what: str, pattern: str) -> BoolArray:
-        """Return [X, Y, Z] of a row's mask; one that is shared is read once."""
-        if what in self._shared:
-            return self._shared[what]
-        volume, _ = self._volume(row, f"{what} of {row['participant_id']!r}", pattern)
+    def mask(self, row: Mapping[str, str], title: str, pattern: str) -> BoolArray:
+        """Return a row's mask [X, Y, Z]; a shared file is read once."""
+        if title in self._shared:
+            return self._shared[title]
+        volume, _ = self._volume(row, f"{title} of {row['participant_id']!r}", pattern)
         mask = volume > 0.5
         if "{" not in pattern:
-            self._shared[what] = mask
+            self._shared[title] = mask
         return mask
 
     def arrange_mask(
-        self, mask: BoolArray, row: Mapping[str, str], what: str
+        self, mask: BoolArray, row: Mapping[str, str], title: str
     ) -> npt.NDArray[np.generic]:
-        """Return [*S] of a mask, and refuse it where it is empty."""
+        """Return the array [*S] of a mask, and refuse it where it is empty."""
         array = self.layout.arrange(mask)
         if not array.any():
             cut = self.layout.cut
             where = "" if cut is None else f" in {_PLANES[cut[0]]} slice {cut[1]}"
-            raise CohortError(f"The {what} of {row['participant_id']!r} is empty{where}.")
+            raise CohortError(f"The {title} of {row['participant_id']!r} is empty{where}.")
         return array
 
-    def _volume(self, row: Mapping[str, str], what: str, pattern: str) -> tuple[FloatArray, Path]:
-        path = self._folder / _fill(pattern, row, what)
-        volume, affine = _read_volume(path, what)
+    def _volume(self, row: Mapping[str, str], title: str, pattern: str) -> tuple[FloatArray, Path]:
+        path = self._folder / _fill(pattern, row, title)
+        volume, affine = _read_volume(path, title)
         if self._layout is None:
             cut = _find_slice(self._recipe.slice, volume.shape, affine, path)
             self._layout = Layout(volume.shape, affine, path, cut)
         first = self._layout
         if volume.shape != first.volume or not np.allclose(affine, first.affine, atol=1e-3):
             raise CohortError(
-                f"The {what}, {path}, lies on the grid {_grid(volume.shape, affine)}, but "
+                f"The {title}, {path}, lies on the grid {_grid(volume.shape, affine)}, but "
                 f"{first.source} on {_grid(first.volume, first.affine)}; resample it first, for "
                 "example with nilearn.image.resample_to_img."
             )
         return volume, path
 
 
-def _fill(pattern: str, row: Mapping[str, str], what: str) -> str:
-    """Put a row's cells where a path pattern has columns in braces."""
+def _fill(pattern: str, row: Mapping[str, str], title: str) -> str:
+    """Return a path pattern with a row's cells in place of the columns in braces."""
 
     def cell(match: re.Match[str]) -> str:
         if match[1] not in row:
             raise CohortError(
-                f"The path of the {what}, {pattern!r}, names the column {match[1]!r}, "
+                f"The path of the {title}, {pattern!r}, names the column {match[1]!r}, "
                 f"but {PARTICIPANTS} has {', '.join(row)}."
             )
         return row[match[1]]
@@ -255,46 +255,48 @@ def _fill(pattern: str, row: Mapping[str, str], what: str) -> str:
     return re.sub(r"\{([^{}]*)\}", cell, pattern)
 
 
-def _read_volume(path: Path, what: str) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+def _read_volume(path: Path, title: str) -> tuple[FloatArray, npt.NDArray[np.float64]]:
     """Return a file's voxels [X, Y, Z] in RAS+ order and their affine."""
     if not path.is_file():
-        raise CohortError(f"The {what}, {path}, is missing.")
+        raise CohortError(f"The {title}, {path}, is missing.")
     try:
         image = nibabel.load(path)
         if not isinstance(image, SpatialImage):
-            raise CohortError(f"The {what}, {path}, is no volume but a {type(image).__name__}.")
+            raise CohortError(f"The {title}, {path}, is no volume but a {type(image).__name__}.")
         image = nibabel.squeeze_image(image)
         if len(image.shape) != 3:
             raise CohortError(
-                f"The {what}, {path}, has shape {list(image.shape)}, but one volume was expected."
+                f"The {title}, {path}, has shape {list(image.shape)}, but one volume was expected."
             )
         image = nibabel.as_closest_canonical(image)
         volume = np.asarray(image.dataobj, dtype=np.float32)
     except _UNREADABLE as error:
-        raise CohortError(f"The {what}, {path}, cannot be read as NIfTI: {_why(error)}.") from error
+        raise CohortError(
+            f"The {title}, {path}, cannot be read as NIfTI: {_why(error)}."
+        ) from error
     return volume, np.asarray(image.affine, dtype=np.float64)
 
 
 def _find_slice(
-    wanted: Slice | None, shape: tuple[int, ...], affine: npt.NDArray[np.float64], path: Path
+    cut: Slice | None, shape: tuple[int, ...], affine: npt.NDArray[np.float64], path: Path
 ) -> tuple[int, int] | None:
-    """Return (axis, index) of the slice in a RAS+ volume."""
-    if wanted is None:
+    """Return axis and index of the slice in a RAS+ volume."""
+    if cut is None:
         return None
-    axis = _PLANES.index(wanted.plane)
+    axis = _PLANES.index(cut.plane)
     step, origin, count = affine[axis, axis], affine[axis, 3], shape[axis]
-    if wanted.mm is None:
-        place, index = f"index {wanted.index}", wanted.index or 0
+    if cut.mm is None:
+        position, index = f"index {cut.index}", cut.index or 0
     else:
         if np.abs(np.delete(affine[axis, :3], axis)).max() > 1e-3 * step:
             raise CohortError(
-                f"{path} lies obliquely, so no {wanted.plane} slice is at {wanted.mm} mm "
+                f"{path} lies obliquely, so no {cut.plane} slice is at {cut.mm} mm "
                 "throughout; give the slice's index instead."
             )
-        place, index = f"{wanted.mm} mm", round((wanted.mm - origin) / step)
+        position, index = f"{cut.mm} mm", round((cut.mm - origin) / step)
     if not 0 <= index < count:
         raise CohortError(
-            f"The {wanted.plane} slice at {place} lies outside {path}, which has slices 0 to "
+            f"The {cut.plane} slice at {position} lies outside {path}, which has slices 0 to "
             f"{count - 1}, from {origin:g} to {origin + step * (count - 1):g} mm."
         )
     return axis, index
@@ -303,7 +305,7 @@ def _find_slice(
 def _window(
     volume: FloatArray, foreground: BoolArray, intensity: Intensity, path: Path
 ) -> FloatArray:
-    """Scale to [0, 1], in float32 throughout, so that an exported cohort reads back bit by bit."""
+    """Return a volume in [0, 1], in float32 throughout, so that an export reads back bit by bit."""
     low, high = intensity.low, intensity.high
     if intensity.percentiles is not None:
         low, high = np.percentile(volume[foreground], intensity.percentiles)

@@ -1,4 +1,4 @@
-"""Writes any cohort as a BIDS-like folder that ``baselines.cohorts.nifti`` reads back."""
+"""Export of any cohort as a BIDS-like folder that ``baselines.cohorts.nifti`` reads back."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
     phantoms' do, reads back with the same fingerprint; one that runs otherwise comes back turned.
 
     Args:
-        cohort: What to write.
-        folder: New, or empty; nothing stays behind if writing fails.
+        cohort: Cohort to write.
+        folder: New or empty folder; nothing stays behind if writing fails.
 
     Returns:
         Path of the ``cohort.toml``.
@@ -116,7 +116,7 @@ def _rows(cohort: Cohort) -> list[dict[str, object]]:
             f"{PARTICIPANTS} uses otherwise; rename it."
         )
     repeated = len(set(cohort.subjects)) < len(cohort)
-    met: Counter[str] = Counter()
+    sessions: Counter[str] = Counter()
     rows: list[dict[str, object]] = []
     for number, subject in enumerate(cohort.subjects):
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", subject, re.ASCII):
@@ -124,10 +124,10 @@ def _rows(cohort: Cohort) -> list[dict[str, object]]:
                 f"Subject {subject!r} of cohort {cohort.name!r} cannot name a file; "
                 "use letters, digits, '-', '_', '+' and '.'."
             )
-        met[subject] += 1
+        sessions[subject] += 1
         row: dict[str, object] = {"participant_id": subject}
         if repeated:
-            row["session"] = f"{met[subject]:02d}"
+            row["session"] = f"{sessions[subject]:02d}"
         row["group"] = cohort.group_names[int(cohort.groups[number])]
         row["split"] = str(people["split"].iloc[number])
         row |= {str(name): covariates[name].iloc[number] for name in covariates.columns}
@@ -137,12 +137,12 @@ def _rows(cohort: Cohort) -> list[dict[str, object]]:
 
 def _check_table(cohort: Cohort, path: Path) -> None:
     """Refuse a cohort whose covariates do not survive as text, such as text that reads as 1.0."""
-    read = build_participants(read_rows(path), cohort.group_names, path)
-    if replace(cohort, participants=read).fingerprint != cohort.fingerprint:
+    participants = build_participants(read_rows(path), cohort.group_names, path)
+    if replace(cohort, participants=participants).fingerprint != cohort.fingerprint:
         changed = [
             str(name)
             for name in cohort.covariates.columns
-            if list(map(repr, read[name].tolist()))
+            if list(map(repr, participants[name].tolist()))
             != list(map(repr, cohort.covariates[name].tolist()))
         ]
         raise CohortError(
@@ -152,12 +152,13 @@ def _check_table(cohort: Cohort, path: Path) -> None:
 
 
 def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> CohortFile:
+    """Return the ``cohort.toml`` of a cohort whose table has rows like ``row``."""
     prefix = "" if all(name.startswith("sub-") for name in cohort.subjects) else "sub-"
     person = f"{prefix}{{participant_id}}"
-    place, stem = f"{person}/anat", person
+    subfolder, stem = f"{person}/anat", person
     if "session" in row:
-        place, stem = f"{person}/ses-{{session}}/anat", f"{person}_ses-{{session}}"
-    masks = f"{_MASKS}/{place}/{stem}"
+        subfolder, stem = f"{person}/ses-{{session}}/anat", f"{person}_ses-{{session}}"
+    masks = f"{_MASKS}/{subfolder}/{stem}"
     labels = {name: re.sub(r"[\W_]", "", name, flags=re.ASCII) for name in cohort.anatomy.rois}
     if "" in labels.values() or len(set(labels.values())) < len(labels):
         raise CohortError(
@@ -173,7 +174,7 @@ def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> Coho
             "groups": cohort.group_names,
             "registered": cohort.geometry.registered,
             "truth": cohort.anatomy.truth,
-            "image": f"{place}/{stem}_T1w.nii.gz",
+            "image": f"{subfolder}/{stem}_T1w.nii.gz",
             "intensity": Intensity(low=0, high=255 if in_bytes else 1),
             "foreground": Foreground(path=f"{masks}_desc-foreground_mask.nii.gz"),
             "rois": {name: f"{masks}_label-{label}_mask.nii.gz" for name, label in labels.items()},
@@ -204,8 +205,8 @@ def _write_volume(
     nibabel.save(image, path)
 
 
-def _write_description(folder: Path, name: str, more: Mapping[str, object]) -> None:
+def _write_description(folder: Path, name: str, fields: Mapping[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"Name": name, "BIDSVersion": _BIDS_VERSION, **more}
+    content = {"Name": name, "BIDSVersion": _BIDS_VERSION, **fields}
     path = folder / "dataset_description.json"
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reads and writes a BIDS ``participants.tsv``."""
+"""The table of a BIDS ``participants.tsv``, read and written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a ``participants.tsv`` as text, one mapping from column to cell for each image.
+    """Return a ``participants.tsv`` as text, a mapping from column to cell for each image.
 
     Raises:
         CohortError: If it is missing, is no table, lacks a column, or lists an image twice.
@@ -52,15 +52,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
                 f"{len(columns)} columns; are they separated by tabs?"
             )
     rows = [dict(zip(columns, line, strict=True)) for line in cells[1:]]
-    seen: set[tuple[str, ...]] = set()
+    listed: set[tuple[str, ...]] = set()
     for row in rows:
         image = (row["participant_id"], *(row[name] for name in SESSIONS if name in row))
-        if image in seen:
+        if image in listed:
             raise CohortError(
                 f"The table {path} lists {' '.join(image)!r} twice; several images of a subject "
                 f"need a column {' or '.join(SESSIONS)} that tells them apart."
             )
-        seen.add(image)
+        listed.add(image)
     return rows
 
 
@@ -70,9 +70,9 @@ def build_participants(
     """Return the participants of a cohort, covariates as numbers where all of a column is one.
 
     Args:
-        rows: Cells by column.
+        rows: Cells of each image by column.
         groups: Names of group 0 and group 1.
-        path: Of the table, for messages.
+        path: Path of the table, for messages.
 
     Raises:
         CohortError: If a group is unknown.
@@ -85,8 +85,8 @@ def build_participants(
             )
     subjects = [row["participant_id"] for row in rows]
     numbers = [groups.index(row["group"]) for row in rows]
-    named = bool(rows) and "split" in rows[0]
-    splits = [row["split"] for row in rows] if named else split_by_subject(subjects, numbers)
+    has_splits = bool(rows) and "split" in rows[0]
+    splits = [row["split"] for row in rows] if has_splits else split_by_subject(subjects, numbers)
     columns: dict[str, Sequence[object]] = {"subject": subjects, "group": numbers, "split": splits}
     for name in rows[0] if rows else ():
         if name not in ("participant_id", "group", "split", *SESSIONS):
@@ -95,11 +95,12 @@ def build_participants(
 
 
 def _typed(cells: Sequence[str]) -> list[object]:
+    """Return a column's cells as booleans, integers or floats where all of them are, or as text."""
     known = [cell for cell in cells if cell not in _MISSING]
-    whole = len(known) == len(cells)
-    if whole and all(cell in _BOOLEANS for cell in cells):
+    is_complete = len(known) == len(cells)
+    if is_complete and all(cell in _BOOLEANS for cell in cells):
         return [_BOOLEANS[cell] for cell in cells]
-    if whole and all(_INTEGER.fullmatch(cell) for cell in cells):
+    if is_complete and all(_INTEGER.fullmatch(cell) for cell in cells):
         return [int(cell) for cell in cells]
     numeric = all(_NUMBER.fullmatch(cell) for cell in known)
     return [math.nan if cell in _MISSING else float(cell) if numeric else cell for cell in cells]

@@ -19,8 +19,8 @@ from benchmark.cohort_source import CohortSource
 from benchmark.errors import CohortError
 
 DATA = Path(__file__).with_name("data") / "phantom.npz"
-# Of seeds 0 to 59 the one whose 600 and whose 200 test subjects both have the intended AUROCs of
-# age (0.62) and of volume (0.955); chosen on covariates, before any network saw an image.
+# The seed of 0 to 59 whose 600 and whose 200 test subjects both have the intended AUROCs of age
+# (0.62) and of volume (0.955); chosen on covariates, before any network saw an image.
 SEED = 48
 COUNTS = {"train": 300, "validation": 100, "test": 200}
 # The zip format knows no date before 1980; a fixed one makes the same cohort the same bytes.
@@ -34,12 +34,12 @@ class Phantom(CohortSource):
     description: ClassVar[str] = "Coronal ICBM 152 slices with hippocampal atrophy of known place."
 
     def load(self) -> Cohort:
-        """Read the cohort that ships with the package."""
+        """Return the cohort that ships with the package."""
         return read_phantom(DATA)
 
 
 def generate_phantom() -> Cohort:
-    """Make the cohort anew, in about ten seconds; each pixel within one grey level of the file.
+    """Return the cohort made anew, in ten seconds; each pixel within a grey level of the file.
 
     The last bit of a cosine is the platform's own business, so rounding to grey levels can tip
     over; this is why the cohort is committed and not generated on demand.
@@ -48,7 +48,7 @@ def generate_phantom() -> Cohort:
 
 
 def read_phantom(path: Path) -> Cohort:
-    """Read a file that :func:`write_phantom` wrote.
+    """Return the cohort in a file that :func:`write_phantom` wrote.
 
     Raises:
         CohortError: If there is no such file or it cannot be read.
@@ -82,7 +82,7 @@ def write_phantom(path: Path) -> None:
     """Generate the cohort and write it as a compressed npz, all of it or nothing.
 
     Args:
-        path: File to write; an existing one is replaced.
+        path: Path of the file; an existing file is replaced.
     """
     cohort = generate_phantom()
     anatomy = cohort.anatomy

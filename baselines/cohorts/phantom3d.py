@@ -17,7 +17,7 @@ class Phantom3D(CohortSource):
     """Boxes of 48 × 48 × 96 voxels [z, y, x] at 1.5 mm round (0, −21, −14) mm.
 
     Args:
-        subjects: How many, an even number of at least 10: 60 % train, 20 % validation and 20 %
+        subjects: Number of subjects, even and at least 10: 60 % train, 20 % validation and 20 %
             test, each rounded to an even number. Memory: 1.8 MB a subject.
 
     Raises:
@@ -41,5 +41,5 @@ class Phantom3D(CohortSource):
         }
 
     def load(self) -> Cohort:
-        """Generate the cohort; the default takes some ten seconds on one core."""
+        """Return the cohort, generated; the default takes some ten seconds on a single core."""
         return make_cohort(self.name, crop_view(), self._counts, SEED)

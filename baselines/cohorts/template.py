@@ -21,7 +21,7 @@ class Template:
     Attributes:
         t1: [X, Y, Z] float32 in [0, 1], T1-weighted, 1 mm isotropic; 0 outside the brain.
         brain: [X, Y, Z] float32, 1 in the brain and its cerebrospinal fluid, 0 elsewhere.
-        affine: [4, 4], takes indices of ``t1`` to MNI millimetres (RAS+).
+        affine: [4, 4] map from indices of ``t1`` to MNI millimetres (RAS+).
     """
 
     t1: FloatArray
@@ -29,14 +29,11 @@ class Template:
     affine: Array
 
     def sample(self, volume: FloatArray, points: Array) -> Array:
-        """Interpolate linearly; 0 beyond the edge.
+        """Return the values [*S] of a volume at points, interpolated linearly; 0 beyond the edge.
 
         Args:
-            volume: [X, Y, Z], on the grid of ``t1``.
-            points: [*S, 3] in MNI millimetres.
-
-        Returns:
-            [*S] values of ``volume`` there.
+            volume: [X, Y, Z] volume on the grid of ``t1``.
+            points: [*S, 3] points in MNI millimetres.
         """
         to_index = np.linalg.inv(self.affine)
         indices = points @ to_index[:3, :3].T + to_index[:3, 3]
@@ -55,7 +52,7 @@ def load_template() -> Template:
         Fonov et al., "Unbiased nonlinear average age-appropriate brain templates from birth to
         adulthood", NeuroImage 47 (2009) S102.
     """
-    # nilearn takes seconds to import; the committed phantom loads without it.
+    # Here, since nilearn takes up to a second and the committed phantom loads without it.
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
     t1 = load_mni152_template(resolution=1)
@@ -72,9 +69,9 @@ class View:
     """The part of the head that is imaged.
 
     Attributes:
-        shape: *S, (H, W) or (D, H, W).
-        affine: [4, 4], takes array indices to MNI millimetres; a slice counts as [H, W, 1].
-        control_centre: (x, y, z) in mm of the right control region; the left one mirrors it.
+        shape: Spatial shape *S, (H, W) or (D, H, W).
+        affine: [4, 4] map from array indices to MNI millimetres; a slice counts as [H, W, 1].
+        control_centre: Centre (x, y, z) in mm of the right control region, mirrored on the left.
     """
 
     shape: tuple[int, ...]
@@ -83,7 +80,7 @@ class View:
 
     @cached_property
     def points(self) -> Array:
-        """[*S, 3] millimetres of every voxel's centre."""
+        """Centre of every voxel in millimetres, [*S, 3]."""
         shape = (*self.shape, 1)[:3]
         indices = np.moveaxis(np.indices(shape, dtype=np.float64), 0, -1)
         points: Array = indices @ self.affine[:3, :3].T + self.affine[:3, 3]

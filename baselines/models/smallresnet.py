@@ -26,9 +26,9 @@ class ResidualBlock(nn.Module):
     activations see each one once.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of the first convolution.
+        inputs: Number of channels that come in.
+        outputs: Number of channels that go out.
+        stride: Stride of the first convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return [B, outputs, H / stride, W / stride]."""
+        """Return the feature maps [B, outputs, H / stride, W / stride]."""
         branch = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(maps)))))
         result: Tensor = self.relu2(branch + self.shortcut(maps))
         return result

@@ -29,8 +29,8 @@ def build_trunk() -> nn.Sequential:
     inputs = 1
     for number, outputs in enumerate(WIDTHS, start=1):
         layers: list[nn.Module] = [] if number == 1 else [nn.MaxPool2d(2)]
-        for here in (inputs, outputs):
-            layers += [nn.Conv2d(here, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
+        for channels in (inputs, outputs):
+            layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
             layers += [nn.ReLU(inplace=True)]
         stages[f"stage{number}"] = nn.Sequential(*layers)
         inputs = outputs

@@ -32,7 +32,7 @@ class Tokens(nn.Module):
     "Early convolutions help transformers see better").
 
     Args:
-        input_shape: (H, W).
+        input_shape: Shape (H, W) of the images.
     """
 
     def __init__(self, input_shape: Sequence[int]) -> None:

@@ -21,7 +21,7 @@ class ClassToken(nn.Module):
     """Normalises tokens and returns the first, [B, T, D] → [B, D].
 
     Args:
-        norm: Of each token.
+        norm: Norm of each token.
     """
 
     def __init__(self, norm: nn.Module) -> None:
@@ -43,11 +43,12 @@ def cut_torchvision(
     """Return a classifier that shares the layers of a network of ``torchvision.models``.
 
     Args:
-        name: How the model is called in records and tables.
-        network: A ResNet or one of its kin, a video ResNet, DenseNet, VGG, ConvNeXt or
+        name: Name of the model in records and tables.
+        network: ResNet or one of its kin, a video ResNet, DenseNet, VGG, ConvNeXt or
             VisionTransformer with two outputs, as after ``network.fc = nn.Linear(512, 2)``.
-        input_shape: *S, the spatial shape of the images that it will be given.
-        preprocessing: Grey images are repeated as three channels on ImageNet's scale unless given.
+        input_shape: Spatial shape *S of the images that it is given.
+        preprocessing: Step from grey images to what the network expects; three channels on
+            ImageNet's scale unless given.
 
     Raises:
         ClassifierError: If the network is of another kind, or has not two outputs.
