@@ -21,6 +21,7 @@ from torch.nn import functional
 from torch.nn.utils import fusion
 
 from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.classifier.batch_norm import BATCH_NORMS
 from benchmark.errors import UnsupportedError
 
 _ACTIVATIONS: dict[object, type[nn.Module]] = {
@@ -41,9 +42,28 @@ _ACTIVATIONS: dict[object, type[nn.Module]] = {
 }
 _ACTIVATION_MODULES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish)
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
-_MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+AVERAGE_POOLS = (
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    GlobalAveragePool,
+)
+# What changes no value in evaluation mode, only its position.
+REARRANGEMENTS = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.Identity)
+REARRANGING_FUNCTIONS = {
+    torch.stack,
+    torch.cat,
+    torch.concat,
+    torch.flatten,
+    functional.dropout,
+    "flatten",
+    "contiguous",
+}
 _TOLERANCE = 1e-3
 _REWRITTEN: WeakKeyDictionary[Classifier, dict[tuple[bool, bool], tuple[object, Classifier]]] = (
     WeakKeyDictionary()
@@ -236,7 +256,7 @@ def _rewrite(module: nn.Module, fold: bool, pairs: bool) -> fx.GraphModule:
             with traced.graph.inserting_before(node):
                 stacked = traced.graph.call_function(torch.stack, (list(node.args[:2]), -1))
             _replace(traced, node, Sum(), (stacked,))
-        elif fold and _is(traced, node, _BATCH_NORMS):
+        elif fold and _is(traced, node, BATCH_NORMS):
             _fold(traced, node)
         elif pairs and (pool := _tournament(traced, node)) is not None:
             _replace(traced, node, pool, (node.args[0],))
@@ -274,10 +294,10 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 def _tournament(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """Return the pairwise form of a node that is max pooling, or None where it has none."""
-    if not _is(traced, node, _MAX_POOLS):
+    if not _is(traced, node, MAX_POOLS):
         return None
     pool = cast("Any", traced.get_submodule(cast("str", node.target)))
-    count = _MAX_POOLS.index(type(pool)) + 1
+    count = MAX_POOLS.index(type(pool)) + 1
 
     def along(value: int | tuple[int, ...]) -> tuple[int, ...]:
         return (value,) * count if isinstance(value, int) else tuple(value)
@@ -301,7 +321,7 @@ def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
     norm = cast("nn.BatchNorm2d", traced.get_submodule(cast("str", node.target)))
     before = cast("fx.Node", node.args[0])
     feeds_it_alone = len(before.users) == 1 and _calls(traced, before) == 1
-    if feeds_it_alone and _is(traced, before, _LINEAR):
+    if feeds_it_alone and _is(traced, before, (*CONVOLUTIONS, nn.Linear)):
         layer = traced.get_submodule(cast("str", before.target))
         merge: Any = (
             fusion.fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fusion.fuse_conv_bn_eval

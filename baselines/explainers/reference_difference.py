@@ -16,9 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.explainers.baseline import ComparingExplainer, SingleBaseline
-from baselines.explainers.canonical import Affine, PairwiseMax, Sum, canonical, why_no_rule
+from baselines.explainers.canonical import (
+    AVERAGE_POOLS,
+    CONVOLUTIONS,
+    REARRANGEMENTS,
+    REARRANGING_FUNCTIONS,
+    Affine,
+    PairwiseMax,
+    Sum,
+    canonical,
+    why_no_rule,
+)
 from baselines.explainers.gradient import Scored, at_once
-from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.classifier import Classifier
+from benchmark.classifier.batch_norm import BATCH_NORMS
 from benchmark.cohort import REFERENCE_IMAGES
 from benchmark.errors import UnsupportedError
 from benchmark.target import Target
@@ -33,25 +44,11 @@ _RULES = (
     nn.Softplus,
 )
 _LINEAR = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
+    *CONVOLUTIONS,
     nn.Linear,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
-    nn.Flatten,
-    nn.Dropout,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.Identity,
-    GlobalAveragePool,
+    *BATCH_NORMS,
+    *AVERAGE_POOLS,
+    *REARRANGEMENTS,
     Sum,
     Affine,
     PairwiseMax,
@@ -59,15 +56,9 @@ _LINEAR = (
 # Captum's hooks keep every activation of a pass, which then leaves the caches.
 _PAIRS = 16
 _LINEAR_FUNCTIONS = {
-    torch.stack,
-    torch.cat,
-    torch.concat,
-    torch.flatten,
-    functional.dropout,
+    *REARRANGING_FUNCTIONS,
     functional.avg_pool2d,
     functional.adaptive_avg_pool2d,
-    "flatten",
-    "contiguous",
 }
 
 

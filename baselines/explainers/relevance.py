@@ -22,50 +22,29 @@ from zennit.composites import SpecialFirstLayerMapComposite
 from zennit.core import Composite, Hook
 from zennit.rules import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
 
-from baselines.explainers.canonical import Affine, Sum, canonical, why_no_rule
-from benchmark.classifier import Classifier, GlobalAveragePool
+from baselines.explainers.canonical import (
+    AVERAGE_POOLS,
+    CONVOLUTIONS,
+    MAX_POOLS,
+    REARRANGEMENTS,
+    REARRANGING_FUNCTIONS,
+    Affine,
+    Sum,
+    canonical,
+    why_no_rule,
+)
+from benchmark.classifier import Classifier
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.target import Target
 
 Bias = Literal["kept", "none"]
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_AVERAGES = (
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
-    GlobalAveragePool,
-)
 # What hands relevance on as its gradient does: winners take all, rearrangements change nothing.
-_HANDED_ON = (
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.MaxPool3d,
-    nn.AdaptiveMaxPool2d,
-    nn.AdaptiveMaxPool3d,
-    nn.Flatten,
-    nn.Dropout,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.Identity,
-)
+_HANDED_ON = (*MAX_POOLS, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, *REARRANGEMENTS)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU)
-_KNOWN_MODULES = (*_CONVOLUTIONS, nn.Linear, *_AVERAGES, *_HANDED_ON, *_ACTIVATIONS, Sum, Affine)
-_KNOWN_FUNCTIONS = {
-    torch.stack,
-    torch.cat,
-    torch.concat,
-    torch.flatten,
-    functional.dropout,
-    functional.max_pool2d,
-    functional.max_pool3d,
-    "flatten",
-    "contiguous",
-}
+_KNOWN_MODULES = (*CONVOLUTIONS, nn.Linear, *AVERAGE_POOLS, *_HANDED_ON, *_ACTIVATIONS, Sum, Affine)
+_KNOWN_FUNCTIONS = {*REARRANGING_FUNCTIONS, functional.max_pool2d, functional.max_pool3d}
 
 Rules = list[tuple[tuple[type[nn.Module], ...], Hook]]
 
@@ -116,7 +95,7 @@ class _Relevance(Explainer):
         affine = Pass() if zero else Epsilon(epsilon=self.stabiliser)
         shared: Rules = [
             (_ACTIVATIONS, Pass()),
-            ((Sum, *_AVERAGES), Norm(stabilizer=self.stabiliser)),
+            ((Sum, *AVERAGE_POOLS), Norm(stabilizer=self.stabiliser)),
             ((Affine,), affine),
         ]
         first, others = self._rules(zero)
@@ -156,7 +135,7 @@ class LRPEpsilon(_Relevance):
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
         rule = Epsilon(epsilon=self._absorb, zero_params=zero)
-        return [], [((*_CONVOLUTIONS, nn.Linear), rule)]
+        return [], [((*CONVOLUTIONS, nn.Linear), rule)]
 
     def _absorb(self, activations: Tensor) -> Tensor:
         spread = activations.flatten(1).square().mean(1).sqrt()
@@ -188,7 +167,7 @@ class LRPGamma(_Relevance):
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
         gamma = Gamma(gamma=self.gamma, stabilizer=self.stabiliser, zero_params=zero)
         epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
-        return [], [(_CONVOLUTIONS, gamma), ((nn.Linear,), epsilon)]
+        return [], [(CONVOLUTIONS, gamma), ((nn.Linear,), epsilon)]
 
 
 class LRPComposite(_Relevance):
@@ -201,8 +180,8 @@ class LRPComposite(_Relevance):
         flat = Flat(stabilizer=self.stabiliser, zero_params=zero)
         plus = ZPlus(stabilizer=self.stabiliser, zero_params=zero)
         epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
-        first: Rules = [((*_CONVOLUTIONS, nn.Linear), flat)]
-        return first, [(_CONVOLUTIONS, plus), ((nn.Linear,), epsilon)]
+        first: Rules = [((*CONVOLUTIONS, nn.Linear), flat)]
+        return first, [(CONVOLUTIONS, plus), ((nn.Linear,), epsilon)]
 
 
 def _shares(

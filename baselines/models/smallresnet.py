@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from baselines.models.committed_model import CommittedModel
 from benchmark.classifier import Classifier
-from benchmark.errors import ClassifierError
-from benchmark.model_source import ModelSource
-from benchmark.training import Recipe, load_weights
+from benchmark.training import Recipe
 
 WIDTHS = (12, 24, 48, 96)
 STRIDES = (1, 2, 2, 1)
-_WEIGHTS = Path(__file__).parent / "data" / "smallresnet.safetensors"
 
 
 class ResidualBlock(nn.Module):
@@ -65,23 +62,13 @@ def build_trunk() -> nn.Sequential:
     return nn.Sequential(stages)
 
 
-class SmallResNet(ModelSource):
+class SmallResNet(CommittedModel):
     """The reference network, fully fine-tuned on `phantom`, with committed weights."""
 
     name: ClassVar[str] = "smallresnet"
     description: ClassVar[str] = "residual network, 0.18 M parameters, trained on phantom"
     recipe: ClassVar[Recipe] = Recipe()
-    relatives: ClassVar[Path] = _WEIGHTS.parent
 
-    def build(self, input_shape: Sequence[int]) -> Classifier:
+    def assemble(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights."""
         return Classifier(self.name, build_trunk(), nn.Linear(WIDTHS[-1], 2), input_shape)
-
-    def load(self, input_shape: Sequence[int]) -> Classifier:
-        """Return the network with the committed weights."""
-        if len(input_shape) != 2:
-            raise ClassifierError(
-                f"Model {self.name!r} takes two-dimensional images, "
-                f"but the cohort's have shape {list(input_shape)}."
-            )
-        return load_weights(self.build(input_shape), _WEIGHTS)

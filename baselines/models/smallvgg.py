@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from torch import nn
 
+from baselines.models.committed_model import CommittedModel
 from benchmark.classifier import Classifier
-from benchmark.errors import ClassifierError
-from benchmark.model_source import ModelSource
-from benchmark.training import Recipe, load_weights
+from benchmark.training import Recipe
 
 WIDTHS = (8, 16, 32, 64)
 CELLS = 3
 HIDDEN = 64
-_WEIGHTS = Path(__file__).parent / "data" / "smallvgg.safetensors"
 
 
 def build_trunk() -> nn.Sequential:
@@ -44,24 +41,14 @@ def build_head() -> nn.Sequential:
     )
 
 
-class SmallVGG(ModelSource):
+class SmallVGG(CommittedModel):
     """A plain convolutional network, fully fine-tuned on `phantom`, with committed weights."""
 
     name: ClassVar[str] = "smallvgg"
     description: ClassVar[str] = "plain convolutional network, 0.11 M weights, trained on phantom"
     recipe: ClassVar[Recipe] = Recipe(epochs=30, learning_rate=1e-3)
-    relatives: ClassVar[Path] = _WEIGHTS.parent
 
-    def build(self, input_shape: Sequence[int]) -> Classifier:
+    def assemble(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights."""
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(CELLS), nn.Flatten())
         return Classifier(self.name, build_trunk(), build_head(), input_shape, pool)
-
-    def load(self, input_shape: Sequence[int]) -> Classifier:
-        """Return the network with the committed weights."""
-        if len(input_shape) != 2:
-            raise ClassifierError(
-                f"Model {self.name!r} takes two-dimensional images, "
-                f"but the cohort's have shape {list(input_shape)}."
-            )
-        return load_weights(self.build(input_shape), _WEIGHTS)

@@ -7,22 +7,19 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import EncoderBlock
 
+from baselines.models.committed_model import CommittedModel
 from baselines.models.torchvision_network import ClassToken
 from benchmark.classifier import Classifier
-from benchmark.errors import ClassifierError
-from benchmark.model_source import ModelSource
-from benchmark.training import Recipe, load_weights
+from benchmark.training import Recipe
 
 WIDTH, HEADS, HIDDEN, DEPTH = 64, 4, 128, 3
 _STRIDE = 8
-_WEIGHTS = Path(__file__).parent / "data" / "smallvit.safetensors"
 
 
 class Tokens(nn.Module):
@@ -68,23 +65,13 @@ def build_trunk(input_shape: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(stages)
 
 
-class SmallViT(ModelSource):
+class SmallViT(CommittedModel):
     """A vision transformer, trained from the start on `phantom`, with committed weights."""
 
     name: ClassVar[str] = "smallvit"
     description: ClassVar[str] = "vision transformer, 0.17 M parameters, trained on phantom"
     recipe: ClassVar[Recipe] = Recipe(epochs=40, learning_rate=2e-3)
-    relatives: ClassVar[Path] = _WEIGHTS.parent
 
-    def build(self, input_shape: Sequence[int]) -> Classifier:
+    def assemble(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights."""
-        if len(input_shape) != 2:
-            raise ClassifierError(
-                f"Model {self.name!r} takes two-dimensional images, "
-                f"but the cohort's have shape {list(input_shape)}."
-            )
         return Classifier(self.name, build_trunk(input_shape), nn.Linear(WIDTH, 2), input_shape)
-
-    def load(self, input_shape: Sequence[int]) -> Classifier:
-        """Return the network with the committed weights."""
-        return load_weights(self.build(input_shape), _WEIGHTS)

@@ -12,13 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def order_gradients(module: nn.Module) -> None:
     """Have every batch norm within a module receive gradients in the order of its output."""
     for part in module.modules():
-        if isinstance(part, _KINDS) and _order not in part._forward_hooks.values():
+        if isinstance(part, BATCH_NORMS) and _order not in part._forward_hooks.values():
             part.register_forward_hook(_order)
 
 

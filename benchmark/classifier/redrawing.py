@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor, nn
 
+from benchmark.classifier.batch_norm import BATCH_NORMS
 from benchmark.seeding import seed_of
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def redraw(module: nn.Module, seed: int) -> None:
@@ -40,7 +39,7 @@ def reestimate_batch_norm(
     layers = [
         part
         for name, part in module.named_modules()
-        if isinstance(part, _BATCH_NORMS) and name not in keep
+        if isinstance(part, BATCH_NORMS) and name not in keep
     ]
     if not layers:
         return
