@@ -152,7 +152,7 @@ class Explainer(ABC):
 
 
 class Control(Explainer):
-    """A map made without looking at any model; what a method must beat.
+    """A map made without looking at any model, which a method must beat.
 
     Attributes:
         redrawn: Whether a model gets a map of its own, as noise must: the same noise on two models

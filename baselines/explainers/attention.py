@@ -63,7 +63,8 @@ class _Attention(Explainer):
 class AttentionRollout(_Attention):
     """The product over layers of the heads' mean attention, each halved with the identity.
 
-    The same for every target: it says where information can come from, not what it is used for.
+    The map is the same for every target: it says where information can come from, not what it is
+    used for.
     """
 
     name = "attention_rollout"

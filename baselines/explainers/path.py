@@ -26,7 +26,7 @@ class IntegratedGradients(ComparingExplainer):
     integrated by itself: its nodes then go through the network in batches that depend on the
     image's shape alone, and its map on no neighbour.
 
-    The same to rounding as Captum's, and 1.8 times as fast: the network runs with batch norm
+    The maps are Captum's to rounding, and 1.8 times as fast: the network runs with batch norm
     folded, and the nodes are computed once rather than for every image.
 
     Args:

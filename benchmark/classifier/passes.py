@@ -1,4 +1,4 @@
-"""Counts how many images pass through a network, forward and backward."""
+"""Counter of the images that pass through a network, forward and backward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Lock
 
 @dataclass
 class PassCounter:
-    """Image passes through a trunk: one image through once counts one.
+    """Image passes through a trunk; an image that goes through once counts 1.
 
     Attributes:
         forward: Passes from images to feature maps.

@@ -1,4 +1,4 @@
-"""Remembers the activations that lie before the layers which a walk randomises."""
+"""Memory of the activations before the layers that a walk randomises."""
 
 from __future__ import annotations
 

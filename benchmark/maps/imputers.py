@@ -60,7 +60,7 @@ class CohortMean(Imputer):
     """The cohort's mean image, matched to the subject's intensities: a + b · template.
 
     a and b are fitted by least squares over the subject's foreground. Mask edges are feathered.
-    Fit only for registered cohorts, where a voxel is the same place in everyone.
+    It is fit only for registered cohorts, where a voxel is the same place in everyone.
 
     Args:
         template: [*S] float32, the mean of the groups' means, so that neither group is favoured.

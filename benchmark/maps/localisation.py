@@ -133,7 +133,7 @@ def pointing(
     tolerance_mm: float,
     spacing: Sequence[float],
 ) -> Tensor:
-    """Return whether the largest value lies on the truth or close by; a tie counts by its share.
+    """Return whether the largest value lies on or near the truth; a tie counts by its share.
 
     Args:
         importance: [B, 1, *S] float.

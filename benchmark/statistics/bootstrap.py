@@ -192,11 +192,11 @@ def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
     gives each subject a value, and takes the inflation off to first order.
 
     Args:
-        embeddings: [n, D].
-        groups: [n]; each group needs two subjects.
+        embeddings: [n, D] embedding of each subject.
+        groups: [n] group of each subject, 0 or 1; each group needs two subjects.
 
     Returns:
-        [n].
+        [n] pseudo-value of each subject.
     """
     counts = np.bincount(groups, minlength=2)
     means = np.stack([embeddings[groups == group].mean(0) for group in (0, 1)])

@@ -1,4 +1,4 @@
-"""At which rank each explainer stands, and at which ranks it stands on resamples.
+"""The rank of each explainer, and the ranks that it takes on resamples.
 
 All are compared on the resamples of one ``SubjectBootstrap``, so that what makes a subject easy for
 all explainers cancels.
@@ -36,7 +36,7 @@ def ranks_of_replicates(
     Args:
         estimates: [E] a value per explainer.
         replicates: [R, E] the values on the same resamples.
-        bootstrap: The bootstrap that drew them.
+        bootstrap: Bootstrap that drew the resamples.
         slack: Largest difference between two values that count as equal.
 
     Returns:

@@ -163,10 +163,10 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     """Return p-values adjusted for the family-wise error rate (Holm 1979).
 
     Args:
-        p_values: [K]; NaNs stay NaN and do not count as tests.
+        p_values: [K] p-values; NaNs stay NaN and do not count as tests.
 
     Returns:
-        [K] in the order of the input.
+        [K] adjusted p-values in the order of the input.
 
     Raises:
         InputError: If a value lies outside [0, 1].

@@ -148,7 +148,7 @@ def training_accuracy(classifier: Classifier, cohort: Cohort) -> float:
 
 
 def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Move each image by whole pixels, the same way along an axis for a batch, and mirror some."""
+    """Return images moved by whole pixels, a batch alike along each axis, some of them mirrored."""
     reach, axes = recipe.shift, tuple(range(2, images.ndim))
     if reach:
         moves = torch.randint(-reach, reach + 1, (len(axes),), generator=generator).tolist()

@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""The recipe that a network is trained by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is fine-tuned; kept beside its weights.
+    """Settings of fine-tuning, kept beside the weights.
 
     Attributes:
         epochs: Number of passes over the training split.

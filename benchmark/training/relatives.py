@@ -1,4 +1,4 @@
-"""Models trained beside the one on trial, such as its twin, and where their weights are kept.
+"""Models trained beside the model on trial, such as its twin, and their committed weights.
 
 A relative is named by everything that decides its weights but the machine that trained it. So
 committed weights are taken on every machine, for the model and cohort that they were made for, and
@@ -26,7 +26,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Relative:
-    """A model that a protocol needs beside the one on trial.
+    """A model that a protocol needs beside the model on trial.
 
     Attributes:
         name: Name of its relation to the model, such as ``twin``; part of a file name.
