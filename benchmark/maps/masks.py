@@ -38,6 +38,8 @@ def descending_order(
     """
     inside = foreground.flatten(1)
     values = torch.where(inside, importance.flatten(1), -math.inf)
+    if not len(values):
+        return torch.empty_like(values, dtype=torch.int64)
     if not torch.equal(values.isfinite(), inside):
         raise InputError("Expected maps that are finite in the foreground but got one that is not.")
     shuffled = _on_device([generator.permutation(values.shape[1]) for generator in jitter], values)
