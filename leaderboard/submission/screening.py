@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+import benchmark
 from leaderboard.published.fault import Fault
 
 
@@ -17,16 +18,20 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# All of this package that a method may import; the rest holds the truth, the scores or the run.
+_DOOR = _words("""
+    baselines.explainers benchmark.classifier benchmark.cohort benchmark.errors benchmark.explainer
+    benchmark.feature_grid benchmark.model_source benchmark.seeding benchmark.target
+""")
+_PACKAGES = _words("baselines benchmark leaderboard protocols")
+# Controls are told the truth, and a method could ask one.
+_CONTROLS = "baselines.explainers.controls"
 # Modules that see other processes, files, the network, or the code that is calling.
 _MODULES = _words("""
     asyncio atexit builtins code codeop concurrent ctypes faulthandler fcntl ftplib gc glob http imp
     importlib inspect io linecache marshal mmap multiprocessing os pathlib pickle pkgutil platform
     pty requests resource runpy shelve shutil signal site smtplib socket sqlite3 ssl subprocess sys
-    sysconfig tempfile threading traceback tracemalloc urllib zipimport leaderboard protocols
-""")
-# Parts of the engine that a method has no business with.
-_ENGINE = _words("""
-    commands maps plugins protocol records report results running statistics trial
+    sysconfig tempfile threading traceback tracemalloc urllib zipimport
 """)
 _BUILT_IN = _words("__import__ breakpoint compile eval exec globals input locals open")
 _ATTRIBUTES = _words("""
@@ -36,42 +41,53 @@ _ATTRIBUTES = _words("""
 _TRUTH = frozenset(("truth", "foreground"))
 
 
-def screen(source: bytes, place: str) -> list[Fault]:
+def screen(source: bytes, path: str) -> list[Fault]:
     """Return what a plugin reaches for and should not.
 
     Args:
-        source: Of its file.
-        place: For messages.
+        source: Content of its file.
+        path: Path of its file, for messages.
     """
     try:
         tree = ast.parse(source)
     # A null byte is a ValueError, deep nesting one of the others.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return [Fault("not-python", place, f"it cannot be parsed: {type(error).__name__}")]
-    found: dict[tuple[str, str], int] = {}
+        return [Fault("not-python", path, f"it cannot be parsed: {type(error).__name__}")]
+    first_lines: dict[tuple[str, str], int] = {}
     for node in ast.walk(tree):
-        for name, what in (*_imports(node), *_names(node)):
-            found.setdefault((name, what), getattr(node, "lineno", 0))
+        for fault, name in (*_imports(node), *_names(node)):
+            first_lines.setdefault((fault, name), getattr(node, "lineno", 0))
     return [
-        Fault(name, f"{place}:{line}", f"a method has no need of {what!r}")
-        for (name, what), line in found.items()
+        Fault(fault, f"{path}:{line}", f"a method has no need of {name!r}")
+        for (fault, name), line in first_lines.items()
     ]
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    modules: list[str] = []
     if isinstance(node, ast.Import):
-        modules = [one.name for one in node.names]
+        modules = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.level:
+        yield "reaches-out", "a relative import"
+        return
     elif isinstance(node, ast.ImportFrom):
-        whole = node.module or ""
-        modules = [whole, *(f"{whole}.{one.name}" for one in node.names)]
-        if node.level:
-            yield "reaches-out", "a relative import"
+        modules = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+        return
     for module in modules:
-        top, *below = module.split(".")
-        if top in _MODULES or (top == "benchmark" and below and below[0] in _ENGINE):
+        if not _may_be_imported(module):
             yield "reaches-out", module
             return
+
+
+def _may_be_imported(module: str) -> bool:
+    package, *below = module.split(".")
+    if package not in _PACKAGES:
+        return package not in _MODULES
+    if package == "benchmark" and below:
+        # A name of the package itself stands for the module that it comes from.
+        module = getattr(getattr(benchmark, below[0], None), "__module__", module)
+        package, *below = module.split(".")
+    return ".".join((package, *below[:1])) in _DOOR and not module.startswith(_CONTROLS)
 
 
 def _names(node: ast.AST) -> Iterator[tuple[str, str]]:

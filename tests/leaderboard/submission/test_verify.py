@@ -263,6 +263,34 @@ def test_the_screen_lets_every_built_in_method_through() -> None:
         assert screening.screen(path.read_bytes(), path.name) == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("from benchmark.plugins.catalogue import Catalogue", "benchmark.plugins.catalogue"),
+        ("from benchmark.trial import Trial", "benchmark.trial.Trial"),
+        ("from benchmark import explainer, records", "benchmark.records"),
+        ("import benchmark", "benchmark"),
+        ("from baselines.cohorts.phantom import Phantom", "baselines.cohorts.phantom"),
+        ("from baselines.explainers import controls", "baselines.explainers.controls"),
+        ("from protocols.delta_t import DeltaT", "protocols.delta_t"),
+    ],
+)
+def test_the_screen_finds_what_is_no_part_of_the_door(statement: str, name: str) -> None:
+    """If it fails, a plugin reaches the truth or its own scores through the package."""
+    (fault,) = screening.screen(statement.encode(), "mine.py")
+    assert fault.name == "reaches-out"
+    assert name in fault.detail
+
+
+def test_the_screen_lets_the_door_through() -> None:
+    """If it fails, a method is refused for what the documentation tells it to import."""
+    source = (
+        b"from benchmark.explainer import Explainer\nfrom benchmark import feature_grid, target\n"
+        b"from benchmark.seeding import torch_stream\nfrom baselines.explainers import gradient\n"
+    )
+    assert screening.screen(source, "mine.py") == []
+
+
 # The process itself
 
 
