@@ -25,6 +25,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def short_message(error: BaseException) -> str:
+    """Return the type of an error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 class SanityError(Exception):
     """Base of every error raised on purpose."""
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic
 
-from benchmark.errors import PluginError, UnknownNameError
+from benchmark.errors import PluginError, UnknownNameError, short_message
 from benchmark.plugins.entry import Entry
-from benchmark.plugins.files import needs_no_argument, run_file, short_message
+from benchmark.plugins.files import needs_no_argument, run_file
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 
 BUILT_IN = "built-in"

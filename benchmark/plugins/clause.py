@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from benchmark.errors import ContractError
+from benchmark.errors import ContractError, short_message
 
 P = TypeVar("P")
 
@@ -76,8 +76,7 @@ class Check:
         except Broken as found:
             what = str(found)
         except Exception as error:  # the plugin's own code; anything may come back
-            lines = str(error).strip().splitlines()
-            what = f"{type(error).__name__}: {lines[0].rstrip('.') if lines else 'no message'}"
+            what = short_message(error).rstrip(".")
         return Finding(self, "broken", f"{what}. {self.clause.mend}")
 
 

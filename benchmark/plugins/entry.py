@@ -11,8 +11,7 @@ from typing import Any, Generic, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from benchmark.errors import InputError, PluginError
-from benchmark.plugins.files import short_message
+from benchmark.errors import InputError, PluginError, short_message
 from benchmark.plugins.kinds import P
 
 

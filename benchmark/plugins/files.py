@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from benchmark.errors import PluginError
+from benchmark.errors import PluginError, short_message
 
 
 def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
@@ -40,9 +40,3 @@ def needs_no_argument(found: type) -> bool:
     return all(
         one.default is not inspect.Parameter.empty or one.kind in variable for one in parameters
     )
-
-
-def short_message(error: BaseException) -> str:
-    """Return the type of an error and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

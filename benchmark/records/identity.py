@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    ValidationError,
 )
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -40,6 +41,13 @@ class StrictModel(BaseModel):
     """A model of a record's part that refuses unknown fields and other types."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Return the key of the first field that a model refuses, dots between levels, and why."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    return key, fault["msg"].removeprefix("Value error, ")
 
 
 class PluginIdentity(StrictModel):

@@ -33,6 +33,7 @@ from benchmark.records.identity import (
     Sha256,
     StrictModel,
     canonical_json,
+    first_fault,
     sha256_of,
 )
 from benchmark.records.provenance import Provenance
@@ -180,10 +181,10 @@ class Record(StrictModel):
             json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
             return cls.model_validate_json(text)
         except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            key = ".".join(str(part) for part in fault["loc"]) or "the whole"
-            said = fault["msg"].removeprefix("Value error, ")
-            raise StoreError(f"{place} is damaged or foreign, at {key!r}: {said}.") from error
+            key, message = first_fault(error)
+            raise StoreError(
+                f"{place} is damaged or foreign, at {key or 'the whole'!r}: {message}."
+            ) from error
         except (ValueError, RecursionError) as error:
             raise StoreError(f"{place} is damaged or foreign: {error}.") from error
 

@@ -15,11 +15,17 @@ from pydantic import ValidationError
 
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
-from benchmark.errors import NotAssessableError, PluginError, StoreError, UnsupportedError
+from benchmark.errors import (
+    NotAssessableError,
+    PluginError,
+    StoreError,
+    UnsupportedError,
+    short_message,
+)
 from benchmark.explainer import Explainer
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, Reading, find
-from benchmark.records.identity import Identity, Names, PluginIdentity
+from benchmark.records.identity import Identity, Names, PluginIdentity, first_fault
 from benchmark.records.provenance import collect_provenance, peak_memory
 from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
 from benchmark.records.store import Store, contradiction
@@ -128,9 +134,8 @@ class CellRunner:
         try:
             return Record.seal(identity, names, outcome, provenance, resources), log
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            place = ".".join(map(str, fault["loc"]))
-            reason = f"The protocol's readings cannot be recorded, at {place}: {fault['msg']}."
+            key, message = first_fault(error)
+            reason = f"The protocol's readings cannot be recorded, at {key}: {message}."
             outcome = Outcome("failed", reason)
             return Record.seal(identity, names, outcome, provenance, resources), str(error)
 
@@ -149,7 +154,7 @@ class CellRunner:
             except Exception as error:
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if not out_of_memory or self._runtime.batch_size == 1:
-                    return Outcome("failed", one_line(error)), traceback.format_exc()
+                    return Outcome("failed", short_message(error)), traceback.format_exc()
             # Not inside the handler, where the traceback would keep the tensors alive.
             self._runtime = replace(self._runtime, batch_size=self._runtime.batch_size // 2)
             torch.cuda.empty_cache()
@@ -188,10 +193,10 @@ class CellRunner:
                 seed=cell.seed,
             )
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
+            key, message = first_fault(error)
             raise PluginError(
                 f"Version and config of {cell.explainer!r} and {cell.protocol!r} must be plain "
-                f"text and JSON, but {'.'.join(map(str, fault['loc']))}: {fault['msg']}."
+                f"text and JSON, but {key}: {message}."
             ) from error
 
     def _config(self, protocol: AnyProtocol) -> dict[str, Any]:
@@ -209,12 +214,6 @@ class CellRunner:
             explainer=cell.explainer,
             protocol=cell.protocol,
         )
-
-
-def one_line(error: BaseException) -> str:
-    """Return the error's type and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:

@@ -18,13 +18,13 @@ import torch
 
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
-from benchmark.errors import CohortError, PluginError, SanityError
+from benchmark.errors import CohortError, PluginError, SanityError, short_message
 from benchmark.plugins.entry import Entry
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.record import Record
 from benchmark.records.store import Store
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.running.cells import CellRunner, one_line
+from benchmark.running.cells import CellRunner
 from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress, Silence
@@ -179,5 +179,6 @@ def _blaming(entry: Entry[T]) -> Iterator[None]:
         raise
     except Exception as error:
         raise PluginError(
-            f"The {entry.kind} {entry.name!r} of {entry.place} cannot be loaded: {one_line(error)}"
+            f"The {entry.kind} {entry.name!r} of {entry.place} cannot be loaded: "
+            f"{short_message(error)}"
         ) from error

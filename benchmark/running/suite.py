@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from benchmark.errors import SuiteError
 from benchmark.protocol import ProtocolConfig, SanityProtocol
+from benchmark.records.identity import StrictModel
 from benchmark.seeding import stream_name
 
 _SHIPPED = "leaderboard"
@@ -59,7 +60,7 @@ class Selection:
     protocols: tuple[str, ...] = ()
 
 
-class BoardSettings(BaseModel):
+class BoardSettings(StrictModel):
     """What a suite says of the board that is made of its records.
 
     Attributes:
@@ -67,13 +68,11 @@ class BoardSettings(BaseModel):
         salt: Of the pseudonyms of subjects; only a suite of synthetic subjects has one.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
     models: Names
     salt: Annotated[str, StringConstraints(min_length=1)]
 
 
-class Suite(BaseModel):
+class Suite(StrictModel):
     """What a suite file says.
 
     Attributes:
@@ -87,8 +86,6 @@ class Suite(BaseModel):
         explainer: Settings of explainers, by name; what their constructors take.
         board: What its board is made of, where it has one.
     """
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
     cohorts: Names

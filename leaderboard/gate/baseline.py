@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.errors import InputError
 from benchmark.records.files import check_folder
+from benchmark.records.identity import first_fault
 
 if TYPE_CHECKING:
     from benchmark.records.identity import Names
@@ -106,8 +107,10 @@ def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> Publishe
     try:
         published, _ = publish(record, method, scale, pseudonyms, "gate")
     except ValidationError as error:
-        said = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise InputError(f"{told(record.names)} cannot be written as a record: {said}.") from error
+        _, message = first_fault(error)
+        raise InputError(
+            f"{told(record.names)} cannot be written as a record: {message}."
+        ) from error
     sealed = {"schema_version", "identity_sha256", "checksum"}
     fields = {
         name: getattr(published, name)

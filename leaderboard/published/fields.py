@@ -8,15 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
 )
-from pydantic import BaseModel as _BaseModel
 
 from benchmark.reading import Aggregate, Direction
-from benchmark.records.identity import Sha256
+from benchmark.records.identity import Sha256, StrictModel, first_fault
 from leaderboard.published.fault import FaultError
 
 Tier = Literal["self-reported", "reproduced", "audited"]
@@ -55,12 +53,6 @@ Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}(#[0-9a-f]{1
 
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
-
-
-class StrictModel(_BaseModel):
-    """A model of a record's part that refuses unknown fields and other types."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Method(StrictModel):
@@ -119,20 +111,17 @@ class SidecarSeal(StrictModel):
     bytes: Annotated[int, Field(ge=1)]
 
 
-def schema_fault(error: ValidationError, place: str) -> FaultError:
+def schema_fault(error: ValidationError, file: str) -> FaultError:
     """Return the first thing that a file of this format has wrong.
 
     Args:
-        error: What the model said of it.
-        place: The file.
+        error: Refusal by the model of the file.
+        file: Name of the file, for the message.
     """
-    fault = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])[:80]
-    said = fault["msg"].removeprefix("Value error, ")
-    name, bar, detail = said.partition("|")
+    key, message = first_fault(error)
+    name, bar, detail = message.partition("|")
     if bar:
-        return FaultError(name, place, detail)
-    kinds = {"missing": "missing-field", "extra_forbidden": "unknown-field"}
-    return FaultError(
-        kinds.get(fault["type"], "wrong-type"), place, f"at {key or 'the whole'!r}: {said}"[:300]
-    )
+        return FaultError(name, file, detail)
+    kind = error.errors(include_url=False, include_input=False)[0]["type"]
+    name = {"missing": "missing-field", "extra_forbidden": "unknown-field"}.get(kind, "wrong-type")
+    return FaultError(name, file, f"at {key[:80] or 'the whole'!r}: {message}"[:300])

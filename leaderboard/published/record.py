@@ -20,7 +20,14 @@ from pydantic import (
 )
 
 from benchmark.reading import SCORED, Reading, Sample, State, find
-from benchmark.records.identity import Identity, Names, Sha256, canonical_json, sha256_of
+from benchmark.records.identity import (
+    Identity,
+    Names,
+    Sha256,
+    StrictModel,
+    canonical_json,
+    sha256_of,
+)
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record, Resources, VerdictWord
 from leaderboard.published.fault import FaultError
@@ -31,7 +38,6 @@ from leaderboard.published.fields import (
     Pseudonym,
     Scale,
     SidecarSeal,
-    StrictModel,
     Text,
     Tier,
     schema_fault,

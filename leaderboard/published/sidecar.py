@@ -17,10 +17,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from benchmark.reading import Condition, Reading, Sample
-from benchmark.records.identity import canonical_json
+from benchmark.records.identity import StrictModel, canonical_json, first_fault
 from benchmark.records.record import SampleEntry
 from leaderboard.published.fault import FaultError
 from leaderboard.published.strict_json import decode, parse
@@ -31,12 +31,6 @@ _TABLE, _VALUES = "table.json", "values"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DROPPED_BITS = 5
 _FORMAT = 1
-
-
-class StrictModel(BaseModel):
-    """A model of a sidecar's part that refuses unknown fields and other types."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Column(StrictModel):
@@ -120,9 +114,8 @@ def unpack(content: bytes, place: str) -> list[Reading]:
     try:
         table = _Table.model_validate_json(canonical_json(told))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        detail = f"at {key!r}: {fault['msg']}"
+        key, message = first_fault(error)
+        detail = f"at {key!r}: {message}"
         raise FaultError("sidecar-malformed", f"{place}!{_TABLE}", detail) from error
     return _readings(table, numbers, place)
 

@@ -7,9 +7,9 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, StringConstraints, ValidationError
 
-from benchmark.records.identity import Sha256, canonical_json
+from benchmark.records.identity import Sha256, StrictModel, canonical_json
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import Name, Text, schema_fault
 from leaderboard.published.strict_json import decode, parse
@@ -41,7 +41,7 @@ Title = Annotated[
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
-class Manifest(BaseModel):
+class Manifest(StrictModel):
     """What a bundle says of itself.
 
     Attributes:
@@ -57,8 +57,6 @@ class Manifest(BaseModel):
         submitter: Who measured it.
         files: SHA-256 of every other file, by path with ``/`` between folders.
     """
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["medsanity submission"] = "medsanity submission"
     schema_version: Literal[1] = 1
