@@ -24,7 +24,7 @@ from benchmark.errors import (
 )
 from benchmark.explainer import Explainer
 from benchmark.plugins.kinds import AnyProtocol
-from benchmark.reading import FAILED, Reading, find
+from benchmark.reading import FAILED, SCORED, Reading, find
 from benchmark.records.identity import Identity, Names, PluginIdentity, first_fault
 from benchmark.records.provenance import collect_provenance, peak_memory
 from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
@@ -69,6 +69,8 @@ class CellRunner:
             runtime,
             peers=peers or Peers(),
         )
+        # Passes that a finished cell took, by protocol and by the declared cost of a map.
+        self._finished_passes: dict[str, dict[int, int]] = {}
         self._left = Counter(cell.explainer for cell in cells)
         self._weights_sha256 = classifier.weights_sha256
         self._start = classifier.passes.snapshot()
@@ -94,10 +96,12 @@ class CellRunner:
                 identity, names = self._identity(cell), self._names(cell)
                 kept = store.get(identity.sha256)
                 if kept is not None and not fresh:
-                    yield cell, kept.renamed(names), False
+                    record, measured = kept, False
                 else:
-                    progress.cell_started(cell, 0)
-                    yield cell, self._commit(cell, kept, store).renamed(names), True
+                    progress.cell_started(cell, self._expected_passes(cell))
+                    record, measured = self._commit(cell, kept, store), True
+                self._note_passes(cell, record)
+                yield cell, record.renamed(names), measured
                 self._forget(cell)
         finally:
             passes.listener = None
@@ -163,6 +167,30 @@ class CellRunner:
         return replace(
             self._trial, explainer=self._explainers[cell.explainer], runtime=self._runtime
         )
+
+    def _expected_passes(self, cell: Cell) -> int:
+        """Return how many passes a cell may take, or 0 where none of its protocol is finished.
+
+        It is foretold from the cell whose explainer declares the most similar cost of a map.
+        """
+        finished = self._finished_passes.get(cell.protocol)
+        if not finished:
+            return 0
+        cost = self._map_cost(cell)
+        nearest = min(finished, key=lambda other: abs(other - cost))
+        return round(finished[nearest] * cost / nearest)
+
+    def _note_passes(self, cell: Cell, record: Record) -> None:
+        if record.state == SCORED:
+            passes = record.resources.forward + record.resources.backward
+            self._finished_passes.setdefault(cell.protocol, {})[self._map_cost(cell)] = passes
+
+    def _map_cost(self, cell: Cell) -> int:
+        """Return the passes of one map as its explainer declares them, at least one."""
+        try:
+            return max(1, sum(self._explainers[cell.explainer].passes))
+        except TypeError:  # ``check`` says so; a wrong declaration stops no run
+            return 1
 
     def _forget(self, cell: Cell) -> None:
         """Drop an explainer's maps once its last protocol is done."""

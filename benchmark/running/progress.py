@@ -16,7 +16,7 @@ class Progress(Protocol):
         ...
 
     def cell_started(self, cell: Cell, passes: int) -> None:
-        """Hear that a cell is being measured, and how many passes at most it will take."""
+        """Hear that a cell is being measured, and how many passes it may take; 0 is not known."""
         ...
 
     def advanced(self, passes: int) -> None:
