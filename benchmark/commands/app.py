@@ -407,7 +407,11 @@ def _control_names(catalogue: Catalogue) -> set[str]:
     from benchmark.explainer import Control
 
     shelf = catalogue.explainers
-    return {one.name for one in shelf.entries if one.found and issubclass(one.found, Control)}
+    return {
+        entry.name
+        for entry in shelf.entries
+        if entry.plugin_class and issubclass(entry.plugin_class, Control)
+    }
 
 
 def _parse_shard(text: str) -> tuple[int, int]:

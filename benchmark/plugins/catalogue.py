@@ -31,7 +31,7 @@ _COHORT_FILES = ("baselines.cohorts.nifti", "NiftiSource", "write_cohort")
 
 
 class _WrongKindError(PluginError):
-    """A class that is no plugin of the kind that was asked for."""
+    """A class that is not a plugin of the kind that was asked for."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Shelf(Generic[P]):
     """All plugins of one kind.
 
     Attributes:
-        kind: Which.
+        kind: Kind of all plugins on it.
     """
 
     kind: Kind[P]
@@ -68,7 +68,7 @@ class Shelf(Generic[P]):
         """Return the plugin of that name or path.
 
         Args:
-            spec: A name, ``path/to/file.py:Class``, or for a cohort ``path/to/cohort.toml``.
+            spec: Name, ``path/to/file.py:Class``, or for a cohort ``path/to/cohort.toml``.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
@@ -79,7 +79,7 @@ class Shelf(Generic[P]):
             return self._from_path(Path(path if class_name and path else spec), class_name)
         if self.kind.name == "cohort" and spec.endswith(".toml"):
             return self._from_toml(Path(spec))
-        entry = next((one for one in self.entries if one.name == spec), None)
+        entry = next((entry for entry in self.entries if entry.name == spec), None)
         if entry is None:
             raise UnknownNameError(self.kind.name, spec, self.names)
         if entry.error is not None:
@@ -88,19 +88,19 @@ class Shelf(Generic[P]):
 
     def _built_in(self) -> Iterator[Entry[P]]:
         package = importlib.import_module(self.kind.package)
-        for found in pkgutil.iter_modules(package.__path__):
-            place = f"{self.kind.package.replace('.', '/')}/{found.name}.py"
+        for file in pkgutil.iter_modules(package.__path__):
+            location = f"{self.kind.package.replace('.', '/')}/{file.name}.py"
             try:
-                module = importlib.import_module(f"{self.kind.package}.{found.name}")
+                module = importlib.import_module(f"{self.kind.package}.{file.name}")
                 classes = self._classes(module)
-                entries = [self._entry(one, found.name, BUILT_IN, place) for one in classes]
+                entries = [self._entry(each, file.name, BUILT_IN, location) for each in classes]
             except (Exception, SystemExit) as error:
-                yield self._broken(found.name, BUILT_IN, place, error)
+                yield self._broken(file.name, BUILT_IN, location, error)
                 continue
             yield from entries
 
     def _installed(self) -> Iterator[Entry[P]]:
-        for point in sorted(entry_points(group=self.kind.group), key=lambda one: one.name):
+        for point in sorted(entry_points(group=self.kind.group), key=lambda point: point.name):
             origin = _distribution(point)
             try:
                 entry = self._entry(self._checked(point.load(), point.value), point.name, origin)
@@ -117,7 +117,7 @@ class Shelf(Generic[P]):
             ) from error
         sha256 = hashlib.sha256(source).hexdigest()
         module = run_file(path, source, sha256)
-        known = ", ".join(one.__name__ for one in self._classes(module)) or "none"
+        known = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
         if not class_name or class_name.endswith(".py"):
             raise PluginError(
                 f"Name the class as {path}:Class; {self.kind.name} classes in it: {known}."
@@ -126,68 +126,69 @@ class Shelf(Generic[P]):
             raise PluginError(
                 f"{path} has no class {class_name!r}; {self.kind.name} classes in it: {known}."
             )
-        found = self._checked(getattr(module, class_name), f"{path}:{class_name}")
-        place = f"{path}:{class_name}"
-        entry = self._entry(found, path.stem, str(path), place, sha256)
-        taken = next((one for one in self.entries if one.name == entry.name), None)
-        if taken is not None:
-            raise _duplicate(taken, entry)
+        plugin = self._checked(getattr(module, class_name), f"{path}:{class_name}")
+        location = f"{path}:{class_name}"
+        entry = self._entry(plugin, path.stem, str(path), location, sha256)
+        namesake = next((other for other in self.entries if other.name == entry.name), None)
+        if namesake is not None:
+            raise _duplicate(namesake, entry)
         return entry
 
     def _from_toml(self, path: Path) -> Entry[P]:
         if not path.is_file():
             raise PluginError(f"The cohort file {path} does not exist.")
         module, source, _ = _COHORT_FILES
-        found: type[P] = getattr(importlib.import_module(module), source)
-        return Entry("cohort", str(path), str(path), str(path), found, argument=path)
+        plugin: type[P] = getattr(importlib.import_module(module), source)
+        return Entry("cohort", str(path), str(path), str(path), plugin, argument=path)
 
     def _classes(self, module: ModuleType) -> list[type[P]]:
         """Return the module's own concrete classes of the kind that need no argument."""
         return [
-            one
-            for one in vars(module).values()
-            if isinstance(one, type)
-            and issubclass(one, self.kind.base)
-            and f"{one.__module__}.".startswith(f"{module.__name__}.")
-            and not one.__name__.startswith("_")
-            and not inspect.isabstract(one)
-            and (self.kind.name == "protocol" or needs_no_argument(one))
+            plugin
+            for plugin in vars(module).values()
+            if isinstance(plugin, type)
+            and issubclass(plugin, self.kind.base)
+            and f"{plugin.__module__}.".startswith(f"{module.__name__}.")
+            and not plugin.__name__.startswith("_")
+            and not inspect.isabstract(plugin)
+            and (self.kind.name == "protocol" or needs_no_argument(plugin))
         ]
 
-    def _checked(self, found: object, place: str) -> type[P]:
+    def _checked(self, plugin: object, location: str) -> type[P]:
         base = self.kind.base
-        if not isinstance(found, type) or not issubclass(found, base):
+        if not isinstance(plugin, type) or not issubclass(plugin, base):
             raise _WrongKindError(
-                f"{place} must be a subclass of {base.__module__}.{base.__name__}."
+                f"{location} must be a subclass of {base.__module__}.{base.__name__}."
             )
-        if inspect.isabstract(found):
-            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-            raise PluginError(f"{place} must implement {missing}.")
-        return found
+        if inspect.isabstract(plugin):
+            missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
+            raise PluginError(f"{location} must implement {missing}.")
+        return plugin
 
     def _entry(
-        self, found: type[P], stem: str, origin: str, place: str = "", sha256: str | None = None
+        self, plugin: type[P], stem: str, origin: str, location: str = "", sha256: str | None = None
     ) -> Entry[P]:
-        place = place or f"{found.__module__}:{found.__qualname__}"
-        if getattr(found, "name", None) is None:
-            found.name = stem  # type: ignore[attr-defined]
-        name = getattr(found, "name", None)
+        location = location or f"{plugin.__module__}:{plugin.__qualname__}"
+        if getattr(plugin, "name", None) is None:
+            plugin.name = stem  # type: ignore[attr-defined]
+        name = getattr(plugin, "name", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(
-                f"{place} has the name {name!r}, but a name needs letters, digits, "
+                f"{location} has the name {name!r}, but a name needs letters, digits, "
                 "'.', '_', '+' or '-', since files are called by it."
             )
-        if missing := [one for one in self.kind.requires if not hasattr(found, one)]:
-            raise PluginError(f"{place} must set {', '.join(missing)}.")
-        polarity = getattr(found, "polarity", "absolute")
+        if missing := [key for key in self.kind.requires if not hasattr(plugin, key)]:
+            raise PluginError(f"{location} must set {', '.join(missing)}.")
+        polarity = getattr(plugin, "polarity", "absolute")
         if polarity not in ("positive", "absolute"):
             raise PluginError(
-                f"{place} has the polarity {polarity!r}; known: 'positive', 'absolute'."
+                f"{location} has the polarity {polarity!r}; known: 'positive', 'absolute'."
             )
-        return Entry(self.kind.name, name, origin, place, found, None, sha256)
+        return Entry(self.kind.name, name, origin, location, plugin, None, sha256)
 
-    def _broken(self, name: str, origin: str, place: str, error: BaseException) -> Entry[P]:
-        return Entry(self.kind.name, name, origin, place, None, f"{place}: {short_message(error)}")
+    def _broken(self, name: str, origin: str, location: str, error: BaseException) -> Entry[P]:
+        message = f"{location}: {short_message(error)}"
+        return Entry(self.kind.name, name, origin, location, None, message)
 
 
 class Catalogue:
@@ -197,7 +198,7 @@ class Catalogue:
         explainers: Attribution methods and controls.
         models: Sources of classifiers.
         cohorts: Sources of images.
-        protocols: Questions that are put.
+        protocols: Questions that are asked of explainers.
     """
 
     def __init__(self) -> None:
@@ -210,26 +211,26 @@ class Catalogue:
         """Return a plugin of whatever kind a file's class is, or of ``kind`` by its name.
 
         Args:
-            spec: ``path/to/file.py:Class``, or a name.
-            kind: Such as ``"explainers"``.
+            spec: Name, or ``path/to/file.py:Class``.
+            kind: Name of a shelf, such as ``"explainers"``.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
             PluginError: If it cannot be imported, or is of no kind.
         """
         shelves: dict[str, Shelf[Any]] = vars(self)
-        others = [one for name, one in shelves.items() if name != kind]
-        for shelf in (shelves[kind], *others):
+        other_shelves = [shelf for name, shelf in shelves.items() if name != kind]
+        for shelf in (shelves[kind], *other_shelves):
             with suppress(_WrongKindError):
                 return shelf.find(spec)
         return shelves[kind].find(spec)
 
 
 def cohort_writer() -> Callable[..., Path]:
-    """Return the function that writes a cohort into a folder and gives its ``cohort.toml``."""
-    module, _, write = _COHORT_FILES
-    found: Callable[..., Path] = getattr(importlib.import_module(module), write)
-    return found
+    """Return the function that writes a cohort into a folder and returns its ``cohort.toml``."""
+    module, _, function_name = _COHORT_FILES
+    write: Callable[..., Path] = getattr(importlib.import_module(module), function_name)
+    return write
 
 
 def _add(by_name: dict[str, Entry[P]], entry: Entry[P]) -> None:
@@ -240,8 +241,8 @@ def _add(by_name: dict[str, Entry[P]], entry: Entry[P]) -> None:
 
 def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:
     return PluginError(
-        f"Two {first.kind}s go by the name {first.name!r}: {first.place} ({first.origin}) "
-        f"and {second.place} ({second.origin}); rename one."
+        f"Two {first.kind}s go by the name {first.name!r}: {first.location} ({first.origin}) "
+        f"and {second.location} ({second.origin}); rename one."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a contract is made of: clauses, each put to a plugin by itself."""
+"""A contract consists of clauses, and a plugin is checked against each of them by itself."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ State = Literal["held", "broken", "not asked"]
 
 
 class Broken(Exception):
-    """What a clause found, in one sentence without a full stop."""
+    """A clause does not hold; the message is one sentence without a full stop."""
 
 
 class NotAsked(Exception):
-    """Why a clause cannot be asked here."""
+    """A clause cannot be checked on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause before it is put to anyone.
+    """A clause of a contract, not yet tied to a plugin.
 
     Attributes:
-        claim: What must hold.
-        mend: What to do where it does not.
-        basis: Whether nothing after it can be asked where it is broken.
-        examine: Takes the contract; raises ``Broken``, or returns a remark or None.
+        claim: Statement that must hold.
+        mend: Advice for a plugin of which it does not hold.
+        basis: Whether the clauses after it make no sense where this one is broken.
+        examine: Function of the contract that raises ``Broken``, or returns a remark or None.
     """
 
     claim: str
@@ -40,13 +40,13 @@ class Clause:
 
 @dataclass(frozen=True)
 class Check:
-    """A clause put to one plugin; calling it examines the plugin.
+    """A clause and the plugin that it is checked on; calling it examines the plugin.
 
     Attributes:
-        name: Of the clause.
+        name: Name of the clause.
         plugin: Name of the plugin.
-        clause: What must hold, and how to mend it.
-        examine: Raises ``Broken`` or ``NotAsked``, or returns a remark or None.
+        clause: Statement that must hold, and how to mend the plugin.
+        examine: Function that raises ``Broken`` or ``NotAsked``, or returns a remark or None.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Check:
     examine: Callable[[], str | None]
 
     def __str__(self) -> str:
-        """The name, as pytest shows it."""
+        """Return the name, which pytest shows."""
         return self.name
 
     def __call__(self) -> None:
@@ -64,31 +64,31 @@ class Check:
         Raises:
             ContractError: If the clause is broken.
         """
-        if (found := self.find()).state == "broken":
-            raise ContractError(f"{self.plugin} breaks {self.name!r}: {found.detail}")
+        if (finding := self.find()).state == "broken":
+            raise ContractError(f"{self.plugin} breaks {self.name!r}: {finding.detail}")
 
     def find(self) -> Finding:
-        """Return whether the clause holds."""
+        """Examine the plugin and return whether the clause holds."""
         try:
             return Finding(self, "held", self.examine() or "")
         except NotAsked as reason:
             return Finding(self, "not asked", str(reason))
-        except Broken as found:
-            what = str(found)
+        except Broken as fault:
+            message = str(fault)
         except Exception as error:  # the plugin's own code; anything may come back
-            what = short_message(error).rstrip(".")
-        return Finding(self, "broken", f"{what}. {self.clause.mend}")
+            message = short_message(error).rstrip(".")
+        return Finding(self, "broken", f"{message}. {self.clause.mend}")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        check: Which.
-        state: ``not asked`` where this machine cannot, or where a clause that this one builds on
-            is broken.
-        detail: What is broken and how to mend it, why it was not asked, or a remark.
+        check: Check that was made.
+        state: Outcome; ``not asked`` where this machine cannot check the clause, or where a clause
+            that it builds on is broken.
+        detail: Fault and how to mend it, reason why it was not checked, or a remark.
     """
 
     check: Check
@@ -99,7 +99,7 @@ class Finding:
 def clause(
     claim: str, mend: str, basis: bool = False
 ) -> Callable[[Callable[[Any], str | None]], Clause]:
-    """Make a method of a contract one of its clauses."""
+    """Return a decorator that makes a method of a contract one of its clauses."""
     return lambda examine: Clause(claim, mend, basis, examine)
 
 
@@ -107,8 +107,8 @@ class Contract(Generic[P]):
     """All clauses of one kind of plugin, in the order in which they stand in its class.
 
     Args:
-        build: Makes the plugin.
-        name: How messages call it.
+        build: Function that makes the plugin.
+        name: Name of the plugin in messages.
     """
 
     def __init__(self, build: Callable[[], P], name: str) -> None:
@@ -116,12 +116,12 @@ class Contract(Generic[P]):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Every clause, put to this plugin."""
+        """Checks of this plugin, one a clause."""
         return tuple(
-            Check(name.replace("_", " "), self.name, found, self._examine(found))
-            for name, found in vars(type(self)).items()
-            if isinstance(found, Clause)
+            Check(name.replace("_", " "), self.name, clause_, self._examine(clause_))
+            for name, clause_ in vars(type(self)).items()
+            if isinstance(clause_, Clause)
         )
 
-    def _examine(self, found: Clause) -> Callable[[], str | None]:
-        return lambda: found.examine(self)
+    def _examine(self, clause_: Clause) -> Callable[[], str | None]:
+        return lambda: clause_.examine(self)

@@ -20,65 +20,67 @@ class Entry(Generic[P]):
     """A plugin under its name.
 
     Attributes:
-        kind: Such as ``"explainer"``.
-        name: How it goes by.
+        kind: Kind of plugin, such as ``"explainer"``.
+        name: Name in the catalogue.
         origin: ``built-in``, the distribution and its version, or the path.
-        place: Where its code lies, for messages.
-        found: The class; None where it could not be imported.
-        error: Why it could not.
-        source_sha256: Of its file, where it was loaded from a path.
-        argument: What its constructor takes, for a cohort described by a file.
-        given: What its constructor is given by name.
+        location: Module and class, or path and class, for messages.
+        plugin_class: Class of the plugin; None where it could not be imported.
+        error: Reason why it could not be imported.
+        source_sha256: Hash of its file, where it was loaded from a path.
+        argument: Only argument of the constructor, for a cohort that a file describes.
+        chosen_settings: Arguments of the constructor, by name.
     """
 
     kind: str
     name: str
     origin: str
-    place: str
-    found: type[P] | None = None
+    location: str
+    plugin_class: type[P] | None = None
     error: str | None = None
     source_sha256: str | None = None
     argument: Path | None = None
-    given: Mapping[str, object] = field(default_factory=dict)
+    chosen_settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def plugin(self) -> type[P]:
-        """The class.
+        """Class of the plugin.
 
         Raises:
             PluginError: If it could not be imported.
         """
-        if self.found is None:
+        if self.plugin_class is None:
             raise PluginError(f"The {self.kind} {self.name!r} cannot be used: {self.error}")
-        return self.found
+        return self.plugin_class
 
     @property
     def description(self) -> str:
-        """One sentence for tables: what the class says of itself, or its docstring's first line."""
-        if self.found is None:
+        """One sentence for tables: title, description or first docstring line of the class."""
+        if self.plugin_class is None:
             return ""
-        said = getattr(self.found, "title", "") or getattr(self.found, "description", "")
-        return str(said) or (inspect.getdoc(self.found) or "").split("\n", maxsplit=1)[0]
+        for name in ("title", "description"):
+            if text := getattr(self.plugin_class, name, ""):
+                return str(text)
+        return (inspect.getdoc(self.plugin_class) or "").split("\n", maxsplit=1)[0]
 
     @property
     def declared(self) -> dict[str, str | tuple[int, int] | None]:
-        """What the class says of itself: ``version``, ``family``, ``polarity`` and ``passes``.
+        """Class attributes for tables: ``version``, ``family``, ``polarity`` and ``passes``.
 
-        None where its kind says no such thing, or it could not be imported.
+        Each is None where plugins of this kind lack it, or the plugin could not be imported.
         """
         names = ("version", "family", "polarity", "passes")
-        return {name: getattr(self.found, name, None) for name in names}
+        return {name: getattr(self.plugin_class, name, None) for name in names}
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """What its constructor takes by name."""
+        """Names of the constructor's arguments that can be chosen."""
         return tuple(inspect.signature(self.plugin).parameters) if self.argument is None else ()
 
     def set(self, settings: Mapping[str, object]) -> Entry[P]:
         """Return the entry whose plugin is made with these settings.
 
         Args:
-            settings: What the constructor is given by name; its defaults hold for the rest.
+            settings: Arguments of the constructor by name; its defaults hold for the rest.
 
         Raises:
             InputError: If the plugin has no such setting, or refuses the value.
@@ -99,9 +101,9 @@ class Entry(Generic[P]):
                     f"The setting {name!r} of the {self.kind} {self.name!r} is {value!r}: "
                     f"{error.errors()[0]['msg']}."
                 ) from error
-        chosen = replace(self, given=dict(settings))
-        chosen.create()
-        return chosen
+        entry = replace(self, chosen_settings=dict(settings))
+        entry.create()
+        return entry
 
     def create(self) -> P:
         """Return a new instance.
@@ -112,11 +114,11 @@ class Entry(Generic[P]):
         """
         build = cast("Callable[..., P]", self.plugin)
         try:
-            return build(**self.given) if self.argument is None else build(self.argument)
+            return build(**self.chosen_settings) if self.argument is None else build(self.argument)
         except InputError:
             raise
         except Exception as error:
             raise PluginError(
-                f"The {self.kind} {self.name!r} of {self.place} cannot be made: "
+                f"The {self.kind} {self.name!r} of {self.location} cannot be made: "
                 f"{short_message(error)}"
             ) from error

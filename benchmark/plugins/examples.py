@@ -1,7 +1,7 @@
 """Small models and cohorts that plugins are checked on, and tests are built from.
 
-The models are untrained, the cohort's cases are darker in a place that it knows. All of it is made
-in a moment, the same each time.
+The models are untrained, and the cases of a cohort are darker in regions that it knows. All of it
+is made in a moment, and the same each time.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Example:
     """A model with images that fit it.
 
     Attributes:
-        name: In a few words, for messages.
-        classifier: A copy of its own.
-        cohort: All splits.
+        name: Description in a few words, for messages.
+        classifier: Model that no other example shares.
+        cohort: Cohort with all splits.
     """
 
     name: str
@@ -72,8 +72,8 @@ def build_trunk(dimensions: int = 2, inputs: int = 1) -> nn.Sequential:
     """Return an untrained trunk of two stages; the maps are half as wide as the image.
 
     Args:
-        dimensions: 2 or 3.
-        inputs: Channels of the image.
+        dimensions: Number of spatial dimensions, 2 or 3.
+        inputs: Number of channels of the image.
     """
     conv: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if dimensions == 2 else nn.Conv3d
     norm: type[nn.BatchNorm2d] | type[nn.BatchNorm3d] = (
@@ -95,10 +95,10 @@ def build_classifier(
     """Return an untrained classifier: trunk, global average pooling, linear head.
 
     Args:
-        dimensions: 2 or 3.
-        seed: Of the weights; the global random state is left as it was.
-        input_shape: *S; ``SHAPE_2D`` or ``SHAPE_3D`` unless given.
-        preprocessing: Grey images as they are unless given.
+        dimensions: Number of spatial dimensions, 2 or 3.
+        seed: Seed of the weights; the global random state is left as it was.
+        input_shape: Shape *S of an image; ``SHAPE_2D`` or ``SHAPE_3D`` unless given.
+        preprocessing: Preprocessing of images; unless given they stay grey and as they are.
     """
     shape = input_shape or (SHAPE_2D if dimensions == 2 else SHAPE_3D)
     inputs = 1 if preprocessing is None else preprocessing.channels
@@ -126,12 +126,13 @@ def build_cohort(
     Splits are divided test : train : validation = 3 : 2 : 1 within each group.
 
     Args:
-        shape: *S.
-        subjects: How many; every second one is a case.
-        regions: 1 for the left side, 2 for both; each has a control region of the same area.
+        shape: Shape *S of an image.
+        subjects: Number of subjects; every second one is a case.
+        regions: Number of regions: 1 for the left side, 2 for both; each has a control region of
+            the same area.
         truth: Whether the cohort knows that the regions hold the whole difference.
-        visits: Images of each subject.
-        seed: Of anatomy and noise.
+        visits: Number of images of each subject.
+        seed: Seed of anatomy and noise.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     names = ("left", "right")[:regions]
@@ -140,13 +141,13 @@ def build_cohort(
     controls = {name: _ellipsoid(shape, _site(shape, name, 0.36), 0.115) for name in names}
     # Anatomy that everyone shares; without it a mean image matched by least squares would match
     # the regions, the only structure there is, and put the difference back.
-    places = np.indices(tuple(shape)).sum(0) / max(shape)
-    pattern = _ANATOMY * np.cos(4 * np.pi * places)
+    positions = np.indices(tuple(shape)).sum(0) / max(shape)
+    pattern = _ANATOMY * np.cos(4 * np.pi * positions)
     images, rows = [], []
-    for number in range(subjects):
-        group, level = number % 2, generator.normal(0.6, 0.01)
-        split = _SPLIT_CYCLE[(number // 2) % len(_SPLIT_CYCLE)]
-        person = {"age": float(generator.uniform(55, 85)), "sex": ("f", "m")[(number // 2) % 2]}
+    for index in range(subjects):
+        group, level = index % 2, generator.normal(0.6, 0.01)
+        split = _SPLIT_CYCLE[(index // 2) % len(_SPLIT_CYCLE)]
+        person = {"age": float(generator.uniform(55, 85)), "sex": ("f", "m")[(index // 2) % 2]}
         for _ in range(visits):
             image = np.where(foreground, level + pattern, 0.05) + generator.normal(
                 0, 0.04, tuple(shape)
@@ -154,7 +155,7 @@ def build_cohort(
             for mask in rois.values():
                 image[mask] -= _CONTRAST * group
             images.append(np.clip(image, 0, 1)[None])
-            rows.append({"subject": f"s{number:03d}", "group": group, "split": split, **person})
+            rows.append({"subject": f"s{index:03d}", "group": group, "split": split, **person})
     stacked: FloatArray = np.stack(images).astype(np.float32)
 
     def of_all(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -171,7 +172,7 @@ def build_cohort(
 
 
 def _site(shape: Sequence[int], side: str, height: float) -> tuple[float, ...]:
-    """Return a centre on one side, in shares of the image: last axis across, the others down."""
+    """Return a centre on one side, in shares of the image; the last axis runs across."""
     return (*(height,) * (len(shape) - 1), 0.34 if side == "left" else 0.66)
 
 
@@ -186,7 +187,7 @@ def _ellipsoid(
 
 
 class _Patches(nn.Module):
-    """Embeds patches; holds class token and position embedding by itself, as transformers do."""
+    """Trunk that embeds patches, and adds a class token and position embeddings."""
 
     def __init__(self, dimensions: int, shape: Sequence[int], width: int = 16) -> None:
         super().__init__()
@@ -212,8 +213,8 @@ def build_transformer(dimensions: int = 2, seed: int = 0) -> Classifier:
     """Return an untrained vision transformer: 4-pixel patches, one block, a class token.
 
     Args:
-        dimensions: 2 or 3.
-        seed: Of the weights; the global random state is left as it was.
+        dimensions: Number of spatial dimensions, 2 or 3.
+        seed: Seed of the weights; the global random state is left as it was.
     """
     shape = SHAPE_2D if dimensions == 2 else SHAPE_3D
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""What an explainer promises."""
+"""The contract of explainers: clauses that every attribution method and control keeps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmark.target import Margin
 Rows = npt.NDArray[np.int64]
 
 _IMAGES = 2
-# So much darker, an image has the same map but to rounding.
+# An image that is darker by this factor has the same map up to rounding.
 _UNSEEN = 1 - 2**-10
 _TARGET = Margin(0, 1)
 
@@ -36,14 +36,18 @@ class _Explained:
     maps: Tensor
     passes: tuple[float, float]
 
+    def explain(self, explainer: Explainer, model: Classifier | None = None) -> Tensor:
+        """Return the maps of the same images by another explainer, or of another model."""
+        return _explain(explainer, self.example, model or self.model)
+
 
 class ExplainerContract(Contract[Explainer]):
     """The clauses that every attribution method and control is held to.
 
     Args:
-        build: Makes the explainer.
-        name: How messages call it.
-        examples: Models and images that it is asked about.
+        build: Function that makes the explainer.
+        name: Name of the explainer in messages.
+        examples: Models with images on which it is checked.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class ExplainerContract(Contract[Explainer]):
             if not isinstance(value := getattr(explainer, name), str) or not value:
                 raise Broken(f"`{name}` is {value!r}")
         passes = explainer.passes
-        if len(passes) != 2 or any(type(one) is not int or one < 0 for one in passes):
+        if len(passes) != 2 or any(type(count) is not int or count < 0 for count in passes):
             raise Broken(f"`passes` is {passes!r}")
         return None
 
@@ -114,8 +118,8 @@ class ExplainerContract(Contract[Explainer]):
         for explainer, example in self._supported():
             model = example.classifier.copy()
             batch = _batch(explainer, example, model)
-            made = explainer.attribute_batch(model, batch, _TARGET)
-            explainer.check_map(made, batch.images)
+            attributions = explainer.attribute_batch(model, batch, _TARGET)
+            explainer.check_map(attributions, batch.images)
         return None
 
     @clause(
@@ -134,12 +138,12 @@ class ExplainerContract(Contract[Explainer]):
         "the image.",
     )
     def values(self) -> str | None:  # noqa: D102
-        flat = []
-        for one in self._explained():
-            if count := int((~one.maps.isfinite()).sum()):
-                raise Broken(f"on {one.example.name} {count} are not finite")
-            flat.append(bool((one.maps.flatten(1).std(1) == 0).all()))
-        if all(flat):
+        constant = []
+        for explained in self._explained():
+            if count := int((~explained.maps.isfinite()).sum()):
+                raise Broken(f"on {explained.example.name} {count} are not finite")
+            constant.append(bool((explained.maps.flatten(1).std(1) == 0).all()))
+        if all(constant):
             raise Broken("every map is constant")
         return None
 
@@ -149,10 +153,10 @@ class ExplainerContract(Contract[Explainer]):
         "between calls.",
     )
     def repeatability(self) -> str | None:  # noqa: D102
-        for one in self._explained():
-            for again in (one.explainer, self.build()):
-                if not torch.equal(_explain(again, one.example, one.model), one.maps):
-                    raise Broken(f"on {one.example.name} it differs from call to call")
+        for explained in self._explained():
+            for explainer in (explained.explainer, self.build()):
+                if not torch.equal(explained.explain(explainer), explained.maps):
+                    raise Broken(f"on {explained.example.name} it differs from call to call")
         return None
 
     @clause(
@@ -162,13 +166,16 @@ class ExplainerContract(Contract[Explainer]):
     )
     def independence(self) -> str | None:  # noqa: D102
         rows = np.arange(_IMAGES)
-        for one in self._explained():
-            explainer, example, model = one.explainer, one.example, one.model
-            turned = _explain(explainer, example, model, rows[::-1].copy()).flip(0)
-            alone = torch.cat([_explain(explainer, example, model, rows[[row]]) for row in rows])
-            for other, how in ((turned, "in another order"), (alone, "alone")):
-                if not all(map(same_map, one.maps, other)):
-                    raise Broken(f"on {example.name} an image gets another map {how}")
+        for explained in self._explained():
+            explainer, example, model = explained.explainer, explained.example, explained.model
+            reversed_maps = _explain(explainer, example, model, rows[::-1].copy()).flip(0)
+            single_maps = [_explain(explainer, example, model, rows[[row]]) for row in rows]
+            for maps, order in (
+                (reversed_maps, "in another order"),
+                (torch.cat(single_maps), "alone"),
+            ):
+                if not all(map(same_map, explained.maps, maps)):
+                    raise Broken(f"on {example.name} an image gets another map {order}")
         return None
 
     @clause(
@@ -177,19 +184,20 @@ class ExplainerContract(Contract[Explainer]):
         "weights.",
     )
     def memory(self) -> str | None:  # noqa: D102
-        for one in self._explained():
-            images = _batch(one.explainer, one.example, one.model).images
-            other = one.model.randomised(1, images)
-            used, fresh = (_explain(by, one.example, other) for by in (one.explainer, self.build()))
-            where = one.example.name
-            if not torch.equal(used, fresh):
-                raise Broken(f"on {where} a second model gets another map after the first")
+        for explained in self._explained():
+            images = _batch(explained.explainer, explained.example, explained.model).images
+            other_model = explained.model.randomised(1, images)
+            used_maps = explained.explain(explained.explainer, other_model)
+            fresh_maps = explained.explain(self.build(), other_model)
+            example_name = explained.example.name
+            if not torch.equal(used_maps, fresh_maps):
+                raise Broken(f"on {example_name} a second model gets another map after the first")
             # What the class or its module remembers is there for a fresh explainer too, but not
             # for images that it has never seen.
-            if torch.equal(used, one.maps):
-                unseen = _explain(self.build(), one.example, other, scale=_UNSEEN)
-                if not all(map(same_map, used, unseen)):
-                    raise Broken(f"on {where} a second model gets the map of the first")
+            if torch.equal(used_maps, explained.maps):
+                unseen_maps = _explain(self.build(), explained.example, other_model, scale=_UNSEEN)
+                if not all(map(same_map, used_maps, unseen_maps)):
+                    raise Broken(f"on {example_name} a second model gets the map of the first")
         return None
 
     @clause(
@@ -198,13 +206,15 @@ class ExplainerContract(Contract[Explainer]):
         "`classifier(images)` or `classifier.feature_maps(images)`, which count them.",
     )
     def cost(self) -> str | None:  # noqa: D102
-        for one in self._explained():
-            declared, counted = one.explainer.passes, one.passes
-            for told, made in zip(declared, counted, strict=True):
-                if told > 2 * made or made > 2 * told:
-                    seen = tuple(math.ceil(number) for number in counted)
-                    where = one.example.name
-                    raise Broken(f"it declares {tuple(declared)}, but on {where} makes {seen}")
+        for explained in self._explained():
+            declared, counted = explained.explainer.passes, explained.passes
+            for declared_passes, counted_passes in zip(declared, counted, strict=True):
+                if declared_passes > 2 * counted_passes or counted_passes > 2 * declared_passes:
+                    rounded = tuple(math.ceil(number) for number in counted)
+                    raise Broken(
+                        f"it declares {tuple(declared)}, but on {explained.example.name} makes "
+                        f"{rounded}"
+                    )
         return None
 
     @clause(
@@ -214,23 +224,23 @@ class ExplainerContract(Contract[Explainer]):
     def device(self) -> str | None:  # noqa: D102
         if not torch.cuda.is_available():
             raise NotAsked("there is no GPU here")
-        for one in self._explained():
-            there = _explain(one.explainer, one.example, one.model.copy().to("cuda")).cpu()
-            if not all(map(same_map, one.maps, there)):
-                raise Broken(f"on {one.example.name} the GPU gives another map")
+        for explained in self._explained():
+            gpu_maps = explained.explain(explained.explainer, explained.model.copy().to("cuda"))
+            if not all(map(same_map, explained.maps, gpu_maps.cpu())):
+                raise Broken(f"on {explained.example.name} the GPU gives another map")
         return None
 
     def _explained(self) -> list[_Explained]:
-        """Return what each example gives, made once."""
+        """Return the maps of each example, which are made once."""
         if self._known is None:
-            known = []
+            explained = []
             for explainer, example in self._supported():
                 model = example.classifier.copy()
                 model.passes = PassCounter()
                 maps = _explain(explainer, example, model)
                 counted = model.passes.forward / _IMAGES, model.passes.backward / _IMAGES
-                known.append(_Explained(explainer, example, model, maps, counted))
-            self._known = known
+                explained.append(_Explained(explainer, example, model, maps, counted))
+            self._known = explained
         return self._known
 
     def _supported(self) -> Iterator[tuple[Explainer, Example]]:
@@ -247,9 +257,9 @@ class ExplainerContract(Contract[Explainer]):
 def _batch(
     explainer: Explainer, example: Example, model: Classifier, rows: Rows | None = None
 ) -> Batch:
-    """Return the first test images, or some of them, on the model's device."""
-    some = np.arange(_IMAGES) if rows is None else rows
-    batch = example.cohort.select("test").batch(some, model.device)
+    """Return test images on the model's device: the first ones, or those of some rows."""
+    chosen_rows = np.arange(_IMAGES) if rows is None else rows
+    batch = example.cohort.select("test").batch(chosen_rows, model.device)
     if explainer.needs_references:
         batch = replace(batch, references=example.cohort.references.to(model.device))
     return batch
@@ -266,5 +276,5 @@ def _explain(
     try:
         return explainer(model, replace(batch, images=batch.images * scale), _TARGET)
     except AttributionError as error:
-        said = str(error).removeprefix(f"Explainer {explainer.name!r} ").rstrip(".")
-        raise Broken(f"on {example.name} it {said}") from error
+        message = str(error).removeprefix(f"Explainer {explainer.name!r} ").rstrip(".")
+        raise Broken(f"on {example.name} it {message}") from error

@@ -1,4 +1,4 @@
-"""Runs a plugin's file as a module of its own."""
+"""Runs the file of a plugin as a module of its own."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
     return module
 
 
-def needs_no_argument(found: type) -> bool:
+def needs_no_argument(plugin: type) -> bool:
     """Return whether a class can be made without an argument."""
     try:
-        parameters = inspect.signature(found).parameters.values()
+        parameters = inspect.signature(plugin).parameters.values()
     except (TypeError, ValueError):
         return True
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return all(
-        one.default is not inspect.Parameter.empty or one.kind in variable for one in parameters
+        parameter.default is not inspect.Parameter.empty or parameter.kind in variable
+        for parameter in parameters
     )

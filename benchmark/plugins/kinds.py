@@ -1,4 +1,4 @@
-"""The four kinds of plugins, and where each is found."""
+"""The four kinds of plugins, and where plugins of each are found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from benchmark.protocol import SanityProtocol
 
 P = TypeVar("P")
 
-
 AnyProtocol = SanityProtocol[Any]
 
 
@@ -21,9 +20,9 @@ class Kind(Generic[P]):
     """A kind of plugin and where it is found.
 
     Attributes:
-        name: In the singular, for messages.
+        name: Name in the singular, for messages.
         base: Class that every plugin of the kind extends.
-        package: Folder of the built-in ones, as a module name.
+        package: Package of the built-in plugins.
         requires: Class attributes that a plugin must set.
     """
 
@@ -40,14 +39,8 @@ class Kind(Generic[P]):
 
 # The bases are abstract, which mypy refuses as values of type[P]; nothing here instantiates them.
 EXPLAINERS: Kind[Explainer] = Kind("explainer", Explainer, "baselines.explainers")  # type: ignore[type-abstract]
-
-
 MODELS: Kind[ModelSource] = Kind("model", ModelSource, "baselines.models")  # type: ignore[type-abstract]
-
-
 COHORTS: Kind[CohortSource] = Kind("cohort", CohortSource, "baselines.cohorts")  # type: ignore[type-abstract]
-
-
 PROTOCOLS: Kind[AnyProtocol] = Kind(
     "protocol",
     SanityProtocol,  # type: ignore[type-abstract]

@@ -1,4 +1,4 @@
-"""What a protocol promises."""
+"""The contract of protocols: clauses that every protocol keeps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Values = dict[tuple[str, str, str], float]
 
 
 class _Gradient(Explainer):
-    """The gradient, for something to ask about."""
+    """The gradient, a simple explainer that protocols are checked with."""
 
     name = "gradient"
 
@@ -33,7 +33,7 @@ class _Gradient(Explainer):
 
 
 class _Blank(_Gradient):
-    """A map of zeros."""
+    """An explainer whose maps are zero."""
 
     name = "blank"
 
@@ -44,7 +44,7 @@ class _Blank(_Gradient):
 class ProtocolContract(Contract[SanityProtocol[Any]]):
     """The clauses that every protocol is held to, with the settings that it has by default.
 
-    They are put to it on a small conv net that learned what 96 subjects show.
+    They are checked on a small conv net that was trained on the images of 96 subjects.
     """
 
     @cached_property
@@ -58,10 +58,10 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
     )
     def declaration(self) -> str | None:  # noqa: D102
         protocol = self.build()
-        known = {one.name for one in protocol.statistics}
+        names = {statistic.name for statistic in protocol.statistics}
         for name in ("primary", "chance"):
-            if getattr(protocol, name) not in known:
-                raise Broken(f"`{name}` is {getattr(protocol, name)!r}, none of {sorted(known)}")
+            if getattr(protocol, name) not in names:
+                raise Broken(f"`{name}` is {getattr(protocol, name)!r}, none of {sorted(names)}")
         major, _, minor = str(protocol.version).partition(".")
         if not (major.isdigit() and minor.isdigit()):
             raise Broken(f"`version` is {protocol.version!r}")
@@ -75,9 +75,9 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
     def readings(self) -> str | None:  # noqa: D102
         protocol = self.build()
         readings = self._measured
-        known = {one.name for one in protocol.statistics}
-        if strange := {one.statistic for one in readings} - known:
-            raise Broken(f"there is a reading of {sorted(strange)[0]!r}")
+        names = {statistic.name for statistic in protocol.statistics}
+        if undeclared := {reading.statistic for reading in readings} - names:
+            raise Broken(f"there is a reading of {sorted(undeclared)[0]!r}")
         if find(readings, protocol.primary) is None:
             raise Broken(f"there is no reading of {protocol.primary!r} without conditions")
         return None
@@ -88,14 +88,14 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
     )
     def order(self) -> str | None:  # noqa: D102
         protocol, cohort = self.build(), build_examples()[0].cohort
-        turned = cohort.take(np.arange(len(cohort))[::-1])
+        reversed_cohort = cohort.take(np.arange(len(cohort))[::-1])
         first = _values(self._measured)
-        second = _values(protocol.readings(_trial(_Gradient(), turned, batch_size=5)))
-        near = max(protocol.tolerance, 1e-5)
+        second = _values(protocol.readings(_trial(_Gradient(), reversed_cohort, batch_size=5)))
+        tolerance = max(protocol.tolerance, 1e-5)
         if first.keys() != second.keys():
             raise Broken("other images or conditions come out")
         for key, value in first.items():
-            if not np.isclose(value, second[key], rtol=near, atol=near, equal_nan=True):
+            if not np.isclose(value, second[key], rtol=tolerance, atol=tolerance, equal_nan=True):
                 raise Broken(f"{key[0]!r} of {key[2]!r} is {value:.6g} and then {second[key]:.6g}")
         return None
 
@@ -128,15 +128,14 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
     example = build_examples()[0]
-    people = cohort or example.cohort
     runtime = Runtime(torch.device("cpu"), batch_size)
     peers = Peers({explainer.name: explainer}, references=example.cohort.references)
-    return Trial(explainer, build_trained().copy(), people, runtime, peers)
+    return Trial(explainer, build_trained().copy(), cohort or example.cohort, runtime, peers)
 
 
 def _values(readings: list[Reading]) -> Values:
     return {
-        (one.statistic, str(sorted(one.conditions.items())), key): float(value)
-        for one in readings
-        for key, value in zip(one.sample.keys, one.values, strict=True)
+        (reading.statistic, str(sorted(reading.conditions.items())), key): float(value)
+        for reading in readings
+        for key, value in zip(reading.sample.keys, reading.values, strict=True)
     }

@@ -1,4 +1,4 @@
-"""What a source of models, and a source of cohorts, promises."""
+"""The contracts of sources of models and of cohorts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmark.plugins.clause import Broken, Contract, clause
 from benchmark.plugins.examples import build_cohort
 from benchmark.target import Margin
 
-# Tried in turn, since a model says nothing of the shapes that it takes.
+# These shapes are tried in turn, since a model does not declare which ones it takes.
 _SHAPES = ((96, 96), (224, 224), (64, 64), (32, 32), (32, 32, 32), (64, 64, 64), (96, 96, 96))
 _IMAGES, _FEW = 3, 8
 _ROUNDING = 1e-3
@@ -28,8 +28,8 @@ class ModelContract(Contract[ModelSource]):
     """The clauses that every source of a classifier is held to.
 
     Args:
-        build: Makes the source.
-        name: How messages call it.
+        build: Function that makes the source.
+        name: Name of the source in messages.
     """
 
     def __init__(self, build: Callable[[], ModelSource], name: str) -> None:
@@ -66,10 +66,10 @@ class ModelContract(Contract[ModelSource]):
     def logits(self) -> str | None:  # noqa: D102
         classifier, cohort = self._loaded()
         images = cohort.batch(np.arange(_IMAGES)).images.requires_grad_()
-        score = Margin(0, 1)(*classifier(images))
-        if not score.isfinite().all():
+        margins = Margin(0, 1)(*classifier(images))
+        if not margins.isfinite().all():
             raise Broken("some are not finite")
-        (gradient,) = torch.autograd.grad(score.sum(), images)
+        (gradient,) = torch.autograd.grad(margins.sum(), images)
         if not gradient.isfinite().all() or not gradient.any():
             raise Broken("no gradient of theirs reaches the image")
         return None
@@ -82,11 +82,11 @@ class ModelContract(Contract[ModelSource]):
         classifier, cohort = self._loaded()
         images = cohort.batch(np.arange(_IMAGES)).images
         with torch.no_grad():
-            whole = classifier(images)[0]
-            alone = torch.cat([classifier(image)[0] for image in images.split(1)])
-        apart = float((whole - alone).abs().max())
-        if apart > _ROUNDING * max(1.0, float(whole.abs().max())):
-            raise Broken(f"alone they differ by {apart:.2g}")
+            batch_logits = classifier(images)[0]
+            single_logits = torch.cat([classifier(image)[0] for image in images.split(1)])
+        difference = float((batch_logits - single_logits).abs().max())
+        if difference > _ROUNDING * max(1.0, float(batch_logits.abs().max())):
+            raise Broken(f"alone they differ by {difference:.2g}")
         return None
 
     @clause(
@@ -95,25 +95,25 @@ class ModelContract(Contract[ModelSource]):
     )
     def randomisation(self) -> str | None:  # noqa: D102
         classifier, cohort = self._loaded()
-        other = classifier.randomised(0, cohort.batch(np.arange(_FEW)).images)
-        if not other(cohort.batch(np.arange(_IMAGES)).images)[0].isfinite().all():
+        randomised = classifier.randomised(0, cohort.batch(np.arange(_FEW)).images)
+        if not randomised(cohort.batch(np.arange(_IMAGES)).images)[0].isfinite().all():
             raise Broken("logits of the randomised model are not finite")
         return None
 
     def _loaded(self) -> tuple[Classifier, Cohort]:
         """Return the fitted classifier of the first shape that it takes, and images for it."""
-        source, refused = self.build(), ""
+        source, refusal = self.build(), ""
         for shape in _SHAPES:
             try:
                 classifier = source.load(shape)
             except SanityError as error:
-                refused = refused or str(error).rstrip(".")
+                refusal = refusal or str(error).rstrip(".")
                 continue
             if not isinstance(classifier, Classifier):
                 raise Broken(f"it returns {type(classifier).__name__}")
             cohort = self._cohorts.setdefault(shape, build_cohort(shape))
             return source.fit(classifier, cohort), cohort
-        raise Broken(refused)
+        raise Broken(refusal)
 
 
 class CohortContract(Contract[CohortSource]):

@@ -179,6 +179,6 @@ def _blaming(entry: Entry[T]) -> Iterator[None]:
         raise
     except Exception as error:
         raise PluginError(
-            f"The {entry.kind} {entry.name!r} of {entry.place} cannot be loaded: "
+            f"The {entry.kind} {entry.name!r} of {entry.location} cannot be loaded: "
             f"{short_message(error)}"
         ) from error

@@ -150,9 +150,9 @@ def _find(shelf: Shelf[P], specs: Sequence[str]) -> dict[str, Entry[P]]:
     for spec in specs:
         entry = shelf.find(spec)
         other = found.setdefault(entry.name, entry)
-        if other.found is not entry.found:
+        if other.plugin_class is not entry.plugin_class:
             raise PluginError(
-                f"Two {entry.kind}s go by the name {entry.name!r}: {other.place} and "
-                f"{entry.place}; rename one."
+                f"Two {entry.kind}s go by the name {entry.name!r}: {other.location} and "
+                f"{entry.location}; rename one."
             )
     return found
