@@ -1,4 +1,4 @@
-"""A folder of arrays, such as attribution maps, each under the hash of what made it."""
+"""A folder of arrays, such as attribution maps, each named by the hash of what made it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from benchmark.records.files import write_atomically
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-
 _CHECKSUM, _IDENTITY = "__sha256__", "__identity__"
 
 
 class ArrayFolder:
-    """Arrays by the text that identifies them; implements ``benchmark.trial.ArrayArchive``.
+    """A folder of arrays by the text that identifies them; a ``benchmark.trial.ArrayArchive``.
 
     Args:
-        folder: Where they are kept.
-        prepare: Makes the folder; called before anything is kept.
+        folder: Path of the folder.
+        prepare: Function that makes the folder; called before anything is kept.
     """
 
     def __init__(self, folder: Path, prepare: Callable[[], None]) -> None:
@@ -37,13 +36,13 @@ class ArrayFolder:
             with self._path(identity).open("rb") as file, np.load(file) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             checksum = str(arrays.pop(_CHECKSUM))
-            told = str(arrays.pop(_IDENTITY))
+            kept_identity = str(arrays.pop(_IDENTITY))
         except Exception:  # a damaged archive raises anything from BadZipFile to MemoryError
             return None
-        return arrays if told == identity and checksum == _digest(arrays) else None
+        return arrays if kept_identity == identity and checksum == _digest(arrays) else None
 
     def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Keep the arrays; what was there under that identity is replaced.
+        """Keep the arrays, and replace those that were kept under that identity before.
 
         Raises:
             StoreError: If they cannot be written.

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def write_atomically(path: Path, content: bytes | memoryview, replace: bool = Tr
     """Write a file so that it is there whole or not at all, also after a power cut.
 
     Args:
-        path: In a folder that exists.
-        content: All of it.
-        replace: Whether an existing file gives way.
+        path: Path of the file, in a folder that exists.
+        content: Content of the whole file.
+        replace: Whether an existing file is replaced.
 
     Raises:
-        FileExistsError: If it exists and must not give way.
-        StoreError: If it cannot be written; no temporary file stays.
+        FileExistsError: If the file exists and must not be replaced.
+        StoreError: If the file cannot be written; no temporary file stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     with store_errors(path, () if replace else (FileExistsError,)):
@@ -87,17 +87,17 @@ def _sync_folder(folder: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a file is one that ``write_atomically`` has not finished."""
+    """Return whether ``write_atomically`` has not finished this file."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 @contextmanager
-def store_errors(path: Path, let: tuple[type[OSError], ...] = ()) -> Iterator[None]:
-    """Turn what the system says about a file into one sentence; errors in ``let`` pass."""
+def store_errors(path: Path, passing: tuple[type[OSError], ...] = ()) -> Iterator[None]:
+    """Turn the system's errors about a file into one sentence, but for those in ``passing``."""
     try:
         yield
-    except let:
+    except passing:
         raise
     except OSError as error:
-        said = error.strerror or str(error)
-        raise StoreError(f"{path} cannot be read or written: {said}.") from error
+        reason = error.strerror or str(error)
+        raise StoreError(f"{path} cannot be read or written: {reason}.") from error

@@ -1,4 +1,4 @@
-"""What makes a score the same score: canonical JSON and its SHA-256."""
+"""The identity of a cell: everything that its score depends on, hashed as canonical JSON."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from pydantic import (
 )
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -38,7 +36,7 @@ def sha256_of(value: object) -> str:
 
 
 class StrictModel(BaseModel):
-    """A model of a record's part that refuses unknown fields and other types."""
+    """Base of everything that is read from a file; it refuses unknown fields and other types."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,13 +49,13 @@ def first_fault(error: ValidationError) -> tuple[str, str]:
 
 
 class PluginIdentity(StrictModel):
-    """What decides a plugin's part in a score.
+    """Identity of a plugin: everything of it that a score depends on.
 
     Attributes:
-        name: As in the catalogue.
-        version: Of its maths.
-        config: Its settings.
-        source_sha256: Of its file, where it was loaded from a path.
+        name: Name in the catalogue.
+        version: Version of its maths.
+        config: Settings of the plugin.
+        source_sha256: Hash of its file, where it was loaded from a path.
     """
 
     name: str
@@ -67,15 +65,15 @@ class PluginIdentity(StrictModel):
 
 
 class Identity(StrictModel):
-    """Everything that a score depends on; two cells with one identity have one score.
+    """Everything that a score depends on; cells of the same identity have the same score.
 
     Attributes:
         suite: Version of the suite.
-        cohort_fingerprint: Of images, masks and participants.
-        weights_sha256: Of the model's parameters and buffers.
-        explainer: The method.
-        protocol: The question.
-        seed: Of the suite.
+        cohort_fingerprint: Hash of images, masks and participants.
+        weights_sha256: Hash of the model's parameters and buffers.
+        explainer: Identity of the explainer.
+        protocol: Identity of the protocol.
+        seed: Seed of the suite.
     """
 
     suite: str
@@ -92,7 +90,7 @@ class Identity(StrictModel):
 
 
 class Names(StrictModel):
-    """What the parts of a cell are called in tables."""
+    """Names of the parts of a cell in tables."""
 
     cohort: str
     model: str

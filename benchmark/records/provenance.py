@@ -1,4 +1,4 @@
-"""With what a cell is computed: devices, versions, the checkout, and switches that move bits."""
+"""The provenance of a cell: devices, versions, the checkout, and switches that move bits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PACKAGES = (
     "nilearn",
     "medsanity",
 )
-# Linux tells here, without a call to a tool, which driver it has loaded, and what it runs on.
+# In these files Linux names its GPU driver and its processors, so that no tool must be called.
 _DRIVER, _PROCESSORS = Path("/sys/module/nvidia/version"), Path("/proc/cpuinfo")
 
 
 def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
-    """Return what is running, as of now."""
+    """Return the provenance of a cell that is computed now by this process."""
     return Provenance(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -58,13 +58,13 @@ def peak_memory() -> int | None:
 
 @cache
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            versions[package] = None
+    return versions
 
 
 @cache
@@ -79,12 +79,12 @@ def _git_state() -> GitState | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def _device_name(device: torch.device) -> str:
@@ -99,9 +99,10 @@ def _processor_name() -> str:
         lines = _PROCESSORS.read_text("utf-8", errors="replace").split("\n\n")[0].splitlines()
     except OSError:
         lines = []  # not Linux
-    told = {key.strip(): value.strip() for key, _, value in (one.partition(":") for one in lines)}
-    if {"model name", "cpu family", "model"} <= told.keys():
-        name = f"{told['model name']}, family {told['cpu family']}, model {told['model']}"
+    pairs = [line.partition(":") for line in lines]
+    facts = {key.strip(): value.strip() for key, _, value in pairs}
+    if {"model name", "cpu family", "model"} <= facts.keys():
+        name = f"{facts['model name']}, family {facts['cpu family']}, model {facts['model']}"
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
@@ -122,21 +123,21 @@ class GitState(StrictModel):
 
 
 class Provenance(StrictModel):
-    """With what a record was made; none of it is part of its identity.
+    """Machine and software that made a record; none of it is part of the record's identity.
 
     Attributes:
-        python: Version.
+        python: Version of Python.
         platform: Operating system and processor.
-        packages: Versions by name; null for one that is not installed as a distribution.
-        git: The checkout, where the code ran from one.
+        packages: Versions by name; null for a package that is not installed as a distribution.
+        git: Checkout of the code, where it ran from one.
         device: Name of the processor or GPU that ran the passes.
-        device_type: As torch calls it: ``cpu``, ``cuda``.
+        device_type: Type of the device in torch: ``cpu``, ``cuda``.
         driver: Version of the GPU's driver, or null where no GPU ran or it is unknown.
-        dtype: Of images, weights and maps.
+        dtype: Type of images, weights and maps.
         batch_size: Images per pass.
         tf32: Whether convolutions or products of matrices may round to TF32.
         deterministic: Whether cuDNN was held to deterministic algorithms.
-        threads: Of torch on the host.
+        threads: Number of torch's threads on the host.
     """
 
     python: str

@@ -1,7 +1,7 @@
-"""What a cell leaves behind: a strict JSON record of what was measured, on what, and how.
+"""The record of a finished cell, a strict JSON file: what was measured, on what, and how.
 
-A record is sealed: its checksum covers everything else in it, and its identity's hash is the name
-it is stored under. Reading refuses what writing would not have written.
+A record is sealed: its checksum covers everything else in it, and it is stored under the hash of
+its identity. Reading refuses what writing would not have written.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ VerdictWord = Literal["pass", "fail"]
 
 
 class SampleEntry(StrictModel):
-    """Images that readings are about; several readings share one."""
+    """Images that readings are about; several readings share one sample."""
 
     keys: tuple[str, ...]
     subjects: tuple[str, ...]
@@ -52,9 +52,9 @@ class SampleEntry(StrictModel):
 
 
 class ReadingEntry(StrictModel):
-    """A reading; null stands for no value, and ``reasons`` says why by key.
+    """A reading; null stands for no value, and ``reasons`` says why, by key.
 
-    ``denominators`` stands only where the statistic is a ratio.
+    Only a reading of a ratio has ``denominators``.
     """
 
     statistic: str
@@ -73,12 +73,12 @@ class ReadingEntry(StrictModel):
 
 
 class Resources(StrictModel):
-    """What a cell cost; what cells share is paid by the first that needs it.
+    """Cost of a cell; what cells share is charged to the first that needs it.
 
     Attributes:
         seconds: Wall time.
-        forward: Image passes forward.
-        backward: Image passes backward.
+        forward: Number of forward passes, each of one image.
+        backward: Number of backward passes, each of one image.
         peak_memory_bytes: Largest resident size of the process so far, or null where unknown.
     """
 
@@ -90,13 +90,13 @@ class Resources(StrictModel):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a cell.
+    """Result of a cell.
 
     Attributes:
-        state: How it ended.
-        reason: One sentence; always given unless it passed.
-        verdict: Where it was scored.
-        readings: What was measured.
+        state: State in which the cell ended.
+        reason: Sentence that explains it; always given unless the cell passed.
+        verdict: Judgement of the protocol, where the cell was scored.
+        readings: Everything that was measured.
     """
 
     state: State
@@ -109,18 +109,18 @@ class Record(StrictModel):
     """A finished cell.
 
     Attributes:
-        schema_version: Of this format.
-        identity: What the score depends on.
-        identity_sha256: Its hash.
-        names: For tables.
-        state: How the cell ended.
-        reason: Why it did not pass.
+        schema_version: Version of this format.
+        identity: Everything that the score depends on.
+        identity_sha256: Hash of the identity.
+        names: Names of the parts in tables.
+        state: State in which the cell ended.
+        reason: Reason why it did not pass.
         verdict: ``pass`` or ``fail`` where it was scored and the protocol passes judgement.
         samples: Images that readings refer to by position.
-        readings: Everything measured.
-        provenance: With what.
-        resources: At what cost.
-        created: UTC, ISO 8601.
+        readings: Everything that was measured.
+        provenance: Machine and software that measured it.
+        resources: Cost of the measurement.
+        created: Time of the measurement, UTC in ISO 8601.
         checksum: SHA-256 of the canonical JSON of all the rest.
     """
 
@@ -166,12 +166,12 @@ class Record(StrictModel):
         return cls(**fields, checksum=draft._checksum())
 
     @classmethod
-    def from_json(cls, text: str, place: str = "the record") -> Record:
+    def from_json(cls, text: str, source: str = "the record") -> Record:
         """Read a record, and refuse anything that ``to_json`` would not have written.
 
         Args:
-            text: JSON.
-            place: Where it came from, for the message.
+            text: Content of the file.
+            source: Origin of the text, for the message.
 
         Raises:
             StoreError: If it is not JSON, a key stands twice, a number is NaN or infinite, a field
@@ -183,17 +183,17 @@ class Record(StrictModel):
         except ValidationError as error:
             key, message = first_fault(error)
             raise StoreError(
-                f"{place} is damaged or foreign, at {key or 'the whole'!r}: {message}."
+                f"{source} is damaged or foreign, at {key or 'the whole'!r}: {message}."
             ) from error
         except (ValueError, RecursionError) as error:
-            raise StoreError(f"{place} is damaged or foreign: {error}.") from error
+            raise StoreError(f"{source} is damaged or foreign: {error}.") from error
 
     def to_json(self) -> str:
         """Return the canonical JSON, with a line end."""
         return canonical_json(self.model_dump(mode="json")) + "\n"
 
     def renamed(self, names: Names) -> Record:
-        """Return the same record under other names: one cohort can be called two ways."""
+        """Return the same record under other names, since a cohort can go by two."""
         if names == self.names:
             return self
         draft = self.model_copy(update={"names": names})
@@ -201,37 +201,39 @@ class Record(StrictModel):
 
     @property
     def content(self) -> str:
-        """SHA-256 of what was measured: identity, state and readings, without when and where."""
+        """Hash of what was measured: identity, state and readings, without time and machine."""
         parts = {"identity", "state", "samples", "readings"}
         return sha256_of(self.model_dump(mode="json", include=parts))
 
     def to_readings(self) -> list[Reading]:
-        """Return the readings; those of one sample share it."""
-        samples = [Sample(one.keys, one.subjects, one.groups) for one in self.samples]
+        """Return the readings; those of the same images share their sample."""
+        samples = [Sample(sample.keys, sample.subjects, sample.groups) for sample in self.samples]
         return [
             Reading(
-                statistic=one.statistic,
-                sample=samples[one.sample],
-                values=_from_plain(one.values),
-                conditions=one.conditions,
-                reasons=one.reasons,
-                denominators=None if one.denominators is None else _from_plain(one.denominators),
+                statistic=entry.statistic,
+                sample=samples[entry.sample],
+                values=_from_plain(entry.values),
+                conditions=entry.conditions,
+                reasons=entry.reasons,
+                denominators=None
+                if entry.denominators is None
+                else _from_plain(entry.denominators),
             )
-            for one in self.readings
+            for entry in self.readings
         ]
 
     @model_validator(mode="after")
     def _agrees(self) -> Record:
         if self.identity_sha256 != self.identity.sha256:
             raise ValueError("identity_sha256 is not that of the identity")
-        for one in self.samples:
-            if not len(one.keys) == len(one.subjects) == len(one.groups):
+        for sample in self.samples:
+            if not len(sample.keys) == len(sample.subjects) == len(sample.groups):
                 raise ValueError("keys, subjects and groups of a sample differ in number")
         for reading in self.readings:
             if reading.sample >= len(self.samples):
                 raise ValueError(f"a reading refers to sample {reading.sample}, which is missing")
-            wide = len(reading.values if reading.denominators is None else reading.denominators)
-            if not wide == len(reading.values) == len(self.samples[reading.sample].keys):
+            width = len(reading.values if reading.denominators is None else reading.denominators)
+            if not width == len(reading.values) == len(self.samples[reading.sample].keys):
                 raise ValueError(f"a reading of {reading.statistic!r} does not fit its sample")
         if self.verdict is not None and self.state != SCORED:
             raise ValueError("only a scored record has a verdict")
@@ -246,7 +248,7 @@ class Record(StrictModel):
 
 
 def largest_difference(first: Record, second: Record) -> float:
-    """Return the largest difference of any value, infinite where the records differ in form."""
+    """Return the largest difference of any value; infinite where the records differ in form."""
     if first.content == second.content:
         return 0.0
     if (first.identity, first.state, first.samples) != (
@@ -256,51 +258,55 @@ def largest_difference(first: Record, second: Record) -> float:
     ) or len(first.readings) != len(second.readings):
         return math.inf
     largest = 0.0
-    bare = {"values": (), "denominators": None}
-    for one, other in zip(first.readings, second.readings, strict=True):
-        if one.model_copy(update=bare) != other.model_copy(update=bare):
+    no_numbers = {"values": (), "denominators": None}
+    for entry, other_entry in zip(first.readings, second.readings, strict=True):
+        if entry.model_copy(update=no_numbers) != other_entry.model_copy(update=no_numbers):
             return math.inf
-        pairs = [(one.values, other.values), (one.denominators or (), other.denominators or ())]
-        if any(len(here) != len(there) for here, there in pairs):
+        pairs = [
+            (entry.values, other_entry.values),
+            (entry.denominators or (), other_entry.denominators or ()),
+        ]
+        if any(len(old) != len(new) for old, new in pairs):
             return math.inf
-        numbers = [pair for here, there in pairs for pair in zip(here, there, strict=True)]
-        for here, there in numbers:
-            if here is None or there is None:
-                if here is not there:
+        numbers = [pair for old, new in pairs for pair in zip(old, new, strict=True)]
+        for old, new in numbers:
+            if old is None or new is None:
+                if old is not new:
                     return math.inf
             else:
-                largest = max(largest, abs(here - there))
+                largest = max(largest, abs(old - new))
     return largest
 
 
 def _entries(
     readings: Sequence[Reading],
 ) -> tuple[tuple[SampleEntry, ...], tuple[ReadingEntry, ...]]:
-    places: dict[Sample, int] = {}
+    positions: dict[Sample, int] = {}
     entries = []
-    for one in readings:
-        values, reasons = _plain_values(one)
+    for reading in readings:
+        values, reasons = _plain_values(reading)
+        below = reading.denominators
         entries.append(
             ReadingEntry(
-                statistic=one.statistic,
-                sample=places.setdefault(one.sample, len(places)),
-                conditions=dict(sorted(one.conditions.items())),
+                statistic=reading.statistic,
+                sample=positions.setdefault(reading.sample, len(positions)),
+                conditions=dict(sorted(reading.conditions.items())),
                 values=values,
                 reasons=reasons,
-                denominators=None if one.denominators is None else _to_plain(one.denominators),
+                denominators=None if below is None else _to_plain(below),
             )
         )
     samples = tuple(
         SampleEntry.model_validate(
-            {"keys": one.keys, "subjects": one.subjects, "groups": one.groups}
+            {"keys": sample.keys, "subjects": sample.subjects, "groups": sample.groups}
         )
-        for one in places
+        for sample in positions
     )
     return samples, tuple(entries)
 
 
 def _plain_values(reading: Reading) -> tuple[tuple[float | None, ...], dict[str, str]]:
-    """Return values with null for none; an infinite one is none, and says so."""
+    """Return values and reasons; an infinite value becomes none, with a reason."""
     reasons: Mapping[str, str] = dict(reading.reasons)
     infinite = np.flatnonzero(np.isinf(reading.values))
     if len(infinite):
@@ -309,11 +315,11 @@ def _plain_values(reading: Reading) -> tuple[tuple[float | None, ...], dict[str,
 
 
 def _to_plain(values: npt.NDArray[np.float64]) -> tuple[float | None, ...]:
-    return tuple(v if math.isfinite(v) else None for v in np.asarray(values).tolist())
+    return tuple(value if math.isfinite(value) else None for value in np.asarray(values).tolist())
 
 
 def _from_plain(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
-    return np.array([math.nan if v is None else v for v in values], dtype=float)
+    return np.array([math.nan if value is None else value for value in values], dtype=float)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Where finished cells are kept: content-addressed, atomic, without locks.
+"""The store of finished cells: content-addressed, atomic, without locks.
 
 ::
 
@@ -32,13 +32,13 @@ _STALE_SECONDS = 24 * 60 * 60
 
 
 class Store:
-    """A folder of records; made when something is first written.
+    """A folder of records, which is made when something is first written.
 
     Args:
-        path: Where; need not exist.
+        path: Path of the folder; it need not exist.
 
     Raises:
-        StoreError: If the path is something else than a store.
+        StoreError: If there is something else than a store at the path.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class Store:
         """Make the folder, and show that it can be written to.
 
         Raises:
-            StoreError: If it cannot.
+            StoreError: If it cannot be written to.
         """
         if self._prepared:
             return
@@ -74,11 +74,11 @@ class Store:
     def put(self, record: Record, log: str = "") -> None:
         """Keep a record.
 
-        A finished cell's file is never replaced: equal content again is no change, other content
-        an error. A failed cell is kept apart, and replaced by its next attempt.
+        The file of a finished cell is never replaced: the same content changes nothing, and other
+        content is an error. A failed cell is kept apart, and replaced by its next attempt.
 
         Args:
-            record: What to keep.
+            record: Record of a cell that ended.
             log: Traceback of a failed cell.
 
         Raises:
@@ -123,13 +123,13 @@ class Store:
                 return
             if not self.path.is_dir():
                 raise StoreError(f"The store {self.path} is a file; a folder was expected.")
-            found = {one.name for one in self.path.iterdir() if not is_temporary(one)}
-            if not found:
+            names = {path.name for path in self.path.iterdir() if not is_temporary(path)}
+            if not names:
                 return
-            if _MARKER not in found:
+            if _MARKER not in names:
                 # A process that was killed while making the store has left empty folders only.
-                if found <= set(_FOLDERS) and not any(
-                    any((self.path / name).iterdir()) for name in found
+                if names <= set(_FOLDERS) and not any(
+                    any((self.path / name).iterdir()) for name in names
                 ):
                     return
                 raise StoreError(
@@ -144,17 +144,17 @@ class Store:
             )
 
     def _sweep(self) -> None:
-        """Remove what killed runs left; a young temporary file may belong to a living one."""
-        limit = time.time() - _STALE_SECONDS
-        for folder in (self.path, *(self.path / one for one in _FOLDERS)):
+        """Remove what killed runs left; a young temporary file may belong to a running one."""
+        oldest = time.time() - _STALE_SECONDS
+        for folder in (self.path, *(self.path / name for name in _FOLDERS)):
             for path in folder.iterdir():
                 with suppress(OSError):
-                    if is_temporary(path) and path.stat().st_mtime < limit:
+                    if is_temporary(path) and path.stat().st_mtime < oldest:
                         path.unlink()
 
 
 def is_store(folder: Path) -> bool:
-    """Return whether the folder says that it is a store."""
+    """Return whether a folder is marked as a store."""
     return (folder / _MARKER).is_file()
 
 
@@ -187,8 +187,8 @@ def merge(stores: Sequence[Path], into: Path) -> int:
     All contradictions are found before anything is written.
 
     Args:
-        stores: Stores to read.
-        into: Store to write, made if missing.
+        stores: Folders of the stores to read.
+        into: Folder of the store to write, made if missing.
 
     Returns:
         Number of finished cells that the store then holds.
@@ -197,7 +197,7 @@ def merge(stores: Sequence[Path], into: Path) -> int:
         StoreError: If a folder is no store, or two hold different results under one identity.
     """
     target = Store(into)
-    merged = {one.identity_sha256: one for one in target.records()} if into.is_dir() else {}
+    merged = {record.identity_sha256: record for record in target.records()}
     failures: dict[str, tuple[Record, str]] = {}
     for path in stores:
         if not is_store(path):

@@ -1,4 +1,4 @@
-"""One model on one cohort: measures its cells one by one, and commits each before the next."""
+"""Measures the cells of one model on one cohort, and commits each before the next."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from benchmark.trial import Peers, Runtime, Trial
 
 
 class CellRunner:
-    """One model on one cohort, with everything that its cells share.
+    """Measures the cells of one model on one cohort, and holds what they share.
 
     Args:
-        plan: Where plugins and settings stand.
-        cells: Those of this model and cohort, at least one.
-        cohort: All splits.
-        classifier: On the device of the run.
-        runtime: How to compute; the batch size is halved where a GPU's memory asks for it.
-        peers: What model and explainers are compared with.
+        plan: Plugins and settings of the run.
+        cells: Cells of this model and cohort, at least one.
+        cohort: Cohort with all splits.
+        classifier: Model on the device of the run.
+        runtime: Device and batch size; the batch size is halved where a GPU's memory asks for it.
+        peers: Explainers and models that the trial is compared with.
     """
 
     def __init__(
@@ -71,24 +71,24 @@ class CellRunner:
         )
         # Passes that a finished cell took, by protocol and by the declared cost of a map.
         self._finished_passes: dict[str, dict[int, int]] = {}
-        self._left = Counter(cell.explainer for cell in cells)
+        self._cells_left = Counter(cell.explainer for cell in cells)
         self._weights_sha256 = classifier.weights_sha256
         self._start = classifier.passes.snapshot()
 
     @property
     def trial(self) -> Trial:
-        """The trial that all cells share, with one of the explainers."""
+        """Trial of one of the explainers; all cells share its memory."""
         return self._trial
 
     @property
     def spent(self) -> PassCounter:
-        """Passes of all cells so far."""
+        """Passes that all cells have taken so far."""
         return self._trial.passes.since(self._start)
 
     def measure_cells(
         self, store: Store, progress: Progress, fresh: bool
     ) -> Iterator[tuple[Cell, Record, bool]]:
-        """Yield each cell with its committed record, and whether it had to be measured."""
+        """Yield each cell, its committed record, and whether it had to be measured."""
         passes = self._trial.passes
         passes.listener = progress.advanced
         try:
@@ -107,7 +107,7 @@ class CellRunner:
             passes.listener = None
 
     def explained_model(self, records: Sequence[Record]) -> ExplainedModel | None:
-        """Return the maps to show; from the archive, so without a pass."""
+        """Return the maps to show, which come from the archive without a pass."""
         return explained_model(self._trial, self._explainers, records)
 
     def _commit(self, cell: Cell, kept: Record | None, store: Store) -> Record:
@@ -144,7 +144,7 @@ class CellRunner:
             return Record.seal(identity, names, outcome, provenance, resources), str(error)
 
     def _attempt(self, cell: Cell) -> tuple[Outcome, str]:
-        """Measure, with smaller batches as long as the device's memory does not hold them."""
+        """Measure a cell, with smaller batches as long as the device's memory is too small."""
         while True:
             try:
                 protocol = self._plan.protocol(cell.protocol)
@@ -194,8 +194,8 @@ class CellRunner:
 
     def _forget(self, cell: Cell) -> None:
         """Drop an explainer's maps once its last protocol is done."""
-        self._left[cell.explainer] -= 1
-        if self._left[cell.explainer] == 0:
+        self._cells_left[cell.explainer] -= 1
+        if self._cells_left[cell.explainer] == 0:
             self._trial_of(cell).forget_maps()
 
     def _identity(self, cell: Cell) -> Identity:
@@ -251,14 +251,14 @@ def _conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
         return Outcome("failed", reason, None, readings)
     verdict = protocol.verdict(readings)
     if verdict.state == "scored" and not np.isfinite(score.values).any():
-        return Outcome("failed", _why_nothing(score), None, readings)
+        return Outcome("failed", _why_no_value(score), None, readings)
     if verdict.state != "scored" or verdict.passed is None:
         return Outcome(verdict.state, verdict.reason, None, readings)
     word: VerdictWord = "pass" if verdict.passed else "fail"
     return Outcome("scored", verdict.reason, word, readings)
 
 
-def _why_nothing(score: Reading) -> str:
+def _why_no_value(score: Reading) -> str:
     subjects = dict(zip(score.sample.keys, score.sample.subjects, strict=True))
     total = len(set(subjects.values()))
     if not total:
@@ -267,5 +267,5 @@ def _why_nothing(score: Reading) -> str:
     if not reasons:
         return f"no value for any of {total} subjects"
     reason = reasons.most_common(1)[0][0]
-    held = len({subjects[key] for key in subjects if score.reasons.get(key) == reason})
-    return f"{reason} for " + (f"all {total} subjects" if held == total else f"{held} of {total}")
+    count = len({subjects[key] for key in subjects if score.reasons.get(key) == reason})
+    return f"{reason} for " + (f"all {total} subjects" if count == total else f"{count} of {total}")

@@ -14,10 +14,11 @@ def resolve_device(spec: str) -> torch.device:
     """Return the device of that name.
 
     Args:
-        spec: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; auto is the first GPU where there is one.
+        spec: Name: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is the first GPU where there
+            is one.
 
     Raises:
-        DeviceError: If this machine does not have it.
+        DeviceError: If this machine does not have the device.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     known = ["auto", "cpu", *(f"cuda:{index}" for index in range(gpus))]

@@ -1,6 +1,6 @@
-"""Runs cells: what is in the store is taken from there, the rest is measured and committed.
+"""Runs the cells of a plan: those in the store are taken from it, the others are measured.
 
-A cell is committed before it is called done, and one that fails never stops the others.
+A cell is committed before it is reported as done, and a failing cell never stops the others.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to compute; nothing here changes a score.
+    """Settings of a computation; none of them changes a score.
 
     Attributes:
-        device: Where the passes run.
-        batch_size: Images per pass; halved where a GPU's memory does not hold them.
+        device: Device that runs the passes.
+        batch_size: Number of images per pass; halved where a GPU's memory does not hold them.
         fresh: Whether to measure again what the store already holds.
     """
 
@@ -53,13 +53,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run leaves.
+    """Results of a run.
 
     Attributes:
-        records: One a cell, in the order of the plan.
-        explained: Maps and model outputs to show beside them, one a model and cohort.
-        measured: Number of cells that were not in the store.
-        passes: What this run itself computed.
+        records: Records of all cells, in the order of the plan.
+        explained: Maps and model outputs to show beside them, for each model and cohort.
+        measured: Number of cells that were not taken from the store.
+        passes: Passes that this run itself computed.
     """
 
     records: tuple[Record, ...]
@@ -72,10 +72,10 @@ def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None 
     """Score every cell of a plan.
 
     Args:
-        plan: What to score.
-        store: Where finished cells are, and go.
-        settings: How to compute.
-        progress: Who is told; nobody unless given.
+        plan: Cells to score.
+        store: Store that finished cells are taken from and committed to.
+        settings: Settings of the computation.
+        progress: Listener to the course of the run; none unless given.
 
     Raises:
         InputError: If a cohort or model cannot be loaded, or the store cannot be written.
@@ -104,12 +104,12 @@ def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None 
 
 
 def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path]:
-    """Train the models that the protocols set beside each model, and yield where each was written.
+    """Train the models that protocols compare each model with, and yield where each was written.
 
     Args:
-        plan: One model on one cohort.
-        folder: Where the weights go.
-        settings: How to compute.
+        plan: Plan of one model on one cohort.
+        folder: Folder that the weights are written to.
+        settings: Settings of the computation.
 
     Raises:
         InputError: If cohort or model cannot be loaded.
@@ -128,24 +128,24 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
 
 
 class _Fresh:
-    """An archive that forgets what earlier runs kept."""
+    """An archive that ignores what earlier runs kept."""
 
     def __init__(self, arrays: ArrayFolder) -> None:
         self._arrays = arrays
         self._made: set[str] = set()
 
     def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
-        """Return what this run has made."""
+        """Return the arrays, if this run made them."""
         return self._arrays.load(identity) if identity in self._made else None
 
     def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Keep it in place of what was there."""
+        """Keep the arrays, and replace those of earlier runs."""
         self._arrays.save(identity, arrays)
         self._made.add(identity)
 
 
 def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[CellRunner]:
-    """Load every cohort and model before the first pass, so that what does not fit says so now."""
+    """Load every cohort and model, so that one that does not fit is refused before any pass."""
     pairs: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.cells:
         pairs.setdefault((cell.cohort, cell.model), []).append(cell)
@@ -153,9 +153,9 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[
     for name in dict.fromkeys(cohort for cohort, _ in pairs):
         with _blaming(plan.cohorts[name]):
             cohorts[name] = plan.cohorts[name].create().load()
-    called = Counter(cohort.name for cohort in cohorts.values())
-    if twice := [name for name, count in called.items() if count > 1]:
-        raise CohortError(f"Two of the cohorts call themselves {twice[0]!r}; rename one.")
+    name_counts = Counter(cohort.name for cohort in cohorts.values())
+    if shared_names := [name for name, count in name_counts.items() if count > 1]:
+        raise CohortError(f"Two of the cohorts call themselves {shared_names[0]!r}; rename one.")
     runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
     panel = {name: entry.create() for name, entry in plan.panel.items()}
     runners = []

@@ -1,4 +1,4 @@
-"""What a run reports while it goes on."""
+"""The listener that a run reports its progress to."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from benchmark.running.suite import Cell
 
 
 class Progress(Protocol):
-    """Who is told how a run gets on."""
+    """Listener to the course of a run."""
 
     def started(self, cells: int) -> None:
-        """Hear how many cells there are."""
+        """Note how many cells there are."""
         ...
 
     def cell_started(self, cell: Cell, passes: int) -> None:
-        """Hear that a cell is being measured, and how many passes it may take; 0 is not known."""
+        """Note that a cell is being measured, and how many passes it may take; 0 is not known."""
         ...
 
     def advanced(self, passes: int) -> None:
-        """Hear of passes as they happen."""
+        """Note passes as they happen."""
         ...
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
-        """Hear that a cell is committed; ``measured`` is False where the store had it."""
+        """Note that a cell is committed; ``measured`` is False where the store had it."""
         ...
 
 
 class Silence:
-    """Progress that nobody hears."""
+    """Listener that ignores everything."""
 
     def started(self, cells: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def cell_started(self, cell: Cell, passes: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def advanced(self, passes: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
-        """Say nothing."""
+        """Ignore it."""

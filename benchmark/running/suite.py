@@ -1,4 +1,4 @@
-"""A suite: what is scored by default, and under which settings; one versioned TOML file."""
+"""A suite says what is scored by default and under which settings, in a versioned TOML file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 
 @dataclass(frozen=True)
 class Cell:
-    """One score to be made.
+    """A score that is to be made.
 
     Attributes:
         cohort: Name of the cohort.
         model: Name of the model.
         explainer: Name of the explainer.
         protocol: Name of the protocol.
-        seed: Of the suite.
+        seed: Seed of the suite.
     """
 
     cohort: str
@@ -45,13 +45,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which plugins are scored against each other, each by name.
+    """Names of the plugins that are scored with each other.
 
     Attributes:
-        explainers: Those that were asked for; the suite's controls join them.
-        cohorts: The suite's where empty.
-        models: The suite's where empty.
-        protocols: The suite's where empty.
+        explainers: Explainers that were asked for; the suite's controls join them.
+        cohorts: Cohorts, or none for those of the suite.
+        models: Models, or none for those of the suite.
+        protocols: Protocols, or none for those of the suite.
     """
 
     explainers: tuple[str, ...]
@@ -61,11 +61,11 @@ class Selection:
 
 
 class BoardSettings(StrictModel):
-    """What a suite says of the board that is made of its records.
+    """Settings of the board that is made of a suite's records.
 
     Attributes:
-        models: Those that every method is scored on; ``Suite.models`` is what a run takes.
-        salt: Of the pseudonyms of subjects; only a suite of synthetic subjects has one.
+        models: Models that every method is scored on; a run takes ``Suite.models``.
+        salt: Salt of the subjects' pseudonyms; only a suite of synthetic subjects has one.
     """
 
     models: Names
@@ -73,18 +73,18 @@ class BoardSettings(StrictModel):
 
 
 class Suite(StrictModel):
-    """What a suite file says.
+    """Content of a suite file.
 
     Attributes:
-        version: Part of every score's identity, and the name of its random streams.
+        version: Version, part of every score's identity and of the names of its random streams.
         cohorts: Default cohorts.
         models: Default models.
         protocols: Default protocols.
         health: Controls that every run scores as well.
-        seed: Another seed, other random masks and copies of the model.
+        seed: Seed of random masks and of randomised copies of the model.
         protocol: Settings of protocols, by name.
-        explainer: Settings of explainers, by name; what their constructors take.
-        board: What its board is made of, where it has one.
+        explainer: Settings of explainers, by name: arguments of their constructors.
+        board: Settings of its board, where it has one.
     """
 
     version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
@@ -99,7 +99,7 @@ class Suite(StrictModel):
 
     @property
     def stream_name(self) -> str:
-        """Name of the suite's random streams."""
+        """First part of the names of the suite's random streams."""
         return stream_name(self.version, self.seed)
 
     def select(self, selection: Selection) -> Selection:
@@ -113,13 +113,13 @@ class Suite(StrictModel):
 
     def cells(self, selection: Selection) -> tuple[Cell, ...]:
         """Return every cell, by cohort, model, explainer and protocol, each in the order given."""
-        chosen = self.select(selection)
+        selected = self.select(selection)
         return tuple(
             Cell(cohort, model, explainer, protocol, self.seed)
-            for cohort in chosen.cohorts
-            for model in chosen.models
-            for explainer in chosen.explainers
-            for protocol in chosen.protocols
+            for cohort in selected.cohorts
+            for model in selected.models
+            for explainer in selected.explainers
+            for protocol in selected.protocols
         )
 
     def config(self, protocol: type[SanityProtocol[Any]]) -> ProtocolConfig:
@@ -128,20 +128,22 @@ class Suite(StrictModel):
         Raises:
             SuiteError: If the suite gives it a setting that it does not have or cannot take.
         """
-        table = self.protocol.get(protocol.name, {})
+        settings = self.protocol.get(protocol.name, {})
         try:
-            return protocol.Config.model_validate(table)
+            return protocol.Config.model_validate(settings)
         except ValidationError as error:
             known = ", ".join(protocol.Config.model_fields) or "none"
-            where = f"Suite {self.version!r}, [protocol.{protocol.name}]"
-            raise SuiteError(f"{where}: {_first(error)}; settings known: {known}.") from error
+            source = f"Suite {self.version!r}, [protocol.{protocol.name}]"
+            raise SuiteError(
+                f"{source}: {_first_fault(error)}; settings known: {known}."
+            ) from error
 
 
 def load_suite(spec: str) -> Suite:
-    """Return a suite that ships with the package, such as ``"v1"``, or the one in a TOML file.
+    """Return a suite that ships with the package, such as ``"v1"``, or the suite of a TOML file.
 
     Args:
-        spec: A version, or a path that ends in ``.toml``.
+        spec: Version, or path that ends in ``.toml``.
 
     Raises:
         SuiteError: If there is no such suite, its file says something that a suite does not, or it
@@ -158,7 +160,7 @@ def load_suite(spec: str) -> Suite:
             f"Unknown suite {spec!r}; known: {', '.join(known)}, or the path of a .toml file."
         )
     file, seal = root.joinpath(spec, "suite.toml"), root.joinpath(spec, "suite.sha256")
-    # Read as bytes: what is frozen must not depend on how a system ends its lines.
+    # Bytes, since the hash must not depend on how a system ends its lines.
     content = file.read_bytes()
     if seal.is_file() and hashlib.sha256(content).hexdigest() != seal.read_text("utf-8").split()[0]:
         raise SuiteError(
@@ -177,32 +179,34 @@ def _read(path: Path) -> str:
         raise SuiteError(f"The suite {path} is not UTF-8 text.") from error
 
 
-def _parse(text: str, place: str) -> Suite:
+def _parse(text: str, source: str) -> Suite:
     try:
         suite = Suite.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"The suite {place} is not TOML: {error}.") from error
+        raise SuiteError(f"The suite {source} is not TOML: {error}.") from error
     except ValidationError as error:
         known = ", ".join(Suite.model_fields)
-        raise SuiteError(f"The suite {place}: {_first(error)}; keys known: {known}.") from error
+        raise SuiteError(
+            f"The suite {source}: {_first_fault(error)}; keys known: {known}."
+        ) from error
     if unlisted := [name for name in suite.protocol if name not in suite.protocols]:
         raise SuiteError(
-            f"The suite {place} has settings [protocol.{unlisted[0]}], "
+            f"The suite {source} has settings [protocol.{unlisted[0]}], "
             f"but its protocols are {', '.join(suite.protocols)}."
         )
     return suite
 
 
-def _first(error: ValidationError) -> str:
-    """Say which key the first fault is at, what it is, and what stands there."""
+def _first_fault(error: ValidationError) -> str:
+    """Return a clause about the first fault: its key, its value, and what is wrong with it."""
     fault = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in fault["loc"]) or "the file"
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
     if fault["type"] == "extra_forbidden":
         return f"the key {key!r} is unknown"
-    said = fault["msg"].removeprefix("Value error, ")
-    return f"{key!r} is {fault['input']!r}, but: {said[:1].lower()}{said[1:]}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key!r} is {fault['input']!r}, but: {message[:1].lower()}{message[1:]}"
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:
