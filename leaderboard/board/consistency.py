@@ -23,7 +23,7 @@ def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] 
     if not records:
         raise FaultError("no-records", "the board", "there is no record")
     for fault in find_contradictions(records, bridges):
-        raise FaultError(fault.name, fault.place, fault.detail)
+        raise FaultError(fault.name, fault.location, fault.detail)
 
 
 def find_contradictions(

@@ -163,7 +163,7 @@ def _json(bundle: Path, faults: Sequence[Fault], sampling: Sampling | None) -> s
     told = {
         "bundle": str(bundle),
         "faults": [
-            {"name": one.name, "place": plain(one.place), "detail": plain(one.detail)}
+            {"name": one.name, "place": plain(one.location), "detail": plain(one.detail)}
             for one in faults
         ],
         "rerun": None if sampling is None else {"cells": sampling.cells, "seed": sampling.seed},

@@ -1,4 +1,4 @@
-"""What can be wrong with a submission, each by a name of its own.
+"""Faults of a submission, each under a name of its own.
 
 ::
 
@@ -20,36 +20,37 @@ class Fault:
     """One thing that is wrong.
 
     Attributes:
-        name: Stable, in kebab case, such as ``checksum-mismatch``.
-        place: The file, or the file and the key in it.
-        detail: One sentence: what arrived and what was expected.
+        name: Stable name in kebab case, such as ``checksum-mismatch``.
+        location: File, or file and key in it.
+        detail: Clause that says what arrived and what was expected.
     """
 
     name: str
-    place: str
+    location: str
     detail: str
 
     def __str__(self) -> str:
-        """The fault in one line, with nothing in it that would steer a terminal."""
-        return f"{self.name}: {plain(self.place)}: {plain(self.detail)}"
+        """Return the fault in one line, without characters that would steer a terminal."""
+        return f"{self.name}: {plain(self.location)}: {plain(self.detail)}"
 
 
 class FaultError(InputError):
     """A fault that ends the work.
 
     Args:
-        name: Of the fault.
-        place: Where it is.
-        detail: One sentence.
+        name: Name of the fault.
+        location: File, or file and key in it.
+        detail: Clause that says what arrived and what was expected.
     """
 
-    def __init__(self, name: str, place: str, detail: str) -> None:
-        self.fault = Fault(name, place, detail)
+    def __init__(self, name: str, location: str, detail: str) -> None:
+        self.fault = Fault(name, location, detail)
         super().__init__(str(self.fault))
 
 
 def plain(text: str) -> str:
-    """Return text from a stranger with whatever cannot be printed spelled out."""
+    """Return a text in which characters that cannot be printed are spelled out."""
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
     )

@@ -19,19 +19,16 @@ from leaderboard.published.fault import FaultError
 
 Tier = Literal["self-reported", "reproduced", "audited"]
 
-
 TIERS: tuple[Tier, ...] = ("self-reported", "reproduced", "audited")
 
-
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
-
 
 _ONE_LINE = 400
 
 
 def _plain_text(text: str) -> str:
     for character in text:
-        # Controls, invisible and direction-changing characters, and code points of no meaning.
+        # Controls, characters that are invisible or change direction, and unassigned code points.
         if unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"):
             raise ValueError(f"it holds the character U+{ord(character):04X}")
     return text
@@ -45,25 +42,22 @@ def _plain_name(name: str) -> str:
 
 Text = Annotated[str, StringConstraints(max_length=_ONE_LINE), AfterValidator(_plain_text)]
 
-
 Name = Annotated[str, AfterValidator(_plain_name)]
 
-
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}(#[0-9a-f]{1,8})?$")]
-
 
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Method(StrictModel):
-    """What the board says of an explainer.
+    """Description of an explainer on the board.
 
     Attributes:
-        title: What its author calls it.
-        family: What kind of method it is.
-        paper: Where it comes from; may be empty.
+        title: Title that its author gives it.
+        family: Kind of method.
+        paper: Reference to its paper; may be empty.
         control: Whether it looks at no model.
-        polarity: Which sign of the map marks evidence.
+        polarity: Sign of the map that marks evidence.
     """
 
     title: Text
@@ -74,18 +68,18 @@ class Method(StrictModel):
 
 
 class Scale(StrictModel):
-    """How a protocol's score is to be read, as of the version under which it was measured.
+    """Scale of a protocol's score, as of the version under which it was measured.
 
     Attributes:
-        question: The protocol's, in a few words.
+        question: Question of the protocol, in a few words.
         statistic: Name of the score.
-        direction: Which way is better.
-        aggregate: How subjects make one number.
-        gate: Whether it is passed or failed, and never averaged.
+        direction: Direction in which the score is better.
+        aggregate: Rule by which the values of subjects make one number.
+        gate: Whether the protocol is passed or failed, and never averaged.
         truth_leads: Whether no map should score better than the truth.
-        margin: By how much a map may, before the protocol counts as unhealthy.
+        margin: Lead over the truth that a map may have before the protocol counts as unhealthy.
         tolerance: Largest difference per subject between two runs on one kind of device.
-        device_tolerance: The same between kinds of devices.
+        device_tolerance: Largest difference per subject between two kinds of devices.
     """
 
     question: Text
@@ -100,28 +94,28 @@ class Scale(StrictModel):
 
 
 class SidecarSeal(StrictModel):
-    """Which file holds the rest of the readings.
+    """Seal of the file that holds the rest of the readings.
 
     Attributes:
-        sha256: Of its bytes.
-        bytes: How many.
+        sha256: Hash of the file.
+        bytes: Size of the file.
     """
 
     sha256: Sha256
     bytes: Annotated[int, Field(ge=1)]
 
 
-def schema_fault(error: ValidationError, file: str) -> FaultError:
-    """Return the first thing that a file of this format has wrong.
+def schema_fault(error: ValidationError, location: str) -> FaultError:
+    """Return the first fault of a file, named.
 
     Args:
         error: Refusal by the model of the file.
-        file: Name of the file, for the message.
+        location: Name of the file, for the message.
     """
     key, message = first_fault(error)
     name, bar, detail = message.partition("|")
     if bar:
-        return FaultError(name, file, detail)
+        return FaultError(name, location, detail)
     kind = error.errors(include_url=False, include_input=False)[0]["type"]
     name = {"missing": "missing-field", "extra_forbidden": "unknown-field"}.get(kind, "wrong-type")
-    return FaultError(name, file, f"at {key[:80] or 'the whole'!r}: {message}"[:300])
+    return FaultError(name, location, f"at {key[:80] or 'the whole'!r}: {message}"[:300])

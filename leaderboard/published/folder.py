@@ -32,11 +32,11 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder of records holds.
+    """Contents of a folder of records.
 
     Attributes:
-        records: Those without a fault, by path.
-        faults: Of all others.
+        records: Records without a fault, by path.
+        faults: Faults of all other files.
     """
 
     records: tuple[PublishedRecord, ...]
@@ -44,7 +44,7 @@ class Contents:
 
 
 def read_folder(folder: Path) -> Contents:
-    """Read every record below a folder, and whatever lies there that is none.
+    """Return every record below a folder, and the fault of every other file.
 
     Raises:
         FaultError: ``no-records`` where the folder does not exist.
@@ -54,17 +54,17 @@ def read_folder(folder: Path) -> Contents:
     records: dict[str, PublishedRecord] = {}
     faults: list[Fault] = []
     for path in walk(folder, faults):
-        place = place_of(path, folder)
+        location = relative_path(path, folder)
         if path.suffix == RECORD:
             try:
-                records[place] = read_record(folder, place)
+                records[location] = read_record(folder, location)
             except FaultError as error:
                 faults.append(error.fault)
         elif path.suffix != SIDECAR:
-            faults.append(Fault("unknown-file", place, "a folder of records holds nothing else"))
+            faults.append(Fault("unknown-file", location, "a folder of records holds nothing else"))
         elif not path.with_suffix(RECORD).exists():
-            faults.append(Fault("sidecar-orphan", place, "there is no record beside it"))
-    return Contents(tuple(records[place] for place in sorted(records)), tuple(faults))
+            faults.append(Fault("sidecar-orphan", location, "there is no record beside it"))
+    return Contents(tuple(records[location] for location in sorted(records)), tuple(faults))
 
 
 def load_folder(folder: Path) -> tuple[PublishedRecord, ...]:
@@ -76,54 +76,55 @@ def load_folder(folder: Path) -> tuple[PublishedRecord, ...]:
     contents = read_folder(folder)
     if contents.faults:
         first = contents.faults[0]
-        raise FaultError(first.name, first.place, first.detail)
+        raise FaultError(first.name, first.location, first.detail)
     return contents.records
 
 
-def read_record(folder: Path, place: str) -> PublishedRecord:
-    """Read one record, and hold its sidecar to it.
+def read_record(folder: Path, location: str) -> PublishedRecord:
+    """Return a record, after checking that its sidecar belongs to it.
 
     Args:
-        folder: Of records.
-        place: Path below it, with ``/`` between folders.
+        folder: Folder of records.
+        location: Path of the record below it, with ``/`` between folders.
 
     Raises:
         FaultError: Named by what is wrong.
     """
-    record = PublishedRecord.from_json(read_bytes(folder / place, place, MOST_BYTES), place)
-    if record.path != place:
-        raise FaultError("misplaced", place, f"a record of these names stands at {record.path}")
+    content = read_bytes(folder / location, location, MOST_BYTES)
+    record = PublishedRecord.from_json(content, location)
+    if record.path != location:
+        raise FaultError("misplaced", location, f"a record of these names stands at {record.path}")
     if record.readings is not None:
         read_readings(folder, record)
-    elif (folder / place).with_suffix(SIDECAR).exists():
-        raise FaultError("sidecar-orphan", place, "the record names no sidecar, and one is there")
+    elif (folder / location).with_suffix(SIDECAR).exists():
+        raise FaultError("sidecar-orphan", location, "the record names no sidecar, but it exists")
     return record
 
 
 def read_readings(folder: Path, record: PublishedRecord) -> list[Reading]:
-    """Return everything that a record's protocol read, from its sidecar.
+    """Return all readings of a record, from its sidecar.
 
     Raises:
         FaultError: ``sidecar-missing``, ``sidecar-checksum``, ``sidecar-bomb``,
             ``sidecar-malformed``, or ``scores-differ`` where it holds another score.
     """
-    place = record.path.removesuffix(RECORD) + SIDECAR
+    location = record.path.removesuffix(RECORD) + SIDECAR
     if record.readings is None:
-        raise FaultError("sidecar-missing", place, "the record names no sidecar")
-    if not (folder / place).exists():
-        raise FaultError("sidecar-missing", place, "it is not there")
-    content = read_bytes(folder / place, place, MOST_PACKED)
+        raise FaultError("sidecar-missing", location, "the record names no sidecar")
+    if not (folder / location).exists():
+        raise FaultError("sidecar-missing", location, "it is not there")
+    content = read_bytes(folder / location, location, MOST_PACKED)
     if not content or seal_of(content) != record.readings:
-        raise FaultError("sidecar-checksum", place, "it is not the file that the record names")
-    readings = unpack(content, place)
-    _check_score(record, readings, place)
+        raise FaultError("sidecar-checksum", location, "it is not the file that the record names")
+    readings = unpack(content, location)
+    _check_score(record, readings, location)
     return readings
 
 
 def write_records(
     folder: Path, published: Iterable[tuple[PublishedRecord, bytes | None]]
 ) -> list[Path]:
-    """Write records and their sidecars, each file whole or not at all; what is equal stays.
+    """Write records and their sidecars, each whole or not at all; a file that is equal stays.
 
     Returns:
         Paths of the records.
@@ -135,63 +136,63 @@ def write_records(
     for record, sidecar in published:
         path = folder / record.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        other = path.with_suffix(SIDECAR)
+        sidecar_path = path.with_suffix(SIDECAR)
         if sidecar is not None:
-            _write(other, sidecar)
+            _write(sidecar_path, sidecar)
         _write(path, record.to_json().encode())
         if sidecar is None:
-            other.unlink(missing_ok=True)
+            sidecar_path.unlink(missing_ok=True)
         paths.append(path)
     return paths
 
 
 def walk(folder: Path, faults: list[Fault]) -> Iterator[Path]:
-    """Yield every plain file below a folder, by path; whatever else lies there becomes a fault.
+    """Yield every plain file below a folder, by path; everything else there becomes a fault.
 
     Args:
-        folder: Where to look; no link is followed.
-        faults: Takes ``symlink``, ``not-a-file``, ``too-deep``, ``too-many-files`` and
-            ``unreadable``.
+        folder: Folder in which no link is followed.
+        faults: List that is extended by ``symlink``, ``not-a-file``, ``too-deep``,
+            ``too-many-files`` and ``unreadable``.
     """
-    waiting, seen = [folder], 0
-    while waiting:
-        base = waiting.pop()
+    folders_left, count = [folder], 0
+    while folders_left:
+        current = folders_left.pop()
         try:
-            with os.scandir(base) as found:
-                entries = sorted(islice(found, MOST_FILES + 1), key=lambda one: one.name)
+            with os.scandir(current) as scan:
+                entries = sorted(islice(scan, MOST_FILES + 1), key=lambda entry: entry.name)
         except OSError as error:
             detail = f"it cannot be read: {error.strerror}"
-            faults.append(Fault("unreadable", place_of(base, folder), detail))
+            faults.append(Fault("unreadable", relative_path(current, folder), detail))
             continue
-        seen += len(entries)
-        if seen > MOST_FILES:
+        count += len(entries)
+        if count > MOST_FILES:
             detail = f"there are more than {MOST_FILES:,} files and folders"
-            faults.append(Fault("too-many-files", place_of(base, folder), detail))
+            faults.append(Fault("too-many-files", relative_path(current, folder), detail))
             return
         folders = []
         for entry in entries:
             path, mode = Path(entry.path), entry.stat(follow_symlinks=False).st_mode
-            place = place_of(path, folder)
+            location = relative_path(path, folder)
             if stat.S_ISLNK(mode):
-                faults.append(Fault("symlink", place, "a link could lead anywhere"))
+                faults.append(Fault("symlink", location, "a link could lead anywhere"))
             elif stat.S_ISREG(mode):
                 yield path
             elif not stat.S_ISDIR(mode):
-                faults.append(Fault("not-a-file", place, "only plain files are read"))
-            elif place.count("/") + 1 >= DEEPEST:
-                faults.append(Fault("too-deep", place, f"it lies {DEEPEST} folders down"))
+                faults.append(Fault("not-a-file", location, "only plain files are read"))
+            elif location.count("/") + 1 >= DEEPEST:
+                faults.append(Fault("too-deep", location, f"it lies {DEEPEST} folders down"))
             else:
                 folders.append(path)
-        waiting.extend(reversed(folders))
+        folders_left.extend(reversed(folders))
 
 
-def place_of(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Path) -> str:
     """Return a path below a folder, with ``/`` between folders."""
     return path.relative_to(folder).as_posix()
 
 
-def read_bytes(path: Path, place: str, most: int) -> bytes:
-    """Return a plain file's bytes, following no link and reading no more than allowed.
+def read_bytes(path: Path, location: str, most: int) -> bytes:
+    """Return the content of a plain file, following no link and reading no more than allowed.
 
     Raises:
         FaultError: ``too-large``, ``symlink``, ``not-a-file`` or ``unreadable``.
@@ -202,30 +203,30 @@ def read_bytes(path: Path, place: str, most: int) -> bytes:
         handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise FaultError("not-a-file", place, "only plain files are read")
+                raise FaultError("not-a-file", location, "only plain files are read")
             content = file.read(most + 1)
     except OSError as error:
         name = "symlink" if path.is_symlink() else "unreadable"
-        raise FaultError(name, place, f"it cannot be read: {error.strerror}") from error
+        raise FaultError(name, location, f"it cannot be read: {error.strerror}") from error
     if len(content) > most:
-        raise FaultError("too-large", place, f"it has more than {most:,} bytes")
+        raise FaultError("too-large", location, f"it has more than {most:,} bytes")
     return content
 
 
-def _check_score(record: PublishedRecord, readings: Sequence[Reading], place: str) -> None:
-    score, told = find(readings, record.scale.statistic), record.score
-    if told is None:
+def _check_score(record: PublishedRecord, readings: Sequence[Reading], location: str) -> None:
+    unpacked, published = find(readings, record.scale.statistic), record.score
+    if published is None:
         return
-    if score is None:
-        raise FaultError("scores-differ", place, f"it lacks {record.scale.statistic!r}")
-    here = dict(zip(told.sample.keys, told.values, strict=True))
-    there = dict(zip(score.sample.keys, score.values, strict=True))
-    if here.keys() != there.keys():
-        raise FaultError("scores-differ", place, "it is about other images than the record")
-    for key, value in here.items():
-        if not np.isclose(value, there[key], rtol=_ROUNDING, atol=1e-12, equal_nan=True):
-            detail = f"{key} has {there[key]:.6g} here and {value:.6g} in the record"
-            raise FaultError("scores-differ", place, detail)
+    if unpacked is None:
+        raise FaultError("scores-differ", location, f"it lacks {record.scale.statistic!r}")
+    published_values = dict(zip(published.sample.keys, published.values, strict=True))
+    sidecar_values = dict(zip(unpacked.sample.keys, unpacked.values, strict=True))
+    if published_values.keys() != sidecar_values.keys():
+        raise FaultError("scores-differ", location, "it is about other images than the record")
+    for key, value in published_values.items():
+        if not np.isclose(value, sidecar_values[key], rtol=_ROUNDING, atol=1e-12, equal_nan=True):
+            detail = f"{key} has {sidecar_values[key]:.6g} here and {value:.6g} in the record"
+            raise FaultError("scores-differ", location, detail)
 
 
 def _write(path: Path, content: bytes) -> None:

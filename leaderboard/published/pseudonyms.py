@@ -14,12 +14,12 @@ _DIGITS = 12
 class Pseudonyms:
     """Names for subjects: the same salt gives the same name, so that records can be paired.
 
-    HMAC-SHA-256 of the id, cut to 48 bits: among 10,000 subjects two share a name once in five
-    million cohorts.
+    A name is the HMAC-SHA-256 of the id, cut to 48 bits: among 10,000 subjects two share a name in
+    one of five million cohorts.
 
     Args:
-        salt: A suite whose subjects are synthetic publishes it, so that anyone can verify; for
-            people it is a secret.
+        salt: Key of the hash. A suite of synthetic subjects publishes it, so that anyone can
+            verify; for people it is a secret.
     """
 
     def __init__(self, salt: str) -> None:

@@ -1,8 +1,8 @@
-"""A record as it is published: one cell of a board, readable, and sealed.
+"""The published form of a record: one cell of a board, readable and sealed.
 
 The JSON holds what the board is made of, with the score of every subject on a line of its own, so
-that a change can be reviewed. Everything else that the protocol read lies in the sidecar beside it,
-whose hash the record holds. Aggregates are in neither: they are computed wherever they are shown.
+that a change can be reviewed. All other readings of the protocol are in a sidecar, whose hash the
+record holds. Aggregates are in neither file: they are computed wherever they are shown.
 """
 
 from __future__ import annotations
@@ -58,23 +58,23 @@ class PublishedRecord(StrictModel):
     """One cell of a board.
 
     Attributes:
-        schema_version: Of this format.
-        identity: What the score depends on.
-        identity_sha256: Its hash.
-        names: Of cohort, model, explainer and protocol.
-        method: What the board says of the explainer.
-        scale: How the score is read.
-        submitter: Who measured it.
-        tier: Who vouches for it: whoever sent it, a run that reproduced it, or a person who read
-            the source as well.
-        state: How the cell ended.
-        reason: Why it did not pass.
-        verdict: Of the protocol.
-        scores: A row per image, by key: key, subject, group, value, denominator.
-        readings: The sidecar, where anything was read and it is published.
-        provenance: With what it was measured.
-        resources: At what cost.
-        created: UTC, ISO 8601.
+        schema_version: Version of this format.
+        identity: Everything that the score depends on.
+        identity_sha256: Hash of the identity.
+        names: Names of cohort, model, explainer and protocol.
+        method: Description of the explainer.
+        scale: Scale of the score.
+        submitter: Name of whoever measured it.
+        tier: Kind of confirmation: none but the submitter's word, a run that reproduced it, or that
+            and a person who read the source.
+        state: State in which the cell ended.
+        reason: Reason why it did not pass.
+        verdict: Judgement of the protocol.
+        scores: Rows, one per image, by key: key, subject, group, value, denominator.
+        readings: Seal of the sidecar, where there are readings and they are published.
+        provenance: Machine and software that measured it.
+        resources: Cost of the measurement.
+        created: Time of the measurement, UTC in ISO 8601.
         checksum: SHA-256 of the canonical JSON of all the rest.
     """
 
@@ -104,41 +104,42 @@ class PublishedRecord(StrictModel):
         return cls(**fields, checksum=draft._checksum())
 
     @classmethod
-    def from_json(cls, content: bytes, place: str) -> PublishedRecord:
+    def from_json(cls, content: bytes, location: str) -> PublishedRecord:
         """Read a record, and refuse every byte that ``to_json`` would not have written.
 
         Args:
-            content: Bytes of the file.
-            place: For messages.
+            content: Content of the file.
+            location: Path of the file, for messages.
 
         Raises:
             FaultError: Named by what is wrong.
         """
-        value = parse(decode(content, place, MOST_BYTES), place)
+        value = parse(decode(content, location, MOST_BYTES), location)
         if isinstance(value, dict) and value.get("schema_version") != SCHEMA_VERSION:
-            told = f"it has schema version {value.get('schema_version')!r}; known: {SCHEMA_VERSION}"
-            raise FaultError("unknown-schema", place, told[:200])
+            version = repr(value.get("schema_version"))[:100]
+            detail = f"it has schema version {version}; known: {SCHEMA_VERSION}"
+            raise FaultError("unknown-schema", location, detail)
         try:
             record = cls.model_validate_json(canonical_json(value))
         except ValidationError as error:
-            raise schema_fault(error, place) from error
+            raise schema_fault(error, location) from error
         if record.to_json().encode() != content:
             detail = "it is not written as records are; nothing but the layout differs"
-            raise FaultError("not-canonical", place, detail)
+            raise FaultError("not-canonical", location, detail)
         return record
 
     @classmethod
     def schema_text(cls) -> str:
         """Return the JSON Schema of a record, as the board publishes it.
 
-        It says what fields there are and of what kind. That checksum, identity and sidecar fit, and
-        that nothing contradicts anything, only ``from_json`` and the board can tell.
+        It says which fields there are and of what kind. Only ``from_json`` and the board can check
+        that checksum, identity and sidecar fit, and that no field contradicts another.
         """
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
         return json.dumps(schema | cls.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
     def to_json(self) -> str:
-        """Return the one text of this record: a line per field, and per subject."""
+        """Return the only valid text of this record: a line per field, and per subject."""
         fields = self.model_dump(mode="json")
         rows = ",\n".join(f"  {canonical_json(row)}" for row in fields["scores"])
         fields["scores"] = None
@@ -151,19 +152,19 @@ class PublishedRecord(StrictModel):
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     def with_tier(self, tier: Tier) -> PublishedRecord:
-        """Return the record as somebody else vouches for it."""
+        """Return the record with another tier."""
         draft = self.model_copy(update={"tier": tier})
         return draft.model_copy(update={"checksum": draft._checksum()})
 
     @property
     def path(self) -> str:
-        """Where it stands in a folder of records, with ``/`` between folders."""
+        """Path in a folder of records, with ``/`` between folders."""
         names = self.names
         return f"{names.cohort}/{names.model}/{names.explainer}/{names.protocol}.json"
 
     @property
     def score(self) -> Reading | None:
-        """The score per image, or None where there is none."""
+        """Score of each image, or None where there is no score."""
         if not self.scores:
             return None
         keys, subjects, groups, values, denominators = zip(*self.scores, strict=True)
@@ -219,22 +220,22 @@ def publish(
     submitter: str,
     tier: Tier = "self-reported",
 ) -> tuple[PublishedRecord, bytes | None]:
-    """Return a finished cell as it is published, and its sidecar.
+    """Return the published record of a finished cell, and its sidecar.
 
     Args:
-        record: Of a store; a failed one cannot be published.
-        method: What the board says of the explainer.
-        scale: How the score is read.
-        pseudonyms: Take the place of subject ids.
-        submitter: Who measured it.
-        tier: Who vouches for it.
+        record: Record of a store; a failed one cannot be published.
+        method: Description of the explainer.
+        scale: Scale of the score.
+        pseudonyms: Names that replace subject ids.
+        submitter: Name of whoever measured it.
+        tier: Kind of confirmation.
 
     Raises:
         FaultError: ``failed-cell``, or ``sidecar-malformed`` where a value is beyond float32.
     """
     if record.state == "failed":
         raise FaultError("failed-cell", record.names.protocol, record.reason or "it failed")
-    readings = [_renamed(one, pseudonyms) for one in record.to_readings()]
+    readings = [_renamed(reading, pseudonyms) for reading in record.to_readings()]
     sidecar = pack(readings) if readings else None
     scored = record.state == SCORED
     score = find(readings, scale.statistic) if scored else None
@@ -260,15 +261,20 @@ def publish(
 
 
 def rows_of(score: Reading) -> tuple[Row, ...]:
-    """Return the rows of a score, by key, with six significant digits."""
+    """Return the rows of a score in the order of keys, with six significant digits."""
     sample = score.sample
     values = _plain(score.values)
     denominators: Sequence[float | None] = [None] * len(sample)
     if score.denominators is not None:
         denominators = _plain(score.denominators)
-        either = [None in pair for pair in zip(values, denominators, strict=True)]
-        values = [None if no else one for one, no in zip(values, either, strict=True)]
-        denominators = [None if no else one for one, no in zip(denominators, either, strict=True)]
+        missing = [None in pair for pair in zip(values, denominators, strict=True)]
+        values = [
+            None if is_missing else value for value, is_missing in zip(values, missing, strict=True)
+        ]
+        denominators = [
+            None if is_missing else value
+            for value, is_missing in zip(denominators, missing, strict=True)
+        ]
     rows = zip(sample.keys, sample.subjects, sample.groups, values, denominators, strict=True)
     return tuple(sorted(rows))  # type: ignore[arg-type] # groups are 0 and 1
 
@@ -293,8 +299,8 @@ def _renamed(reading: Reading, pseudonyms: Pseudonyms) -> Reading:
 
 
 def _plain(values: Sequence[float] | np.ndarray[Any, Any]) -> list[float | None]:
-    return [None if np.isnan(one) else float(f"{one:.6g}") for one in values]
+    return [None if np.isnan(value) else float(f"{value:.6g}") for value in values]
 
 
 def _array(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -1,8 +1,8 @@
-"""Everything that a protocol read, as columns in a compressed file beside the record.
+"""The sidecar of a record: all readings, as columns in a compressed file beside it.
 
-A sidecar is a zip of two members: ``table.json``, which says what each column is, and ``values``,
-all numbers as little-endian float32 with the bytes of equal weight side by side, which a compressor
-likes. Numbers keep eighteen bits of mantissa: they are off by 2e-6 of their size at most.
+A sidecar is a zip of two members: ``table.json``, which describes each column, and ``values``, all
+numbers as little-endian float32. Bytes of equal weight stand side by side, which compresses better.
+Numbers keep eighteen bits of mantissa: they are off by 2e-6 of their size at most.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ _TABLE, _VALUES = "table.json", "values"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DROPPED_BITS = 5
 _FORMAT = 1
+# What a damaged zip raises depends on where it is damaged.
+_DAMAGED = (
+    *(zipfile.BadZipFile, lzma.LZMAError, EOFError, OSError, ValueError),
+    *(NotImplementedError, RuntimeError, LookupError, zlib.error, struct.error),
+)
 
 
 class _Column(StrictModel):
@@ -52,7 +57,7 @@ def rounded(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     bits = np.asarray(values, dtype="<f4").view("<u4").astype(np.uint64)
     finite = np.isfinite(np.asarray(values, dtype="<f4"))
     half = np.uint64(1 << (_DROPPED_BITS - 1))
-    # To the nearest; a carry into the exponent is the right one.
+    # Rounds to the nearest; a carry into the exponent gives the right number.
     nearest = ((bits + half) >> np.uint64(_DROPPED_BITS)) << np.uint64(_DROPPED_BITS)
     result = np.where(finite, nearest, bits).astype("<u4").view("<f4")
     return np.where(np.isnan(result), np.float32(np.nan), result)
@@ -62,33 +67,33 @@ def pack(readings: Sequence[Reading]) -> bytes:
     """Return the sidecar of readings.
 
     Args:
-        readings: Of one cell.
+        readings: Readings of one cell.
 
     Raises:
         FaultError: ``sidecar-malformed`` where a value lies beyond float32.
     """
-    places: dict[Sample, int] = {}
+    positions: dict[Sample, int] = {}
     columns, parts = [], []
-    for one in readings:
+    for reading in readings:
         columns.append(
             {
-                "statistic": one.statistic,
-                "sample": places.setdefault(one.sample, len(places)),
-                "conditions": dict(sorted(one.conditions.items())),
-                "reasons": dict(sorted(one.reasons.items())),
-                "ratio": one.denominators is not None,
+                "statistic": reading.statistic,
+                "sample": positions.setdefault(reading.sample, len(positions)),
+                "conditions": dict(sorted(reading.conditions.items())),
+                "reasons": dict(sorted(reading.reasons.items())),
+                "ratio": reading.denominators is not None,
             }
         )
-        parts.append(one.values)
-        if one.denominators is not None:
-            parts.append(one.denominators)
+        parts.append(reading.values)
+        if reading.denominators is not None:
+            parts.append(reading.denominators)
     samples = [
-        {"keys": list(one.keys), "subjects": list(one.subjects), "groups": list(one.groups)}
-        for one in places
+        {name: list(getattr(sample, name)) for name in ("keys", "subjects", "groups")}
+        for sample in positions
     ]
-    whole = np.concatenate(parts) if parts else np.zeros(0)
+    numbers = np.concatenate(parts) if parts else np.zeros(0)
     with np.errstate(over="ignore"):
-        values = rounded(whole)
+        values = rounded(numbers)
     if (np.isinf(values)).any():
         raise FaultError("sidecar-malformed", _VALUES, "a value is infinite or beyond float32")
     table = {"format": _FORMAT, "samples": samples, "columns": columns}
@@ -99,86 +104,86 @@ def pack(readings: Sequence[Reading]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(content: bytes, place: str) -> list[Reading]:
+def unpack(content: bytes, location: str) -> list[Reading]:
     """Return the readings of a sidecar.
 
     Args:
-        content: Bytes of the file.
-        place: For messages.
+        content: Content of the file.
+        location: Path of the file, for messages.
 
     Raises:
         FaultError: ``sidecar-bomb`` or ``sidecar-malformed``, or what ``parse`` raises.
     """
-    table_text, numbers = _members(content, place)
-    told = parse(decode(table_text, f"{place}!{_TABLE}", MOST_UNPACKED), f"{place}!{_TABLE}")
+    table_text, numbers = _members(content, location)
+    table_location = f"{location}!{_TABLE}"
+    fields = parse(decode(table_text, table_location, MOST_UNPACKED), table_location)
     try:
-        table = _Table.model_validate_json(canonical_json(told))
+        table = _Table.model_validate_json(canonical_json(fields))
     except ValidationError as error:
         key, message = first_fault(error)
         detail = f"at {key!r}: {message}"
-        raise FaultError("sidecar-malformed", f"{place}!{_TABLE}", detail) from error
-    return _readings(table, numbers, place)
+        raise FaultError("sidecar-malformed", table_location, detail) from error
+    return _readings(table, numbers, location)
 
 
-def _readings(table: _Table, numbers: bytes, place: str) -> list[Reading]:
-    for told in table.samples:
-        if not len(told.keys) == len(told.subjects) == len(told.groups) == len(set(told.keys)):
-            raise FaultError("sidecar-malformed", place, "keys, subjects and groups do not fit")
-    if any(not 0 <= one.sample < len(table.samples) for one in table.columns):
-        raise FaultError("sidecar-malformed", place, "a column refers to a missing sample")
-    samples = [Sample(one.keys, one.subjects, one.groups) for one in table.samples]
-    widths = [len(samples[one.sample]) * (2 if one.ratio else 1) for one in table.columns]
+def _readings(table: _Table, numbers: bytes, location: str) -> list[Reading]:
+    for entry in table.samples:
+        if not len(entry.keys) == len(entry.subjects) == len(entry.groups) == len(set(entry.keys)):
+            raise FaultError("sidecar-malformed", location, "keys, subjects and groups do not fit")
+    if any(not 0 <= column.sample < len(table.samples) for column in table.columns):
+        raise FaultError("sidecar-malformed", location, "a column refers to a missing sample")
+    samples = [Sample(entry.keys, entry.subjects, entry.groups) for entry in table.samples]
+    widths = [len(samples[column.sample]) * (2 if column.ratio else 1) for column in table.columns]
     if len(numbers) != 4 * sum(widths):
         detail = f"it has {len(numbers)} bytes of values, and its table {4 * sum(widths)}"
-        raise FaultError("sidecar-malformed", place, detail)
+        raise FaultError("sidecar-malformed", location, detail)
     shuffled = np.frombuffer(numbers, "u1").reshape(4, -1)
     values = np.ascontiguousarray(shuffled.T).view("<f4").reshape(-1).astype(np.float64)
     if np.isinf(values).any():
-        raise FaultError("sidecar-malformed", place, "a value is infinite")
+        raise FaultError("sidecar-malformed", location, "a value is infinite")
     readings = []
     ends = np.cumsum([0, *widths])
-    for one, start, end in zip(table.columns, ends, ends[1:], strict=False):
+    for column, start, end in zip(table.columns, ends, ends[1:], strict=False):
         part = values[start:end]
-        half = len(samples[one.sample])
+        half = len(samples[column.sample])
         readings.append(
             Reading(
-                one.statistic,
-                samples[one.sample],
+                column.statistic,
+                samples[column.sample],
                 part[:half],
-                one.conditions,
-                one.reasons,
-                part[half:] if one.ratio else None,
+                column.conditions,
+                column.reasons,
+                part[half:] if column.ratio else None,
             )
         )
     return readings
 
 
-def _members(content: bytes, place: str) -> tuple[bytes, bytes]:
-    """Return both members, never unpacking more than a sidecar may hold."""
+def _members(content: bytes, location: str) -> tuple[bytes, bytes]:
+    """Return both members, without unpacking more than a sidecar may hold."""
     if len(content) > MOST_PACKED:
-        raise FaultError("sidecar-bomb", place, f"it has more than {MOST_PACKED:,} bytes")
+        raise FaultError("sidecar-bomb", location, f"it has more than {MOST_PACKED:,} bytes")
+    bomb = f"it unpacks to over {MOST_UNPACKED:,}"
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = archive.infolist()
-            if [one.filename for one in found] != [_TABLE, _VALUES]:
-                names = ", ".join(one.filename[:40] for one in found[:4])
+            infos = archive.infolist()
+            if [info.filename for info in infos] != [_TABLE, _VALUES]:
+                names = ", ".join(info.filename[:40] for info in infos[:4])
                 detail = f"expected {_TABLE} and {_VALUES} but got {names or 'nothing'}"
-                raise FaultError("sidecar-malformed", place, detail)
-            if sum(one.file_size for one in found) > MOST_UNPACKED:
-                raise FaultError("sidecar-bomb", place, f"it unpacks to over {MOST_UNPACKED:,}")
+                raise FaultError("sidecar-malformed", location, detail)
+            if sum(info.file_size for info in infos) > MOST_UNPACKED:
+                raise FaultError("sidecar-bomb", location, bomb)
             parts = []
-            for one in found:
-                with archive.open(one) as member:
+            for info in infos:
+                with archive.open(info) as member:
                     parts.append(member.read(MOST_UNPACKED + 1))
                 if len(parts[-1]) > MOST_UNPACKED:
-                    raise FaultError("sidecar-bomb", place, f"it unpacks to over {MOST_UNPACKED:,}")
+                    raise FaultError("sidecar-bomb", location, bomb)
     except FaultError:
         raise
-    # What a damaged zip raises depends on where it is damaged.
-    except (zipfile.BadZipFile, lzma.LZMAError, EOFError, OSError, ValueError) as error:
-        raise FaultError("sidecar-malformed", place, f"it cannot be unpacked: {error}") from error
-    except (NotImplementedError, RuntimeError, LookupError, zlib.error, struct.error) as error:
-        raise FaultError("sidecar-malformed", place, f"it cannot be unpacked: {error}") from error
+    except _DAMAGED as error:
+        detail = f"it cannot be unpacked: {error}"
+        raise FaultError("sidecar-malformed", location, detail) from error
     return parts[0], parts[1]
 
 

@@ -1,4 +1,4 @@
-"""JSON from strangers: what a careless or hostile file may hold is refused by name."""
+"""Strict JSON: refuses, by name, what a careless or hostile file of a stranger may hold."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class _Refused(ValueError):
-    """Why a value is refused.
+    """A value is refused.
 
     Args:
-        name: Of the fault.
-        detail: One sentence.
+        name: Name of the fault.
+        detail: Clause that says why.
     """
 
     def __init__(self, name: str, detail: str) -> None:
@@ -29,35 +29,35 @@ class _Refused(ValueError):
         super().__init__(detail)
 
 
-def decode(content: bytes, place: str, most_bytes: int) -> str:
+def decode(content: bytes, location: str, most_bytes: int) -> str:
     """Return the text of a file that was read.
 
     Args:
-        content: Bytes of the file.
-        place: For messages.
-        most_bytes: Larger files are refused.
+        content: Content of the file.
+        location: Path of the file, for messages.
+        most_bytes: Size beyond which a file is refused.
 
     Raises:
         FaultError: ``too-large``, ``empty`` or ``not-utf8``.
     """
     if len(content) > most_bytes:
-        raise FaultError("too-large", place, f"it has more than {most_bytes:,} bytes")
+        raise FaultError("too-large", location, f"it has more than {most_bytes:,} bytes")
     if not content.strip():
-        raise FaultError("empty", place, "it holds nothing")
+        raise FaultError("empty", location, "it holds nothing")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FaultError("not-utf8", place, f"byte {error.start} is not UTF-8") from error
+        raise FaultError("not-utf8", location, f"byte {error.start} is not UTF-8") from error
 
 
-def parse(text: str, place: str) -> object:
-    """Return what a JSON text says, with nothing in it that two readers might read differently.
+def parse(text: str, location: str) -> object:
+    """Return the value of a JSON text, refusing what two readers might read differently.
 
     Raises:
         FaultError: ``not-json``, ``duplicate-key``, ``not-finite``, ``huge-number``, ``too-deep``
             or ``lone-surrogate``.
     """
-    _check_depth(text, place)
+    _check_depth(text, location)
     try:
         value = json.loads(
             text,
@@ -67,32 +67,32 @@ def parse(text: str, place: str) -> object:
             parse_int=_int,
         )
     except _Refused as refused:
-        raise FaultError(refused.name, place, refused.detail) from refused
+        raise FaultError(refused.name, location, refused.detail) from refused
     except json.JSONDecodeError as error:
         detail = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise FaultError("not-json", place, detail) from error
+        raise FaultError("not-json", location, detail) from error
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise FaultError("lone-surrogate", place, "a string holds half a character") from error
+        raise FaultError("lone-surrogate", location, "a string holds half a character") from error
     return value
 
 
-def _check_depth(text: str, place: str) -> None:
+def _check_depth(text: str, location: str) -> None:
     """Refuse deep nesting before a recursive reader meets it."""
     depth = 0
     for bracket in _BRACKET.findall(_STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
         if depth > DEEPEST:
-            raise FaultError("too-deep", place, f"it is nested deeper than {DEEPEST} levels")
+            raise FaultError("too-deep", location, f"it is nested deeper than {DEEPEST} levels")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused("duplicate-key", f"the key {twice[:60]!r} stands twice")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _Refused("duplicate-key", f"the key {repeated[:60]!r} stands twice")
     return result
 
 

@@ -1,6 +1,6 @@
-"""Explains a few test images outside any protocol, with no truth at hand.
+"""Explains a few test images outside of any protocol, without access to the truth.
 
-``verify`` runs this file as a process of its own, and compares the maps with those that the same
+``verify`` runs this file in a process of its own, and compares the maps with those that the same
 plugin made under a protocol.
 """
 
@@ -28,11 +28,11 @@ def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) 
 
     Args:
         spec: Path and class of the plugin.
-        suite: File with one cohort and one model.
-        device: Where to compute.
-        rows: Of the test split.
-        out: File for the maps [n, 1, *S], in the order of ``rows``; none where the explainer does
-            not support the model.
+        suite: Suite file with one cohort and one model.
+        device: Name of the device.
+        rows: Rows of the test split.
+        out: File for the maps [n, 1, *S], in the order of ``rows``; it is not written where the
+            explainer does not support the model.
     """
     plan = make_plan(Catalogue(), load_suite(suite), Selection((spec,)))
     (cohort_entry,), (model_entry,) = plan.cohorts.values(), plan.models.values()
@@ -45,9 +45,10 @@ def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) 
         test = cohort.select("test")
         if why_unsupported(explainer, classifier, has_truth=False) is not None:
             return
-        everyone = test.batch(np.array(rows), place).images
-        # Asked about another model first, a map that is kept by its image is that model's.
-        for model in (classifier.randomised(1, everyone), classifier):
+        images = test.batch(np.array(rows), place).images
+        # The explainer first meets another model, so that a map which it keeps by its image is
+        # that model's, and differs.
+        for model in (classifier.randomised(1, images), classifier):
             maps = []
             for row in rows:
                 batch = test.batch(np.array([row]), place)

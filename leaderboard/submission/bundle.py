@@ -1,9 +1,9 @@
-"""A submission as a folder: made whole or not at all, and read without believing any of it.
+"""The bundle of a submission: a folder, made whole or not at all, and read without trust.
 
 ::
 
     manifest.json     who submits what, and the hash of every other file
-    records/...       as ``leaderboard.published.folder`` lays them out
+    records/...       records, in the layout of ``leaderboard.published.folder``
     source/<file>.py  the plugin
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.errors import StoreError
@@ -20,10 +20,10 @@ from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.folder import (
     RECORD,
     SIDECAR,
-    place_of,
     read_bytes,
     read_folder,
     read_record,
+    relative_path,
     walk,
     write_records,
 )
@@ -42,10 +42,10 @@ class Bundle:
     """A submission of which every file was read.
 
     Attributes:
-        folder: A copy of its plain files, which nobody else writes to.
-        manifest: What it says of itself.
-        records: Those without a fault, by path.
-        source: The plugin's file.
+        folder: Copy of its plain files, which nobody else writes to.
+        manifest: Content of its manifest.
+        records: Records without a fault, by path.
+        source: Content of the plugin's file.
     """
 
     folder: Path
@@ -55,12 +55,12 @@ class Bundle:
 
     @property
     def records_folder(self) -> Path:
-        """Where the records lie."""
+        """Folder of the records."""
         return self.folder / RECORDS
 
     @property
     def plugin(self) -> Path:
-        """Where the plugin's file lies."""
+        """Path of the plugin's file."""
         return self.folder / SOURCE / self.manifest.source
 
 
@@ -70,16 +70,16 @@ def make_bundle(
     records: Sequence[tuple[PublishedRecord, bytes | None]],
     source: bytes,
 ) -> Path:
-    """Write a bundle, whole or not at all; an older one in its place gives way.
+    """Write a bundle, whole or not at all; it replaces an older bundle.
 
     Args:
-        out: Folder; may exist where it is empty or holds a bundle.
-        manifest: Its ``files`` are filled in here.
-        records: With their sidecars.
-        source: The plugin's file.
+        out: Folder of the bundle; an existing one must be empty or hold a bundle.
+        manifest: Manifest without ``files``, which are filled in here.
+        records: Records with their sidecars.
+        source: Content of the plugin's file.
 
     Returns:
-        The folder.
+        Folder of the bundle.
 
     Raises:
         StoreError: If the folder holds anything else or cannot be written.
@@ -87,17 +87,17 @@ def make_bundle(
     check_out(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
-            draft = Path(place, "bundle")
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as parent:
+            draft = Path(parent, "bundle")
             (draft / SOURCE).mkdir(parents=True)
             (draft / SOURCE / manifest.source).write_bytes(source)
             write_records(draft / RECORDS, records)
             paths = sorted(path for path in draft.rglob("*") if path.is_file())
-            files = {place_of(path, draft): _sha256(path.read_bytes()) for path in paths}
-            whole = manifest.model_copy(update={"files": files})
-            (draft / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
+            files = {relative_path(path, draft): _sha256(path.read_bytes()) for path in paths}
+            complete = manifest.model_copy(update={"files": files})
+            (draft / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
             if out.exists():
-                out.rename(Path(place, "old"))
+                out.rename(Path(parent, "old"))
             draft.rename(out)
     except OSError as error:
         raise StoreError(f"The bundle {out} cannot be written: {error.strerror}.") from error
@@ -105,27 +105,27 @@ def make_bundle(
 
 
 def check_out(out: Path) -> None:
-    """Show that a bundle may be written there.
+    """Show that a bundle may be written to a folder.
 
     Raises:
-        StoreError: If something else is there.
+        StoreError: If the folder holds something else.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise StoreError(f"{out} is no folder; name a new one for the bundle.")
     if not out.is_dir():
         return
-    found = {one.name for one in out.iterdir()}
-    if not found:
+    names = {path.name for path in out.iterdir()}
+    if not names:
         return
     try:
         Manifest.from_json(read_bytes(out / MANIFEST, MANIFEST, MOST_MANIFEST))
-        if found <= {MANIFEST, RECORDS, SOURCE}:
+        if names <= {MANIFEST, RECORDS, SOURCE}:
             return
     except FaultError:
         pass
-    strange = sorted(found - {MANIFEST, RECORDS, SOURCE}) or sorted(found)
+    foreign = sorted(names - {MANIFEST, RECORDS, SOURCE}) or sorted(names)
     raise StoreError(
-        f"The folder {out} holds {strange[0]!r}, which no submission wrote; name a new folder."
+        f"The folder {out} holds {foreign[0]!r}, which no submission wrote; name a new folder."
     )
 
 
@@ -133,8 +133,8 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
     """Copy a bundle's plain files, and read them.
 
     Args:
-        folder: Of the bundle; nothing in it is believed.
-        workspace: An empty folder for the copy, on which all further work is done.
+        folder: Folder of the bundle; nothing in it is trusted.
+        workspace: Empty folder for the copy, on which all further work is done.
 
     Returns:
         The bundle, or None where its manifest or source cannot be read, and all faults.
@@ -147,7 +147,7 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
     faults: list[Fault] = []
     hashes = _copy(folder, workspace, faults)
     if MANIFEST not in hashes:
-        if not any(one.place == MANIFEST for one in faults):
+        if not any(fault.location == MANIFEST for fault in faults):
             faults.append(Fault("file-missing", MANIFEST, "a bundle needs one"))
         return None, faults
     try:
@@ -155,18 +155,19 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
     except FaultError as error:
         return None, [*faults, error.fault]
     faults += _compare(manifest, hashes)
-    place = f"{SOURCE}/{manifest.source}"
-    if place not in hashes:
-        if not any(one.place == place for one in faults):
-            faults.append(Fault("file-missing", place, "the plugin's file is not there"))
+    source_path = f"{SOURCE}/{manifest.source}"
+    if source_path not in hashes:
+        if not any(fault.location == source_path for fault in faults):
+            faults.append(Fault("file-missing", source_path, "the plugin's file is not there"))
         return None, faults
     records: tuple[PublishedRecord, ...] = ()
     if (workspace / RECORDS).is_dir():
         contents = read_folder(workspace / RECORDS)
-        faults += [Fault(one.name, f"{RECORDS}/{one.place}", one.detail) for one in contents.faults]
+        for fault in contents.faults:
+            faults.append(replace(fault, location=f"{RECORDS}/{fault.location}"))
         records = contents.records
-    source = (workspace / place).read_bytes()
-    faults += _of_source(manifest, source, place)
+    source = (workspace / source_path).read_bytes()
+    faults += _of_source(manifest, source, source_path)
     return Bundle(workspace, manifest, records, source), faults
 
 
@@ -174,7 +175,7 @@ def admit(bundle: Bundle, into: Path) -> list[Path]:
     """Write a bundle's records into a folder of records, as reproduced: all of them or none.
 
     Args:
-        bundle: Without a fault, and run again with the same scores.
+        bundle: Bundle without a fault whose scores were reproduced.
         into: Folder of records.
 
     Returns:
@@ -182,24 +183,24 @@ def admit(bundle: Bundle, into: Path) -> list[Path]:
 
     Raises:
         FaultError: ``name-taken`` where the folder has records of another method by this name, or
-            of another identity in their place.
-        StoreError: If a file cannot be written; what was there before is there again.
+            other results of the same cells.
+        StoreError: If a file cannot be written; the folder is then restored.
     """
     published = []
     for record in bundle.records:
         _check_free(record, into)
         sidecar = None
         if record.readings is not None:
-            place = record.path.removesuffix(RECORD) + SIDECAR
-            sidecar = read_bytes(bundle.records_folder / place, place, MOST_PACKED)
+            sidecar_path = record.path.removesuffix(RECORD) + SIDECAR
+            sidecar = read_bytes(bundle.records_folder / sidecar_path, sidecar_path, MOST_PACKED)
         published.append((record.with_tier("reproduced"), sidecar))
     paths = [into / record.path for record in bundle.records]
-    touched = [one for path in paths for one in (path, path.with_suffix(SIDECAR))]
-    before = {path: path.read_bytes() if path.is_file() else None for path in touched}
+    written = [file for path in paths for file in (path, path.with_suffix(SIDECAR))]
+    old_contents = {path: path.read_bytes() if path.is_file() else None for path in written}
     try:
         return write_records(into, published)
     except BaseException:
-        for path, content in before.items():
+        for path, content in old_contents.items():
             if content is None:
                 path.unlink(missing_ok=True)
             else:
@@ -208,89 +209,91 @@ def admit(bundle: Bundle, into: Path) -> list[Path]:
 
 
 def _check_free(record: PublishedRecord, into: Path) -> None:
-    """Refuse to write where another method's records stand, or another result of this one."""
+    """Refuse to overwrite records of another method, or other results of this one."""
     folder = (into / record.path).parent
     for path in sorted(folder.glob(f"*{RECORD}")) if folder.is_dir() else ():
-        place = place_of(path, into)
-        kept = read_record(into, place)
+        location = relative_path(path, into)
+        kept = read_record(into, location)
         same_method = kept.identity.explainer == record.identity.explainer
-        same_people = kept.submitter == record.submitter
-        same_cell = place != record.path or kept.identity_sha256 == record.identity_sha256
-        if not (same_method and same_people and same_cell):
+        same_submitter = kept.submitter == record.submitter
+        same_cell = location != record.path or kept.identity_sha256 == record.identity_sha256
+        if not (same_method and same_submitter and same_cell):
             detail = f"{into} holds another record of {record.names.explainer!r} there"
-            raise FaultError("name-taken", place, detail)
+            raise FaultError("name-taken", location, detail)
 
 
 def _copy(folder: Path, workspace: Path, faults: list[Fault]) -> dict[str, str]:
-    """Copy what may be in a bundle, and return the hash of each file by its path."""
+    """Copy the files that a bundle may hold, and return the hash of each by its path."""
     hashes: dict[str, str] = {}
-    left = MOST_TOTAL
+    bytes_left = MOST_TOTAL
     for path in walk(folder, faults):
-        place = place_of(path, folder)
-        fault = _misfit(place)
+        location = relative_path(path, folder)
+        fault = _misfit(location)
         if fault is None and len(hashes) >= MOST_FILES:
-            faults.append(Fault("too-many-files", place, f"there are more than {MOST_FILES:,}"))
+            faults.append(Fault("too-many-files", location, f"there are more than {MOST_FILES:,}"))
             break
         if fault is not None:
             faults.append(fault)
             continue
         try:
-            content = read_bytes(path, place, min(_most_bytes(place), left))
+            content = read_bytes(path, location, min(_most_bytes(location), bytes_left))
         except FaultError as error:
             faults.append(error.fault)
             continue
-        left -= len(content)
-        copy = workspace / place
+        bytes_left -= len(content)
+        copy = workspace / location
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
-        hashes[place] = _sha256(content)
+        hashes[location] = _sha256(content)
     return hashes
 
 
-def _misfit(place: str) -> Fault | None:
-    """Return why a file has no place in a bundle, or None."""
-    parts = place.split("/")
+def _misfit(location: str) -> Fault | None:
+    """Return the fault of a file that a bundle may not hold, or None."""
+    parts = location.split("/")
     if any(part.startswith(".") for part in parts):
-        return Fault("hidden-file", place, "a bundle holds nothing hidden")
+        return Fault("hidden-file", location, "a bundle holds nothing hidden")
     if any(PART.fullmatch(part) is None for part in parts):
-        return Fault("odd-path", place, "names are made of A-Z, a-z, 0-9 and _.+-")
-    if place == MANIFEST or parts[0] == RECORDS:
+        return Fault("odd-path", location, "names are made of A-Z, a-z, 0-9 and _.+-")
+    if location == MANIFEST or parts[0] == RECORDS:
         return None
-    if parts[0] == SOURCE and len(parts) == 2 and place.endswith(".py"):
+    if parts[0] == SOURCE and len(parts) == 2 and location.endswith(".py"):
         return None
-    return Fault("unknown-file", place, "a bundle holds nothing else")
+    return Fault("unknown-file", location, "a bundle holds nothing else")
 
 
-def _most_bytes(place: str) -> int:
-    if place == MANIFEST:
+def _most_bytes(location: str) -> int:
+    if location == MANIFEST:
         return MOST_MANIFEST
-    if place.startswith(f"{SOURCE}/"):
+    if location.startswith(f"{SOURCE}/"):
         return MOST_SOURCE
-    return MOST_PACKED if place.endswith(SIDECAR) else MOST_BYTES
+    return MOST_PACKED if location.endswith(SIDECAR) else MOST_BYTES
 
 
 def _compare(manifest: Manifest, hashes: Mapping[str, str]) -> list[Fault]:
-    """Hold the files that are there to those that the manifest lists."""
+    """Return where the files of a bundle differ from the list of its manifest."""
     faults = []
-    there = {place: sha256 for place, sha256 in hashes.items() if place != MANIFEST}
-    for place in sorted(there.keys() - manifest.files.keys()):
-        faults.append(Fault("unlisted-file", place, "the manifest does not list it"))
-    for place in sorted(manifest.files.keys() - there.keys()):
-        faults.append(Fault("file-missing", place, "the manifest lists it, and it is not there"))
-    for place in sorted(manifest.files.keys() & there.keys()):
-        if manifest.files[place] != there[place]:
-            faults.append(Fault("hash-mismatch", place, "it is not the file that was listed"))
+    present = {location: sha256 for location, sha256 in hashes.items() if location != MANIFEST}
+    for location in sorted(present.keys() - manifest.files.keys()):
+        faults.append(Fault("unlisted-file", location, "the manifest does not list it"))
+    for location in sorted(manifest.files.keys() - present.keys()):
+        faults.append(Fault("file-missing", location, "the manifest lists it, and it is not there"))
+    for location in sorted(manifest.files.keys() & present.keys()):
+        if manifest.files[location] != present[location]:
+            faults.append(Fault("hash-mismatch", location, "it is not the file that was listed"))
     return faults
 
 
-def _of_source(manifest: Manifest, source: bytes, place: str) -> list[Fault]:
+def _of_source(manifest: Manifest, source: bytes, location: str) -> list[Fault]:
     faults = []
     if _sha256(source) != manifest.source_sha256:
         detail = "it is not the plugin that the manifest's source_sha256 names"
-        faults.append(Fault("source-mismatch", place, detail))
-    others = [one for one in manifest.files if one.startswith(f"{SOURCE}/") and one != place]
-    if others:
-        faults.append(Fault("unknown-file", others[0], "a plugin is a single file"))
+        faults.append(Fault("source-mismatch", location, detail))
+    other_files = [
+        file for file in manifest.files if file.startswith(f"{SOURCE}/") and file != location
+    ]
+    if other_files:
+        faults.append(Fault("unknown-file", other_files[0], "a plugin is a single file"))
     return faults
 
 

@@ -1,7 +1,7 @@
-"""What a submission is held to without running it: each check gives faults by name.
+"""Checks of a submission that do not run it; each yields faults by name.
 
-What to expect is made elsewhere, from what the verifier trusts: their own suite, cohort and models.
-Nothing here believes a bundle, imports its plugin or writes anything.
+Expectations are made elsewhere, from what the verifier trusts: their own suite, cohort and models.
+Nothing in this file trusts a bundle, imports its plugin or writes anything.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.reading import Reading, find
-from benchmark.records.identity import PluginIdentity, canonical_json
+from benchmark.records.identity import PluginIdentity, sha256_of
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.fields import Scale
 from leaderboard.published.folder import read_readings
 from leaderboard.published.record import PublishedRecord
 from leaderboard.submission.bundle import Bundle
 
-# State and verdict that readings lead to.
+# Returns the state and verdict that readings lead to.
 Judge = Callable[[Sequence[Reading]], tuple[str, str | None]]
 # Cohort, model and protocol.
-Place = tuple[str, str, str]
+CellKey = tuple[str, str, str]
 People = Mapping[str, tuple[str, int]]
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What every record of one cohort, model and protocol has in common.
+    """Fields that all records of one cohort, model and protocol have in common.
 
     Attributes:
-        cohort_fingerprint: Of the cohort.
-        weights_sha256: Of the model.
-        protocol: With version and settings.
-        seed: Of the suite.
-        scale: How the score is read.
+        cohort_fingerprint: Hash of the cohort.
+        weights_sha256: Hash of the model's weights.
+        protocol: Identity of the protocol.
+        seed: Seed of the suite.
+        scale: Scale of the score.
         people: Subject and group of each image that may be read, by key.
-        scored: Keys that every score covers, or None where that is not known.
-        judge: Comes to state and verdict from readings, or None where nobody can.
+        scored: Keys that every score covers, or None where they are not known.
+        judge: Function that derives state and verdict from readings, or None where there is none.
     """
 
     cohort_fingerprint: str
@@ -52,91 +52,91 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Standard:
-    """What a verifier knows.
+    """Knowledge of a verifier that submissions are compared with.
 
     Attributes:
-        suite: Its version.
-        suite_sha256: Of its file.
-        cells: What is expected of each cell of the board.
-        built_in: Names that the package takes itself.
-        others: Records that the board has already.
+        suite: Version of the suite.
+        suite_sha256: Hash of the suite's file.
+        cells: Expectation of each cell of the board.
+        built_in: Names of the package's own explainers.
+        others: Records that are on the board already.
     """
 
     suite: str
     suite_sha256: str
-    cells: Mapping[Place, Expectation]
+    cells: Mapping[CellKey, Expectation]
     built_in: frozenset[str] = frozenset()
     others: tuple[PublishedRecord, ...] = field(default=(), repr=False)
 
 
-def expectations_of(records: Iterable[PublishedRecord], control: str) -> dict[Place, Expectation]:
-    """Return what is expected of each cell, going by a control's records.
+def expectations_of(records: Iterable[PublishedRecord], control: str) -> dict[CellKey, Expectation]:
+    """Return the expectation of each cell, made from the records of a control.
 
     Args:
-        records: Trusted.
+        records: Trusted records.
         control: Name of an explainer that is scored on every cell.
     """
-    own = [one for one in records if one.names.explainer == control and one.scores]
+    trusted = [record for record in records if record.names.explainer == control and record.scores]
     people: dict[str, dict[str, tuple[str, int]]] = {}
-    for one in own:
-        known = people.setdefault(one.names.cohort, {})
-        known.update({key: (subject, group) for key, subject, group, *_ in one.scores})
+    for record in trusted:
+        known_people = people.setdefault(record.names.cohort, {})
+        known_people.update({key: (subject, group) for key, subject, group, *_ in record.scores})
     return {
-        place_of(one): Expectation(
-            one.identity.cohort_fingerprint,
-            one.identity.weights_sha256,
-            one.identity.protocol,
-            one.identity.seed,
-            one.scale,
-            people[one.names.cohort],
-            frozenset(row[0] for row in one.scores),
+        cell_key(record): Expectation(
+            record.identity.cohort_fingerprint,
+            record.identity.weights_sha256,
+            record.identity.protocol,
+            record.identity.seed,
+            record.scale,
+            people[record.names.cohort],
+            frozenset(row[0] for row in record.scores),
         )
-        for one in own
+        for record in trusted
     }
 
 
-def place_of(record: PublishedRecord) -> Place:
-    """Return cohort, model and protocol of a record."""
+def cell_key(record: PublishedRecord) -> CellKey:
+    """Return cohort, model and protocol of a record, which name its cell."""
     return record.names.cohort, record.names.model, record.names.protocol
 
 
 def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
-    """Return everything that is wrong with a bundle, as far as can be seen without running it.
+    """Return all faults of a bundle that can be found without running it.
 
     Args:
-        bundle: That could be read.
-        standard: What it must match.
+        bundle: Bundle that could be read.
+        standard: Standard that it must match.
     """
     faults = [*_of_manifest(bundle, standard), *_of_whole(bundle, standard)]
     for record in bundle.records:
-        place = f"records/{record.path}"
-        faults += [Fault(name, place, detail) for name, detail in _of_record(record, bundle)]
-        expected = standard.cells.get(place_of(record))
+        location = f"records/{record.path}"
+        faults += [Fault(name, location, detail) for name, detail in _of_record(record, bundle)]
+        expected = standard.cells.get(cell_key(record))
         if expected is None:
-            known = sorted({" × ".join(one) for one in standard.cells})
+            known = sorted({" × ".join(key) for key in standard.cells})
             detail = f"suite {standard.suite} has no such cell; known: {', '.join(known)}"
-            faults.append(Fault("unknown-cell", place, detail[:300]))
+            faults.append(Fault("unknown-cell", location, detail[:300]))
             continue
-        told = [*_of_identity(record, expected), *_of_scores(record, expected)]
-        told += _of_readings(record, bundle, expected)
-        faults += [Fault(name, place, detail) for name, detail in told]
+        named_faults = [*_of_identity(record, expected), *_of_scores(record, expected)]
+        named_faults += _of_readings(record, bundle, expected)
+        faults += [Fault(name, location, detail) for name, detail in named_faults]
     return faults
 
 
 def _of_manifest(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
-    manifest, place = bundle.manifest, "manifest.json"
+    manifest, location = bundle.manifest, "manifest.json"
     if manifest.suite != standard.suite:
         detail = f"it is of suite {manifest.suite!r}, and not of {standard.suite!r}"
-        yield Fault("other-suite", place, detail)
+        yield Fault("other-suite", location, detail)
     elif manifest.suite_sha256 != standard.suite_sha256:
         detail = f"its suite {manifest.suite!r} has another file than the one here"
-        yield Fault("other-suite", place, detail)
-    if manifest.explainer.casefold() in {one.casefold() for one in standard.built_in}:
+        yield Fault("other-suite", location, detail)
+    if manifest.explainer.casefold() in {name.casefold() for name in standard.built_in}:
         detail = f"the package has an explainer {manifest.explainer!r} of its own"
-        yield Fault("name-taken", place, detail)
-    if _looks(manifest.title) in {_looks(one) for one in standard.built_in}:
+        yield Fault("name-taken", location, detail)
+    if _looks(manifest.title) in {_looks(name) for name in standard.built_in}:
         detail = f"the package has a method of its own that is called like {manifest.title!r}"
-        yield Fault("title-taken", place, detail)
+        yield Fault("title-taken", location, detail)
     identity = bundle.records[0].identity.explainer if bundle.records else None
     for other in standard.others:
         same = identity is not None and other.identity.explainer == identity
@@ -144,22 +144,22 @@ def _of_manifest(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
             continue
         if other.names.explainer.casefold() == manifest.explainer.casefold():
             detail = f"{other.submitter!r} has a method {other.names.explainer!r} on the board"
-            yield Fault("name-taken", place, detail)
+            yield Fault("name-taken", location, detail)
             return
         if _looks(other.method.title) == _looks(manifest.title):
             detail = f"{other.submitter!r} has a method {other.method.title!r} on the board"
-            yield Fault("title-taken", place, detail)
+            yield Fault("title-taken", location, detail)
             return
 
 
 def _of_whole(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
-    there = {place_of(one) for one in bundle.records}
-    for cell in sorted(standard.cells.keys() - there):
+    present = {cell_key(record) for record in bundle.records}
+    for cell in sorted(standard.cells.keys() - present):
         detail = "there is no faultless record of this cell"
         yield Fault("cell-missing", f"records: {' × '.join(cell)}", detail)
     methods = {
-        canonical_json([one.method.model_dump(), one.identity.explainer.model_dump(mode="json")])
-        for one in bundle.records
+        sha256_of([record.method.model_dump(), record.identity.explainer.model_dump(mode="json")])
+        for record in bundle.records
     }
     if len(methods) > 1:
         yield Fault("explainer-differs", "records", "they are not all of one method as it is told")
@@ -191,12 +191,11 @@ def _of_identity(record: PublishedRecord, expected: Expectation) -> Iterator[tup
         yield "cohort-differs", f"its cohort is {identity.cohort_fingerprint[:12]}"
     if identity.weights_sha256 != expected.weights_sha256:
         yield "weights-differ", f"its model's weights are {identity.weights_sha256[:12]}"
-    here, there = identity.protocol, expected.protocol
-    if canonical_json(here.model_dump(mode="json")) != canonical_json(
-        there.model_dump(mode="json")
-    ):
-        what = "settings" if here.version == there.version else f"version {here.version[:20]!r}"
-        yield "protocol-differs", f"{what} of {here.name!r} are not the suite's"
+    submitted, suites = identity.protocol, expected.protocol
+    if sha256_of(submitted.model_dump(mode="json")) != sha256_of(suites.model_dump(mode="json")):
+        same_version = submitted.version == suites.version
+        part = "settings" if same_version else f"version {submitted.version[:20]!r}"
+        yield "protocol-differs", f"{part} of {submitted.name!r} are not the suite's"
     if identity.seed != expected.seed:
         yield "seed-differs", f"its seed is {identity.seed}, and the suite's {expected.seed}"
     if record.scale != expected.scale:
@@ -225,7 +224,7 @@ def _of_scores(record: PublishedRecord, expected: Expectation) -> Iterator[tuple
 def _of_people(rows: Mapping[str, tuple[str, int]], people: People) -> Iterator[tuple[str, str]]:
     if strangers := sorted(rows.keys() - people.keys()):
         yield "unknown-subject", f"{len(strangers)} are not of the cohort, such as {strangers[0]}"
-    renamed = [key for key, told in rows.items() if key in people and people[key] != told]
+    renamed = [key for key, person in rows.items() if key in people and people[key] != person]
     if renamed:
         detail = f"{len(renamed)} have another subject or group than the cohort's, such as "
         yield "renamed-subject", detail + renamed[0]
@@ -243,9 +242,9 @@ def _of_readings(
     except FaultError as error:
         yield error.fault.name, error.fault.detail
         return
-    strange = list(_of_samples(record, readings, expected.people))
-    yield from strange
-    if strange or expected.judge is None:
+    sample_faults = list(_of_samples(record, readings, expected.people))
+    yield from sample_faults
+    if sample_faults or expected.judge is None:
         return
     try:
         judged = expected.judge(readings)
@@ -253,17 +252,17 @@ def _of_readings(
         yield "verdict-differs", f"its readings cannot be judged: {type(error).__name__}"
         return
     if judged != (record.state, record.verdict):
-        told_here = f"{record.state}, {record.verdict or 'no verdict'}"
-        found = f"{judged[0]}, {judged[1] or 'no verdict'}"
-        yield "verdict-differs", f"it says {told_here}, but its readings say {found}"
+        submitted = f"{record.state}, {record.verdict or 'no verdict'}"
+        derived = f"{judged[0]}, {judged[1] or 'no verdict'}"
+        yield "verdict-differs", f"it says {submitted}, but its readings say {derived}"
 
 
 def _of_samples(
     record: PublishedRecord, readings: Sequence[Reading], people: People
 ) -> Iterator[tuple[str, str]]:
-    """Hold a sidecar's images to the cohort; a protocol may plant groups, and name parts anew."""
+    """Compare a sidecar's images with the cohort; a protocol may plant groups and rename parts."""
     subjects = {subject for subject, _ in people.values()}
-    for sample in dict.fromkeys(one.sample for one in readings):
+    for sample in dict.fromkeys(reading.sample for reading in readings):
         if strangers := sorted(set(sample.subjects) - subjects):
             detail = f"{len(strangers)} in its sidecar are not of the cohort: {strangers[0][:40]}"
             yield "unknown-subject", detail
@@ -274,12 +273,13 @@ def _of_samples(
             yield "renamed-subject", detail + renamed[0][:40]
     score = find(readings, record.scale.statistic)
     if score is not None and record.scores:
-        told = zip(score.sample.keys, score.sample.subjects, score.sample.groups, strict=True)
-        if set(told) != {row[:3] for row in record.scores}:
+        sample = score.sample
+        rows = zip(sample.keys, sample.subjects, sample.groups, strict=True)
+        if set(rows) != {row[:3] for row in record.scores}:
             yield "scores-differ", "subjects or groups of the sidecar's score are not the record's"
 
 
 def _looks(title: str) -> str:
-    """Return what is left of a title when nobody looks closely."""
+    """Return a title without case, spaces and signs, so that titles that look alike are equal."""
     folded = unicodedata.normalize("NFKC", title).casefold()
-    return "".join(one for one in folded if one.isalnum())
+    return "".join(character for character in folded if character.isalnum())

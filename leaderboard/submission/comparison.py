@@ -1,4 +1,4 @@
-"""Compares what a submission claims with what running it again gives."""
+"""Compares the results that a submission claims with those of running it again."""
 
 from __future__ import annotations
 
@@ -18,45 +18,46 @@ _MEAN_SHARE = 0.04
 _SAME_MAP = 0.05
 
 
-def compare(submitted: PublishedRecord, again: PublishedRecord, place: str) -> list[Fault]:
-    """Return where a cell came out otherwise.
+def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -> list[Fault]:
+    """Return the faults of a cell whose results differ.
 
     Args:
-        submitted: As in the bundle; its scale was held to the protocol's before.
-        again: As measured here.
-        place: For messages.
+        submitted: Record of the bundle, whose scale is known to be the protocol's.
+        again: Record that was measured here.
+        location: Path of the record, for messages.
     """
     if submitted.identity != again.identity:
-        return [Fault("identity-differs", place, "what was measured here is another cell")]
-    told, here = _ending(submitted), _ending(again)
-    if told != here:
-        return [Fault("state-differs", place, f"it says {told}, and here it is {here}")]
+        return [Fault("identity-differs", location, "what was measured here is another cell")]
+    claim, result = _state_and_verdict(submitted), _state_and_verdict(again)
+    if claim != result:
+        return [Fault("state-differs", location, f"it says {claim}, and here it is {result}")]
     faults = []
-    one, two = submitted.method, again.method
-    if one != two:
-        wrong = [name for name, value in one.model_dump().items() if getattr(two, name) != value]
+    method = again.method.model_dump()
+    if wrong := [name for name in method if getattr(submitted.method, name) != method[name]]:
         detail = f"{', '.join(wrong)} are not what the class says"
-        faults.append(Fault("method-differs", place, detail))
-    rows = {row[0]: row for row in submitted.scores}
-    others = {row[0]: row for row in again.scores}
-    if rows.keys() != others.keys():
-        detail = f"{len(rows)} images are scored there and {len(others)} here"
-        return [*faults, Fault("score-differs", place, detail)]
+        faults.append(Fault("method-differs", location, detail))
+    claimed = {row[0]: row for row in submitted.scores}
+    measured = {row[0]: row for row in again.scores}
+    if claimed.keys() != measured.keys():
+        detail = f"{len(claimed)} images are scored there and {len(measured)} here"
+        return [*faults, Fault("score-differs", location, detail)]
     # Two kinds of processors round differently, too.
-    alike = submitted.provenance.device == again.provenance.device
-    scale = again.scale
-    tolerance = scale.tolerance if alike else scale.device_tolerance
-    apart = [key for key, row in rows.items() if not _close(row, others[key], tolerance)]
-    if apart:
-        key = max(apart, key=lambda key: _distance(rows[key], others[key]))
+    same_device = submitted.provenance.device == again.provenance.device
+    tolerance = again.scale.tolerance if same_device else again.scale.device_tolerance
+    differing = [key for key in claimed if not _close(claimed[key], measured[key], tolerance)]
+    if differing:
+        key = max(differing, key=lambda key: _distance(claimed[key], measured[key]))
         detail = (
-            f"{len(apart)} of {len(rows)} scores differ by more than {tolerance:g}, most of all "
-            f"{key} with {_told(rows[key])} there and {_told(others[key])} here"
+            f"{len(differing)} of {len(claimed)} scores differ by more than {tolerance:g}, "
+            f"most of all {key} with {_as_text(claimed[key])} there and "
+            f"{_as_text(measured[key])} here"
         )
-        faults.append(Fault("score-differs", place, detail))
-    elif not alike and (ahead := _ahead(rows, others)) > _MEAN_SHARE * tolerance:
-        detail = f"the mean score is {ahead:.3g} away from that here, more than rounding explains"
-        faults.append(Fault("score-differs", place, detail))
+        faults.append(Fault("score-differs", location, detail))
+        return faults
+    shift = _mean_difference(claimed, measured)
+    if not same_device and shift > _MEAN_SHARE * tolerance:
+        detail = f"the mean score is {shift:.3g} away from that here, more than rounding explains"
+        faults.append(Fault("score-differs", location, detail))
     return faults
 
 
@@ -75,13 +76,13 @@ def maps_apart(first: Maps, second: Maps) -> float:
     return largest
 
 
-def map_faults(kept: Maps, blind: Maps, place: str) -> list[Fault]:
-    """Return whether the maps of a protocol are not those that are made without one.
+def map_faults(kept: Maps, blind: Maps, location: str) -> list[Fault]:
+    """Return a fault where the maps under a protocol are not those that are made without one.
 
     Args:
-        kept: Of some images, as a protocol was given them, [n, 1, *S].
-        blind: Of the same images by themselves.
-        place: For messages.
+        kept: Maps of some images that a protocol was given, [n, 1, *S].
+        blind: Maps of the same images outside of any protocol.
+        location: Path of the record, for messages.
     """
     apart = maps_apart(kept, blind)
     if apart <= _SAME_MAP:
@@ -90,42 +91,39 @@ def map_faults(kept: Maps, blind: Maps, place: str) -> list[Fault]:
         f"an image gets another map under the protocol than by itself, with no truth at hand and "
         f"another model asked before: they are {apart:.0%} of their norm apart, not 5 % at most"
     )
-    return [Fault("map-differs", place, detail)]
+    return [Fault("map-differs", location, detail)]
 
 
-def _ending(record: PublishedRecord) -> str:
+def _state_and_verdict(record: PublishedRecord) -> str:
     return f"{record.state}, {record.verdict}" if record.verdict else record.state
 
 
-def _close(one: Row, other: Row, tolerance: float) -> bool:
-    return one[:3] == other[:3] and all(
-        (here is None) == (there is None)
+def _close(first: Row, second: Row, tolerance: float) -> bool:
+    return first[:3] == second[:3] and all(
+        (old is None) == (new is None)
         and (
-            here is None
-            or there is None
-            or abs(here - there) <= tolerance + _ROUNDING * max(abs(here), abs(there))
+            old is None
+            or new is None
+            or abs(old - new) <= tolerance + _ROUNDING * max(abs(old), abs(new))
         )
-        for here, there in zip(one[3:], other[3:], strict=True)
+        for old, new in zip(first[3:], second[3:], strict=True)
     )
 
 
-def _distance(one: Row, other: Row) -> float:
-    here, there = one[3], other[3]
-    return float("inf") if here is None or there is None else abs(here - there)
+def _distance(first: Row, second: Row) -> float:
+    old, new = first[3], second[3]
+    return float("inf") if old is None or new is None else abs(old - new)
 
 
-def _ahead(rows: Mapping[str, Row], others: Mapping[str, Row]) -> float:
+def _mean_difference(claimed: Mapping[str, Row], measured: Mapping[str, Row]) -> float:
     """Return by how much the mean scores differ, over images that have a value on both sides."""
-    apart = [
-        there - here
-        for key, row in rows.items()
-        if (there := row[3]) is not None and (here := others[key][3]) is not None
-    ]
-    return abs(float(np.mean(apart))) if apart else 0.0
+    pairs = [(claimed[key][3], measured[key][3]) for key in claimed]
+    differences = [new - old for old, new in pairs if old is not None and new is not None]
+    return abs(float(np.mean(differences))) if differences else 0.0
 
 
-def _told(row: Row) -> str:
-    numbers = ["no value" if one is None else f"{one:.6g}" for one in row[3:4]]
+def _as_text(row: Row) -> str:
+    numbers = ["no value" if value is None else f"{value:.6g}" for value in row[3:4]]
     if row[4] is not None:
         numbers.append(f"{row[4]:.6g}")
     return " / ".join(numbers)

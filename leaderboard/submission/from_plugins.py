@@ -1,4 +1,4 @@
-"""What live plugins say of themselves, as a record publishes it."""
+"""Descriptions of explainers and protocols, made from their classes for a record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from leaderboard.published.fields import Method, Scale
 
 
 def method_of(explainer: type[Explainer], title: str = "") -> Method:
-    """Return what the board says of an explainer.
+    """Return the board's description of an explainer.
 
     Args:
-        explainer: Its class.
-        title: What its author calls it; its name unless given.
+        explainer: Class of the explainer.
+        title: Title that its author gives it; its name unless given.
     """
     return Method(
         title=title or explainer.name,
@@ -26,7 +26,7 @@ def method_of(explainer: type[Explainer], title: str = "") -> Method:
 
 
 def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
-    """Return how a protocol's score is to be read."""
+    """Return the scale of a protocol's score."""
     statistic = protocol.statistic(protocol.primary)
     return Scale(
         question=protocol.title,

@@ -1,4 +1,4 @@
-"""What a submission says of itself, and the hash of every other file in it."""
+"""The manifest of a submission: what it says of itself, and the hash of every other file."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,
 
 
 class Manifest(StrictModel):
-    """What a bundle says of itself.
+    """Manifest of a submission.
 
     Attributes:
-        kind: Says that this is a submission.
-        schema_version: Of this format.
+        kind: Mark of a submission.
+        schema_version: Version of this format.
         suite: Version of the suite.
-        suite_sha256: Of the suite's file.
-        title: What the method is called on the board.
+        suite_sha256: Hash of the suite's file.
+        title: Title of the method on the board.
         explainer: Name of the method in records.
-        class_name: Its class.
+        class_name: Name of its class.
         source: Name of its file.
-        source_sha256: Of that file.
-        submitter: Who measured it.
+        source_sha256: Hash of its file.
+        submitter: Name of whoever measured it.
         files: SHA-256 of every other file, by path with ``/`` between folders.
     """
 
@@ -91,8 +91,8 @@ class Manifest(StrictModel):
         """
         value = parse(decode(content, MANIFEST, MOST_MANIFEST), MANIFEST)
         if isinstance(value, dict) and value.get("schema_version", 1) != SCHEMA_VERSION:
-            told = f"it has schema version {value['schema_version']!r}; known: {SCHEMA_VERSION}"
-            raise FaultError("unknown-schema", MANIFEST, told[:200])
+            detail = f"it has schema version {value['schema_version']!r}; known: {SCHEMA_VERSION}"
+            raise FaultError("unknown-schema", MANIFEST, detail[:200])
         try:
             manifest = cls.model_validate_json(canonical_json(value))
         except ValidationError as error:
@@ -107,7 +107,7 @@ class Manifest(StrictModel):
         return manifest
 
     def to_json(self) -> str:
-        """Return the one text of this manifest."""
+        """Return the only valid text of this manifest."""
         fields = self.model_dump(mode="json")
         fields["files"] = dict(sorted(fields["files"].items()))
         return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
@@ -116,8 +116,8 @@ class Manifest(StrictModel):
 def _check_path(path: str) -> None:
     """Refuse a path in a manifest that could lead out of the bundle, or mean two things."""
     parts = path.split("/")
-    out = path.startswith("/") or "\\" in path or ":" in path or "\0" in path
-    if out or any(part in ("", ".", "..") for part in parts):
+    leads_out = path.startswith("/") or "\\" in path or ":" in path or "\0" in path
+    if leads_out or any(part in ("", ".", "..") for part in parts):
         raise FaultError("path-traversal", MANIFEST, f"the path {path[:80]!r} may lead elsewhere")
     if any(PART.fullmatch(part) is None for part in parts):
         raise FaultError("odd-path", MANIFEST, f"the path {path[:80]!r} is not plainly written")

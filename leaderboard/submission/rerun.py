@@ -1,4 +1,4 @@
-"""Which cells of a submission are run again, and what is asked of its plugin beside them."""
+"""Runs cells of a submission again, and checks its plugin in other ways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leaderboard.published.fields import schema_fault
 from leaderboard.published.folder import read_bytes
 from leaderboard.published.record import PublishedRecord, publish
 from leaderboard.submission.bundle import Bundle
-from leaderboard.submission.checks import Place, place_of
+from leaderboard.submission.checks import CellKey, cell_key
 from leaderboard.submission.comparison import compare, map_faults
 from leaderboard.submission.manifest import MOST_MANIFEST
 from leaderboard.submission.process import (
@@ -38,13 +38,13 @@ _BLIND_IMAGES = 8
 
 @dataclass(frozen=True)
 class Sampling:
-    """How much is run again, and how.
+    """Choice of the cells that are run again, and how they are run.
 
     Attributes:
-        cells: How many, at most.
-        seed: Decides which.
-        device: Where to compute.
-        limits: Of each process.
+        cells: Largest number of cells.
+        seed: Seed of the draw.
+        device: Name of the device.
+        limits: Limits of each process.
     """
 
     cells: int
@@ -57,11 +57,11 @@ class Rerun:
     """Runs some of a bundle's cells again, each in a process of its own.
 
     Args:
-        bundle: Without a fault so far.
-        rules: Of the suite.
-        cells: What is here of its cells.
-        sampling: How much is run again.
-        workspace: An empty folder.
+        bundle: Bundle in which no fault was found yet.
+        rules: Rules of the board.
+        cells: Cells of the board.
+        sampling: Choice of the cells.
+        workspace: Empty folder.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class Rerun:
 
     @property
     def chosen(self) -> tuple[PublishedRecord, ...]:
-        """The cells that are run again, in the order of the draw."""
-        records = sorted(self._bundle.records, key=lambda one: one.path)
+        """Records of the cells that are run again, in the order of the draw."""
+        records = sorted(self._bundle.records, key=lambda record: record.path)
         count = min(self._sampling.cells, len(records))
         return tuple(random.Random(self._sampling.seed).sample(records, count))
 
     def run(self, progress: Callable[[str], None]) -> list[Fault]:
-        """Return what came out otherwise, or was found beside it.
+        """Run the cells, and return all faults.
 
         Args:
-            progress: Told of each step before it begins.
+            progress: Function that is called with the name of each step before it begins.
         """
         progress("contract")
         faults = self._contract()
@@ -99,56 +99,57 @@ class Rerun:
 
     def _contract(self) -> list[Fault]:
         home = self._home()
-        out, place = home / "contract.json", f"source/{self._bundle.manifest.source}"
-        ending = self._call(["benchmark", "check", self._plugin, "--json", str(out)], home)
-        if fault := fault_of(ending, place, self._sampling.limits):
+        out, location = home / "contract.json", f"source/{self._bundle.manifest.source}"
+        result = self._call(["benchmark", "check", self._plugin, "--json", str(out)], home)
+        if fault := fault_of(result, location, self._sampling.limits):
             return [fault]
         try:
-            told = json.loads(read_bytes(out, place, MOST_MANIFEST))
-            broken = [one for one in told["clauses"] if one["state"] == "broken"]
-            return [
-                Fault("contract-broken", place, plain(f"{one['clause']}: {one['detail']}")[:400])
-                for one in broken
+            report = json.loads(read_bytes(out, location, MOST_MANIFEST))
+            details = [
+                f"{clause['clause']}: {clause['detail']}"
+                for clause in report["clauses"]
+                if clause["state"] == "broken"
             ]
+            return [Fault("contract-broken", location, plain(text)[:400]) for text in details]
         except (FaultError, ValueError, LookupError, TypeError, RecursionError):
-            detail = f"the check left nothing to read: {ending.said}"
-            return [Fault("rerun-failed", place, detail)]
+            detail = f"the check left nothing to read: {result.last_line}"
+            return [Fault("rerun-failed", location, detail)]
 
     def _cell(self, record: PublishedRecord) -> list[Fault]:
-        home, place = self._home(), f"records/{record.path}"
-        specs, store = self._cells.specs[place_of(record)], home / "store"
+        home, location = self._home(), f"records/{record.path}"
+        specs, store = self._cells.specs[cell_key(record)], home / "store"
         suite = self._suite(home, specs)
         options = ["--suite", str(suite), "--store", str(store), "--report", "none"]
         command = ["benchmark", "run", "--explainer", self._plugin, *options]
-        ending = self._call([*command, "--device", self._sampling.device], home)
-        if (fault := fault_of(ending, place, self._sampling.limits)) and ending.code != 4:
+        result = self._call([*command, "--device", self._sampling.device], home)
+        if (fault := fault_of(result, location, self._sampling.limits)) and result.code != 4:
             return [fault]
-        found = read_result(store, record, ending, place)
-        scale = self._cells.standard.cells[place_of(record)].scale
+        measured = read_result(store, record, result, location)
+        scale = self._cells.standard.cells[cell_key(record)].scale
         try:
             again, _ = publish(
-                found, record.method, scale, self._rules.pseudonyms, record.submitter
+                measured, record.method, scale, self._rules.pseudonyms, record.submitter
             )
         except ValidationError as error:
-            raise schema_fault(error, place) from error
-        faults = compare(record, again, place)
+            raise schema_fault(error, location) from error
+        faults = compare(record, again, location)
         kept = self._kept(record, store)
         if kept is not None:
             faults += self._compare_blind(record, kept, specs)
         return faults
 
     def _kept(self, record: PublishedRecord, store: Path) -> Maps | None:
-        """Return the maps of some test images that the protocol was given."""
+        """Return the maps that the protocol was given of some test images."""
         test = self._cells.tests[record.names.cohort]
         maps = archived_maps(store, test.fingerprint, record.identity.weights_sha256)
         if maps is None or len(maps) != len(test):
             return None
-        # They are kept in the order of keys.
-        places = np.argsort(np.argsort(np.array(test.keys)))
-        return maps[places[self._rows(record.names.cohort)]]
+        # Maps are kept in the order of keys.
+        positions = np.argsort(np.argsort(np.array(test.keys)))
+        return maps[positions[self._rows(record.names.cohort)]]
 
-    def _compare_blind(self, record: PublishedRecord, kept: Maps, specs: Place) -> list[Fault]:
-        place, pair = f"records/{record.path}", (record.names.cohort, record.names.model)
+    def _compare_blind(self, record: PublishedRecord, kept: Maps, specs: CellKey) -> list[Fault]:
+        location, pair = f"records/{record.path}", (record.names.cohort, record.names.model)
         if pair not in self._blind:
             home = self._home()
             out, rows = home / "maps.npz", self._rows(pair[0])
@@ -158,25 +159,26 @@ class Rerun:
                 str(self._suite(home, specs)),
             ]
             listed = ",".join(map(str, rows.tolist()))
-            ending = self._call([*command, self._sampling.device, listed, str(out)], home)
-            fault = fault_of(ending, place, self._sampling.limits)
-            if fault is None and ending.code:
-                fault = Fault("map-differs", place, f"by itself it gives no map: {ending.said}")
+            result = self._call([*command, self._sampling.device, listed, str(out)], home)
+            fault = fault_of(result, location, self._sampling.limits)
+            if fault is None and result.code:
+                detail = f"by itself it gives no map: {result.last_line}"
+                fault = Fault("map-differs", location, detail)
             if fault is not None:
                 return [fault]
-            made = read_arrays(out).get("maps")
-            self._blind[pair] = None if made is None else np.asarray(made, dtype=np.float32)
+            maps = read_arrays(out).get("maps")
+            self._blind[pair] = None if maps is None else np.asarray(maps, dtype=np.float32)
         blind = self._blind[pair]
         if blind is None:
-            return [Fault("map-differs", place, "by itself it gives no map")]
-        return map_faults(kept, blind, place)
+            return [Fault("map-differs", location, "by itself it gives no map")]
+        return map_faults(kept, blind, location)
 
     def _rows(self, cohort: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         count = len(self._cells.tests[cohort])
         drawn = random.Random(self._sampling.seed).sample(range(count), min(_BLIND_IMAGES, count))
         return np.array(sorted(drawn), dtype=np.int64)
 
-    def _suite(self, home: Path, specs: Place) -> Path:
+    def _suite(self, home: Path, specs: CellKey) -> Path:
         path = home / "suite.toml"
         path.write_text(self._rules.only(specs), encoding="utf-8")
         return path

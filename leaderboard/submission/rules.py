@@ -1,4 +1,4 @@
-"""The rules of a board: which models, suite and reference records a submission meets."""
+"""The rules of a board: models, suite and reference records that a submission meets."""
 
 from __future__ import annotations
 
@@ -15,25 +15,21 @@ from benchmark.errors import StoreError, SuiteError
 from benchmark.running.suite import Suite, load_suite
 from leaderboard.published.fault import FaultError
 from leaderboard.published.pseudonyms import Pseudonyms
-from leaderboard.submission.checks import (
-    Place,
-)
+from leaderboard.submission.checks import CellKey
 
 _PACKAGE = "leaderboard"
-
-
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
 class Rules:
-    """A suite, and what its board is made of.
+    """A suite and the settings of its board.
 
     Attributes:
-        spec: Its version, or the path of its file.
-        suite: What it says.
-        salt: Of the pseudonyms of subjects.
-        models: Of the board.
+        spec: Version of the suite, or path of its file.
+        suite: Content of the suite.
+        salt: Salt of the subjects' pseudonyms.
+        models: Models of the board.
     """
 
     spec: str
@@ -43,12 +39,12 @@ class Rules:
 
     @property
     def sha256(self) -> str:
-        """Of the suite's file."""
+        """Hash of the suite's file."""
         return hashlib.sha256(self._content).hexdigest()
 
     @property
     def records(self) -> Path | None:
-        """The records that ship with the package, or None."""
+        """Folder of the records that ship with the package, or None."""
         if self.spec.endswith(".toml"):
             return None
         folder = Path(str(importlib.resources.files(_PACKAGE))) / self.spec / "records"
@@ -56,7 +52,7 @@ class Rules:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """Names for the subjects."""
+        """Names that replace the subjects' ids."""
         return Pseudonyms(self.salt)
 
     @property
@@ -65,11 +61,11 @@ class Rules:
             return Path(self.spec).read_bytes()
         return importlib.resources.files(_PACKAGE).joinpath(self.spec, "suite.toml").read_bytes()
 
-    def only(self, specs: Place) -> str:
-        """Return the file of the suite with one cell and no controls.
+    def only(self, specs: CellKey) -> str:
+        """Return the text of a suite with one cell and no controls.
 
         Args:
-            specs: How cohort, model and protocol are found from any folder.
+            specs: Names or absolute paths of cohort, model and protocol.
         """
         cohort, model, protocol = specs
         fields = self.suite.model_dump(mode="json", exclude={"board"})
@@ -85,7 +81,7 @@ def read_rules(spec: str, models: Sequence[str] = ()) -> Rules:
 
     Args:
         spec: Version, or path of a ``.toml`` file.
-        models: Instead of the board's.
+        models: Models that replace those of the board.
 
     Raises:
         SuiteError: If there is no such suite, or it has no board.
@@ -100,7 +96,7 @@ def load_references(folder: Path | None, rules: Rules) -> Path | None:
     """Return the folder of records to compare with.
 
     Raises:
-        StoreError: If one was named that does not exist.
+        StoreError: If the folder does not exist.
     """
     if folder is None:
         return rules.records
@@ -110,9 +106,9 @@ def load_references(folder: Path | None, rules: Rules) -> Path | None:
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML; tables stand in one line."""
+    """Return a value as TOML, with tables in one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
@@ -126,7 +122,7 @@ def check_single_file(spec: str) -> tuple[Path, str]:
     """Return file and class of a plugin that can be submitted.
 
     Raises:
-        FaultError: If it is none.
+        FaultError: ``no-path`` if it is no class of a file.
     """
     path, _, name = spec.rpartition(":")
     if not path.endswith(".py") or not name:

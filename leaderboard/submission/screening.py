@@ -1,8 +1,8 @@
-"""What a plugin's source reaches for that no attribution method needs.
+"""Screens the source of a plugin for imports and names that no attribution method needs.
 
-A screen, not a sandbox: it catches the careless and names the obvious before anything is run. Who
-wants to get past it can, which is why a submission is run again in a process of its own, and is
-called audited only after a person has read it.
+This is no sandbox: it catches the careless and the obvious before anything is run. Who wants to get
+past it can, which is why a submission is run again in a process of its own, and is called audited
+only after a person has read it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TRUTH = frozenset(("truth", "foreground"))
 
 
 def screen(source: bytes, path: str) -> list[Fault]:
-    """Return what a plugin reaches for and should not.
+    """Return a fault for everything that a plugin reaches for and should not.
 
     Args:
         source: Content of its file.

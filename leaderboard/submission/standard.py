@@ -1,4 +1,4 @@
-"""What a submission to a suite must match, made from the suite, cohort and models that are here."""
+"""The standard of a suite's submissions, made from the verifier's suite, cohort and models."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from benchmark.running.plan import Plan, make_plan
 from benchmark.running.suite import Selection
 from leaderboard.published.folder import load_folder
 from leaderboard.submission.checks import (
+    CellKey,
     Expectation,
     Judge,
     People,
-    Place,
     Standard,
     expectations_of,
 )
@@ -35,27 +35,27 @@ CONTROL = "random"
 
 @dataclass(frozen=True)
 class Cells:
-    """What is here of the cells of a board.
+    """Cells of a board on the verifier's machine.
 
     Attributes:
-        standard: What a submission must match.
-        specs: How cohort, model and protocol of each cell are found from any folder.
-        protocols: Classes by name.
+        standard: Standard that a submission must match.
+        specs: Names or absolute paths of cohort, model and protocol of each cell.
+        protocols: Protocol classes by name.
         tests: Test split of each cohort, by name.
     """
 
     standard: Standard
-    specs: Mapping[Place, Place]
+    specs: Mapping[CellKey, CellKey]
     protocols: Mapping[str, type[AnyProtocol]]
     tests: Mapping[str, Cohort]
 
 
 def load_cells(rules: Rules, references: Path | None) -> Cells:
-    """Load cohorts and models of a board, and say what to expect of each of its cells.
+    """Load cohorts and models of a board, and return its cells.
 
     Args:
-        rules: The suite.
-        references: Records that the board has already, or None.
+        rules: Rules of the board.
+        references: Folder of records that are on the board already, or None.
 
     Raises:
         InputError: If anything cannot be loaded, or the records are of another cohort, model or
@@ -70,16 +70,18 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
     }
     others = () if references is None else load_folder(references)
     models = {catalogue.models.find(spec).name: _absolute(spec) for spec in rules.models}
-    asked = {catalogue.protocols.find(spec).name: _absolute(spec) for spec in suite.protocols}
-    specs: dict[Place, Place] = {}
+    protocol_specs = {
+        catalogue.protocols.find(spec).name: _absolute(spec) for spec in suite.protocols
+    }
+    specs: dict[CellKey, CellKey] = {}
     known = expectations_of(others, CONTROL)
-    cells: dict[Place, Expectation] = {}
+    cells: dict[CellKey, Expectation] = {}
     for cohort_spec, cohort in cohorts.items():
         people, judges = _people(cohort, rules, plan)
         for model in plan.models:
             weights = _weights(plan, model, cohort)
             for name in plan.protocols:
-                place = (cohort.name, model, name)
+                key = (cohort.name, model, name)
                 expected = Expectation(
                     cohort.fingerprint,
                     weights,
@@ -87,30 +89,30 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
                     suite.seed,
                     scale_of(plan.protocols[name].plugin),
                     people,
-                    None if place not in known else known[place].scored,
+                    known[key].scored if key in known else None,
                     judges[name],
                 )
-                _check_reference(known.get(place), expected, place)
-                cells[place] = expected
-                specs[place] = (_absolute(cohort_spec), models[model], asked[name])
+                _check_reference(known.get(key), expected, key)
+                cells[key] = expected
+                specs[key] = (_absolute(cohort_spec), models[model], protocol_specs[name])
     built_in = frozenset(catalogue.explainers.names)
     standard = Standard(suite.version, rules.sha256, cells, built_in, others)
     protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
-    tests = {one.name: one.select("test") for one in cohorts.values()}
+    tests = {cohort.name: cohort.select("test") for cohort in cohorts.values()}
     return Cells(standard, specs, protocols, tests)
 
 
 def judge_of(protocol: AnyProtocol, names: Mapping[str, str]) -> Judge:
-    """Return how a protocol judges published readings.
+    """Return a function that judges published readings as a protocol does.
 
     Args:
-        protocol: With the suite's settings.
-        names: What keys and subjects are called here, by published name. Resamples go by the order
-            of subjects' names, and a verdict by a hair could fall the other way.
+        protocol: Protocol with the suite's settings.
+        names: Real keys and subjects by published name. Resampling depends on the order of
+            subjects' names, so that under pseudonyms a narrow verdict could differ.
     """
 
     def judge(readings: Sequence[Reading]) -> tuple[str, str | None]:
-        verdict = protocol.verdict([_named(one, names) for one in readings])
+        verdict = protocol.verdict([_named(reading, names) for reading in readings])
         if verdict.state != SCORED or verdict.passed is None:
             return verdict.state, None
         return SCORED, "pass" if verdict.passed else "fail"
@@ -120,9 +122,9 @@ def judge_of(protocol: AnyProtocol, names: Mapping[str, str]) -> Judge:
 
 def _named(reading: Reading, names: Mapping[str, str]) -> Reading:
     sample = reading.sample
-    # Parts of an image that a protocol made up keep the name that they were published under.
+    # A protocol may make up parts of an image; they keep their published names.
     keys = tuple(names.get(key, key) for key in sample.keys)
-    subjects = tuple(names[one] for one in sample.subjects)
+    subjects = tuple(names[subject] for subject in sample.subjects)
     reasons = {names.get(key, key): reason for key, reason in reading.reasons.items()}
     return Reading(
         reading.statistic,
@@ -168,20 +170,20 @@ def _protocol_identity(plan: Plan, name: str) -> PluginIdentity:
     )
 
 
-def _check_reference(known: Expectation | None, here: Expectation, place: Place) -> None:
-    if known is None:
+def _check_reference(reference: Expectation | None, expected: Expectation, key: CellKey) -> None:
+    if reference is None:
         return
-    for what in ("cohort_fingerprint", "weights_sha256", "protocol", "seed", "scale"):
-        if getattr(known, what) != getattr(here, what):
+    for field in ("cohort_fingerprint", "weights_sha256", "protocol", "seed", "scale"):
+        if getattr(reference, field) != getattr(expected, field):
             raise InputError(
-                f"The records of {CONTROL!r} on {' × '.join(place)} were made with another "
-                f"{what.replace('_', ' ')} than the one here; verify against records of this "
+                f"The records of {CONTROL!r} on {' × '.join(key)} were made with another "
+                f"{field.replace('_', ' ')} than the one here; verify against records of this "
                 "version."
             )
 
 
 def _absolute(spec: str) -> str:
-    """Return a path as it is found from any folder, and a name as it stands."""
+    """Return the absolute form of a path, and a name unchanged."""
     path, colon, name = spec.rpartition(":")
     if path.endswith(".py"):
         return f"{Path(path).resolve()}{colon}{name}"

@@ -952,5 +952,5 @@ def test_all_records_of_another_suite_are_refused_together(
     edit_all(bundle, let("identity", "suite", value="easy"))
     edit_manifest(bundle, let("suite", value="easy"))
     found = [one for one in faults_of(bundle, workspace, standard) if one.name == "other-suite"]
-    assert [one.place for one in found] == [MANIFEST]
+    assert [one.location for one in found] == [MANIFEST]
     assert len(PROTOCOLS) == 2

@@ -326,7 +326,7 @@ def test_a_process_that_does_not_end_is_stopped_with_its_children(tmp_path: Path
 def test_a_process_gets_no_more_memory_than_it_may_have(tmp_path: Path) -> None:
     """If it fails, a plugin takes the verifier's machine down."""
     ending = run_code("import time; time.sleep(0.5); bytearray(2**32)", tmp_path, Limits(60, 1))
-    assert (ending.code, ending.said) == (1, "MemoryError")
+    assert (ending.code, ending.last_line) == (1, "MemoryError")
 
 
 def test_a_process_gets_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
