@@ -1,4 +1,4 @@
-"""Reads the baseline of a gate, from published records or a store."""
+"""The baseline of a gate, read from published records or a store."""
 
 from __future__ import annotations
 
@@ -6,77 +6,78 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from benchmark.errors import InputError
 from benchmark.records.files import check_folder
-from benchmark.records.identity import first_fault
-
-if TYPE_CHECKING:
-    from benchmark.records.identity import Names
-    from benchmark.records.record import Record
-    from benchmark.running.plan import Plan
-    from benchmark.running.suite import Suite
-    from leaderboard.published.pseudonyms import Pseudonyms
-    from leaderboard.published.record import PublishedRecord
+from benchmark.records.identity import Names, first_fault
+from benchmark.records.record import Record
+from benchmark.records.store import is_store, read_records
+from benchmark.running.plan import Plan
+from benchmark.running.suite import Suite
+from leaderboard.published.folder import read_folder
+from leaderboard.published.pseudonyms import Pseudonyms
+from leaderboard.published.record import PublishedRecord, publish
+from leaderboard.submission.from_plugins import method_of, scale_of
 
 SALT_VARIABLE = "MEDSANITY_SALT"
 PUBLIC_SALT = "medsanity"
 _OF_A_STORE = re.compile(r"[0-9a-f]{64}\.json")
 
-Place = tuple[str, str, str, str]
+CellKey = tuple[str, str, str, str]
 
 
 class NoBaselineError(InputError):
-    """A baseline that is missing, cannot be read, or lacks what is gated; exit code 5."""
+    """A baseline is missing, cannot be read, or lacks what is gated; exit code 5."""
 
 
 def salt_of(suite: Suite) -> str:
     """Return the salt of the pseudonyms of a suite's subjects.
 
-    It is the suite's own where that publishes one; else the environment variable MEDSANITY_SALT,
-    which must hold a secret where subjects are people; else one that everybody knows.
+    It is the salt that the suite publishes; else that of the environment variable MEDSANITY_SALT,
+    which must be a secret where subjects are people; else one that everybody knows.
     """
     if suite.board is not None:
         return suite.board.salt
     return os.environ.get(SALT_VARIABLE) or PUBLIC_SALT
 
 
-def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[Place, PublishedRecord]:
+def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, PublishedRecord]:
     """Return the records of a baseline by cohort, model, explainer and protocol.
 
     Args:
-        folder: Published records, a store, or a folder of a store's records.
-        suite: Of which a store's records are taken; it holds their salt.
-        plan: Whose explainers and protocols a store's records are published with.
+        folder: Folder of published records, or a store, or a folder of a store's records.
+        suite: Suite of the records that are taken from a store; it holds their salt.
+        plan: Plan with the explainers and protocols of the records that are taken from a store.
 
     Raises:
-        NoBaselineError: If it does not exist or cannot be read.
+        NoBaselineError: If the folder does not exist or cannot be read.
     """
     if not folder.is_dir():
         raise NoBaselineError(
             f"The baseline {folder} is no folder; --update-baseline writes one there."
         )
     try:
-        found = _of_store(folder, suite, plan) if _is_plain(folder) else _of_folder(folder)
+        published = _of_store(folder, suite, plan) if _is_plain(folder) else _of_folder(folder)
     except InputError as error:
         raise NoBaselineError(f"The baseline {folder} cannot be read: {error}") from error
-    records: dict[Place, PublishedRecord] = {}
-    for one in found:
-        if records.setdefault(place_of(one.names), one) is not one:
+    records: dict[CellKey, PublishedRecord] = {}
+    for record in published:
+        if records.setdefault(cell_key(record.names), record) is not record:
             raise NoBaselineError(
-                f"The baseline {folder} holds two results for {told(one.names)}; name a store "
-                "that holds one, or write a baseline with --update-baseline."
+                f"The baseline {folder} holds two results for {cell_label(record.names)}; name a "
+                "store that holds one, or write a baseline with --update-baseline."
             )
     return records
 
 
-def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[Place, PublishedRecord]:
-    """Return what a baseline holds that is about to be written, and show that it can be.
+def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, PublishedRecord]:
+    """Return the present records of a baseline, and show that it can be written.
 
     Raises:
-        NoBaselineError: If what is there cannot be read.
-        InputError: If it is a store.
+        NoBaselineError: If the present records cannot be read.
+        InputError: If the folder is a store.
     """
     if folder.is_dir() and _is_plain(folder):
         raise InputError(
@@ -87,21 +88,16 @@ def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[Place, Pub
 
 
 def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> PublishedRecord:
-    """Return a cell as it is published, without its sidecar.
+    """Return the published record of a cell, without a sidecar.
 
     Args:
-        record: That did not fail.
-        plan: Where its plugins stand.
-        pseudonyms: Take the place of subject ids.
+        record: Record of a cell that did not fail.
+        plan: Plan with the plugins of the cell.
+        pseudonyms: Names that replace subject ids.
 
     Raises:
-        InputError: If no record can hold it.
+        InputError: If a published record cannot hold the cell.
     """
-    from pydantic import ValidationError
-
-    from leaderboard.published.record import PublishedRecord, publish
-    from leaderboard.submission.from_plugins import method_of, scale_of
-
     method = method_of(plan.explainers[record.names.explainer].plugin)
     scale = scale_of(plan.protocols[record.names.protocol].plugin)
     try:
@@ -109,7 +105,7 @@ def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> Publishe
     except ValidationError as error:
         _, message = first_fault(error)
         raise InputError(
-            f"{told(record.names)} cannot be written as a record: {message}."
+            f"{cell_label(record.names)} cannot be written as a record: {message}."
         ) from error
     sealed = {"schema_version", "identity_sha256", "checksum"}
     fields = {
@@ -120,43 +116,36 @@ def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> Publishe
     return PublishedRecord.seal(**{**fields, "readings": None})
 
 
-def place_of(names: Names) -> Place:
+def cell_key(names: Names) -> CellKey:
     """Return the names of a cell as a key."""
     return names.cohort, names.model, names.explainer, names.protocol
 
 
-def told(names: Names) -> str:
-    """Return how messages call a cell."""
+def cell_label(names: Names) -> str:
+    """Return the name of a cell in messages."""
     return f"{names.explainer} · {names.protocol} on {names.cohort} × {names.model}"
 
 
 def _of_folder(folder: Path) -> Sequence[PublishedRecord]:
-    from leaderboard.published.folder import read_folder
-
     contents = read_folder(folder)
-    # A note to readers may lie beside the records.
-    if faults := [one for one in contents.faults if one.name != "unknown-file"]:
+    # A note to readers may stand beside the records.
+    if faults := [fault for fault in contents.faults if fault.name != "unknown-file"]:
         raise InputError(str(faults[0]))
     return contents.records
 
 
 def _of_store(folder: Path, suite: Suite, plan: Plan) -> Sequence[PublishedRecord]:
-    from benchmark.records.store import read_records
-    from leaderboard.published.pseudonyms import Pseudonyms
-
     pseudonyms = Pseudonyms(salt_of(suite))
     return [
-        publish_bare(one, plan, pseudonyms)
-        for one in read_records(folder)
-        if (one.identity.suite, one.identity.seed) == (suite.version, suite.seed)
-        and one.names.explainer in plan.explainers
-        and one.names.protocol in plan.protocols
+        publish_bare(record, plan, pseudonyms)
+        for record in read_records(folder)
+        if (record.identity.suite, record.identity.seed) == (suite.version, suite.seed)
+        and record.names.explainer in plan.explainers
+        and record.names.protocol in plan.protocols
     ]
 
 
 def _is_plain(folder: Path) -> bool:
-    from benchmark.records.store import is_store
-
     return is_store(folder) or any(
         _OF_A_STORE.fullmatch(path.name) for path in folder.glob("*.json")
     )

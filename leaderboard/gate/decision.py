@@ -1,13 +1,13 @@
-"""Whether an explanation got worse: records before, records after, one decision a cell.
+"""Decides, for each cell, whether an explanation got worse since the records of a baseline.
 
-First golden: every subject has the value that it had, within the protocol's tolerance. Where scores
-moved, paired non-inferiority over subjects with a margin δ: a cell passes where the one-sided 95 %
-lower bound of new − old lies above −δ, regresses where the upper bound lies below it, and anything
-between is not known yet. Both bounds are those of the 90 % interval that is shown.
+A cell is unchanged where every subject has the value that it had, within the protocol's tolerance.
+Where scores moved, paired non-inferiority over subjects is tested with a margin δ: a cell passes
+where the one-sided 95 % lower bound of new − old lies above −δ, regresses where the upper bound
+lies below it, and is inconclusive in between. The 90 % interval that is shown has both bounds.
 
-That all cells hold is an intersection of claims, each of which is tested at 5 % (Berger 1982), so
-passes need no correction; that some cell regressed is a union, so those claims are corrected by
-Holm over all cells whose scores moved.
+The claim that all cells hold is an intersection of claims, each of which is tested at 5 % (Berger
+1982), so passes need no correction. The claim that some cell regressed is a union, so regressions
+are corrected by Holm over all cells whose scores moved.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _UNKNOWN = Interval(_NAN, _NAN, _NAN, 0)
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell, as it was and as it is.
+    """The old and the new record of a cell.
 
     Attributes:
-        old: The baseline's record.
-        new: What was measured now; None where the cell failed.
-        failure: Why it failed.
+        old: Record of the baseline.
+        new: Record that was measured now; None where the cell failed.
+        failure: Reason why it failed.
     """
 
     old: PublishedRecord
@@ -59,16 +59,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Change:
-    """How far the score of a cell moved.
+    """Change of the score of a cell.
 
     Attributes:
         old: Score of the baseline, over the subjects that both have; NaN where there is none.
-        new: Score now, over the same.
-        difference: New − old with its 90 % interval, signed so that a drop is negative whichever
-            way is better; each limit is a one-sided 95 % bound.
-        p: Of the hypothesis that the score dropped by no more than the margin; NaN where nothing
-            was tested.
-        adjusted: The same by Holm over the cells that moved.
+        new: Score now, over the same subjects.
+        difference: Difference new − old with its 90 % interval, signed so that a drop is negative
+            whichever way is better; each limit is a one-sided 95 % bound.
+        p: p-value of the hypothesis that the score dropped by no more than the margin; NaN where
+            nothing was tested.
+        adjusted: p-value after Holm's correction over the cells that moved.
     """
 
     old: float = _NAN
@@ -80,14 +80,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a cell.
+    """Decision on a cell.
 
     Attributes:
-        names: Of cohort, model, explainer and protocol.
-        outcome: ``unchanged`` and ``pass`` are good.
-        reason: One sentence.
-        change: The scores.
-        notes: What else differs, and decides nothing.
+        names: Names of cohort, model, explainer and protocol.
+        outcome: Outcome, of which ``unchanged`` and ``pass`` are good.
+        reason: Clause that explains the outcome.
+        change: Change of the score.
+        notes: Other differences, which decide nothing.
     """
 
     names: Names
@@ -107,10 +107,10 @@ def judge(pairs: Sequence[Pair], margin: float = MARGIN) -> list[Decision]:
 
     Args:
         pairs: Cells that can be compared, see ``why_incomparable``.
-        margin: δ > 0 in units of the score; a smaller drop is no regression.
+        margin: Margin δ > 0 in units of the score; a smaller drop is no regression.
     """
-    drafts = [_look(one, margin) for one in pairs]
-    adjusted = holm([one.change.p for one in drafts])
+    drafts = [_draft(pair, margin) for pair in pairs]
+    adjusted = holm([decision.change.p for decision in drafts])
     return [
         _conclude(draft, float(p), margin) if not math.isnan(p) else draft
         for draft, p in zip(drafts, adjusted, strict=True)
@@ -119,14 +119,15 @@ def judge(pairs: Sequence[Pair], margin: float = MARGIN) -> list[Decision]:
 
 def worst(decisions: Sequence[Decision]) -> Outcome:
     """Return the worst outcome of any cell."""
-    return min((one.outcome for one in decisions), key=OUTCOMES.index, default="unchanged")
+    outcomes = {decision.outcome for decision in decisions}
+    return min(outcomes, key=OUTCOMES.index, default="unchanged")
 
 
 def why_incomparable(old: Identity, new: Identity) -> str | None:
-    """Return what two records of one name do not share and must, or None.
+    """Return why two records of one name cannot be compared, or None.
 
-    Suite, seed, cohort, and what the protocol asks must be the same; its minor version, the
-    explainer and the model's weights may differ.
+    Suite, seed, cohort, and the protocol's major version and settings must be the same; its minor
+    version, the explainer and the model's weights may differ.
     """
     pairs = {
         "suite": (old.suite, new.suite),
@@ -134,9 +135,9 @@ def why_incomparable(old: Identity, new: Identity) -> str | None:
         "cohort's fingerprint": (old.cohort_fingerprint[:12], new.cohort_fingerprint[:12]),
         "protocol's major version": (_major(old), _major(new)),
     }
-    for what, (before, now) in pairs.items():
+    for part, (before, now) in pairs.items():
         if before != now:
-            return f"the {what} was {before} and is {now}"
+            return f"the {part} was {before} and is {now}"
     was, now_is = old.protocol.config, new.protocol.config
     for name in sorted({*was, *now_is}):
         if was.get(name) != now_is.get(name):
@@ -146,8 +147,8 @@ def why_incomparable(old: Identity, new: Identity) -> str | None:
     return None
 
 
-def _look(pair: Pair, margin: float) -> Decision:
-    """Decide where no test is needed; else leave a draft with its p-value."""
+def _draft(pair: Pair, margin: float) -> Decision:
+    """Return a decision where no test is needed, and elsewhere a draft with a p-value."""
     old, new = pair.old, pair.new
     if new is None:
         reason = pair.failure or "it failed"
@@ -164,7 +165,7 @@ def _look(pair: Pair, margin: float) -> Decision:
     if golden and not change.difference.estimate < -margin:
         reason = "every subject has the value that it had"
         return Decision(old.names, "unchanged", reason, change, notes)
-    if (lost := _lost(old, new)) > MOST_LOST:
+    if (lost := _share_lost(old, new)) > MOST_LOST:
         reason = f"{lost:.0%} of the subjects lost their value, more than {MOST_LOST:.0%}"
         return Decision(old.names, "regression", reason, change, notes)
     return replace(_test(old, change, error, margin), notes=notes)
@@ -275,21 +276,21 @@ def _golden(before: Reading, now: Reading, tolerance: float) -> bool:
     )
 
 
-def _lost(old: PublishedRecord, new: PublishedRecord) -> float:
-    """Return the share of the subjects with a value that have none any more.
+def _share_lost(old: PublishedRecord, new: PublishedRecord) -> float:
+    """Return the share of the subjects with a value that have lost it.
 
-    Which subjects are asked at all may depend on the model, so one whom other weights leave out
-    is not counted.
+    Which subjects are measured at all may depend on the model, so a subject that is left out under
+    other weights is not counted.
     """
     before, now = old.score, new.score
     if before is None or now is None:
         return 0.0
-    kept = {row[1] for row in new.scores if row[3] is not None}
-    asked = set(now.sample.subjects)
+    have_value = {row[1] for row in new.scores if row[3] is not None}
+    measured = set(now.sample.subjects)
     if old.identity.weights_sha256 == new.identity.weights_sha256:
-        asked |= set(before.sample.subjects)
-    had = {row[1] for row in old.scores if row[3] is not None and row[1] in asked}
-    return len(had - kept) / len(had) if had else 0.0
+        measured |= set(before.sample.subjects)
+    had_value = {row[1] for row in old.scores if row[3] is not None and row[1] in measured}
+    return len(had_value - have_value) / len(had_value) if had_value else 0.0
 
 
 def _score(record: PublishedRecord) -> float:
@@ -300,26 +301,26 @@ def _score(record: PublishedRecord) -> float:
 
 
 def _notes(old: PublishedRecord, new: PublishedRecord) -> tuple[str, ...]:
-    """Say what else differs."""
+    """Return what else differs between two records."""
     was, now = old.identity, new.identity
-    found = []
+    notes = []
     if was.weights_sha256 != now.weights_sha256:
-        found.append("the model's weights differ")
+        notes.append("the model's weights differ")
     for part in ("explainer", "protocol"):
-        versions = [getattr(one, part).version for one in (was, now)]
+        versions = [getattr(identity, part).version for identity in (was, now)]
         if versions[0] != versions[1]:
-            found.append(f"the {part}'s version was {versions[0]} and is {versions[1]}")
+            notes.append(f"the {part}'s version was {versions[0]} and is {versions[1]}")
     if was.explainer.config != now.explainer.config:
-        found.append("the explainer's settings differ")
-    devices = [one.provenance.device for one in (old, new)]
+        notes.append("the explainer's settings differ")
+    devices = [record.provenance.device for record in (old, new)]
     if devices[0] != devices[1]:
-        found.append(f"it was measured on {devices[0]} and now on {devices[1]}")
+        notes.append(f"it was measured on {devices[0]} and now on {devices[1]}")
     if None not in (old.verdict, new.verdict) and old.verdict != new.verdict:
-        found.append(f"the verdict was {old.verdict} and is {new.verdict}")
+        notes.append(f"the verdict was {old.verdict} and is {new.verdict}")
     gone = len({row[0] for row in old.scores} - {row[0] for row in new.scores})
     if gone and new.scores:
-        found.append(f"{gone} images of the baseline were not asked about")
-    return tuple(found)
+        notes.append(f"{gone} images of the baseline were not asked about")
+    return tuple(notes)
 
 
 def _major(identity: Identity) -> str:

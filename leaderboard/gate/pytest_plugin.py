@@ -16,7 +16,7 @@ import pytest
 
 
 class Gate(Protocol):
-    """Fails the test where an explainer got worse than its baseline, or nobody can tell."""
+    """Fails the test where an explainer got worse than its baseline, or that is not certain."""
 
     def __call__(
         self,
@@ -28,13 +28,13 @@ class Gate(Protocol):
         suite: str = "v1",
         device: str = "auto",
     ) -> None:
-        """Measure and compare.
+        """Measure and compare with the baseline.
 
         Args:
             explainer: Name, or path/to/file.py:Class.
             baseline: Folder of published records, or a store.
-            protocols: Names; the suite's unless given.
-            model: Name, or path; the suite's unless given.
+            protocols: Names of protocols; the suite's unless given.
+            model: Name or path of a model; the suite's unless given.
             margin: Largest drop of a score that is no regression.
             suite: Version, or path of a ``.toml`` file.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.

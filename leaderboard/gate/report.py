@@ -1,6 +1,6 @@
-"""What a gate says: a Markdown summary, JUnit XML for a CI, and JSON.
+"""The report of a gate: plain text, a Markdown summary, JUnit XML for a CI, and JSON.
 
-The Markdown draws its intervals in plain characters, since a CI shows neither a drawing inside a
+In Markdown intervals are drawn with plain characters, since a CI shows neither a drawing inside a
 summary nor a file beside it.
 """
 
@@ -12,26 +12,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from benchmark.commands.exits import (
-    DONE,
-    FAILED,
-    INCONCLUSIVE,
-    NOTHING_MEASURED,
-)
+from benchmark.commands.exits import DONE, FAILED, INCONCLUSIVE, NOTHING_MEASURED
 from benchmark.records.identity import Names
 from benchmark.statistics.bootstrap import Interval
+from leaderboard.gate.baseline import cell_label
 from leaderboard.gate.decision import OUTCOMES, Change, Decision, worst
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA_VERSION = 1
 _WIDTH = 31
 _PICTURE = "worse ← 0 → better"
-# What XML 1.0 has no place for.
+# Characters that XML 1.0 does not allow.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SIGNS = {
     "unchanged": "✅",
@@ -44,12 +36,12 @@ _SIGNS = {
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a gate found.
+    """Result of a gate.
 
     Attributes:
         suite: Version of the suite.
-        margin: δ.
-        decisions: One a cell.
+        margin: Margin δ of the decisions.
+        decisions: Decisions, one a cell.
         ungated: Cells that were asked for and have no baseline.
         enlarged: Cells that were decided on the larger sample.
     """
@@ -63,23 +55,23 @@ class Report:
 
 def headline(report: Report) -> str:
     """Return one line: how many cells ended how, the worst first."""
-    counts = Counter(one.outcome for one in report.decisions)
-    told = ", ".join(f"{counts[one]} {one}" for one in OUTCOMES if counts[one])
-    return f"gate: {told or 'no cell'} (margin {report.margin:g})"
+    counts = Counter(decision.outcome for decision in report.decisions)
+    numbers = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    return f"gate: {numbers or 'no cell'} (margin {report.margin:g})"
 
 
 def lines(report: Report) -> list[str]:
     """Return the decisions as plain text, the worst first, for a terminal or a failed test."""
-    found = [headline(report)]
-    for one in _ordered(report.decisions):
-        found.append(f"{one.outcome:<12} {_cell(one.names)}: {_sentence(one)}")
-        found.extend(f"{'':<12} note: {note}" for note in one.notes)
+    texts = [headline(report)]
+    for decision in _ordered(report.decisions):
+        texts.append(f"{decision.outcome:<12} {cell_label(decision.names)}: {_sentence(decision)}")
+        texts.extend(f"{'':<12} note: {note}" for note in decision.notes)
     if report.enlarged:
-        cells = ", ".join(map(_cell, report.enlarged))
-        found.append(f"decided on the larger sample: {cells}")
+        cells = ", ".join(map(cell_label, report.enlarged))
+        texts.append(f"decided on the larger sample: {cells}")
     if report.ungated:
-        found.append(f"without a baseline, not gated: {', '.join(map(_cell, report.ungated))}")
-    return found
+        texts.append(f"without a baseline, not gated: {', '.join(map(cell_label, report.ungated))}")
+    return texts
 
 
 def to_markdown(report: Report) -> str:
@@ -90,12 +82,12 @@ def to_markdown(report: Report) -> str:
         f"{-reach:.2g} · {_PICTURE} · {reach:+.2g} |",
         "|---|---|---|---:|---:|---|---:|---|",
     ]
-    for one in _ordered(report.decisions):
-        change, difference = one.change, one.change.difference
+    for decision in _ordered(report.decisions):
+        change, difference = decision.change, decision.change.difference
         cells = [
-            _SIGNS[one.outcome],
-            escaped(_cell(one.names)),
-            f"**{one.outcome}**: {escaped(one.reason)}",
+            _SIGNS[decision.outcome],
+            escaped(cell_label(decision.names)),
+            f"**{decision.outcome}**: {escaped(decision.reason)}",
             _number(change.old),
             _number(change.new),
             _interval(difference),
@@ -104,12 +96,14 @@ def to_markdown(report: Report) -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     notes = [
-        f"- {escaped(_cell(one.names))}: {escaped(note)}"
-        for one in _ordered(report.decisions)
-        for note in one.notes
+        f"- {escaped(cell_label(decision.names))}: {escaped(note)}"
+        for decision in _ordered(report.decisions)
+        for note in decision.notes
     ]
-    notes += [f"- {escaped(_cell(one))}: decided on the larger sample" for one in report.enlarged]
-    notes += [f"- {escaped(_cell(one))}: no baseline, not gated" for one in report.ungated]
+    notes += [
+        f"- {escaped(cell_label(names))}: decided on the larger sample" for names in report.enlarged
+    ]
+    notes += [f"- {escaped(cell_label(names))}: no baseline, not gated" for names in report.ungated]
     legend = (
         f"A negative difference is worse. `┊` marks the margin −{report.margin:g}, `│` no change, "
         "`●` the difference and `━` its interval; an interval wholly right of `┊` passes, one "
@@ -125,7 +119,7 @@ def to_junit(report: Report) -> str:
 
     A CI shows what was skipped in green, and a gate that does not know is not green.
     """
-    counts = Counter(one.outcome for one in report.decisions)
+    counts = Counter(decision.outcome for decision in report.decisions)
     totals = {
         "tests": str(len(report.decisions)),
         "failures": str(counts["regression"] + counts["inconclusive"]),
@@ -134,18 +128,18 @@ def to_junit(report: Report) -> str:
     }
     root = ElementTree.Element("testsuites", totals)
     suite = ElementTree.SubElement(root, "testsuite", {"name": "medsanity gate", **totals})
-    for one in _ordered(report.decisions):
-        names = one.names
-        place = ".".join(_xml(part) for part in (names.cohort, names.model, names.explainer))
-        attributes = {"classname": place, "name": _xml(names.protocol)}
+    for decision in _ordered(report.decisions):
+        names = decision.names
+        class_name = ".".join(_xml(part) for part in (names.cohort, names.model, names.explainer))
+        attributes = {"classname": class_name, "name": _xml(names.protocol)}
         case = ElementTree.SubElement(suite, "testcase", attributes)
-        if one.outcome in ("regression", "inconclusive", "failed"):
-            kind = "error" if one.outcome == "failed" else "failure"
-            told = {"type": one.outcome, "message": _xml(_sentence(one))}
-            ElementTree.SubElement(case, kind, told).text = _xml("\n".join(one.notes))
+        if decision.outcome in ("regression", "inconclusive", "failed"):
+            kind = "error" if decision.outcome == "failed" else "failure"
+            failure = {"type": decision.outcome, "message": _xml(_sentence(decision))}
+            ElementTree.SubElement(case, kind, failure).text = _xml("\n".join(decision.notes))
         else:
-            said = ElementTree.SubElement(case, "system-out")
-            said.text = _xml("\n".join([_sentence(one), *one.notes]))
+            output = ElementTree.SubElement(case, "system-out")
+            output.text = _xml("\n".join([_sentence(decision), *decision.notes]))
     ElementTree.indent(root)
     text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
@@ -160,16 +154,16 @@ def to_json(report: Report) -> str:
         "outcome": worst(report.decisions),
         "cells": [
             {
-                **one.names.model_dump(),
-                "outcome": one.outcome,
-                "reason": one.reason,
-                **_numbers(one.change),
-                "enlarged": one.names in report.enlarged,
-                "notes": list(one.notes),
+                **decision.names.model_dump(),
+                "outcome": decision.outcome,
+                "reason": decision.reason,
+                **_numbers(decision.change),
+                "enlarged": decision.names in report.enlarged,
+                "notes": list(decision.notes),
             }
-            for one in _ordered(report.decisions)
+            for decision in _ordered(report.decisions)
         ],
-        "ungated": [one.model_dump() for one in report.ungated],
+        "ungated": [names.model_dump() for names in report.ungated],
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
@@ -178,23 +172,23 @@ def bar(difference: Interval, margin: float, reach: float) -> str:
     """Return an interval in characters; what lies beyond the edges is cut off there.
 
     Args:
-        difference: NaN where there is none; then the bar is empty.
-        margin: δ, marked at −δ.
-        reach: Value at either edge.
+        difference: Interval of the difference; where it is NaN, the bar is empty.
+        margin: Margin δ, marked at −δ.
+        reach: Value at the right edge; the left edge is −reach.
     """
 
-    def place(value: float) -> int:
+    def column_of(value: float) -> int:
         share = (min(max(value, -reach), reach) + reach) / (2 * reach)
         return round(share * (_WIDTH - 1))
 
     signs = ["·"] * _WIDTH
-    signs[place(-margin)], signs[place(0.0)] = "┊", "│"
+    signs[column_of(-margin)], signs[column_of(0.0)] = "┊", "│"
     if math.isnan(difference.estimate):
         return "".join(signs)
     if not math.isnan(difference.low):
-        for column in range(place(difference.low), place(difference.high) + 1):
+        for column in range(column_of(difference.low), column_of(difference.high) + 1):
             signs[column] = "━"
-    signs[place(difference.estimate)] = "●"
+    signs[column_of(difference.estimate)] = "●"
     return "".join(signs)
 
 
@@ -207,34 +201,30 @@ def escaped(text: str) -> str:
 
 
 def _ordered(decisions: Sequence[Decision]) -> list[Decision]:
-    return sorted(decisions, key=lambda one: OUTCOMES.index(one.outcome))
+    return sorted(decisions, key=lambda decision: OUTCOMES.index(decision.outcome))
 
 
 def _reach(report: Report) -> float:
-    """Return half the width of the picture: all that matters, and no outlier."""
+    """Return the value at the right edge of a bar, beyond all limits but for outliers."""
     limits = [
         abs(limit)
-        for one in report.decisions
-        for limit in (one.change.difference.low, one.change.difference.high)
+        for decision in report.decisions
+        for limit in (decision.change.difference.low, decision.change.difference.high)
         if not math.isnan(limit)
     ]
     return min(max([2 * report.margin, *limits]), 10 * report.margin)
 
 
-def _sentence(one: Decision) -> str:
-    change = one.change
+def _sentence(decision: Decision) -> str:
+    change = decision.change
     if math.isnan(change.old) or math.isnan(change.new):
-        return one.reason
-    told = f"{one.reason}; {_number(change.old)} → {_number(change.new)}"
+        return decision.reason
+    sentence = f"{decision.reason}; {_number(change.old)} → {_number(change.new)}"
     if not math.isnan(change.difference.estimate):
-        told += f", difference {_interval(change.difference)}, n {change.difference.n_subjects}"
+        sentence += f", difference {_interval(change.difference)}, n {change.difference.n_subjects}"
     if not math.isnan(change.adjusted):
-        told += f", adjusted p {change.adjusted:.2g}"
-    return told
-
-
-def _cell(names: Names) -> str:
-    return f"{names.explainer} · {names.protocol} on {names.cohort} × {names.model}"
+        sentence += f", adjusted p {change.adjusted:.2g}"
+    return sentence
 
 
 def _interval(value: Interval) -> str:
@@ -274,12 +264,10 @@ def _xml(text: str) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """Return how the command ends: 0, 1, 3 or 4."""
-    from leaderboard.gate.decision import worst
-
+    """Return the exit code of the command: 0, 1, 3 or 4."""
     outcome = worst(report.decisions)
     if outcome in ("failed", "regression"):
         return FAILED
     if outcome == "inconclusive":
         return INCONCLUSIVE
-    return DONE if any(one.scored for one in report.decisions) else NOTHING_MEASURED
+    return DONE if any(decision.scored for decision in report.decisions) else NOTHING_MEASURED
