@@ -13,32 +13,20 @@ class Progress(Protocol):
 
     def started(self, cells: int) -> None:
         """Note how many cells there are."""
-        ...
+        return
 
     def cell_started(self, cell: Cell, passes: int) -> None:
         """Note that a cell is being measured, and how many passes it may take; 0 is not known."""
-        ...
+        return
 
     def advanced(self, passes: int) -> None:
         """Note passes as they happen."""
-        ...
+        return
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
         """Note that a cell is committed; ``measured`` is False where the store had it."""
-        ...
+        return
 
 
-class Silence:
+class Silence(Progress):
     """Listener that ignores everything."""
-
-    def started(self, cells: int) -> None:
-        """Ignore it."""
-
-    def cell_started(self, cell: Cell, passes: int) -> None:
-        """Ignore it."""
-
-    def advanced(self, passes: int) -> None:
-        """Ignore it."""
-
-    def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
-        """Ignore it."""

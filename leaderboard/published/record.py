@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -288,14 +289,7 @@ def _renamed(reading: Reading, pseudonyms: Pseudonyms) -> Reading:
     sample = pseudonyms.sample(reading.sample)
     names = dict(zip(reading.sample.keys, sample.keys, strict=True))
     reasons = {names[key]: reason for key, reason in reading.reasons.items() if key in names}
-    return Reading(
-        reading.statistic,
-        sample,
-        reading.values,
-        reading.conditions,
-        reasons,
-        reading.denominators,
-    )
+    return replace(reading, sample=sample, reasons=reasons)
 
 
 def _plain(values: Sequence[float] | np.ndarray[Any, Any]) -> list[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,11 @@ class Cells:
     Attributes:
         standard: Standard that a submission must match.
         specs: Names or absolute paths of cohort, model and protocol of each cell.
-        protocols: Protocol classes by name.
         tests: Test split of each cohort, by name.
     """
 
     standard: Standard
     specs: Mapping[CellKey, CellKey]
-    protocols: Mapping[str, type[AnyProtocol]]
     tests: Mapping[str, Cohort]
 
 
@@ -97,9 +95,8 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
                 specs[key] = (_absolute(cohort_spec), models[model], protocol_specs[name])
     built_in = frozenset(catalogue.explainers.names)
     standard = Standard(suite.version, rules.sha256, cells, built_in, others)
-    protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
     tests = {cohort.name: cohort.select("test") for cohort in cohorts.values()}
-    return Cells(standard, specs, protocols, tests)
+    return Cells(standard, specs, tests)
 
 
 def judge_of(protocol: AnyProtocol, names: Mapping[str, str]) -> Judge:
@@ -126,14 +123,7 @@ def _named(reading: Reading, names: Mapping[str, str]) -> Reading:
     keys = tuple(names.get(key, key) for key in sample.keys)
     subjects = tuple(names[subject] for subject in sample.subjects)
     reasons = {names.get(key, key): reason for key, reason in reading.reasons.items()}
-    return Reading(
-        reading.statistic,
-        Sample(keys, subjects, sample.groups),
-        reading.values,
-        reading.conditions,
-        reasons,
-        reading.denominators,
-    )
+    return replace(reading, sample=Sample(keys, subjects, sample.groups), reasons=reasons)
 
 
 def _people(cohort: Cohort, rules: Rules, plan: Plan) -> tuple[People, dict[str, Judge]]:

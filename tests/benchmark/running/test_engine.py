@@ -16,14 +16,13 @@ import torch
 from paths import ROOT, SUPPORT
 from runs import CPU, build_plan, build_suite, score, write_suite
 
-from benchmark.errors import CohortError, DeviceError, PluginError, StoreError
+from benchmark.errors import CohortError, PluginError, StoreError
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records import provenance
 from benchmark.records.provenance import collect_provenance
 from benchmark.records.record import Record
 from benchmark.records.store import Store, merge
 from benchmark.results.explained_model import recall_explained_models
-from benchmark.running.device import reproducible, resolve_device
 from benchmark.running.engine import Settings, run
 from benchmark.running.plan import make_plan
 from benchmark.running.suite import Cell, Selection
@@ -310,32 +309,6 @@ def test_finished_runs_are_shown_again_without_a_pass(tmp_path: Path) -> None:
     for path in (store.path / "arrays").glob("*.npz"):
         path.unlink()
     assert recall_explained_models(finished.records, catalogue, store.arrays) == ()
-
-
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
-    for spec in ("cuda", "cuda:0", "gpu", ""):
-        with pytest.raises(DeviceError, match="known: auto, cpu"):
-            resolve_device(spec)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda:0")
-    assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(DeviceError, match="known: auto, cpu, cuda:0, cuda:1"):
-        resolve_device("cuda:2")
-
-
-def test_provenance_says_that_nothing_rounds_to_tf32_and_the_switches_come_back() -> None:
-    """Ten bits of an activation swap the ranks of pixels."""
-    before = torch.backends.cudnn.allow_tf32
-    with reproducible():
-        inside = collect_provenance(CPU, 8)
-    assert torch.backends.cudnn.allow_tf32 == before
-    assert not inside.tf32
-    assert inside.deterministic
-    assert inside.packages["torch"]
-    assert inside.batch_size == 8
 
 
 def test_provenance_names_the_driver_of_a_gpu_alone(
