@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,19 @@ SCHEMA_VERSION = 1
 VerdictWord = Literal["pass", "fail"]
 
 
+class SealedModel(StrictModel):
+    """Base of records, whose checksum covers all of their other fields."""
+
+    def compute_checksum(self) -> str:
+        """Return the SHA-256 of the canonical JSON of all fields but the checksum."""
+        return sha256_of(self.model_dump(mode="json", exclude={"checksum"}))
+
+    def resealed(self, update: Mapping[str, object]) -> Self:
+        """Return a copy with other values in some fields, and the checksum of these."""
+        draft = self.model_copy(update=update)
+        return draft.model_copy(update={"checksum": draft.compute_checksum()})
+
+
 class SampleEntry(StrictModel):
     """Images that readings are about; several readings share one sample."""
 
@@ -65,7 +78,7 @@ class ReadingEntry(StrictModel):
     denominators: tuple[float | None, ...] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _drop_missing_denominators(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = dump(self)
         if fields["denominators"] is None:
             del fields["denominators"]
@@ -105,7 +118,7 @@ class Outcome:
     readings: Sequence[Reading] = ()
 
 
-class Record(StrictModel):
+class Record(SealedModel):
     """A finished cell.
 
     Attributes:
@@ -163,7 +176,7 @@ class Record(StrictModel):
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         draft = cls.model_construct(**fields)
-        return cls(**fields, checksum=draft._checksum())
+        return cls(**fields, checksum=draft.compute_checksum())
 
     @classmethod
     def from_json(cls, text: str, source: str = "the record") -> Record:
@@ -194,10 +207,7 @@ class Record(StrictModel):
 
     def renamed(self, names: Names) -> Record:
         """Return the same record under other names, since a cohort can go by two."""
-        if names == self.names:
-            return self
-        draft = self.model_copy(update={"names": names})
-        return draft.model_copy(update={"checksum": draft._checksum()})
+        return self if names == self.names else self.resealed({"names": names})
 
     @property
     def content(self) -> str:
@@ -223,7 +233,7 @@ class Record(StrictModel):
         ]
 
     @model_validator(mode="after")
-    def _agrees(self) -> Record:
+    def _check_consistency(self) -> Record:
         if self.identity_sha256 != self.identity.sha256:
             raise ValueError("identity_sha256 is not that of the identity")
         for sample in self.samples:
@@ -239,12 +249,9 @@ class Record(StrictModel):
             raise ValueError("only a scored record has a verdict")
         if self.state == FAILED and not self.reason:
             raise ValueError("a failed record needs a reason")
-        if self.checksum != self._checksum():
+        if self.checksum != self.compute_checksum():
             raise ValueError("the checksum does not match the content")
         return self
-
-    def _checksum(self) -> str:
-        return sha256_of(self.model_dump(mode="json", exclude={"checksum"}))
 
 
 def largest_difference(first: Record, second: Record) -> float:

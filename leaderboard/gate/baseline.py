@@ -23,7 +23,7 @@ from leaderboard.submission.from_plugins import method_of, scale_of
 
 SALT_VARIABLE = "MEDSANITY_SALT"
 PUBLIC_SALT = "medsanity"
-_OF_A_STORE = re.compile(r"[0-9a-f]{64}\.json")
+_STORED_RECORD = re.compile(r"[0-9a-f]{64}\.json")
 
 CellKey = tuple[str, str, str, str]
 
@@ -59,7 +59,9 @@ def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, Publi
             f"The baseline {folder} is no folder; --update-baseline writes one there."
         )
     try:
-        published = _of_store(folder, suite, plan) if _is_plain(folder) else _of_folder(folder)
+        published = (
+            _read_store(folder, suite, plan) if _is_store_like(folder) else _read_published(folder)
+        )
     except InputError as error:
         raise NoBaselineError(f"The baseline {folder} cannot be read: {error}") from error
     records: dict[CellKey, PublishedRecord] = {}
@@ -79,7 +81,7 @@ def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, P
         NoBaselineError: If the present records cannot be read.
         InputError: If the folder is a store.
     """
-    if folder.is_dir() and _is_plain(folder):
+    if folder.is_dir() and _is_store_like(folder):
         raise InputError(
             f"{folder} holds a store's records; name a folder of its own for the baseline."
         )
@@ -107,13 +109,7 @@ def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> Publishe
         raise InputError(
             f"{cell_label(record.names)} cannot be written as a record: {message}."
         ) from error
-    sealed = {"schema_version", "identity_sha256", "checksum"}
-    fields = {
-        name: getattr(published, name)
-        for name in type(published).model_fields
-        if name not in sealed
-    }
-    return PublishedRecord.seal(**{**fields, "readings": None})
+    return published.resealed({"readings": None})
 
 
 def cell_key(names: Names) -> CellKey:
@@ -126,7 +122,7 @@ def cell_label(names: Names) -> str:
     return f"{names.explainer} · {names.protocol} on {names.cohort} × {names.model}"
 
 
-def _of_folder(folder: Path) -> Sequence[PublishedRecord]:
+def _read_published(folder: Path) -> Sequence[PublishedRecord]:
     contents = read_folder(folder)
     # A note to readers may stand beside the records.
     if faults := [fault for fault in contents.faults if fault.name != "unknown-file"]:
@@ -134,7 +130,7 @@ def _of_folder(folder: Path) -> Sequence[PublishedRecord]:
     return contents.records
 
 
-def _of_store(folder: Path, suite: Suite, plan: Plan) -> Sequence[PublishedRecord]:
+def _read_store(folder: Path, suite: Suite, plan: Plan) -> Sequence[PublishedRecord]:
     pseudonyms = Pseudonyms(salt_of(suite))
     return [
         publish_bare(record, plan, pseudonyms)
@@ -145,7 +141,7 @@ def _of_store(folder: Path, suite: Suite, plan: Plan) -> Sequence[PublishedRecor
     ]
 
 
-def _is_plain(folder: Path) -> bool:
+def _is_store_like(folder: Path) -> bool:
     return is_store(folder) or any(
-        _OF_A_STORE.fullmatch(path.name) for path in folder.glob("*.json")
+        _STORED_RECORD.fullmatch(path.name) for path in folder.glob("*.json")
     )

@@ -155,12 +155,12 @@ def _draft(pair: Pair, margin: float) -> Decision:
         return Decision(old.names, "failed", reason, Change(old=_score(old)))
     notes = _notes(old, new)
     if old.state != SCORED or new.state != SCORED:
-        return replace(_by_state(old, new), notes=notes)
+        return replace(_decide_by_state(old, new), notes=notes)
     if old.scale.gate and (old.verdict, new.verdict) == ("pass", "fail"):
         reason = f"the verdict was pass and is fail: {new.reason or 'no reason is given'}"
         return Decision(old.names, "regression", reason, _change(old, new)[0], notes)
     before, now = _both(old, new)
-    golden = _golden(before, now, new.scale.tolerance) and len(before.sample) == len(old.scores)
+    golden = len(before.sample) == len(old.scores) and _all_close(before, now, new.scale.tolerance)
     change, error = _change(old, new)
     if golden and not change.difference.estimate < -margin:
         reason = "every subject has the value that it had"
@@ -168,10 +168,10 @@ def _draft(pair: Pair, margin: float) -> Decision:
     if (lost := _share_lost(old, new)) > MOST_LOST:
         reason = f"{lost:.0%} of the subjects lost their value, more than {MOST_LOST:.0%}"
         return Decision(old.names, "regression", reason, change, notes)
-    return replace(_test(old, change, error, margin), notes=notes)
+    return replace(_with_p_value(old, change, error, margin), notes=notes)
 
 
-def _test(old: PublishedRecord, change: Change, error: float, margin: float) -> Decision:
+def _with_p_value(old: PublishedRecord, change: Change, error: float, margin: float) -> Decision:
     """Return a draft with the p-value, or a decision where there is nothing to test."""
     difference = change.difference
     if math.isnan(change.old) and math.isnan(change.new):
@@ -210,7 +210,7 @@ def _conclude(draft: Decision, adjusted: float, margin: float) -> Decision:
     return replace(draft, outcome=outcome, reason=reason, change=change)
 
 
-def _by_state(old: PublishedRecord, new: PublishedRecord) -> Decision:
+def _decide_by_state(old: PublishedRecord, new: PublishedRecord) -> Decision:
     change = Change(old=_score(old), new=_score(new))
     if old.state == new.state:
         return Decision(old.names, "unchanged", f"it was and is {new.state}", change)
@@ -266,7 +266,7 @@ def _rows(reading: Reading, keys: Sequence[str]) -> Reading:
     return Reading(reading.statistic, subset, reading.values[rows], denominators=below)
 
 
-def _golden(before: Reading, now: Reading, tolerance: float) -> bool:
+def _all_close(before: Reading, now: Reading, tolerance: float) -> bool:
     pairs = [(before.values, now.values)]
     if before.denominators is not None and now.denominators is not None:
         pairs.append((before.denominators, now.denominators))

@@ -25,12 +25,10 @@ from benchmark.records.identity import (
     Identity,
     Names,
     Sha256,
-    StrictModel,
     canonical_json,
-    sha256_of,
 )
 from benchmark.records.provenance import Provenance
-from benchmark.records.record import Record, Resources, VerdictWord
+from benchmark.records.record import Record, Resources, SealedModel, VerdictWord
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import (
     NAME_PATTERN,
@@ -55,7 +53,7 @@ MOST_BYTES = 2**19
 Row = tuple[Pseudonym, Pseudonym, Literal[0, 1], Number | None, Number | None]
 
 
-class PublishedRecord(StrictModel):
+class PublishedRecord(SealedModel):
     """One cell of a board.
 
     Attributes:
@@ -102,7 +100,7 @@ class PublishedRecord(StrictModel):
         """Return a record with identity hash and checksum filled in."""
         fields |= {"identity_sha256": fields["identity"].sha256}
         draft = cls.model_construct(**fields)
-        return cls(**fields, checksum=draft._checksum())
+        return cls(**fields, checksum=draft.compute_checksum())
 
     @classmethod
     def from_json(cls, content: bytes, location: str) -> PublishedRecord:
@@ -154,8 +152,7 @@ class PublishedRecord(StrictModel):
 
     def with_tier(self, tier: Tier) -> PublishedRecord:
         """Return the record with another tier."""
-        draft = self.model_copy(update={"tier": tier})
-        return draft.model_copy(update={"checksum": draft._checksum()})
+        return self.resealed({"tier": tier})
 
     @property
     def path(self) -> str:
@@ -178,7 +175,7 @@ class PublishedRecord(StrictModel):
         )
 
     @model_validator(mode="after")
-    def _agrees(self) -> PublishedRecord:
+    def _check_consistency(self) -> PublishedRecord:
         if self.identity_sha256 != self.identity.sha256:
             raise ValueError("identity-mismatch|identity_sha256 is not that of the identity")
         for part in ("cohort", "model", "explainer", "protocol"):
@@ -192,7 +189,7 @@ class PublishedRecord(StrictModel):
         if keys != sorted(set(keys)):
             raise ValueError("subject-order|scores are not sorted by key, each key once")
         self._check_state()
-        if self.checksum != self._checksum():
+        if self.checksum != self.compute_checksum():
             raise ValueError("checksum-mismatch|the checksum does not match the content")
         return self
 
@@ -208,9 +205,6 @@ class PublishedRecord(StrictModel):
             wrong = (value is None) != (denominator is None) if ratio else denominator is not None
             if wrong:
                 raise ValueError(f"state-mismatch|the denominator of {key} does not fit")
-
-    def _checksum(self) -> str:
-        return sha256_of(self.model_dump(mode="json", exclude={"checksum"}))
 
 
 def publish(
@@ -236,7 +230,7 @@ def publish(
     """
     if record.state == "failed":
         raise FaultError("failed-cell", record.names.protocol, record.reason or "it failed")
-    readings = [_renamed(reading, pseudonyms) for reading in record.to_readings()]
+    readings = [_with_pseudonyms(reading, pseudonyms) for reading in record.to_readings()]
     sidecar = pack(readings) if readings else None
     scored = record.state == SCORED
     score = find(readings, scale.statistic) if scored else None
@@ -285,7 +279,7 @@ def seal_of(sidecar: bytes) -> SidecarSeal:
     return SidecarSeal(sha256=hashlib.sha256(sidecar).hexdigest(), bytes=len(sidecar))
 
 
-def _renamed(reading: Reading, pseudonyms: Pseudonyms) -> Reading:
+def _with_pseudonyms(reading: Reading, pseudonyms: Pseudonyms) -> Reading:
     sample = pseudonyms.sample(reading.sample)
     names = dict(zip(reading.sample.keys, sample.keys, strict=True))
     reasons = {names[key]: reason for key, reason in reading.reasons.items() if key in names}

@@ -154,7 +154,7 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
         manifest = Manifest.from_json((workspace / MANIFEST).read_bytes())
     except FaultError as error:
         return None, [*faults, error.fault]
-    faults += _compare(manifest, hashes)
+    faults += _listing_faults(manifest, hashes)
     source_path = f"{SOURCE}/{manifest.source}"
     if source_path not in hashes:
         if not any(fault.location == source_path for fault in faults):
@@ -167,7 +167,7 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
             faults.append(replace(fault, location=f"{RECORDS}/{fault.location}"))
         records = contents.records
     source = (workspace / source_path).read_bytes()
-    faults += _of_source(manifest, source, source_path)
+    faults += _source_faults(manifest, source, source_path)
     return Bundle(workspace, manifest, records, source), faults
 
 
@@ -270,7 +270,7 @@ def _most_bytes(location: str) -> int:
     return MOST_PACKED if location.endswith(SIDECAR) else MOST_BYTES
 
 
-def _compare(manifest: Manifest, hashes: Mapping[str, str]) -> list[Fault]:
+def _listing_faults(manifest: Manifest, hashes: Mapping[str, str]) -> list[Fault]:
     """Return where the files of a bundle differ from the list of its manifest."""
     faults = []
     present = {location: sha256 for location, sha256 in hashes.items() if location != MANIFEST}
@@ -284,7 +284,7 @@ def _compare(manifest: Manifest, hashes: Mapping[str, str]) -> list[Fault]:
     return faults
 
 
-def _of_source(manifest: Manifest, source: bytes, location: str) -> list[Fault]:
+def _source_faults(manifest: Manifest, source: bytes, location: str) -> list[Fault]:
     faults = []
     if _sha256(source) != manifest.source_sha256:
         detail = "it is not the plugin that the manifest's source_sha256 names"

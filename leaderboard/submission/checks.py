@@ -107,23 +107,23 @@ def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
         bundle: Bundle that could be read.
         standard: Standard that it must match.
     """
-    faults = [*_of_manifest(bundle, standard), *_of_whole(bundle, standard)]
+    faults = [*_manifest_faults(bundle, standard), *_bundle_faults(bundle, standard)]
     for record in bundle.records:
         location = f"records/{record.path}"
-        faults += [Fault(name, location, detail) for name, detail in _of_record(record, bundle)]
+        faults += [Fault(name, location, detail) for name, detail in _record_faults(record, bundle)]
         expected = standard.cells.get(cell_key(record))
         if expected is None:
             known = sorted({" × ".join(key) for key in standard.cells})
             detail = f"suite {standard.suite} has no such cell; known: {', '.join(known)}"
             faults.append(Fault("unknown-cell", location, detail[:300]))
             continue
-        named_faults = [*_of_identity(record, expected), *_of_scores(record, expected)]
-        named_faults += _of_readings(record, bundle, expected)
+        named_faults = [*_identity_faults(record, expected), *_score_faults(record, expected)]
+        named_faults += _reading_faults(record, bundle, expected)
         faults += [Fault(name, location, detail) for name, detail in named_faults]
     return faults
 
 
-def _of_manifest(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
+def _manifest_faults(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
     manifest, location = bundle.manifest, "manifest.json"
     if manifest.suite != standard.suite:
         detail = f"it is of suite {manifest.suite!r}, and not of {standard.suite!r}"
@@ -134,7 +134,7 @@ def _of_manifest(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
     if manifest.explainer.casefold() in {name.casefold() for name in standard.built_in}:
         detail = f"the package has an explainer {manifest.explainer!r} of its own"
         yield Fault("name-taken", location, detail)
-    if _looks(manifest.title) in {_looks(name) for name in standard.built_in}:
+    if _simplified(manifest.title) in {_simplified(name) for name in standard.built_in}:
         detail = f"the package has a method of its own that is called like {manifest.title!r}"
         yield Fault("title-taken", location, detail)
     identity = bundle.records[0].identity.explainer if bundle.records else None
@@ -146,13 +146,13 @@ def _of_manifest(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
             detail = f"{other.submitter!r} has a method {other.names.explainer!r} on the board"
             yield Fault("name-taken", location, detail)
             return
-        if _looks(other.method.title) == _looks(manifest.title):
+        if _simplified(other.method.title) == _simplified(manifest.title):
             detail = f"{other.submitter!r} has a method {other.method.title!r} on the board"
             yield Fault("title-taken", location, detail)
             return
 
 
-def _of_whole(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
+def _bundle_faults(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
     present = {cell_key(record) for record in bundle.records}
     for cell in sorted(standard.cells.keys() - present):
         detail = "there is no faultless record of this cell"
@@ -165,7 +165,7 @@ def _of_whole(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
         yield Fault("explainer-differs", "records", "they are not all of one method as it is told")
 
 
-def _of_record(record: PublishedRecord, bundle: Bundle) -> Iterator[tuple[str, str]]:
+def _record_faults(record: PublishedRecord, bundle: Bundle) -> Iterator[tuple[str, str]]:
     manifest, identity = bundle.manifest, record.identity
     if identity.suite != manifest.suite:
         yield "other-suite", f"it is of suite {identity.suite[:40]!r}"
@@ -185,7 +185,7 @@ def _of_record(record: PublishedRecord, bundle: Bundle) -> Iterator[tuple[str, s
         yield "failed-cell", "a cell that failed is no result"
 
 
-def _of_identity(record: PublishedRecord, expected: Expectation) -> Iterator[tuple[str, str]]:
+def _identity_faults(record: PublishedRecord, expected: Expectation) -> Iterator[tuple[str, str]]:
     identity = record.identity
     if identity.cohort_fingerprint != expected.cohort_fingerprint:
         yield "cohort-differs", f"its cohort is {identity.cohort_fingerprint[:12]}"
@@ -207,11 +207,11 @@ def _of_identity(record: PublishedRecord, expected: Expectation) -> Iterator[tup
         yield "scale-differs", f"{', '.join(wrong)} are not the protocol's"
 
 
-def _of_scores(record: PublishedRecord, expected: Expectation) -> Iterator[tuple[str, str]]:
+def _score_faults(record: PublishedRecord, expected: Expectation) -> Iterator[tuple[str, str]]:
     if not record.scores:
         return
     rows = {key: (subject, group) for key, subject, group, *_ in record.scores}
-    yield from _of_people(rows, expected.people)
+    yield from _people_faults(rows, expected.people)
     if expected.scored is not None:
         if left_out := sorted(expected.scored - rows.keys()):
             detail = f"it leaves out {len(left_out)} that every method is scored on: {left_out[0]}"
@@ -221,7 +221,9 @@ def _of_scores(record: PublishedRecord, expected: Expectation) -> Iterator[tuple
             yield "unknown-subject", f"{len(added)} are not scored here, such as {added[0]}"
 
 
-def _of_people(rows: Mapping[str, tuple[str, int]], people: People) -> Iterator[tuple[str, str]]:
+def _people_faults(
+    rows: Mapping[str, tuple[str, int]], people: People
+) -> Iterator[tuple[str, str]]:
     if strangers := sorted(rows.keys() - people.keys()):
         yield "unknown-subject", f"{len(strangers)} are not of the cohort, such as {strangers[0]}"
     renamed = [key for key, person in rows.items() if key in people and people[key] != person]
@@ -230,7 +232,7 @@ def _of_people(rows: Mapping[str, tuple[str, int]], people: People) -> Iterator[
         yield "renamed-subject", detail + renamed[0]
 
 
-def _of_readings(
+def _reading_faults(
     record: PublishedRecord, bundle: Bundle, expected: Expectation
 ) -> Iterator[tuple[str, str]]:
     if record.readings is None:
@@ -242,7 +244,7 @@ def _of_readings(
     except FaultError as error:
         yield error.fault.name, error.fault.detail
         return
-    sample_faults = list(_of_samples(record, readings, expected.people))
+    sample_faults = list(_sample_faults(record, readings, expected.people))
     yield from sample_faults
     if sample_faults or expected.judge is None:
         return
@@ -257,7 +259,7 @@ def _of_readings(
         yield "verdict-differs", f"it says {submitted}, but its readings say {derived}"
 
 
-def _of_samples(
+def _sample_faults(
     record: PublishedRecord, readings: Sequence[Reading], people: People
 ) -> Iterator[tuple[str, str]]:
     """Compare a sidecar's images with the cohort; a protocol may plant groups and rename parts."""
@@ -279,7 +281,7 @@ def _of_samples(
             yield "scores-differ", "subjects or groups of the sidecar's score are not the record's"
 
 
-def _looks(title: str) -> str:
+def _simplified(title: str) -> str:
     """Return a title without case, spaces and signs, so that titles that look alike are equal."""
     folded = unicodedata.normalize("NFKC", title).casefold()
     return "".join(character for character in folded if character.isalnum())

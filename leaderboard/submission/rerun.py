@@ -92,7 +92,7 @@ class Rerun:
         for record in self.chosen:
             progress(f"{record.names.model} × {record.names.protocol}")
             try:
-                faults += self._cell(record)
+                faults += self._run_cell(record)
             except FaultError as error:
                 faults.append(error.fault)
         return faults
@@ -115,7 +115,7 @@ class Rerun:
             detail = f"the check left nothing to read: {result.last_line}"
             return [Fault("rerun-failed", location, detail)]
 
-    def _cell(self, record: PublishedRecord) -> list[Fault]:
+    def _run_cell(self, record: PublishedRecord) -> list[Fault]:
         home, location = self._home(), f"records/{record.path}"
         specs, store = self._cells.specs[cell_key(record)], home / "store"
         suite = self._suite(home, specs)
@@ -133,12 +133,12 @@ class Rerun:
         except ValidationError as error:
             raise schema_fault(error, location) from error
         faults = compare(record, again, location)
-        kept = self._kept(record, store)
+        kept = self._kept_maps(record, store)
         if kept is not None:
             faults += self._compare_blind(record, kept, specs)
         return faults
 
-    def _kept(self, record: PublishedRecord, store: Path) -> Maps | None:
+    def _kept_maps(self, record: PublishedRecord, store: Path) -> Maps | None:
         """Return the maps that the protocol was given of some test images."""
         test = self._cells.tests[record.names.cohort]
         maps = archived_maps(store, test.fingerprint, record.identity.weights_sha256)

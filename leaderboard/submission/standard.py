@@ -109,7 +109,7 @@ def judge_of(protocol: AnyProtocol, names: Mapping[str, str]) -> Judge:
     """
 
     def judge(readings: Sequence[Reading]) -> tuple[str, str | None]:
-        verdict = protocol.verdict([_named(reading, names) for reading in readings])
+        verdict = protocol.verdict([_with_real_names(reading, names) for reading in readings])
         if verdict.state != SCORED or verdict.passed is None:
             return verdict.state, None
         return SCORED, "pass" if verdict.passed else "fail"
@@ -117,7 +117,7 @@ def judge_of(protocol: AnyProtocol, names: Mapping[str, str]) -> Judge:
     return judge
 
 
-def _named(reading: Reading, names: Mapping[str, str]) -> Reading:
+def _with_real_names(reading: Reading, names: Mapping[str, str]) -> Reading:
     sample = reading.sample
     # A protocol may make up parts of an image; they keep their published names.
     keys = tuple(names.get(key, key) for key in sample.keys)
