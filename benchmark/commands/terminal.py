@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
@@ -14,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.cohort import SPLITS, Cohort
+from benchmark.explainer import Control
 from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
 from benchmark.reading import FAILED, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.health import Health
-from benchmark.results.paired import Comparison
+from benchmark.results.health import Health, protocol_health
+from benchmark.results.lookup import Protocols
+from benchmark.results.paired import Comparison, aligned_pairs
 from benchmark.results.result import Estimate, Result
 from benchmark.running.suite import Cell
 
@@ -190,6 +192,23 @@ def results_table(title: str, results: Iterable[Result], controls: Collection[st
             Text(state),
         )
     return table
+
+
+def controls(entries: Iterable[Entry[Any]]) -> set[str]:
+    """Return the names of the explainers that look at no model."""
+    return {entry.name for entry in entries if entry.found and issubclass(entry.found, Control)}
+
+
+def print_conclusions(
+    console: Console,
+    records: Sequence[Record],
+    explained: Sequence[ExplainedModel],
+    protocols: Protocols,
+) -> None:
+    """Print what records say together: of the models, of pairs of explainers, of protocols."""
+    print_lines(console, [model_line(model) for model in explained])
+    print_lines(console, [comparison_line(pair) for pair in aligned_pairs(records, protocols)])
+    print_lines(console, [health_line(health) for health in protocol_health(records, protocols)])
 
 
 def model_line(shown: ExplainedModel) -> str:

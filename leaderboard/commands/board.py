@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.exits import DONE, exit_on_error
+from benchmark.commands import terminal
+from benchmark.commands.exits import BAD_INPUT, exit_on_error
+from leaderboard.board import bridge as bridges
+from leaderboard.board import build
+from leaderboard.published import folder as folders
+from leaderboard.site import versions, writer
 
 OVERLAYS, BRIDGES = "overlays", "bridges"
 
@@ -22,30 +27,21 @@ def board(
     the page beside it that leads to all of them, and that page is written too.
     """
     with exit_on_error():
-        from benchmark.commands.terminal import make_console
-        from leaderboard.board.bridge import load_bridges
-        from leaderboard.board.build import build_board
-        from leaderboard.published.folder import read_folder
-        from leaderboard.site.versions import check_page, is_version, write_versions
-        from leaderboard.site.writer import write_site
-
-        console = make_console()
-        contents = read_folder(records)
+        contents = folders.read_folder(records)
         for fault in contents.faults:
             typer.echo(str(fault), err=True)
         if contents.faults:
-            raise typer.Exit(2)
-        made = build_board(contents.records, load_bridges(records.parent / BRIDGES))
-        pictures = records.parent / OVERLAYS
-        versioned = is_version(out, made)
+            raise typer.Exit(BAD_INPUT)
+        made = build.build_board(contents.records, bridges.load_bridges(records.parent / BRIDGES))
+        overlays = records.parent / OVERLAYS
+        versioned = versions.is_version(out, made)
         if versioned:
-            check_page(out.parent)
-        page = write_site(made, out, pictures if pictures.is_dir() else None, versioned)
+            versions.check_page(out.parent)
+        page = writer.write_site(made, out, overlays if overlays.is_dir() else None, versioned)
         if versioned:
-            write_versions(out.parent)
-        for one in made.models:
-            ranked = [row for row in one.rows if row.status == "ranked"]
-            told = f"{one.cohort} × {one.model}: {len(ranked)} of {len(one.rows)} ranked"
-            console.print(told, markup=False, soft_wrap=True)
-        console.print(f"board: {page}", markup=False, soft_wrap=True)
-        raise typer.Exit(DONE)
+            versions.write_versions(out.parent)
+        lines = []
+        for model in made.models:
+            ranked = sum(row.status == "ranked" for row in model.rows)
+            lines.append(f"{model.cohort} × {model.model}: {ranked} of {len(model.rows)} ranked")
+        terminal.print_lines(terminal.make_console(), [*lines, f"board: {page}"])

@@ -2,145 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from benchmark.commands.exits import DONE, FAILED, exit_on_error
+from benchmark import contract
+from benchmark import explainer as explainers
+from benchmark.commands import options, terminal
+from benchmark.commands.exits import FAILED, exit_on_error
+from benchmark.errors import PluginError
+from benchmark.plugins import catalogue as catalogues
+from benchmark.plugins import entry as entries
+from benchmark.records import record as cells
+from benchmark.records import store as stores
 from benchmark.records.files import check_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
-    from benchmark.explainer import Explainer
-    from benchmark.plugins.entry import Entry
-    from benchmark.running.engine import Finished
-    from benchmark.running.plan import Plan
-    from leaderboard.published.record import PublishedRecord
-    from leaderboard.submission.manifest import Manifest
-    from leaderboard.submission.rules import Rules
+from benchmark.results import summary
+from benchmark.running import device as devices
+from benchmark.running import engine
+from benchmark.running import plan as plans
+from benchmark.running import suite as suites
+from leaderboard.published import fields, folder
+from leaderboard.published import record as records
+from leaderboard.submission import bundle, from_plugins, manifest, rules, screening
 
 
 def submit(
     plugin: Annotated[str, typer.Argument(help="path/to/file.py:Class, in a single file.")],
     name: Annotated[str, typer.Option("--name", help="What the board calls it.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; new, or an older bundle.")],
-    submitter: Annotated[str, typer.Option(help="Who measured.")] = "anonymous",
-    suite: Annotated[str, typer.Option(help="Version, or path of a .toml file.")] = "v1",
+    submitter: options.Submitter = "anonymous",
+    suite: options.Suite = "v1",
     model: Annotated[
         list[str] | None, typer.Option(help="Repeatable. Default: the board's.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 64,
-    store: Annotated[Path, typer.Option(help="Where finished cells are kept.")] = Path(
-        "medsanity-runs/store"
-    ),
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = 64,
+    store: options.Store = options.STORE,
 ) -> None:
     """Check a method, score it by a board's suite, and write a bundle to submit."""
     with exit_on_error():
-        from benchmark import contract
-        from benchmark.commands import terminal
-        from benchmark.plugins.catalogue import Catalogue
-        from benchmark.records import store as stores
-        from benchmark.running import engine
-        from benchmark.running.device import resolve_device
-        from benchmark.running.plan import make_plan
-        from benchmark.running.suite import Selection
-        from leaderboard.submission.bundle import check_out, make_bundle
-        from leaderboard.submission.rules import check_single_file, read_rules
-
-        source = check_single_file(plugin)
-        rules = read_rules(suite, model or ())
-        settings = engine.Settings(resolve_device(device), batch_size)
+        source = rules.check_single_file(plugin)
+        board = rules.read_rules(suite, model or ())
+        settings = engine.Settings(devices.resolve_device(device), batch_size)
         # Controls are on the board already.
-        alone = rules.suite.model_copy(update={"health": ()})
-        plan = make_plan(Catalogue(), alone, Selection((plugin,), models=rules.models))
+        alone = board.suite.model_copy(update={"health": ()})
+        selection = suites.Selection((plugin,), models=board.models)
+        plan = plans.make_plan(catalogues.Catalogue(), alone, selection)
         (entry,) = plan.explainers.values()
-        content, manifest = _manifest(source, entry, rules, (name, submitter))
-        check_out(out)
+        content, card = _manifest(source, entry, board, (name, submitter))
+        bundle.check_out(out)
         check_folder(out.resolve().parent)
-        cells = stores.Store(store)
-        cells.prepare()
+        archive = stores.Store(store)
+        archive.prepare()
+
         console = terminal.make_console()
         findings = contract.run_checks(contract.checks_of(entry.plugin))
-        if any(one.state == "broken" for one in findings):
+        if any(finding.state == "broken" for finding in findings):
             console.print(terminal.findings_table(findings))
             console.print(f"{entry.name} breaks its contract; nothing was scored", markup=False)
             raise typer.Exit(FAILED)
         with terminal.Bars(terminal.make_console(stderr=True)) as bars:
-            finished = engine.run(plan, cells, settings, bars)
-        _tell(console, finished, plan)
-        if failed := sum(one.state == "failed" for one in finished.records):
-            told = f"{failed} of {len(finished.records)} cells failed; no bundle was written"
-            console.print(told, markup=False)
+            finished = engine.run(plan, archive, settings, bars).records
+
+        protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
+        results = summary.summarise_records(finished, protocols, details=False)
+        terminal.print_results(console, results, ())
+        if failed := sum(record.state == "failed" for record in finished):
+            line = f"{failed} of {len(finished)} cells failed; no bundle was written"
+            console.print(line, markup=False)
             raise typer.Exit(FAILED)
-        published = _published(finished, plan, rules, manifest)
-        make_bundle(out, manifest, published, content)
-        told = f"bundle: {out} with {len(published)} records; next: verify {out}"
-        console.print(told, markup=False, soft_wrap=True)
-        raise typer.Exit(DONE)
+        published = _published(finished, plan, board, card)
+        bundle.make_bundle(out, card, published, content)
+        line = f"bundle: {out} with {len(published)} records; next: verify {out}"
+        terminal.print_lines(console, [line])
 
 
 def _manifest(
-    source: tuple[Path, str], entry: Entry[Explainer], rules: Rules, told: tuple[str, str]
-) -> tuple[bytes, Manifest]:
+    source: tuple[Path, str],
+    entry: entries.Entry[explainers.Explainer],
+    board: rules.Rules,
+    names: tuple[str, str],
+) -> tuple[bytes, manifest.Manifest]:
     """Return the plugin's file and the manifest, before anything is computed for them."""
-    from benchmark.errors import PluginError
-    from benchmark.explainer import Control
-    from leaderboard.published.folder import read_bytes
-    from leaderboard.submission.bundle import MOST_SOURCE
-    from leaderboard.submission.manifest import Manifest
-    from leaderboard.submission.screening import screen
-
     path, class_name = source
-    if issubclass(entry.plugin, Control):
+    if issubclass(entry.plugin, explainers.Control):
         raise PluginError(f"{entry.name!r} is a Control, which explains no model.")
-    content = read_bytes(path.resolve(), str(path), MOST_SOURCE)
-    manifest = Manifest.of(
-        suite=rules.suite.version,
-        suite_sha256=rules.sha256,
-        title=told[0],
+    content = folder.read_bytes(path.resolve(), str(path), bundle.MOST_SOURCE)
+    card = manifest.Manifest.of(
+        suite=board.suite.version,
+        suite_sha256=board.sha256,
+        title=names[0],
         explainer=entry.name,
         class_name=class_name,
         source=path.name,
         source_sha256=entry.source_sha256,
-        submitter=told[1],
+        submitter=names[1],
         files={},
     )
-    if faults := screen(content, str(path)):
+    if faults := screening.screen(content, str(path)):
         raise PluginError(f"{faults[0]}; verify would refuse it.")
-    return content, manifest
+    return content, card
 
 
 def _published(
-    finished: Finished, plan: Plan, rules: Rules, manifest: Manifest
-) -> Sequence[tuple[PublishedRecord, bytes | None]]:
-    from pydantic import ValidationError
-
-    from leaderboard.published.fields import schema_fault
-    from leaderboard.published.record import publish
-    from leaderboard.submission.from_plugins import method_of, scale_of
-
+    finished: Sequence[cells.Record],
+    plan: plans.Plan,
+    board: rules.Rules,
+    card: manifest.Manifest,
+) -> list[tuple[records.PublishedRecord, bytes | None]]:
     (entry,) = plan.explainers.values()
-    made = []
-    for one in finished.records:
-        scale = scale_of(plan.protocols[one.names.protocol].plugin)
+    published = []
+    for record in finished:
+        scale = from_plugins.scale_of(plan.protocols[record.names.protocol].plugin)
         try:
-            method = method_of(entry.plugin, manifest.title)
-            made.append(publish(one, method, scale, rules.pseudonyms, manifest.submitter))
+            method = from_plugins.method_of(entry.plugin, card.title)
+            published.append(
+                records.publish(record, method, scale, board.pseudonyms, card.submitter)
+            )
         except ValidationError as error:
-            place = f"{one.names.model} × {one.names.protocol}"
-            raise schema_fault(error, place) from error
-    return made
-
-
-def _tell(console: Console, finished: Finished, plan: Plan) -> None:
-    from benchmark.commands import terminal
-    from benchmark.results.summary import summarise_records
-
-    protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
-    results = summarise_records(finished.records, protocols, details=False)
-    terminal.print_results(console, results, ())
+            cell = f"{record.names.model} × {record.names.protocol}"
+            raise fields.schema_fault(error, cell) from error
+    return published

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+import secrets
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from benchmark.commands.exits import DONE, FAILED, exit_on_error
+from benchmark import reading
+from benchmark.commands import options, terminal
+from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.records.files import check_file, write_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
-    from leaderboard.published.fault import Fault
-    from leaderboard.submission.bundle import Bundle
-    from leaderboard.submission.rerun import Sampling
-    from leaderboard.submission.rules import Rules
-    from leaderboard.submission.standard import Cells
+from benchmark.running import device as devices
+from leaderboard.published import fault as faults
+from leaderboard.submission import bundle as bundles
+from leaderboard.submission import checks, process, rules, screening, standard
+from leaderboard.submission import rerun as reruns
 
 
 def verify(
@@ -28,14 +29,14 @@ def verify(
     records: Annotated[
         Path | None, typer.Option(help="Records of the board. Default: those of the suite.")
     ] = None,
-    suite: Annotated[str, typer.Option(help="Version, or path of a .toml file.")] = "v1",
+    suite: options.Suite = "v1",
     cells: Annotated[int, typer.Option(min=1, help="How many are run again.")] = 10,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Decides which. [default: drawn and told]")
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each process.")] = 1800,
     memory: Annotated[float, typer.Option(min=1, help="GiB for each process, on Linux.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "cpu",
+    device: options.Device = "cpu",
     rerun: Annotated[bool, typer.Option("--rerun/--no-rerun", help="Run cells again.")] = True,
     into: Annotated[
         Path | None, typer.Option(help="Add the records here, as reproduced, if all is well.")
@@ -46,127 +47,99 @@ def verify(
 ) -> None:
     """Check a submission, run some of its cells again, and name every fault."""
     with exit_on_error():
-        import secrets
-        import tempfile
-
-        from benchmark.commands.terminal import make_console
-        from benchmark.running.device import resolve_device
-        from leaderboard.submission.bundle import admit, open_bundle
-        from leaderboard.submission.process import Limits
-        from leaderboard.submission.rerun import Sampling
-        from leaderboard.submission.rules import load_references, read_rules
-        from leaderboard.submission.standard import load_cells
-
-        console = make_console()
-        rules = read_rules(suite)
-        chosen = str(resolve_device(device))
+        console = terminal.make_console()
+        board = rules.read_rules(suite)
+        chosen = str(devices.resolve_device(device))
         if json_file is not None:
             check_file(json_file)
         drawn = secrets.randbelow(2**32) if seed is None else seed
-        sampling = Sampling(cells, drawn, chosen, Limits(timeout, memory))
-        with tempfile.TemporaryDirectory(prefix="medsanity-verify-") as place:
-            copy, homes = Path(place, "bundle"), Path(place, "processes")
+        sampling = reruns.Sampling(cells, drawn, chosen, process.Limits(timeout, memory))
+        with tempfile.TemporaryDirectory(prefix="medsanity-verify-") as temporary:
+            copy, homes = Path(temporary, "bundle"), Path(temporary, "processes")
             copy.mkdir()
             homes.mkdir()
-            opened, faults = open_bundle(bundle, copy)
-            here = load_cells(rules, load_references(records, rules))
+            opened, problems = bundles.open_bundle(bundle, copy)
+            own = standard.load_cells(board, rules.load_references(records, board))
             again = False
             if opened is not None:
-                faults += _static(opened, here)
-                if not faults:
-                    _tell(console, opened)
-                if rerun and not faults:
-                    faults += _run_again(console, opened, (rules, here, sampling), homes)
+                place = f"source/{opened.manifest.source}"
+                problems += checks.verify(opened, own.standard)
+                problems += screening.screen(opened.source, place)
+                if not problems:
+                    _print_scores(console, opened)
+                if rerun and not problems:
+                    problems += _run_again(console, opened, (board, own, sampling), homes)
                     again = True
-            for fault in faults:
-                console.print(str(fault), markup=False, soft_wrap=True)
-            _conclude(console, faults, rerun, again)
+            terminal.print_lines(
+                console, [*map(str, problems), _conclusion(problems, rerun, again)]
+            )
             if json_file is not None:
-                write_text(json_file, _json(bundle, faults, sampling if again else None))
-            if faults or opened is None:
+                write_text(json_file, _json(bundle, problems, sampling if again else None))
+            if problems or opened is None:
                 raise typer.Exit(FAILED)
             if into is not None and again:
-                paths = admit(opened, into)
-                console.print(f"{len(paths)} records: {into}", markup=False, soft_wrap=True)
+                paths = bundles.admit(opened, into)
+                terminal.print_lines(console, [f"{len(paths)} records: {into}"])
             elif into is not None:
                 console.print("nothing was added, since nothing was run again", markup=False)
-        raise typer.Exit(DONE)
-
-
-def _static(bundle: Bundle, here: Cells) -> list[Fault]:
-    from leaderboard.submission.checks import verify as hold
-    from leaderboard.submission.screening import screen
-
-    place = f"source/{bundle.manifest.source}"
-    return [*hold(bundle, here.standard), *screen(bundle.source, place)]
 
 
 def _run_again(
-    console: Console, bundle: Bundle, given: tuple[Rules, Cells, Sampling], homes: Path
-) -> list[Fault]:
-    from leaderboard.submission.rerun import Rerun
-
-    rules, here, sampling = given
-    again = Rerun(bundle, rules, here, sampling, homes)
+    console: Console,
+    bundle: bundles.Bundle,
+    given: tuple[rules.Rules, standard.Cells, reruns.Sampling],
+    homes: Path,
+) -> list[faults.Fault]:
+    board, own, sampling = given
+    again = reruns.Rerun(bundle, board, own, sampling, homes)
     count = len(again.chosen)
-    told = f"{count} of {len(bundle.records)} cells are run again (--seed {sampling.seed})"
-    console.print(told, markup=False, soft_wrap=True)
+    line = f"{count} of {len(bundle.records)} cells are run again (--seed {sampling.seed})"
+    terminal.print_lines(console, [line])
     with console.status("") as status:
-
-        def hear(step: str) -> None:
-            status.update(f"running again: {step}")
-
-        return again.run(hear)
+        return again.run(lambda step: status.update(f"running again: {step}"))
 
 
-def _tell(console: Console, bundle: Bundle) -> None:
+def _print_scores(console: Console, bundle: bundles.Bundle) -> None:
     """Print what the records amount to; aggregates are computed here, and in no file."""
-    from rich.table import Table
-
-    from benchmark.reading import summarise
-    from leaderboard.published.fault import plain
-
     manifest = bundle.manifest
     who = f"{manifest.title} ({manifest.explainer}) by {manifest.submitter}"
-    console.print(f"{plain(who)}, suite {manifest.suite}", markup=False, soft_wrap=True)
+    terminal.print_lines(console, [f"{faults.plain(who)}, suite {manifest.suite}"])
     table = Table()
     for heading in ("model", "protocol", "score [95 % interval]", "n", "verdict", "state"):
         table.add_column(heading)
-    for one in bundle.records:
-        score, told, count = one.score, "–", "0"
+    for record in bundle.records:
+        score, text, count = record.score, "–", "0"
         if score is not None:
-            interval = summarise(score, one.scale.aggregate)
-            told = f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+            interval = reading.summarise(score, record.scale.aggregate)
+            text = f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
             count = str(interval.n_subjects)
-        table.add_row(
-            one.names.model, one.names.protocol, told, count, one.verdict or "–", one.state
-        )
+        verdict = record.verdict or "–"
+        table.add_row(record.names.model, record.names.protocol, text, count, verdict, record.state)
     console.print(table)
 
 
-def _conclude(console: Console, faults: Sequence[Fault], wanted: bool, again: bool) -> None:
-    if faults:
-        names = ", ".join(dict.fromkeys(one.name for one in faults))
-        told = f"{len(faults)} faults: {names}"
-        if wanted and not again:
-            told += "; nothing was run again"
-    elif again:
-        told = "no fault; the cells that were run again came out the same: reproduced"
-    else:
-        told = "no fault, but nothing was run again: self-reported"
-    console.print(told, markup=False, soft_wrap=True)
+def _conclusion(problems: Sequence[faults.Fault], wanted: bool, again: bool) -> str:
+    if problems:
+        names = ", ".join(dict.fromkeys(fault.name for fault in problems))
+        stopped = "; nothing was run again" if wanted and not again else ""
+        return f"{len(problems)} faults: {names}{stopped}"
+    if again:
+        return "no fault; the cells that were run again came out the same: reproduced"
+    return "no fault, but nothing was run again: self-reported"
 
 
-def _json(bundle: Path, faults: Sequence[Fault], sampling: Sampling | None) -> str:
-    from leaderboard.published.fault import plain
-
-    told = {
+def _json(bundle: Path, problems: Sequence[faults.Fault], sampling: reruns.Sampling | None) -> str:
+    report = {
         "bundle": str(bundle),
         "faults": [
-            {"name": one.name, "place": plain(one.location), "detail": plain(one.detail)}
-            for one in faults
+            {
+                "name": fault.name,
+                "place": faults.plain(fault.location),
+                "detail": faults.plain(fault.detail),
+            }
+            for fault in problems
         ],
         "rerun": None if sampling is None else {"cells": sampling.cells, "seed": sampling.seed},
-        "tier": "reproduced" if sampling is not None and not faults else "self-reported",
+        "tier": "reproduced" if sampling is not None and not problems else "self-reported",
     }
-    return json.dumps(told, indent=2) + "\n"
+    return json.dumps(report, indent=2) + "\n"

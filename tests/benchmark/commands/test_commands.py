@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import fakes
@@ -17,11 +17,11 @@ from paths import ROOT
 from runs import write_suite
 from typer.testing import CliRunner, Result
 
-from benchmark.commands.app import app
+from benchmark.commands.app import GROUP, app
 from benchmark.commands.exits import STOPPED
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.store import Store
-from benchmark.report.writer import check_folder
+from benchmark.report import writer
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running import engine
 from benchmark.running.allocator import tune_allocator
@@ -58,9 +58,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (folder / "index.html").write_text("<html>")
         return folder / "index.html"
 
-    fake = ModuleType("benchmark.report.writer")
-    vars(fake).update(write_report=write_report, check_folder=check_folder)
-    monkeypatch.setitem(sys.modules, "benchmark.report.writer", fake)
+    monkeypatch.setattr(writer, "write_report", write_report)
     return written
 
 
@@ -70,22 +68,62 @@ def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "run", lambda *_: pytest.fail("computed before all was checked"))
 
 
-def test_help_does_not_wait_for_torch() -> None:
-    code = (
-        "import sys\nimport benchmark.commands.app\n"
-        "assert not {'torch', 'numpy', 'pandas', 'pydantic'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
-    told = subprocess.run(
-        [sys.executable, "-m", "benchmark", "--help"],
+_ASKED = """
+import json, sys
+from typer.testing import CliRunner
+from benchmark.commands.app import app
+heavy = {"torch", "matplotlib", "numpy", "pandas", "scipy"}
+for line in sys.stdin:
+    told = CliRunner().invoke(app, line.split())
+    print(json.dumps([told.exit_code, told.output, sorted(heavy & set(sys.modules))]))
+"""
+
+
+def test_help_and_usage_errors_wait_for_no_torch() -> None:
+    """If it fails, every mistyped word costs seconds."""
+    expected = {
+        "run": (2, "Missing option '--explainer'"),
+        "run --explainr x": (2, "No such option: --explainr"),
+        "rum": (2, "Did you mean 'run'?"),
+        "--version": (0, f"medsanity {version('medsanity')}"),
+        "cohort export": (2, "Missing argument 'name'"),
+        "board": (2, "Missing option '--records'"),
+        "gate --margin much": (2, "Invalid value for '--margin'"),
+        "submit": (2, "Missing argument 'plugin'"),
+        "verify --nothing": (2, "No such option: --nothing"),
+        "publish": (2, "Missing option '--out'"),
+        "--help": (0, "Compare explainers with a baseline"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _ASKED],
         cwd=ROOT,
-        check=True,
+        input="\n".join(expected),
         timeout=60,
         capture_output=True,
         text=True,
-    ).stdout
-    for command in ("run", "list", "check", "report", "merge", "train", "cohort"):
-        assert command in told
+        check=True,
+    )
+    answers = zip(expected.items(), done.stdout.splitlines(), strict=True)
+    for (arguments, (code, words)), line in answers:
+        exit_code, output, imported = json.loads(line)
+        assert (exit_code, imported) == (code, []), arguments
+        assert words in " ".join(output.replace("│", " ").split()), arguments
+
+
+def test_a_command_that_cannot_be_imported_hurts_only_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If it fails, one broken package takes every command away."""
+    points = [
+        EntryPoint("broken", "nowhere.at.all:run", GROUP),
+        EntryPoint("run", "os:abort", GROUP),
+    ]
+    monkeypatch.setattr("benchmark.commands.app.entry_points", lambda group: points)
+    assert "Score explainers" in call("run", "--help").stdout
+    assert "Write the report" in call("--help").stdout
+    told = call("broken")
+    assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
+    assert "cannot be used: No module named 'nowhere'" in told.stderr
 
 
 def test_tuning_the_allocator_is_harmless_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:

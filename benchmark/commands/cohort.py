@@ -1,0 +1,28 @@
+"""``cohort export`` and ``cohort inspect``: a cohort as files, or what it holds."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmark.commands import options, terminal
+from benchmark.commands.exits import exit_on_error
+from benchmark.plugins import catalogue as catalogues
+
+app = typer.Typer(help="Look at a cohort, or write it as NIfTI files.", no_args_is_help=True)
+
+
+@app.command()
+def export(name: options.NamedCohort, out: options.Out) -> None:
+    """Write a cohort as NIfTI files with a cohort.toml."""
+    with exit_on_error():
+        cohort = catalogues.Catalogue().cohorts.find(name).create().load()
+        path = catalogues.cohort_writer()(cohort, out)
+        terminal.print_lines(terminal.make_console(), [f"cohort: {path}"])
+
+
+@app.command()
+def inspect(name: options.NamedCohort) -> None:
+    """Say what a cohort holds."""
+    with exit_on_error():
+        cohort = catalogues.Catalogue().cohorts.find(name).create().load()
+        terminal.make_console().print(terminal.cohort_table(cohort))

@@ -1,0 +1,22 @@
+"""``merge``: the stores of shards in, one store out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options, terminal
+from benchmark.commands.exits import exit_on_error
+from benchmark.records import store
+
+
+def merge(
+    stores: Annotated[list[Path], typer.Argument(help="Stores of shards.")],
+    into: Annotated[Path, typer.Option(help="Store to write.")] = options.STORE,
+) -> None:
+    """Make one store of several."""
+    with exit_on_error():
+        count = store.merge(stores, into)
+        terminal.make_console().print(f"{into} holds {count} finished cells", markup=False)

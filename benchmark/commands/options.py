@@ -1,0 +1,37 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STORE, REPORT = Path("medsanity-runs/store"), Path("medsanity-runs/report")
+
+
+class Kinds(StrEnum):
+    """Kinds of plugin that can be listed and checked."""
+
+    EXPLAINERS = "explainers"
+    MODELS = "models"
+    COHORTS = "cohorts"
+    PROTOCOLS = "protocols"
+
+
+Models = Annotated[list[str] | None, typer.Option(help="Default: the suite's.")]
+Cohorts = Annotated[
+    list[str] | None, typer.Option(help="Name or path/to/cohort.toml. Default: the suite's.")
+]
+Protocols = Annotated[list[str] | None, typer.Option(help="Default: the suite's.")]
+Model = Annotated[str, typer.Option(help="Name or path/to/file.py:Class.")]
+Cohort = Annotated[str, typer.Option(help="Name or path/to/cohort.toml.")]
+NamedCohort = Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")]
+Suite = Annotated[str, typer.Option(help="Version, or path of a .toml file.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
+Store = Annotated[Path, typer.Option(help="Where finished cells are kept.")]
+Submitter = Annotated[str, typer.Option(help="Who measured.")]
+Out = Annotated[Path, typer.Option(help="Folder to write.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the results here.")]

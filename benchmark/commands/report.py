@@ -1,0 +1,89 @@
+"""``report``: finished records in, a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options, terminal
+from benchmark.commands.exits import exit_on_error
+from benchmark.errors import InputError, StoreError
+from benchmark.plugins import catalogue as catalogues
+from benchmark.records import record as cells
+from benchmark.records import store as stores
+from benchmark.records.files import check_folder, write_text
+from benchmark.report import writer
+from benchmark.results import explained_model, lookup, result, summary
+
+NO_REPORT = "none"
+
+
+def report(
+    records: Annotated[Path, typer.Option(help="A store, or a folder of records.")] = options.STORE,
+    out: options.Out = options.REPORT,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="path/to/file.py:Class of a protocol that is in no catalogue."),
+    ] = None,
+    json_file: options.Json = None,
+) -> None:
+    """Write the report of finished runs, without a single pass."""
+    with exit_on_error():
+        catalogue = catalogues.Catalogue()
+        finished = stores.read_records(records)
+        archive = stores.Store(records) if stores.is_store(records) else None
+        if archive is not None:
+            finished.extend(archive.failures())
+        if not finished:
+            raise StoreError(f"The folder {records} holds no record.")
+        protocols, missing = _protocols_of(finished, catalogue, protocol or ())
+        finished = [record for record in finished if record.names.protocol in protocols]
+        if not finished:
+            raise StoreError(f"Nothing in {records} can be reported. {' '.join(missing)}")
+        folder = report_folder(str(out), sharded=False)
+        explained: Sequence[explained_model.ExplainedModel] = ()
+        if archive is not None:
+            explained = explained_model.recall_explained_models(finished, catalogue, archive.arrays)
+
+        results = summary.summarise_records(finished, protocols, json_file is not None)
+        console = terminal.make_console()
+        controls = terminal.controls(catalogue.explainers.entries)
+        terminal.print_results(console, results, controls)
+        terminal.print_conclusions(console, finished, explained, protocols)
+        terminal.print_lines(console, missing)
+        if json_file is not None:
+            versions = " ".join(dict.fromkeys(record.identity.suite for record in finished))
+            write_text(json_file, result.to_json(versions, results))
+        if folder is not None:
+            page = writer.write_report(folder, finished, explained, protocols)
+            terminal.print_lines(console, [f"report: {page}"])
+
+
+def report_folder(text: str | None, sharded: bool) -> Path | None:
+    """Return the folder after making sure that it can be written to; None for no report."""
+    if text == NO_REPORT or (text is None and sharded):
+        return None
+    folder = options.REPORT if text is None else Path(text)
+    check_folder(folder)
+    writer.check_folder(folder)
+    check_folder(folder.resolve().parent)  # where the report is made before it takes its place
+    return folder
+
+
+def _protocols_of(
+    records: Sequence[cells.Record], catalogue: catalogues.Catalogue, specs: Sequence[str]
+) -> tuple[lookup.Protocols, list[str]]:
+    """Return the protocols that judge the records, and a line on each that is not to be had."""
+    named = {entry.name: entry for entry in map(catalogue.protocols.find, specs)}
+    protocols, missing = {}, []
+    for name in dict.fromkeys(record.names.protocol for record in records):
+        try:
+            protocols[name] = (named.get(name) or catalogue.protocols.find(name)).plugin
+        except InputError as error:
+            missing.append(
+                f"Records of protocol {name!r} are left out; name its file with --protocol. {error}"
+            )
+    return protocols, missing

@@ -1,0 +1,105 @@
+"""``run``: explainers in, scores, records and a report out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options, terminal
+from benchmark.commands import report as reports
+from benchmark.commands.exits import DONE, FAILED, NOTHING_MEASURED, exit_on_error
+from benchmark.errors import InputError
+from benchmark.plugins import catalogue as catalogues
+from benchmark.records import record as records
+from benchmark.records import store as stores
+from benchmark.records.files import check_file, write_text
+from benchmark.report import writer
+from benchmark.results import result, summary
+from benchmark.running import device as devices
+from benchmark.running import engine
+from benchmark.running import plan as plans
+from benchmark.running import suite as suites
+
+
+def run(
+    explainer: Annotated[
+        list[str], typer.Option(help="Name, 'all', or path/to/file.py:Class; repeatable.")
+    ],
+    model: options.Models = None,
+    cohort: options.Cohorts = None,
+    protocol: options.Protocols = None,
+    suite: options.Suite = "v1",
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = 64,
+    store: options.Store = options.STORE,
+    report: Annotated[
+        str | None,
+        typer.Option(help=f"Folder, or 'none'. [default: {options.REPORT}; none for a shard]"),
+    ] = None,
+    json_file: options.Json = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/N: every N-th cell, i from 0 or from 1.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
+) -> None:
+    """Score explainers; what the store holds already is taken from there."""
+    with exit_on_error():
+        settings = engine.Settings(devices.resolve_device(device), batch_size, fresh)
+        selection = suites.Selection(
+            tuple(explainer), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
+        )
+        chosen = suites.load_suite(suite)
+        plan = plans.make_plan(catalogues.Catalogue(), chosen, selection)
+        if shard is not None:
+            plan = plan.shard(*_parse_shard(shard))
+        cells = stores.Store(store)
+        folder = reports.report_folder(report, sharded=shard is not None)
+        if json_file is not None:
+            check_file(json_file)
+        cells.prepare()
+
+        with terminal.Bars(terminal.make_console(stderr=True)) as bars:
+            finished = engine.run(plan, cells, settings, bars)
+
+        protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
+        results = summary.summarise_records(finished.records, protocols, json_file is not None)
+        console = terminal.make_console()
+        terminal.print_results(console, results, terminal.controls(plan.explainers.values()))
+        terminal.print_conclusions(console, finished.records, finished.explained, protocols)
+        terminal.print_lines(console, [_cost_line(finished, store)])
+        if json_file is not None:
+            write_text(json_file, result.to_json(chosen.version, results))
+        if folder is not None and finished.records:
+            page = writer.write_report(folder, finished.records, finished.explained, protocols)
+            terminal.print_lines(console, [f"report: {page}"])
+        wanted = {
+            name for name in plan.explainers if name not in chosen.health or name in explainer
+        }
+        raise typer.Exit(_exit_code(finished.records, wanted))
+
+
+def _cost_line(finished: engine.Finished, store: Path) -> str:
+    kept = len(finished.records) - finished.measured
+    passes = finished.passes
+    return (
+        f"{finished.measured} cells measured with {passes.forward} forward and "
+        f"{passes.backward} backward passes, {kept} taken from {store}"
+    )
+
+
+def _exit_code(cells: Sequence[records.Record], wanted: set[str]) -> int:
+    if any(record.state == "failed" for record in cells):
+        return FAILED
+    own = [record for record in cells if record.names.explainer in wanted] or cells
+    return DONE if any(record.state == "scored" for record in own) else NOTHING_MEASURED
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None:
+        raise InputError(f"Expected a shard as i/N, such as 1/4, but got {text!r}.")
+    return int(match[1]), int(match[2])
