@@ -30,10 +30,10 @@ class Bridge(BaseModel):
     """Scores under two versions of a protocol.
 
     Attributes:
-        schema_version: Of this format.
-        protocol: Name.
-        older: Version.
-        newer: Version.
+        schema_version: Version of this format.
+        protocol: Name of the protocol.
+        older: One version of it.
+        newer: The other version.
         tolerance: Largest difference of a score that is none.
         rows: Model, explainer, image, and the score under either version.
     """
@@ -87,29 +87,58 @@ class Bridge(BaseModel):
 def make_bridge(older: Sequence[PublishedRecord], newer: Sequence[PublishedRecord]) -> Bridge:
     """Return the bridge between records of the same cells under two versions of a protocol.
 
+    Args:
+        older: Records of one protocol in one version.
+        newer: Records of the same protocol in another version.
+
     Raises:
-        FaultError: ``bridge-thin`` where they share no cell.
+        FaultError: ``bridge-thin`` where they share no cell; ``bridge-unlike`` where a side holds
+            several versions, or a cell differs in more than the protocol's version.
     """
-    of_newer = {one.path: one for one in newer}
-    pairs = [(one, of_newer[one.path]) for one in older if one.path in of_newer]
+    of_newer = {record.path: record for record in newer}
+    pairs = [(record, of_newer[record.path]) for record in older if record.path in of_newer]
     if not pairs:
         raise FaultError("bridge-thin", "the records", "no cell was scored under both versions")
+    before, after = _version(older), _version(newer)
+    if before == after:
+        raise FaultError("bridge-unlike", "the records", f"both are of version {before}")
     rows = []
     for first, second in pairs:
-        after = {row[0]: row[3] for row in second.scores}
-        names = first.names
+        _check_pair(first, second)
+        scores = {key: value for key, _, _, value, _ in second.scores}
         rows += [
-            (names.model, names.explainer, key, value, after.get(key))
+            (first.names.model, first.names.explainer, key, value, scores[key])
             for key, _, _, value, _ in first.scores
         ]
     first, second = pairs[0]
     return Bridge(
         protocol=first.names.protocol,
-        older=first.identity.protocol.version,
-        newer=second.identity.protocol.version,
+        older=before,
+        newer=after,
         tolerance=second.scale.tolerance,
         rows=tuple(rows),
     )
+
+
+def _version(records: Sequence[PublishedRecord]) -> str:
+    versions = sorted({record.identity.protocol.version for record in records})
+    if len(versions) > 1:
+        detail = f"one side holds the versions {', '.join(versions)}; name a folder of one"
+        raise FaultError("bridge-unlike", records[0].path, detail)
+    return versions[0]
+
+
+def _check_pair(older: PublishedRecord, newer: PublishedRecord) -> None:
+    """Refuse two records whose scores may differ for another reason than the version."""
+    before, after = (
+        record.identity.model_dump(exclude={"protocol": {"version", "source_sha256"}})
+        | {"images": {key for key, *_ in record.scores}}
+        for record in (older, newer)
+    )
+    different = [name.replace("_", " ") for name in before if before[name] != after[name]]
+    if different:
+        detail = f"more than the version differs between the two: {', '.join(different)}"
+        raise FaultError("bridge-unlike", older.path, detail)
 
 
 def load_bridges(folder: Path) -> tuple[Bridge, ...]:

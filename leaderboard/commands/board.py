@@ -1,4 +1,4 @@
-"""``board``: records in, the board's pages out."""
+"""``board``: records in, the board's pages out; ``board bridge``: what joins two versions."""
 
 from __future__ import annotations
 
@@ -7,25 +7,38 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import terminal
+from benchmark.commands import options, terminal
 from benchmark.commands.exits import BAD_INPUT, exit_on_error
+from benchmark.records.files import check_file, write_text
 from leaderboard.board import bridge as bridges
 from leaderboard.board import build
+from leaderboard.commands import publish as publishing
 from leaderboard.published import folder as folders
 from leaderboard.site import versions, writer
 
 OVERLAYS, BRIDGES = "overlays", "bridges"
 
+app = typer.Typer()
 
+
+@app.callback(invoke_without_command=True)
 def board(
-    records: Annotated[Path, typer.Option(help="Folder of published records.")],
-    out: Annotated[Path, typer.Option(help="Folder of the board.")],
+    context: typer.Context,
+    records: Annotated[Path | None, typer.Option(help="Folder of published records.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the board.")] = None,
 ) -> None:
     """Build board.csv, board.json and the pages; the same records give the same bytes.
 
     A folder that is called as the suite stands among those of other versions: its board links to
     the page beside it that leads to all of them, and that page is written too.
     """
+    # No default: both are needed here, and mean nothing to a command below.
+    if context.invoked_subcommand is not None:
+        if records is not None or out is not None:
+            context.fail(f"Options of '{context.invoked_subcommand}' stand after its name.")
+        return
+    if records is None or out is None:
+        context.fail(f"Missing option '--{'records' if records is None else 'out'}'.")
     with exit_on_error():
         contents = folders.read_folder(records)
         for fault in contents.faults:
@@ -45,3 +58,32 @@ def board(
             ranked = sum(row.status == "ranked" for row in model.rows)
             lines.append(f"{model.cohort} × {model.model}: {ranked} of {len(model.rows)} ranked")
         terminal.print_lines(terminal.make_console(), [*lines, f"board: {page}"])
+
+
+@app.command()
+def bridge(
+    protocol: Annotated[str, typer.Option(help="Name of the protocol that has two versions.")],
+    older: Annotated[Path, typer.Option(help="Records of one version, or a store.")],
+    newer: Annotated[Path, typer.Option(help="Records of the other version, or a store.")],
+    out: Annotated[Path, typer.Option(help="File to write, in the board's folder of bridges.")],
+    suite: options.Suite = "v1",
+) -> None:
+    """Set reference explainers' scores under two versions of a protocol side by side."""
+    with exit_on_error():
+        sides = [
+            [
+                record
+                for record in publishing.read_published(folder, suite)
+                if record.names.protocol == protocol
+            ]
+            for folder in (older, newer)
+        ]
+        made = bridges.make_bridge(*sides)
+        made.check(str(out))
+        check_file(out)
+        write_text(out, made.to_json())
+        explainers = len({explainer for _, explainer, *_ in made.rows})
+        line = f"bridge: {out}, {protocol} {made.older} and {made.newer}, {explainers} explainers"
+        terminal.print_lines(
+            terminal.make_console(), [f"{line}, no score moves by more than {made.tolerance:g}"]
+        )

@@ -57,6 +57,21 @@ def publish(
             terminal.print_lines(console, [f"{count} pictures: {overlays}"])
 
 
+def read_published(place: Path, suite: str) -> list[records.PublishedRecord]:
+    """Return published records of a folder, or what would be published of a store.
+
+    Raises:
+        InputError: If nothing is to be had there.
+    """
+    if not stores.is_store(place):
+        return list(folder.load_folder(place))
+    catalogue = catalogues.Catalogue()
+    own, salt = _finished_cells(place, suite)
+    known, _ = _split(own, catalogue)
+    by = ("", fields.TIERS[0])
+    return [record for record, _ in _published(known, catalogue, salt, by)]
+
+
 def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], str]:
     """Return a store's cells of a suite, and the salt of its subjects' pseudonyms."""
     settings = suites.load_suite(suite)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from runs import build_record
 from benchmark.reading import Reading, Sample
 from benchmark.records.record import Outcome, Record
 from leaderboard.published.fields import Method, Scale
+from leaderboard.published.folder import write_records
 from leaderboard.published.pseudonyms import Pseudonyms
 from leaderboard.published.record import PublishedRecord, publish
 
@@ -116,6 +118,25 @@ def sealed(record: PublishedRecord, **changes: object) -> PublishedRecord:
     fields = {name: getattr(record, name) for name in PublishedRecord.model_fields}
     del fields["checksum"]
     return PublishedRecord.seal(**fields | changes)
+
+
+def in_version(record: PublishedRecord, version: str = "1.9", shift: float = 0) -> PublishedRecord:
+    """Return a record as another version of its protocol would have it."""
+    protocol = record.identity.protocol.model_copy(update={"version": version})
+    identity = record.identity.model_copy(update={"protocol": protocol})
+    scores = tuple(
+        (*row[:3], None if row[3] is None else round(row[3] + shift, 6), row[4])
+        for row in record.scores
+    )
+    return sealed(record, identity=identity, scores=scores, readings=None)
+
+
+def write_two_versions(folder: Path, records: Iterable[PublishedRecord], shift: float = 0) -> None:
+    """Write records into ``older``, and as another version has them into ``newer``."""
+    bare = [sealed(record, readings=None) for record in records]
+    write_records(folder / "older", [(record, None) for record in bare])
+    others = [in_version(record, shift=shift) for record in bare]
+    write_records(folder / "newer", [(record, None) for record in others])
 
 
 def failing(record: PublishedRecord) -> PublishedRecord:

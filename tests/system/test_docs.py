@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, run
+from publications import write_two_versions
 from typer.main import get_command
 
 from baselines.cohorts.nifti import write_cohort
@@ -17,6 +18,7 @@ from benchmark.commands.app import app
 from benchmark.explainer import Control
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.examples import build_cohort
+from leaderboard.published.folder import load_folder
 
 _DOCS = tuple(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS)
@@ -93,6 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ON_BOARD:
         place = Path("leaderboard/v1/records/phantom/smallresnet", name)
         shutil.copytree(ROOT / place, folder / place)
+    write_two_versions(folder, load_folder(folder / "leaderboard/v1/records"))
     # What a reader has done before the page at hand.
     command = ["run", "--explainer", "gradcampp", "--suite", "small.toml", "--report", "none"]
     assert run(folder, *command).returncode == 0

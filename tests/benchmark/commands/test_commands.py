@@ -88,6 +88,8 @@ def test_help_and_usage_errors_wait_for_no_torch() -> None:
         "--version": (0, f"medsanity {version('medsanity')}"),
         "cohort export": (2, "Missing argument 'name'"),
         "board": (2, "Missing option '--records'"),
+        "board bridge": (2, "Missing option '--protocol'"),
+        "board --out x bridge": (2, "Options of 'bridge' stand after its name"),
         "gate --margin much": (2, "Invalid value for '--margin'"),
         "submit": (2, "Missing argument 'plugin'"),
         "verify --nothing": (2, "No such option: --nothing"),

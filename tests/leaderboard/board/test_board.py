@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from publications import GATE, SCALE, SUBJECTS, failing, many, published, scores_of, sealed, without
+from publications import (
+    GATE,
+    SCALE,
+    SUBJECTS,
+    failing,
+    in_version,
+    many,
+    published,
+    scores_of,
+    sealed,
+    without,
+)
 
 from benchmark.records.record import Record
 from leaderboard.board.board import Board, Row
@@ -207,17 +218,9 @@ def test_a_failed_cell_is_not_published() -> None:
     assert isinstance(without("good", "loading", "failed"), Record)
 
 
-def _newer(record: PublishedRecord, shift: float, version: str = "1.1") -> PublishedRecord:
-    """Return a record as another version of its protocol would have it."""
-    protocol = record.identity.protocol.model_copy(update={"version": version})
-    identity = record.identity.model_copy(update={"protocol": protocol})
-    scores = tuple((*row[:3], round((row[3] or 0) + shift, 6), None) for row in record.scores)
-    return sealed(record, identity=identity, scores=scores)
-
-
 def _two_versions(shift: float, version: str = "1.1") -> tuple[list[PublishedRecord], Bridge]:
     older = [one for one in many() if one.names.protocol == "loading"]
-    newer = [_newer(one, shift, version) for one in older]
+    newer = [in_version(one, version, shift) for one in older]
     others = [one for one in many() if one.names.protocol != "loading"]
     return [*older[:3], *newer[3:], *others], make_bridge(older, newer)
 
@@ -239,7 +242,7 @@ def test_a_bridge_breaks_where_a_score_moves(tmp_path: Path) -> None:
     for name, bridge in {
         "bridge-breaks": _two_versions(0.01)[1],
         "bridge-major": _two_versions(0.0, "2.0")[1],
-        "bridge-thin": make_bridge([published("good")], [_newer(published("good"), 0.0)]),
+        "bridge-thin": make_bridge([published("good")], [in_version(published("good"))]),
     }.items():
         (tmp_path / "bridge.json").write_text(bridge.to_json())
         with pytest.raises(FaultError, match=name):

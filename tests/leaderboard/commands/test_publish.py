@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from publications import write_two_versions
 from submissions import tree
 from typer.testing import Result
 from verifying import invoke, plugin
@@ -16,6 +17,7 @@ from verifying import invoke, plugin
 from baselines.cohorts.phantom import Phantom
 from benchmark.reading import find
 from benchmark.records.store import Store
+from leaderboard.board.bridge import load_bridges
 from leaderboard.board.build import build_board
 from leaderboard.published.folder import load_folder
 
@@ -138,3 +140,16 @@ def test_a_store_of_nothing_but_files_of_their_own_gives_no_empty_folder(
     told = invoke("publish", *where, "--out", tmp_path / "records")
     assert told.exit_code == 2
     assert not (tmp_path / "records").exists()
+
+
+def test_a_bridge_leads_from_a_store_to_records(measured: Path, tmp_path: Path) -> None:
+    """If it fails, whoever changes a protocol has to publish before they know whether it holds."""
+    publish(measured, tmp_path / "records")
+    write_two_versions(tmp_path, load_folder(tmp_path / "records"))
+    sides = ["--older", measured / "store", "--newer", tmp_path / "newer"]
+    out = ["--out", tmp_path / "bridges" / "roi_pointing.json"]
+    suite = ["--suite", measured / "suite.toml"]
+    told = invoke("board", "bridge", "--protocol", "roi_pointing", *sides, *out, *suite)
+    assert told.exit_code == 0, told.output
+    (bridge,) = load_bridges(tmp_path / "bridges")
+    assert {row[1] for row in bridge.rows} == {"gradcam", "oracle", "random"}
