@@ -21,6 +21,8 @@ from torch import Tensor
 
 from benchmark.errors import CohortError
 
+__all__ = ["SPLITS", "Anatomy", "Batch", "Cohort", "Geometry", "References", "split_by_subject"]
+
 SPLITS = ("train", "validation", "test")
 REFERENCE_IMAGES = 16
 _OWN_COLUMNS = ("subject", "group", "split")

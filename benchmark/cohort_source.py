@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from benchmark.cohort import Cohort
 
+__all__ = ["CohortSource"]
+
 
 class CohortSource(ABC):
     """A cohort that models and explainers can be scored on; one class in one file.

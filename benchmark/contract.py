@@ -26,6 +26,8 @@ from benchmark.plugins.protocol_contract import ProtocolContract
 from benchmark.plugins.source_contract import CohortContract, ModelContract
 from benchmark.protocol import SanityProtocol
 
+__all__ = ["checks_of", "run_checks"]
+
 
 def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[Check, ...]:
     """Return the clauses of a plugin's contract, each to be called by itself.

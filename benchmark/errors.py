@@ -24,6 +24,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "AttributionError",
+    "ClassifierError",
+    "CohortError",
+    "ContractError",
+    "DeviceError",
+    "InputError",
+    "NotAssessableError",
+    "PluginError",
+    "SanityError",
+    "StoreError",
+    "SuiteError",
+    "UnknownNameError",
+    "UnsupportedError",
+]
+
 
 def short_message(error: BaseException) -> str:
     """Return the type of an error and the first line of its message."""

@@ -29,6 +29,8 @@ from benchmark.cohort import Batch
 from benchmark.errors import AttributionError
 from benchmark.target import Target
 
+__all__ = ["Control", "Explainer", "Polarity", "importance"]
+
 Polarity = Literal["positive", "absolute"]
 
 _INDEPENDENT = 0.05

@@ -19,6 +19,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+__all__ = ["FeatureGrid", "trace_grid", "upsample", "upsample_aligned"]
+
 _aten = torch.ops.aten
 _CONVOLUTIONS = {_aten.convolution.default}
 _POOLS = {

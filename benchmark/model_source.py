@@ -12,6 +12,8 @@ from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
 from benchmark.training import Recipe
 
+__all__ = ["ModelSource"]
+
 
 class ModelSource(ABC):
     """A model that can be scored; one class in one file.

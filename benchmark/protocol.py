@@ -20,6 +20,8 @@ from benchmark.trial import Need, Study, Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["Badge", "Drawing", "Exhibit", "ProtocolConfig", "SanityProtocol"]
+
 Exhibit = Mapping[str, npt.NDArray[np.generic]]
 
 

@@ -13,6 +13,25 @@ import numpy.typing as npt
 
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 
+__all__ = [
+    "Aggregate",
+    "Condition",
+    "Direction",
+    "Plot",
+    "Reading",
+    "Sample",
+    "State",
+    "Statistic",
+    "Verdict",
+    "distributions",
+    "find",
+    "interval",
+    "statistic",
+    "subject_means",
+    "summarise",
+    "summarise_all",
+]
+
 Direction = Literal["higher", "lower", "none"]
 Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc", "ratio", "constant"]
 Condition = str | int | float

@@ -12,6 +12,8 @@ import hashlib
 import numpy as np
 import torch
 
+__all__ = ["seed_of", "stream", "torch_stream"]
+
 
 def seed_of(*parts: str | int | float) -> int:
     """Return the 63-bit seed named by ``parts``."""

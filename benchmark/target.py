@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+__all__ = ["ClassLogit", "Margin", "Projection", "Target", "own_margin"]
+
 
 class Target(ABC):
     """A scalar of the model's output, the same function for every image of a batch."""
