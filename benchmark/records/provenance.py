@@ -50,7 +50,7 @@ def peak_memory() -> int | None:
     """Return the largest resident size of this process so far in bytes, or None where unknown."""
     if sys.platform == "win32":
         return None
-    import resource
+    import resource  # Windows has none
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -61,15 +61,17 @@ def _gate(
     device: str = "auto",
 ) -> None:
     # Here, since pytest imports this file whether or not a test asks for the gate.
-    from benchmark.running.device import resolve_device
-    from benchmark.running.engine import Settings
-    from benchmark.running.suite import Selection, load_suite
-    from leaderboard.gate.measure import Request, compare
-    from leaderboard.gate.report import exit_code, lines
+    from benchmark.running import device as devices
+    from benchmark.running import engine
+    from benchmark.running import suite as suites
+    from leaderboard.gate import measure, report
 
     models = () if model is None else (model,)
-    selection = Selection((explainer,), models=models, protocols=tuple(protocols))
-    settings = Settings(resolve_device(device))
-    report = compare(Request(Path(baseline), load_suite(suite), selection, settings, None, margin))
-    if exit_code(report) != 0:
-        pytest.fail("\n".join(lines(report)), pytrace=False)
+    selection = suites.Selection((explainer,), models=models, protocols=tuple(protocols))
+    settings = engine.Settings(devices.resolve_device(device))
+    request = measure.Request(
+        Path(baseline), suites.load_suite(suite), selection, settings, None, margin
+    )
+    compared = measure.compare(request)
+    if report.exit_code(compared) != 0:
+        pytest.fail("\n".join(report.lines(compared)), pytrace=False)

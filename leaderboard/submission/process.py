@@ -185,7 +185,7 @@ def read_arrays(path: Path) -> Mapping[str, npt.NDArray[np.generic]]:
 def _limit(pid: int, limits: Limits, gpu: bool) -> None:
     if sys.platform != "linux":
         return
-    import resource
+    import resource  # Windows has none
 
     bounds = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: _MOST_WRITTEN}
     if not gpu:
