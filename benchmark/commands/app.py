@@ -50,10 +50,8 @@ class _Pending(ModuleType):
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 # whatever the module holds
         if name.startswith("__"):
             raise AttributeError(name)
-        self.__class__ = ModuleType  # type: ignore[assignment] # it is none that waits any longer
-        spec = self.__spec__
-        assert spec is not None
-        assert isinstance(spec.loader, _OnFirstUse)
+        self.__class__ = ModuleType  # type: ignore[assignment] # it waits no longer
+        spec: Any = self.__spec__
         self.__loader__ = spec.loader = spec.loader.loader
         spec.loader.exec_module(self)
         return getattr(self, name)
@@ -146,7 +144,7 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    told: Annotated[
+    show_version: Annotated[
         bool,
         typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
     ] = False,

@@ -9,15 +9,8 @@ import typer
 
 from benchmark.errors import InputError
 
-DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOTHING_MEASURED, NO_BASELINE, INTERRUPTED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    130,
-)
+DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOTHING_MEASURED, NO_BASELINE = range(6)
+INTERRUPTED = 130
 STOPPED = "Stopped; finished cells are kept, run again to go on."
 
 
