@@ -52,30 +52,15 @@ class _Pending(ModuleType):
             raise AttributeError(name)
         self.__class__ = ModuleType  # type: ignore[assignment] # it waits no longer
         spec: Any = self.__spec__
-        self.__loader__ = spec.loader = spec.loader.loader
+        self.__loader__ = spec.loader = spec.loader_state
         spec.loader.exec_module(self)
         return getattr(self, name)
 
 
-class _OnFirstUse(Loader):
-    """Loads a module when it is first used.
+class _OnFirstUse(MetaPathFinder, Loader):
+    """Finds modules of some packages, and leaves each pending."""
 
-    Args:
-        loader: What will load it.
-    """
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Leave the module for later."""
-        module.__class__ = _Pending
-
-
-class _Finder(MetaPathFinder):
-    """Finds modules of some packages, and has each loaded when it is first used."""
-
-    def __init__(self, packages: set[str]) -> None:
+    def __init__(self, *packages: str) -> None:
         self._packages = packages
 
     def find_spec(
@@ -86,13 +71,17 @@ class _Finder(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _OnFirstUse(spec.loader)
+            spec.loader_state, spec.loader = spec.loader, self
         return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it for later."""
+        module.__class__ = _Pending
 
 
 @contextmanager
 def _modules_on_first_use(*packages: str) -> Iterator[None]:
-    finder = _Finder(set(packages))
+    finder = _OnFirstUse(*packages)
     sys.meta_path.insert(0, finder)
     try:
         yield
