@@ -196,7 +196,8 @@ def results_table(title: str, results: Iterable[Result], controls: Collection[st
 
 def controls(entries: Iterable[Entry[Any]]) -> set[str]:
     """Return the names of the explainers that look at no model."""
-    return {entry.name for entry in entries if entry.found and issubclass(entry.found, Control)}
+    classes = {entry.name: entry.plugin_class for entry in entries}
+    return {name for name, plugin in classes.items() if plugin and issubclass(plugin, Control)}
 
 
 def print_conclusions(
