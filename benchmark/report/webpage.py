@@ -18,12 +18,12 @@ from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record
-from benchmark.report.figures.style import CONTROLS
 from benchmark.report.glossary import terms_in
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
+from benchmark.results.scores import CONTROLS
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
 

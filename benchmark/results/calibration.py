@@ -1,54 +1,116 @@
-"""Places a score between that of noise and that of the truth."""
+"""Places scores between that of noise and that of the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmark.protocol import SanityProtocol
-from benchmark.reading import (
-    SCORED,
-    distributions,
-    find,
-    shared_bootstrap,
-)
-from benchmark.records.record import Record
-from benchmark.results.lookup import ORACLE, RANDOM, is_beside
-from benchmark.results.paired import on_common_images
-from benchmark.results.result import (
-    Calibrated,
-    number,
-)
+from benchmark.reading import Reading, Sample, distributions, shared_bootstrap
+from benchmark.results.paired import on_common_images, paired_difference
+from benchmark.results.scores import ORACLE, RANDOM, Scores
+from benchmark.statistics.bootstrap import Interval
+
+FloatArray = npt.NDArray[np.float64]
 
 
-def calibrated_score(
-    record: Record, records: Sequence[Record], protocol: type[SanityProtocol[Any]]
-) -> Calibrated | None:
-    """Return where a score lies between noise, 0, and the truth, 1; None where one is missing."""
-    if record.state != SCORED:
-        return None
-    chosen = []
-    for name in (record.names.explainer, RANDOM, ORACLE):
-        other = next((one for one in records if is_beside(one, record, name)), None)
-        score = find(other.to_readings(), protocol.primary) if other else None
-        if score is None:
-            return None
-        chosen.append(score)
-    common = on_common_images(chosen)
-    if not len(common[0].sample):
-        return None
-    estimates, replicates = distributions(common, protocol.statistic(protocol.primary).aggregate)
-    above, drawn_above = estimates - estimates[1], replicates - replicates[:, 1:2]
-    bootstrap = shared_bootstrap(common[0].sample.subjects)
-    span = bootstrap.statistic_interval(float(above[2]), drawn_above[:, 2])
-    # A range from noise to truth that may be zero cannot be a unit of measurement.
-    if not (span.low > 0 or span.high < 0):
-        return None
-    drawn = np.full(len(replicates), np.nan)
-    np.divide(drawn_above[:, 0], drawn_above[:, 2], out=drawn, where=drawn_above[:, 2] != 0)
-    ratio = bootstrap.statistic_interval(float(above[0] / above[2]), drawn)
-    return Calibrated(
-        estimate=number(ratio.estimate), low=number(ratio.low), high=number(ratio.high)
-    )
+class Calibration:
+    """The scale of a protocol's calibrated scores on one model and cohort; higher is better.
+
+    c = (s − s_noise) / (s_truth − s_noise), on the images that all three score. Where no truth was
+    scored, or the interval of the range from noise to truth holds 0, that range can be no unit of
+    measurement, and c = ± (s − s_noise), in the unit of the score. The scale is decided once, on
+    the images that noise and truth score, so that the scores of a protocol are all in one unit.
+
+    Args:
+        scores: Those of noise among them.
+
+    Attributes:
+        truth_is_one: Whether the truth scores 1, or scores are distances from noise.
+    """
+
+    def __init__(self, scores: Scores) -> None:
+        scoring, noise, truth = scores.scoring, scores.reading_of(RANDOM), scores.reading_of(ORACLE)
+        if noise is None:
+            raise ValueError("Expected a score of noise, from which scores are measured.")
+        self._aggregate, self._sign = scoring.statistic.aggregate, scoring.sign
+        self.truth_is_one = truth is not None and self._is_clear(noise, truth)
+        self._ends = [noise, truth] if truth is not None and self.truth_is_one else [noise]
+
+    def intervals(self, readings: Sequence[Reading]) -> list[Interval]:
+        """Return the calibrated score of each reading, over subjects with a common image."""
+        return [
+            shared_bootstrap(sample.subjects).statistic_interval(estimate, replicates)
+            if len(sample)
+            else Interval(estimate, math.nan, math.nan, 0)
+            for sample, estimate, replicates in self._calibrate(readings, lambda reading: reading)
+        ]
+
+    def replicates(
+        self, readings: Sequence[Reading], spread: Callable[[Reading], Reading]
+    ) -> FloatArray:
+        """Return replicates of each calibrated score, [R, M], over the subjects of a larger sample.
+
+        Args:
+            readings: M of them.
+            spread: Returns a reading on the larger sample, NaN on images that it lacks.
+        """
+        return np.stack([drawn for *_, drawn in self._calibrate(readings, spread)], axis=1)
+
+    def _calibrate(
+        self, readings: Sequence[Reading], spread: Callable[[Reading], Reading]
+    ) -> list[tuple[Sample, float, FloatArray]]:
+        """Return the common images, the calibrated score and its replicates of each reading."""
+        common = [on_common_images([reading, *self._ends]) for reading in readings]
+        alike: dict[Sample, list[int]] = {}
+        for index, (own, *_) in enumerate(common):
+            alike.setdefault(own.sample, []).append(index)
+        calibrated: dict[int, tuple[Sample, float, FloatArray]] = {}
+        for sample, indices in alike.items():
+            ends = common[indices[0]][1:]
+            stacked = [*(common[index][0] for index in indices), *ends]
+            estimates, drawn = self._above_noise([spread(reading) for reading in stacked])
+            if self.truth_is_one and not self._is_clear(*ends):
+                estimates, drawn = np.full_like(estimates, np.nan), np.full_like(drawn, np.nan)
+            for column, index in enumerate(indices):
+                calibrated[index] = sample, float(estimates[column]), drawn[:, column]
+        return [calibrated[index] for index in range(len(readings))]
+
+    def _above_noise(self, readings: Sequence[Reading]) -> tuple[FloatArray, FloatArray]:
+        """Return scores [M] and replicates [R, M] on the scale; the ends come last."""
+        noise = len(readings) - len(self._ends)
+        estimates, drawn = distributions(readings, self._aggregate)
+        above, drawn_above = estimates - estimates[noise], drawn - drawn[:, noise : noise + 1]
+        if not self.truth_is_one:
+            return self._sign * above, self._sign * drawn_above
+        span = drawn_above[:, -1:]
+        shares = np.full_like(drawn_above, np.nan)
+        np.divide(drawn_above, span, out=shares, where=span != 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return above / above[-1], shares
+
+    def _is_clear(self, noise: Reading, truth: Reading) -> bool:
+        """Return whether truth and noise certainly differ."""
+        span = paired_difference(truth, noise, self._aggregate)
+        return span.low > 0 or span.high < 0
+
+
+def calibrate(scores: Scores) -> list[Interval | None]:
+    """Return the calibrated score of each entry; None where it or noise has no score, or at a gate.
+
+    Args:
+        scores: Of one protocol, model and cohort.
+    """
+    intervals: list[Interval | None] = [None] * len(scores.entries)
+    if scores.can_be_calibrated:
+        readings = {
+            index: entry.reading
+            for index, entry in enumerate(scores.entries)
+            if entry.reading is not None
+        }
+        calibrated = Calibration(scores).intervals(list(readings.values()))
+        for index, interval in zip(readings, calibrated, strict=True):
+            intervals[index] = interval
+    return intervals

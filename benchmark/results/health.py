@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from benchmark.protocol import SanityProtocol
-from benchmark.reading import (
-    SCORED,
-    find,
-    summarise,
-)
+from benchmark.reading import SCORED, summarise
 from benchmark.records.record import Record
-from benchmark.results.lookup import (
-    BLIND,
-    ORACLE,
-    RANDOM,
-    Protocols,
-    has_reading,
-    model_and_cohort,
-    primary_estimate,
-    protocol_of,
-    reading_of,
-)
+from benchmark.results.lookup import ScoredGroup, group_records
 from benchmark.results.paired import paired_difference
+from benchmark.results.scores import ORACLE, RANDOM, Scores
+from benchmark.statistics.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from benchmark.results.lookup import Protocols
+
+_WORDS = {True: "healthy", False: "unhealthy", None: "not known"}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a protocol tells truth from noise.
+
+    Attributes:
+        healthy: None where that is not known.
+        reason: Why.
+    """
+
+    healthy: bool | None
+    reason: str
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a protocol tells truth from noise on a model and cohort.
+    """What a run tells of a protocol's health on one model and cohort.
 
     Attributes:
-        cohort: Name.
-        model: Name.
-        protocol: Name.
-        healthy: None where a control is missing.
-        reason: One sentence.
+        cohort: Name of the cohort.
+        model: Name of the model.
+        protocol: Name of the protocol.
+        healthy: Whether it tells truth from noise; None where that is not known.
+        reason: One sentence that begins with ``healthy``, ``unhealthy`` or ``not known``.
     """
 
     cohort: str
@@ -47,86 +53,91 @@ class Health:
 
 
 def protocol_health(records: Sequence[Record], protocols: Protocols) -> list[Health]:
-    """Say for each protocol, model and cohort whether it tells truth from noise.
-
-    Healthy means that no explainer's score lies above the oracle's by more than ``margin`` (lower
-    bound of the paired difference), and that the interval of the random map's ``chance`` statistic
-    holds 0 or lies within ± ``margin``.
+    """Return for each protocol, model and cohort whether the protocol tells truth from noise.
 
     Args:
         records: With those of ``oracle`` and ``random``, without which nothing is known.
         protocols: Classes by name.
     """
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault((*model_and_cohort(record), record.names.protocol), []).append(record)
-    return [_health(group, protocol_of(group[0], protocols)) for _, group in sorted(groups.items())]
+    return [_tell_health(group) for group in group_records(records, protocols)]
 
 
-def _health(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Health:
-    names = records[0].names
-
-    scored = {one.names.explainer: one for one in records if one.state == SCORED}
-    first = next(iter(scored.values()), None)
-    remark = None if first is None else protocol.remark(first.to_readings())
-
-    def conclude(healthy: bool | None, reason: str) -> Health:
-        told = reason if remark is None else f"{reason}; {remark}"
-        return Health(names.cohort, names.model, names.protocol, healthy, told)
-
-    needed = (ORACLE, RANDOM) if protocol.truth_leads else (RANDOM,)
-    absent = [name for name in needed if name not in scored]
-    if absent:
-        told = "was" if len(absent) == 1 else "were"
-        return conclude(None, f"not known, since {' and '.join(absent)} {told} not scored")
-    if protocol.truth_leads:
-        ahead = _ahead_of_truth(scored, protocol)
-        if ahead is not None:
-            return conclude(False, f"unhealthy: {ahead}")
-    passing = [name for name, one in scored.items() if name in BLIND and one.verdict == "pass"]
-    if passing:
-        return conclude(False, f"unhealthy: {passing[0]} passes, and looks at no model")
-    lead = _lead(scored, protocol)
-    chance = find(scored[RANDOM].to_readings(), protocol.chance)
-    if chance is None:
-        return conclude(None, f"not known, since random has no reading of {protocol.chance}")
-    noise = summarise(chance, protocol.statistic(protocol.chance).aggregate)
-    where = f"{protocol.chance} of noise is {noise.estimate:.3f} "
-    where += f"[{noise.low:.3f}, {noise.high:.3f}]"
-    within = noise.low >= -protocol.margin and noise.high <= protocol.margin
-    if not within and not noise.low <= 0 <= noise.high:
-        return conclude(False, f"unhealthy: {where}, neither at 0 nor within ±{protocol.margin:g}")
-    return conclude(True, f"healthy: {lead}, and {where}")
+def _tell_health(group: ScoredGroup) -> Health:
+    names, judgement = group.records[0].names, judge_health(group.scores)
+    reason = f"{_WORDS[judgement.healthy]}: {judgement.reason}"
+    scored = next((record for record in group.records if record.state == SCORED), None)
+    remark = None if scored is None else group.protocol.remark(scored.to_readings())
+    if remark is not None:
+        reason = f"{reason}; {remark}"
+    return Health(names.cohort, names.model, names.protocol, judgement.healthy, reason)
 
 
-def _ahead_of_truth(
-    scored: Mapping[str, Record], protocol: type[SanityProtocol[Any]]
-) -> str | None:
-    """Say who scores better than the truth by more than the margin, or None where nobody does."""
-    statistic = protocol.statistic(protocol.primary)
-    sign, truth = -1 if statistic.direction == "lower" else 1, scored[ORACLE]
-    for name, one in scored.items():
-        if name == ORACLE or not (
-            has_reading(one, statistic.name) and has_reading(truth, statistic.name)
-        ):
-            continue
-        pair = reading_of(one, statistic.name, {}), reading_of(truth, statistic.name, {})
-        ahead = paired_difference(*pair, protocol)
-        if (ahead.low if sign > 0 else -ahead.high) > protocol.margin:
-            by = f"{abs(ahead.estimate):.3f} [{ahead.low:.3f}, {ahead.high:.3f}]"
-            return f"{name} scores better than the truth by {by}"
-    return None
+def judge_health(scores: Scores) -> Judgement:
+    """Return whether a protocol tells truth from noise on a model and cohort.
 
+    Healthy means that no explainer scores better than the truth by more than the margin (lower
+    bound of the paired difference, where the truth leads), that no map passes that looks at no
+    model, and that the interval of the chance statistic of noise holds 0 or lies within ± margin.
 
-def _lead(scored: Mapping[str, Record], protocol: type[SanityProtocol[Any]]) -> str:
-    """Say that the truth is on top, or that maps without a model fail."""
-    if not protocol.truth_leads:
-        blind = [name for name in scored if name in BLIND]
-        return f"{', '.join(blind)} {'do' if len(blind) > 1 else 'does'} not pass"
-    sign = -1 if protocol.statistic(protocol.primary).direction == "lower" else 1
-    scores = {name: primary_estimate(one, protocol) for name, one in scored.items()}
-    truth = scores[ORACLE]
-    leads = truth is None or all(
-        one is None or sign * one.estimate <= sign * truth.estimate for one in scores.values()
+    Args:
+        scores: With those of ``oracle`` and ``random``, without which nothing is known.
+    """
+    names = [entry.explainer for entry in scores.entries if entry.reading is not None]
+    needed = (ORACLE, RANDOM) if scores.scoring.truth_leads else (RANDOM,)
+    if absent := [name for name in needed if name not in names]:
+        verb = "was" if len(absent) == 1 else "were"
+        return Judgement(None, f"{' and '.join(absent)} {verb} not scored")
+    passing = [
+        entry.explainer for entry in scores.entries if entry.blind and entry.verdict == "pass"
+    ]
+    blind = sorted(entry.explainer for entry in scores.entries if entry.blind and entry.reading)
+    at_chance, noise = _judge_noise(scores)
+    faults = [f"{name} passes, and looks at no model" for name in sorted(passing)]
+    if (ahead := _furthest_ahead(scores)) is not None:
+        faults.append(f"{ahead[0]} scores better than the truth by {_format(ahead[1])}")
+    if at_chance is False:
+        faults.append(noise)
+    if faults:
+        return Judgement(False, "; ".join(faults))
+    if at_chance is None:
+        return Judgement(None, noise)
+    lead = "no map scores better than the truth; " if scores.scoring.truth_leads else ""
+    return Judgement(
+        True, f"{lead}no map that looks at no model passes ({', '.join(sorted(blind))}); {noise}"
     )
-    return "the truth scores best" if leads else f"the truth is on top within {protocol.margin:g}"
+
+
+def _furthest_ahead(scores: Scores) -> tuple[str, Interval] | None:
+    """Return who beats the truth by most, and by how much, or None where nobody does."""
+    scoring, truth = scores.scoring, scores.reading_of(ORACLE)
+    if truth is None or not scoring.truth_leads:
+        return None
+    ahead = [
+        (entry.explainer, difference)
+        for entry in scores.entries
+        if entry.explainer != ORACLE and entry.reading is not None
+        for difference in (
+            paired_difference(entry.reading, truth, scoring.statistic.aggregate, scoring.sign),
+        )
+        if difference.low > scoring.margin
+    ]
+    return max(ahead, key=lambda pair: (pair[1].estimate, pair[0]), default=None)
+
+
+def _judge_noise(scores: Scores) -> tuple[bool | None, str]:
+    """Return whether noise scores as chance has it, and a sentence about it."""
+    chance, margin = scores.scoring.chance, scores.scoring.margin
+    if chance is None or scores.noise is None:
+        statistic = "what it should be 0 under" if chance is None else f"its {chance.name}"
+        return None, f"of noise, {statistic} is not there"
+    interval = summarise(scores.noise, chance.aggregate)
+    sentence = f"{chance.name} of noise is {_format(interval)}"
+    if math.isnan(interval.low):
+        return None, f"{sentence}, without an interval"
+    if interval.low <= 0 <= interval.high or (interval.low >= -margin and interval.high <= margin):
+        return True, sentence
+    return False, f"{sentence}, neither at 0 nor within ±{margin:g}"
+
+
+def _format(interval: Interval) -> str:
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -1,82 +1,58 @@
-"""Finds records and readings, and names the controls."""
+"""Brings the records of runs into the form that results are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UnknownNameError
-from benchmark.protocol import SanityProtocol
-from benchmark.reading import (
-    SCORED,
-    Condition,
-    Reading,
-    find,
-    summarise,
-)
+from benchmark.reading import SCORED, find
 from benchmark.records.record import Record
-from benchmark.statistics.bootstrap import Interval
+from benchmark.results.scores import BLIND, RANDOM, Score, Scores, Scoring
 
-Protocols = Mapping[str, type[SanityProtocol[Any]]]
+if TYPE_CHECKING:  # what turns records into numbers must not load what measures them
+    from benchmark.protocol import SanityProtocol
 
-
-ORACLE, RANDOM = "oracle", "random"
-
-
-# Maps that look at no model and know no truth; where one passes, the protocol proves nothing.
-BLIND = (RANDOM, "centre", "intensity", "sobel")
+    Protocols = Mapping[str, type[SanityProtocol[Any]]]
 
 
-ALIGNED = "_aligned"
+@dataclass(frozen=True)
+class ScoredGroup:
+    """Records of one suite, cohort, model and protocol, measured under the same settings.
+
+    Attributes:
+        records: In the order given.
+        protocol: Their protocol.
+        scores: An entry for each record.
+    """
+
+    records: tuple[Record, ...]
+    protocol: type[SanityProtocol[Any]]
+    scores: Scores
 
 
-def primary_estimate(record: Record, protocol: type[SanityProtocol[Any]]) -> Interval | None:
-    """Return the score over subjects with its interval, or None where there is none."""
-    score = find(record.to_readings(), protocol.primary) if record.state == SCORED else None
-    if score is None:
-        return None
-    return summarise(score, protocol.statistic(protocol.primary).aggregate)
+def group_records(records: Sequence[Record], protocols: Protocols) -> list[ScoredGroup]:
+    """Return the records in groups whose scores compare, by suite, cohort, model and protocol.
 
-
-def reading_of(record: Record, statistic: str, conditions: Mapping[str, Condition]) -> Reading:
-    """Return the reading of a record under exactly these conditions.
+    Args:
+        records: Of any models and cohorts.
+        protocols: Classes by name.
 
     Raises:
-        UnknownNameError: If the record has no such reading.
+        UnknownNameError: If a record's protocol is not among them.
     """
-    reading = find(record.to_readings(), statistic, **conditions)
-    if reading is None:
-        names, known = record.names, {one.statistic for one in record.readings}
-        kind = f"reading of {names.explainer} under {names.protocol}"
-        raise UnknownNameError(kind, statistic, known)
-    return reading
-
-
-def has_reading(record: Record, statistic: str) -> bool:
-    """Return whether a record holds the statistic without conditions."""
-    return any(one.statistic == statistic and not one.conditions for one in record.readings)
-
-
-def is_of(record: Record, explainer: str, protocol: str) -> bool:
-    """Return whether a record is of this explainer and protocol."""
-    return (record.names.explainer, record.names.protocol) == (explainer, protocol)
-
-
-def model_and_cohort(record: Record) -> tuple[str, ...]:
-    """Return suite, cohort and model of a record."""
-    return record.identity.suite, record.names.cohort, record.names.model
-
-
-def is_beside(one: Record, record: Record, explainer: str) -> bool:
-    """Return whether ``one`` scores ``explainer`` just as ``record`` was scored."""
-    return (
-        one.state == SCORED
-        and one.names.explainer == explainer
-        and one.identity.protocol == record.identity.protocol
-        and one.identity.cohort_fingerprint == record.identity.cohort_fingerprint
-        and one.identity.weights_sha256 == record.identity.weights_sha256
-        and (one.identity.suite, one.identity.seed) == (record.identity.suite, record.identity.seed)
-    )
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        names, identity = record.names, record.identity
+        key = (identity.suite, names.cohort, names.model, names.protocol, str(identity.seed))
+        measured = (identity.cohort_fingerprint, identity.weights_sha256, str(identity.protocol))
+        groups.setdefault((*key, *measured), []).append(record)
+    return [
+        ScoredGroup(tuple(group), protocol, _scores(group, protocol))
+        for _, group in sorted(groups.items(), key=lambda item: item[0])
+        for protocol in (protocol_of(group[0], protocols),)
+    ]
 
 
 def protocol_of(record: Record, protocols: Protocols) -> type[SanityProtocol[Any]]:
@@ -89,3 +65,22 @@ def protocol_of(record: Record, protocols: Protocols) -> type[SanityProtocol[Any
     if name not in protocols:
         raise UnknownNameError("protocol", name, protocols)
     return protocols[name]
+
+
+def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Scores:
+    entries, noise = [], None
+    for record in records:
+        name = record.names.explainer
+        readings = record.to_readings() if record.state == SCORED else []
+        score = find(readings, protocol.primary)
+        entries.append(Score(name, score, record.verdict, name in BLIND))
+        if name == RANDOM and noise is None:
+            noise = find(readings, protocol.chance)
+    scoring = Scoring(
+        protocol.statistic(protocol.primary),
+        protocol.statistic(protocol.chance),
+        protocol.margin,
+        protocol.truth_leads,
+        protocol.gate,
+    )
+    return Scores(scoring, tuple(entries), noise)

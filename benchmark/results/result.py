@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.protocol import SanityProtocol
 from benchmark.reading import Aggregate, Condition, Direction, Reading, Sample, State, summarise_all
 from benchmark.records.record import SCHEMA_VERSION, VerdictWord
 from benchmark.statistics.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from benchmark.protocol import SanityProtocol
 
 _NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
@@ -20,12 +22,19 @@ class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Calibrated(_Plain):
-    """(s − s_random)/(s_oracle − s_random): 0 for noise, 1 for the truth."""
+class Number(_Plain):
+    """An estimate with its 95 % interval over subjects; null where there is no number."""
 
     estimate: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, interval: Interval) -> Self:
+        """Return the number of an interval."""
+        return cls(
+            estimate=number(interval.estimate), low=number(interval.low), high=number(interval.high)
+        )
 
 
 class Estimate(_Plain):
@@ -39,10 +48,16 @@ class Estimate(_Plain):
 
 
 class Primary(Estimate):
-    """The score."""
+    """The score.
+
+    Attributes:
+        direction: Which way is better.
+        calibrated: The score on the scale from noise, 0, to the truth, 1; above noise in its own
+            unit where no truth stands clear of noise. Null at a gate and without noise.
+    """
 
     direction: Direction
-    calibrated: Calibrated | None = None
+    calibrated: Number | None = None
 
 
 class ConditionedEstimate(Estimate):
@@ -101,19 +116,20 @@ def estimate_readings(
     readings: Sequence[Reading], protocol: type[SanityProtocol[Any]]
 ) -> list[ConditionedEstimate]:
     """Summarise every reading; those of one sample and aggregate are made together."""
-    known = {one.name: one.aggregate for one in protocol.statistics}
+    aggregates = {statistic.name: statistic.aggregate for statistic in protocol.statistics}
     alike: dict[tuple[Sample, Aggregate], list[int]] = {}
-    for place, one in enumerate(readings):
-        alike.setdefault((one.sample, known.get(one.statistic, "mean")), []).append(place)
+    for index, reading in enumerate(readings):
+        aggregate = aggregates.get(reading.statistic, "mean")
+        alike.setdefault((reading.sample, aggregate), []).append(index)
     intervals: dict[int, Interval] = {}
-    for (_, aggregate), places in alike.items():
-        made = summarise_all([readings[place] for place in places], aggregate)
-        intervals |= dict(zip(places, made, strict=True))
+    for (_, aggregate), indices in alike.items():
+        summaries = summarise_all([readings[index] for index in indices], aggregate)
+        intervals |= dict(zip(indices, summaries, strict=True))
     return [
         ConditionedEstimate(
-            **numbers(one.statistic, intervals[place]), conditions=dict(one.conditions)
+            **numbers(reading.statistic, intervals[index]), conditions=dict(reading.conditions)
         )
-        for place, one in enumerate(readings)
+        for index, reading in enumerate(readings)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Records in, results out: estimates with intervals, calibration, health, paired differences.
+"""Records in, results out: estimates with intervals, and calibrated scores.
 
 Every aggregate is made here from the values per subject that records hold, with one bootstrap for
 all records of the same subjects, so differences between explainers are paired.
@@ -7,24 +7,26 @@ all records of the same subjects, so differences between explainers are paired.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.protocol import SanityProtocol
-from benchmark.reading import (
-    SCORED,
-)
+from benchmark.reading import SCORED, Reading, summarise
 from benchmark.records.record import Record
-from benchmark.results.calibration import calibrated_score
-from benchmark.results.lookup import Protocols, primary_estimate, protocol_of
+from benchmark.results.calibration import calibrate
+from benchmark.results.lookup import group_records
 from benchmark.results.result import (
-    ConditionedEstimate,
     Mark,
+    Number,
     Passes,
     Primary,
     Result,
     estimate_readings,
     numbers,
 )
+from benchmark.statistics.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from benchmark.protocol import SanityProtocol
+    from benchmark.results.lookup import Protocols
 
 
 def summarise_records(
@@ -41,21 +43,27 @@ def summarise_records(
     Raises:
         UnknownNameError: If a record's protocol is not among them.
     """
-    results = []
-    for one in records:
-        protocol = protocol_of(one, protocols)
-        statistics = estimate_readings(one.to_readings(), protocol) if details else []
-        results.append(_result(one, records, protocol, statistics))
-    return results
+    results = {}
+    for group in group_records(records, protocols):
+        intervals = calibrate(group.scores)
+        for record, entry, calibrated in zip(
+            group.records, group.scores.entries, intervals, strict=True
+        ):
+            result = _result(record, group.protocol, entry.reading, calibrated, details)
+            results[id(record)] = result
+    return [results[id(record)] for record in records]
 
 
 def _result(
     record: Record,
-    records: Sequence[Record],
     protocol: type[SanityProtocol[Any]],
-    statistics: list[ConditionedEstimate],
+    score: Reading | None,
+    calibrated: Interval | None,
+    details: bool,
 ) -> Result:
-    names, interval = record.names, primary_estimate(record, protocol)
+    names, readings = record.names, record.to_readings()
+    statistic = protocol.statistic(protocol.primary)
+    badges = protocol.badges(readings) if record.state == SCORED else ()
     return Result(
         cohort=names.cohort,
         model=names.model,
@@ -66,19 +74,14 @@ def _result(
         reason=record.reason,
         verdict=record.verdict,
         primary=Primary(
-            **numbers(protocol.primary, interval),
-            direction=protocol.statistic(protocol.primary).direction,
-            calibrated=calibrated_score(record, records, protocol),
+            **numbers(
+                statistic.name, None if score is None else summarise(score, statistic.aggregate)
+            ),
+            direction=statistic.direction,
+            calibrated=None if calibrated is None else Number.of(calibrated),
         ),
-        badges=_badges(record, protocol),
-        statistics=statistics,
+        badges=[Mark(name=badge.name, held=badge.held, detail=badge.detail) for badge in badges],
+        statistics=estimate_readings(readings, protocol) if details else [],
         passes=Passes(forward=record.resources.forward, backward=record.resources.backward),
         seconds=record.resources.seconds,
     )
-
-
-def _badges(record: Record, protocol: type[SanityProtocol[Any]]) -> list[Mark]:
-    if record.state != SCORED:
-        return []
-    found = protocol.badges(record.to_readings())
-    return [Mark(name=one.name, held=one.held, detail=one.detail) for one in found]

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.reading import Direction, State
 from benchmark.records.record import VerdictWord
-from leaderboard.board.ranking import ORACLE
+from benchmark.results.result import Number
+from benchmark.results.scores import ORACLE
 from leaderboard.published.fields import Method, Tier
 
 Status = Literal["ranked", "gate failed", "not ranked", "control"]
@@ -18,30 +19,22 @@ class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Number(_Plain):
-    """An estimate with its 95 % interval over subjects; null where there is no number."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-
-
 class BoardCell(_Plain):
     """One explainer on one model under one protocol.
 
     Attributes:
-        protocol: Name.
+        protocol: Name of the protocol.
         state: How the cell ended; ``missing`` where there is no record.
         reason: Why it did not pass.
-        verdict: Of the protocol.
-        score: In the protocol's own unit.
-        calibrated: On the scale from noise to the truth; of protocols that are ranked.
-        n_subjects: With a score.
-        n_asked: With or without one.
-        seconds: That measuring took.
+        verdict: Verdict of the protocol.
+        score: Score in the protocol's own unit.
+        calibrated: Score on the scale from noise to the truth; none at a gate.
+        n_subjects: Number of subjects with a score.
+        n_asked: Number of subjects with or without one.
+        seconds: Time that measuring took.
         forward: Image passes forward.
         backward: Image passes backward.
-        identity_sha256: Of the record.
+        identity_sha256: Hash of the record's identity.
     """
 
     protocol: str
@@ -74,17 +67,17 @@ class Row(_Plain):
     """One explainer on one model.
 
     Attributes:
-        explainer: Name.
-        version: Of its maths.
+        explainer: Name of the explainer.
+        version: Version of its maths.
         config: Its settings.
         method: What the board says of it.
         submitter: Who measured it.
         tier: Who vouches for it; the weakest of its records.
-        source_sha256: Of its file, where it came as one.
+        source_sha256: Hash of its file, where it came as one.
         status: Whether it is ranked.
-        reason: Why not.
+        reason: Why it is not.
         standing: Where it stands, if it is ranked.
-        cells: One a protocol, in the order of ``Board.protocols``.
+        cells: A cell for each protocol, in the order of ``Board.protocols``.
     """
 
     explainer: str
@@ -112,13 +105,13 @@ class ModelBoard(_Plain):
     """One model on one cohort.
 
     Attributes:
-        cohort: Name.
-        model: Name.
-        cohort_fingerprint: Of images, masks and participants.
-        weights_sha256: Of the model.
-        n_subjects: Over which intervals resample.
+        cohort: Name of the cohort.
+        model: Name of the model.
+        cohort_fingerprint: Hash of images, masks and participants.
+        weights_sha256: Hash of the model's weights.
+        n_subjects: Number of subjects that ranks and totals resample.
         tau: Kendall's τ between ranking by total and by mean rank.
-        health: One a protocol.
+        health: A judgement of each protocol.
         rows: Ranked ones by rank, then those that failed a gate, the others, and controls.
     """
 
@@ -131,24 +124,24 @@ class ModelBoard(_Plain):
     health: tuple[ProtocolHealth, ...]
     rows: tuple[Row, ...]
 
-    def truth_is_one(self, place: int) -> bool:
+    def truth_is_one(self, index: int) -> bool:
         """Return whether a protocol's calibrated scores reach from noise, 0, to the truth, 1.
 
         Where no truth is known, or none that stands clear of noise, they are distances from noise.
 
         Args:
-            place: Of the protocol in ``Board.protocols``.
+            index: Index of the protocol in ``Board.protocols``.
         """
-        numbers = [row.cells[place].calibrated for row in self.rows if row.explainer == ORACLE]
-        return any(one is not None and one.estimate == 1.0 for one in numbers)
+        numbers = [row.cells[index].calibrated for row in self.rows if row.explainer == ORACLE]
+        return any(number is not None and number.estimate == 1.0 for number in numbers)
 
 
 class BoardProtocol(_Plain):
     """A column of the board.
 
     Attributes:
-        name: Of the protocol.
-        version: Under which its records were measured; several where there are bridges.
+        name: Name of the protocol.
+        version: Version of its records; several where there are bridges.
         question: In a few words.
         statistic: Name of the score.
         direction: Which way is better.
@@ -167,11 +160,11 @@ class Board(_Plain):
     """Everything that a board shows.
 
     Attributes:
-        schema_version: Of this format.
-        suite: Version.
-        seed: Of the suite.
-        protocols: Scored ones before gates, by name.
-        models: By cohort and name.
+        schema_version: Version of this format.
+        suite: Version of the suite.
+        seed: Seed of the suite.
+        protocols: Columns: scored protocols before gates, by name.
+        models: Models by cohort and name.
         records: Checksum of each record, by its path.
         content: SHA-256 of the former: two boards of one content are the same.
     """

@@ -1,17 +1,21 @@
 """Published records in, a board out: a pure function of the records, whatever their order.
 
 Nothing here trusts a number that is not a subject's: scores, intervals, ranks and health are
-computed from the scores of subjects that the records hold. Numbers are rounded to four decimals, so
-that the last bits of a processor do not show.
+computed from the scores of subjects that the records hold, by ``benchmark.results`` as in a run.
+Numbers are rounded to four decimals, so that the last bits of a processor do not show.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from benchmark.reading import SCORED
+from benchmark.reading import SCORED, Reading, find, summarise
 from benchmark.records.identity import sha256_of
+from benchmark.results.health import judge_health
+from benchmark.results.result import Number
+from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval
 from leaderboard.board import ranking
 from leaderboard.board.board import (
@@ -20,14 +24,14 @@ from leaderboard.board.board import (
     BoardProtocol,
     BoardStanding,
     ModelBoard,
-    Number,
     ProtocolHealth,
     Row,
     Status,
 )
 from leaderboard.board.bridge import Bridge
 from leaderboard.board.consistency import check_records
-from leaderboard.board.ranking import ORACLE, RANDOM, Measured, Scores
+from leaderboard.board.ranking import Measured
+from leaderboard.board.scores import order_subjects, scores_of
 from leaderboard.published.fields import TIERS
 from leaderboard.published.record import PublishedRecord
 
@@ -36,28 +40,43 @@ COVERAGE = 0.9
 DECIMALS = 4
 
 
-def build_board(records: Iterable[PublishedRecord], bridges: Sequence[Bridge] = ()) -> Board:
+@dataclass(frozen=True)
+class _Column:
+    """The numbers of a protocol by explainer, as a run tells them."""
+
+    score: Mapping[str, Interval]
+    calibrated: Mapping[str, Interval]
+
+
+def build_board(
+    records: Iterable[PublishedRecord],
+    bridges: Sequence[Bridge] = (),
+    noise: Mapping[str, Sequence[Reading]] | None = None,
+) -> Board:
     """Return the board of these records.
 
     Args:
-        records: Of one suite, in any order.
-        bridges: Between MINOR versions of protocols, where records of several are among them.
+        records: Records of one suite, in any order.
+        bridges: Bridges between MINOR versions of protocols, where there are records of several.
+        noise: All readings of the records of ``random``, by path. They tell in what order the
+            subjects stand in their cohort, and whether noise is at chance where that is not seen
+            by the score.
 
     Raises:
         FaultError: If there are none, or they contradict each other; see ``check_records``.
     """
-    ordered = sorted(records, key=lambda one: one.path)
+    ordered = sorted(records, key=lambda record: record.path)
     check_records(ordered, bridges)
     protocols = _protocols(ordered)
     pairs: dict[tuple[str, str], list[PublishedRecord]] = {}
-    for one in ordered:
-        pairs.setdefault((one.names.cohort, one.names.model), []).append(one)
-    checksums = {one.path: one.checksum for one in ordered}
+    for record in ordered:
+        pairs.setdefault((record.names.cohort, record.names.model), []).append(record)
+    checksums = {record.path: record.checksum for record in ordered}
     return Board(
         suite=ordered[0].identity.suite,
         seed=ordered[0].identity.seed,
         protocols=protocols,
-        models=tuple(_model_board(own, protocols) for own in pairs.values()),
+        models=tuple(_model_board(own, protocols, noise or {}) for own in pairs.values()),
         records=checksums,
         content=sha256_of(checksums),
     )
@@ -65,45 +84,53 @@ def build_board(records: Iterable[PublishedRecord], bridges: Sequence[Bridge] = 
 
 def _protocols(records: Sequence[PublishedRecord]) -> tuple[BoardProtocol, ...]:
     versions: dict[str, set[str]] = {}
-    for one in records:
-        versions.setdefault(one.names.protocol, set()).add(one.identity.protocol.version)
-    found = {
-        one.names.protocol: BoardProtocol(
-            name=one.names.protocol,
-            version=", ".join(sorted(versions[one.names.protocol])),
-            question=one.scale.question,
-            statistic=one.scale.statistic,
-            direction=one.scale.direction,
-            gate=one.scale.gate,
+    for record in records:
+        versions.setdefault(record.names.protocol, set()).add(record.identity.protocol.version)
+    protocols = {
+        record.names.protocol: BoardProtocol(
+            name=record.names.protocol,
+            version=", ".join(sorted(versions[record.names.protocol])),
+            question=record.scale.question,
+            statistic=record.scale.statistic,
+            direction=record.scale.direction,
+            gate=record.scale.gate,
         )
-        for one in records
+        for record in records
     }
-    return tuple(sorted(found.values(), key=lambda one: (one.gate, one.name)))
+    return tuple(sorted(protocols.values(), key=lambda protocol: (protocol.gate, protocol.name)))
 
 
 def _model_board(
-    records: Sequence[PublishedRecord], protocols: Sequence[BoardProtocol]
+    records: Sequence[PublishedRecord],
+    protocols: Sequence[BoardProtocol],
+    noise: Mapping[str, Sequence[Reading]],
 ) -> ModelBoard:
     by_explainer: dict[str, dict[str, PublishedRecord]] = {}
-    for one in records:
-        by_explainer.setdefault(one.names.explainer, {})[one.names.protocol] = one
-    scores = {one.name: _scores(records, one) for one in protocols}
-    measured, bootstrap = ranking.measure({k: v for k, v in scores.items() if v.readings})
-    ranked_protocols = {
-        one.name: measured[one.name]
-        for one in protocols
-        if not one.gate and one.name in measured and measured[one.name].calibrated
+    by_protocol: dict[str, list[PublishedRecord]] = {}
+    for record in records:
+        by_explainer.setdefault(record.names.explainer, {})[record.names.protocol] = record
+        by_protocol.setdefault(record.names.protocol, []).append(record)
+    samples = [
+        score.sample
+        for record in records
+        if (score := find(noise.get(record.path, ()), record.scale.statistic)) is not None
+    ]
+    order = order_subjects(samples)
+    scores = {protocol: scores_of(own, noise, order) for protocol, own in by_protocol.items()}
+    measured, bootstrap = ranking.measure(scores)
+    columns = {
+        protocol: _Column(
+            _summarise(own), measured[protocol].calibrated if protocol in measured else {}
+        )
+        for protocol, own in scores.items()
     }
-    why = {
-        name: _why_unranked(own, protocols, ranked_protocols, measured)
-        for name, own in by_explainer.items()
-    }
+    why = {name: _why_unranked(own, protocols, measured) for name, own in by_explainer.items()}
     eligible = [name for name, (status, _) in why.items() if status == "ranked"]
-    found = ranking.Ranking({}, math.nan)
+    ranks = ranking.Ranking({}, math.nan)
     if bootstrap is not None:
-        found = ranking.rank(ranked_protocols, eligible, bootstrap)
+        ranks = ranking.rank(measured, eligible, bootstrap)
     rows = [
-        _row(name, own, why[name], found.standings.get(name), protocols, measured)
+        _row(name, own, why[name], ranks.standings.get(name), protocols, columns)
         for name, own in by_explainer.items()
     ]
     first = records[0]
@@ -113,51 +140,57 @@ def _model_board(
         cohort_fingerprint=first.identity.cohort_fingerprint,
         weights_sha256=first.identity.weights_sha256,
         n_subjects=0 if bootstrap is None else bootstrap.n_subjects,
-        tau=_rounded(found.tau),
-        health=tuple(_health(one, records, scores[one.name]) for one in protocols),
+        tau=_rounded(ranks.tau),
+        health=tuple(_health(protocol.name, scores.get(protocol.name)) for protocol in protocols),
         rows=tuple(sorted(rows, key=_order)),
     )
 
 
-def _scores(records: Sequence[PublishedRecord], protocol: BoardProtocol) -> Scores:
-    own = [one for one in records if one.names.protocol == protocol.name]
-    readings = {one.names.explainer: score for one in own if (score := one.score) is not None}
-    return Scores(readings, own[0].scale.aggregate if own else "mean", _higher(protocol))
+def _summarise(scores: Scores) -> dict[str, Interval]:
+    """Return the score of each explainer that has one."""
+    aggregate = scores.scoring.statistic.aggregate
+    return {
+        entry.explainer: summarise(entry.reading, aggregate)
+        for entry in scores.entries
+        if entry.reading is not None
+    }
 
 
-def _higher(protocol: BoardProtocol) -> bool:
-    return protocol.direction != "lower"
+def _health(protocol: str, scores: Scores | None) -> ProtocolHealth:
+    if scores is None:
+        return ProtocolHealth(protocol=protocol, healthy=None, reason="there is no record")
+    judgement = judge_health(scores)
+    return ProtocolHealth(protocol=protocol, healthy=judgement.healthy, reason=judgement.reason)
 
 
 def _why_unranked(
     own: Mapping[str, PublishedRecord],
     protocols: Sequence[BoardProtocol],
     ranked: Mapping[str, Measured],
-    measured: Mapping[str, Measured],
 ) -> tuple[Status, str | None]:
     if next(iter(own.values())).method.control:
         return "control", "it looks at no model"
-    for one in protocols:
-        record = own.get(one.name)
-        if one.gate and record is not None and record.verdict == "fail":
-            return "gate failed", f"{one.name}: {record.reason or 'it failed'}"
-    for one in protocols:
-        record = own.get(one.name)
+    for protocol in protocols:
+        record = own.get(protocol.name)
+        if protocol.gate and record is not None and record.verdict == "fail":
+            return "gate failed", f"{protocol.name}: {record.reason or 'it failed'}"
+    for protocol in protocols:
+        record = own.get(protocol.name)
         if record is None:
-            return "not ranked", f"no record of {one.name}"
+            return "not ranked", f"no record of {protocol.name}"
         if record.state != SCORED:
-            return "not ranked", f"{one.name}: {record.state}, {record.reason}"
-        if one.gate:
+            return "not ranked", f"{protocol.name}: {record.state}, {record.reason}"
+        if protocol.gate:
             if record.verdict != "pass":
-                return "not ranked", f"{one.name} gave no verdict"
+                return "not ranked", f"{protocol.name} gave no verdict"
             continue
-        if one.name not in ranked:
-            return "not ranked", f"{one.name} has no score of noise to measure from"
+        if protocol.name not in ranked:
+            return "not ranked", f"{protocol.name} has no score of noise to measure from"
         count, asked = _coverage(record)
         if count < COVERAGE * asked:
-            return "not ranked", f"{one.name}: {count} of {asked} subjects have a score"
-        if not math.isfinite(measured[one.name].calibrated[record.names.explainer].estimate):
-            return "not ranked", f"{one.name} gave no number"
+            return "not ranked", f"{protocol.name}: {count} of {asked} subjects have a score"
+        if not math.isfinite(ranked[protocol.name].calibrated[record.names.explainer].estimate):
+            return "not ranked", f"{protocol.name} gave no number"
     return "ranked", None
 
 
@@ -175,7 +208,7 @@ def _row(
     why: tuple[Status, str | None],
     standing: ranking.Standing | None,
     protocols: Sequence[BoardProtocol],
-    measured: Mapping[str, Measured],
+    columns: Mapping[str, _Column],
 ) -> Row:
     first = next(iter(own.values()))
     explainer = first.identity.explainer
@@ -185,63 +218,37 @@ def _row(
         config={key: _scalar(value) for key, value in sorted(explainer.config.items())},
         method=first.method,
         submitter=first.submitter,
-        tier=min((one.tier for one in own.values()), key=TIERS.index),
+        tier=min((record.tier for record in own.values()), key=TIERS.index),
         source_sha256=explainer.source_sha256,
         status=why[0],
         reason=why[1],
         standing=None if standing is None else _standing(standing),
-        cells=tuple(_cell(one, own.get(one.name), measured.get(one.name)) for one in protocols),
+        cells=tuple(
+            _cell(protocol, own.get(protocol.name), columns.get(protocol.name))
+            for protocol in protocols
+        ),
     )
 
 
 def _cell(
-    protocol: BoardProtocol, record: PublishedRecord | None, measured: Measured | None
+    protocol: BoardProtocol, record: PublishedRecord | None, column: _Column | None
 ) -> BoardCell:
-    if record is None:
+    if record is None or column is None:
         return BoardCell(protocol=protocol.name, state="missing", reason="there is no record")
     name, count, asked = record.names.explainer, *_coverage(record)
-    score = None if measured is None else measured.score.get(name)
-    calibrated = None if measured is None or protocol.gate else measured.calibrated.get(name)
     return BoardCell(
         protocol=protocol.name,
         state=record.state,
         reason=record.reason,
         verdict=record.verdict,
-        score=None if score is None else _number(score),
-        calibrated=None if calibrated is None else _number(calibrated),
+        score=_number(column.score[name]) if name in column.score else None,
+        calibrated=_number(column.calibrated[name]) if name in column.calibrated else None,
         n_subjects=count,
         n_asked=asked,
         seconds=record.resources.seconds,
         forward=record.resources.forward,
         backward=record.resources.backward,
         identity_sha256=record.identity_sha256,
-    )
-
-
-def _health(
-    protocol: BoardProtocol, records: Sequence[PublishedRecord], scores: Scores
-) -> ProtocolHealth:
-    own = {one.names.explainer: one for one in records if one.names.protocol == protocol.name}
-
-    def conclude(healthy: bool | None, reason: str) -> ProtocolHealth:
-        return ProtocolHealth(protocol=protocol.name, healthy=healthy, reason=reason)
-
-    scored = [name for name, one in own.items() if one.state == SCORED]
-    leads = bool(own) and next(iter(own.values())).scale.truth_leads
-    for needed in (RANDOM, ORACLE) if leads else (RANDOM,):
-        if needed not in scored:
-            return conclude(None, f"not known, since {needed} was not scored")
-    blind = [name for name in scored if own[name].method.control and name != ORACLE]
-    if passing := [name for name in blind if own[name].verdict == "pass"]:
-        return conclude(False, f"{passing[0]} passes, and looks at no model")
-    for name in sorted(scored) if leads else ():
-        ahead = ranking.ahead_of_truth(scores, name) if name != ORACLE else None
-        if ahead is not None and ahead.low > own[name].scale.margin:
-            by = f"{ahead.estimate:.3f} [{ahead.low:.3f}, {ahead.high:.3f}]"
-            return conclude(False, f"{name} scores better than the truth by {by}")
-    lead = "no map scores better than the truth, and " if leads else ""
-    return conclude(
-        True, f"{lead}no map passes that looks at no model ({', '.join(sorted(blind))})"
     )
 
 

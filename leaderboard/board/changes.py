@@ -19,11 +19,11 @@ def update(previous_board: Mapping[str, Any] | None, previous_text: str, board: 
     """Return the changelog after a build.
 
     A build that added, changed or removed a record puts a section on top that names each; any other
-    build leaves the text as it was.
+    build leaves the text as it was. Who changes how a board is computed adds a section by hand.
 
     Args:
         previous_board: Content of the earlier ``board.json``; None where there is none.
-        previous_text: Of the earlier changelog; may be empty.
+        previous_text: Text of the earlier changelog; may be empty.
         board: As it is now.
     """
     before, after = _records(previous_board), board.records

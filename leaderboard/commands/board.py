@@ -10,6 +10,7 @@ import typer
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import BAD_INPUT, exit_on_error
 from benchmark.records.files import check_file, write_text
+from benchmark.results import scores
 from leaderboard.board import bridge as bridges
 from leaderboard.board import build
 from leaderboard.commands import publish as publishing
@@ -45,7 +46,13 @@ def board(
             typer.echo(str(fault), err=True)
         if contents.faults:
             raise typer.Exit(BAD_INPUT)
-        made = build.build_board(contents.records, bridges.load_bridges(records.parent / BRIDGES))
+        noise = {
+            record.path: folders.read_readings(records, record)
+            for record in contents.records
+            if record.names.explainer == scores.RANDOM and record.readings is not None
+        }
+        bridges_beside = bridges.load_bridges(records.parent / BRIDGES)
+        made = build.build_board(contents.records, bridges_beside, noise)
         overlays = records.parent / OVERLAYS
         versioned = versions.is_version(out, made)
         if versioned:

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from benchmark.report.figures.style import CHANCE, CHARACTER, COLOURS, GREYS, INK, MUTED, WIDTH, known, limits, styled
-from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Number, Row
+from benchmark.results.result import Number
+from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Row
 from leaderboard.site.labels import Spot, place_labels
 
 LINE = 0.215  # inches, of a row

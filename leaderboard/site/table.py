@@ -6,8 +6,9 @@ import csv
 import io
 import unicodedata
 
+from benchmark.results.result import Number
 from benchmark.results.table import plain_text
-from leaderboard.board.board import Board, BoardCell, BoardStanding, ModelBoard, Number, Row
+from leaderboard.board.board import Board, BoardCell, BoardStanding, ModelBoard, Row
 
 Value = str | int | float | None
 

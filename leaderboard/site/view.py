@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.board.board import Board, BoardCell, ModelBoard, Number, Row, Status
+from benchmark.results.result import Number
+from leaderboard.board.board import Board, BoardCell, ModelBoard, Row, Status
 from leaderboard.site.figures import passes_of, total_of
 
 NO_NUMBER = "no number"

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 
 from benchmark.records.identity import sha256_of
+from benchmark.results.result import Number
 from leaderboard.board.board import (
     Board,
     BoardCell,
     BoardProtocol,
     BoardStanding,
     ModelBoard,
-    Number,
     ProtocolHealth,
     Row,
 )

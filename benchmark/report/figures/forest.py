@@ -15,7 +15,6 @@ from benchmark.report.figures.style import (
     CHANCE,
     CHARACTER,
     COLOURS,
-    CONTROLS,
     GREYS,
     INK,
     MUTED,
@@ -25,8 +24,8 @@ from benchmark.report.figures.style import (
     limits,
     styled,
 )
-from benchmark.results.lookup import RANDOM
-from benchmark.results.result import Calibrated, Estimate, Result
+from benchmark.results.result import Estimate, Number, Result
+from benchmark.results.scores import CONTROLS, RANDOM
 
 Protocols = Mapping[str, type[SanityProtocol[Any]]]
 
@@ -138,7 +137,7 @@ def _draw_calibrated(axes: Axes, results: Sequence[Result], places: Mapping[str,
     axes.set_xlabel("calibrated\n(0 noise, 1 truth)", fontsize=7)
 
 
-def _draw_whisker(axes: Axes, value: Estimate | Calibrated, place: int, explainer: str) -> None:
+def _draw_whisker(axes: Axes, value: Estimate | Number, place: int, explainer: str) -> None:
     estimate = known(value.estimate)
     colour = GREYS[0] if explainer in CONTROLS else COLOURS[0]
     axes.hlines(

@@ -22,8 +22,8 @@ from benchmark.report.figures.style import (
     limits,
     styled,
 )
-from benchmark.results.lookup import ORACLE
 from benchmark.results.result import ConditionedEstimate, Result
+from benchmark.results.scores import ORACLE
 
 Series = tuple[Condition, ...]
 

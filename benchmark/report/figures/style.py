@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from benchmark.results.lookup import ORACLE, RANDOM
-from benchmark.results.result import Calibrated, Estimate
+from benchmark.results.result import Estimate, Number
 
 P = ParamSpec("P")
 Limits = tuple[float, float]
 FloatArray = npt.NDArray[np.float64]
 
-CONTROLS = (ORACLE, "centre", "intensity", "sobel", RANDOM)
 DPI = 110
 WIDTH = 10.0  # inches
 CHARACTER = 0.066  # inches, of 8-point text
@@ -99,7 +97,7 @@ def limits(values: Iterable[float], margin: float) -> Limits:
     return low - margin * (high - low), high + margin * (high - low)
 
 
-def extent(points: Iterable[Estimate | Calibrated]) -> list[float]:
+def extent(points: Iterable[Estimate | Number]) -> list[float]:
     """Return every number of the estimates and their intervals."""
     numbers = (number for point in points for number in (point.low, point.estimate, point.high))
     return [number for number in numbers if number is not None]

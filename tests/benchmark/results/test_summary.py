@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import fakes
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 from runs import build_record
 
-from benchmark.errors import InputError, UnknownNameError
+from benchmark.errors import UnknownNameError
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Reading, Sample, find, summarise
 from benchmark.records.record import Outcome, Record
 from benchmark.results.health import protocol_health
-from benchmark.results.paired import aligned_pairs, compare
+from benchmark.results.paired import aligned_pairs, paired_difference
 from benchmark.results.result import to_json
 from benchmark.results.summary import summarise_records
 
@@ -154,20 +155,45 @@ def test_calibration_is_over_subjects_that_all_three_have() -> None:
     assert calibrated.estimate == pytest.approx((own - noise) / (truth - noise))
 
 
-def test_without_a_range_from_noise_to_truth_nothing_is_calibrated() -> None:
-    """Dividing by a range that may be zero gives any number at all."""
+def test_without_a_range_from_noise_to_truth_scores_are_measured_from_noise() -> None:
+    """If it fails, scores are divided by a range that may be zero, which gives any number."""
+    above = pytest.approx(np.mean(HALF) - np.mean(NOISE))
     same = [*controls(truth=NOISE), build_record("bright", HALF)]
-    assert summarise_records(same, PROTOCOLS)[2].primary.calibrated is None
+    no_truth = [controls()[1], build_record("bright", HALF)]
+    for records in (same, no_truth):
+        calibrated = summarise_records(records, PROTOCOLS)[-1].primary.calibrated
+        assert calibrated is not None
+        assert calibrated.estimate == above
+
+
+def test_without_noise_and_at_a_gate_nothing_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, a score is measured from the noise of another model, or a gate is averaged."""
     alone = [controls()[0], build_record("bright", HALF)]
-    assert summarise_records(alone, PROTOCOLS)[1].primary.calibrated is None
     elsewhere = [
         *(
-            build_record(one, values, model="n")
-            for one, values in (("oracle", TRUTH), ("random", NOISE))
+            build_record(explainer, values, model="n")
+            for explainer, values in (("oracle", TRUTH), ("random", NOISE))
         ),
         build_record("bright", HALF),
     ]
-    assert summarise_records(elsewhere, PROTOCOLS)[2].primary.calibrated is None
+    for records in (alone, elsewhere):
+        assert summarise_records(records, PROTOCOLS)[-1].primary.calibrated is None
+    monkeypatch.setattr(fakes.Loading, "gate", True)
+    whole = summarise_records([*controls(), build_record("bright", HALF)], PROTOCOLS)
+    assert [result.primary.calibrated for result in whole] == [None] * 3
+
+
+def test_all_scores_of_a_protocol_are_calibrated_in_one_unit() -> None:
+    """If it fails, a method that skips images is measured in another unit than the others."""
+    few = (HALF[0], *(math.nan,) * 19)
+    records = [*controls(), build_record("bright", few), build_record("dark", HALF)]
+    bright, dark = (
+        result.primary.calibrated for result in summarise_records(records, PROTOCOLS)[2:]
+    )
+    assert bright is not None
+    assert bright.estimate is None, "one image cannot say how far the truth is from noise"
+    assert dark is not None
+    assert dark.estimate == pytest.approx(0.5, abs=0.05)
 
 
 def test_details_can_be_left_out() -> None:
@@ -218,41 +244,35 @@ def test_health_is_told_for_each_model_by_itself() -> None:
     assert [one.healthy for one in protocol_health(records, PROTOCOLS)] == [None, True]
 
 
+def score_of(values: Sequence[float]) -> Reading:
+    score = find(build_record(values=values).to_readings(), "share")
+    assert score is not None
+    return score
+
+
 def test_a_comparison_is_paired_over_common_subjects() -> None:
     """Unpaired, the spread between subjects would drown a difference that every subject shows."""
-    first = build_record("dark_aligned", (0.3, 0.5, 0.9, math.nan))
-    second = build_record("dark", (0.2, 0.4, 0.8, 0.1))
-    interval = compare([first, second], "dark_aligned", "dark", fakes.Loading)
+    first, second = score_of((0.3, 0.5, 0.9, math.nan)), score_of((0.2, 0.4, 0.8, 0.1))
+    interval = paired_difference(first, second, "mean")
     assert interval.estimate == pytest.approx(0.1)
     assert interval.low == pytest.approx(0.1)
     assert interval.high == pytest.approx(0.1)
     assert interval.n_subjects == 3
+    assert paired_difference(first, second, "mean", -1.0).low == pytest.approx(-0.1)
+    nothing = paired_difference(score_of((0.3, math.nan)), score_of((math.nan, 0.3)), "mean")
+    assert (nothing.n_subjects, math.isnan(nothing.estimate)) == (0, True)
 
 
 def test_the_order_of_images_plays_no_part_in_a_comparison() -> None:
-    first = build_record("a", (0.3, 0.5, 0.9, 0.2))
-    score = find(build_record("b", (0.2, 0.4, 0.8, 0.7)).to_readings(), "share")
-    assert score is not None
-    sample = score.sample
-    turned = Sample(sample.keys[::-1], sample.subjects[::-1], sample.groups[::-1])
-    reading = Reading("share", turned, score.values[::-1])
-    second = build_record("b", outcome=Outcome("scored", None, "pass", [reading]))
-    forward = compare(
-        [first, build_record("b", (0.2, 0.4, 0.8, 0.7))], "a", "b", fakes.Loading, "share"
+    first, second = score_of((0.3, 0.5, 0.9, 0.2)), score_of((0.2, 0.4, 0.8, 0.7))
+    sample = second.sample
+    turned = Reading(
+        "share",
+        Sample(sample.keys[::-1], sample.subjects[::-1], sample.groups[::-1]),
+        second.values[::-1],
     )
-    assert compare([first, second], "a", "b", fakes.Loading, "share") == forward
-
-
-def test_a_comparison_of_what_is_not_there_says_so() -> None:
-    records = [build_record("a"), build_record("b")]
-    with pytest.raises(UnknownNameError, match=r"'pointing'.*Known: excess, share"):
-        compare(records, "a", "b", fakes.Loading, "pointing")
-    with pytest.raises(UnknownNameError, match="'share'"):
-        compare(records, "a", "b", fakes.Loading, "share", {"q": 0.1})
-    with pytest.raises(InputError, match="one record of 'c' under 'loading' but got 0"):
-        compare(records, "a", "c", fakes.Loading, "share")
-    with pytest.raises(InputError, match="but got 2"):
-        compare([*records, build_record("a", model="other")], "a", "b", fakes.Loading, "share")
+    forward = paired_difference(first, second, "mean")
+    assert paired_difference(first, turned, "mean") == forward
 
 
 def test_methods_at_true_centres_are_compared_with_those_as_published() -> None:
@@ -266,6 +286,3 @@ def test_methods_at_true_centres_are_compared_with_those_as_published() -> None:
     (pair,) = aligned_pairs(records, PROTOCOLS)
     assert (pair.first, pair.second, pair.statistic) == ("dark_aligned", "dark", "share")
     assert pair.interval.estimate == pytest.approx(0.1)
-    (other,) = aligned_pairs(records, PROTOCOLS, "excess")
-    assert other.statistic == "excess"
-    assert aligned_pairs(records, PROTOCOLS, "pointing") == []

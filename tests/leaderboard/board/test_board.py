@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +19,21 @@ from publications import (
     published,
     scores_of,
     sealed,
+    with_sidecar,
     without,
 )
 
+from benchmark.reading import Reading, Sample, Statistic
 from benchmark.records.record import Record
-from leaderboard.board.board import Board, Row
+from benchmark.statistics.bootstrap import SubjectBootstrap
+from leaderboard.board.board import Board, ProtocolHealth, Row
 from leaderboard.board.bridge import Bridge, load_bridges, make_bridge
 from leaderboard.board.build import build_board
+from leaderboard.board.scores import CHANCE, order_subjects
 from leaderboard.published.fault import FaultError
 from leaderboard.published.folder import load_folder, write_records
 from leaderboard.published.record import PublishedRecord
+from leaderboard.published.sidecar import unpack
 
 
 def rows_of(board: Board) -> dict[str, Row]:
@@ -124,24 +131,67 @@ def test_one_method_changes_no_score_of_another() -> None:
         ]
 
 
-def test_a_protocol_is_unhealthy_where_noise_passes_or_truth_is_beaten() -> None:
+def health_of(
+    records: Sequence[PublishedRecord], noise: Mapping[str, Sequence[Reading]] | None = None
+) -> ProtocolHealth:
+    board = build_board(records, noise=noise)
+    return next(one for one in board.models[0].health if one.protocol == "loading")
+
+
+def test_a_protocol_is_unhealthy_where_noise_passes_or_truth_is_beaten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """If it fails, scores of a protocol that proves nothing look like any others."""
-    health = {one.protocol: one for one in build_board(many()).models[0].health}
-    assert health["loading"].healthy is True
-    passing = failing(published("centre", "loading")).model_dump()
-    assert passing["verdict"] == "fail"
+    assert health_of(many()).healthy is None, "nobody has said under what noise should score 0"
+    monkeypatch.setitem(CHANCE, "loading", Statistic("share", ""))
+    assert health_of(many()).healthy is True
     records = [one for one in many() if one.path != published("centre", "loading").path]
     lucky = sealed(published("centre", "loading"), verdict="pass", reason=None)
-    health = {one.protocol: one for one in build_board([*records, lucky]).models[0].health}
-    assert health["loading"].healthy is False
-    assert "centre passes" in health["loading"].reason
+    health = health_of([*records, lucky])
+    assert health.healthy is False
+    assert "centre passes" in health.reason
     records = [one for one in many() if one.path != published("good", "loading").path]
     better = published("good", "loading", values=(scores_of("good", "loading") + 1).tolist())
-    health = {one.protocol: one for one in build_board([*records, better]).models[0].health}
-    assert "good scores better than the truth" in health["loading"].reason
+    assert "good scores better than the truth" in health_of([*records, better]).reason
     alone = [one for one in many() if one.names.explainer != "random"]
-    health = {one.protocol: one for one in build_board(alone).models[0].health}
-    assert health["loading"].healthy is None
+    assert health_of(alone).healthy is None
+
+
+def test_whether_noise_is_at_chance_is_read_from_its_sidecar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If it fails, the board calls a protocol healthy of which every run says that it is not."""
+    monkeypatch.setitem(CHANCE, "loading", Statistic("excess", ""))
+    record, sidecar = with_sidecar("random", "loading")
+    assert sidecar is not None
+    assert health_of(many()).healthy is None
+    health = health_of(many(), {record.path: unpack(sidecar, "it")})
+    assert health.healthy is False
+    assert re.search(r"excess of noise is -0\.1\d\d \[.*\], neither at 0", health.reason)
+
+
+def test_intervals_on_a_board_are_those_of_a_run() -> None:
+    """If it fails, pseudonyms decide which resamples a score meets, and limits differ by it."""
+    record, sidecar = with_sidecar("random", "loading")
+    assert sidecar is not None
+    board = build_board(many(), noise={record.path: unpack(sidecar, "it")})
+    score = rows_of(board)["good"].cells[0].score
+    keys = [f"s{row:03}" for row in range(SUBJECTS)]
+    interval = SubjectBootstrap(keys).mean(scores_of("good", "loading"))
+    assert score is not None
+    assert (score.low, score.high) == pytest.approx((interval.low, interval.high), abs=6e-5)
+
+
+def test_samples_that_contradict_each_other_rename_nobody() -> None:
+    """If it fails, two sidecars of different order end the build of a board."""
+    first, second = Sample(("a", "b"), ("a", "b"), (0, 1)), Sample(("b", "a"), ("b", "a"), (1, 0))
+    assert order_subjects([first, second]) == {}
+    later = Sample(("b", "c"), ("b", "c"), (1, 0))
+    assert sorted(order_subjects([later, first]).items(), key=lambda item: item[1]) == [
+        ("a", "000000"),
+        ("b", "000001"),
+        ("c", "000002"),
+    ]
 
 
 def _changed(record: PublishedRecord, **changes: object) -> PublishedRecord:

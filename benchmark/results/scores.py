@@ -1,0 +1,85 @@
+"""What results are made from: the scores of all explainers under one protocol, on one model.
+
+Records of a run and published records are both brought into this form, and every question about
+them is answered from it, so that a run and a board cannot give two answers. Nothing here or in
+``calibration``, ``paired`` and ``health`` meets a live model, explainer or protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.reading import Reading, Statistic
+from benchmark.records.record import VerdictWord
+
+ORACLE, RANDOM = "oracle", "random"
+# Maps that look at no model and know no truth; where one passes, the protocol proves nothing.
+BLIND = (RANDOM, "centre", "intensity", "sobel")
+CONTROLS = (ORACLE, *BLIND)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How the scores of a protocol are read.
+
+    Attributes:
+        statistic: The score.
+        chance: The statistic that is 0 in expectation for a map of noise; None where that is not
+            known.
+        margin: How far the truth may be beaten, or noise lie from 0, in a healthy protocol.
+        truth_leads: Whether no map should score better than the truth.
+        gate: Whether the protocol is passed or failed, and never averaged.
+    """
+
+    statistic: Statistic
+    chance: Statistic | None
+    margin: float
+    truth_leads: bool
+    gate: bool
+
+    @property
+    def sign(self) -> float:
+        """Factor that turns a difference of scores so that up is better."""
+        return -1.0 if self.statistic.direction == "lower" else 1.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one explainer.
+
+    Attributes:
+        explainer: Name.
+        reading: The score of each image; None where the cell was not scored.
+        verdict: The protocol's.
+        blind: Whether the explainer looks at no model and knows no truth.
+    """
+
+    explainer: str
+    reading: Reading | None
+    verdict: VerdictWord | None
+    blind: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of explainers under one protocol, on one model and cohort.
+
+    Attributes:
+        scoring: How they are read.
+        entries: One an explainer; the controls among them judge and calibrate the others.
+        noise: Reading of the chance statistic for a map of noise; None where there is none.
+    """
+
+    scoring: Scoring
+    entries: tuple[Score, ...]
+    noise: Reading | None
+
+    def reading_of(self, explainer: str) -> Reading | None:
+        """Return the score of an explainer, or None where it has none."""
+        readings = (entry.reading for entry in self.entries if entry.explainer == explainer)
+        return next((reading for reading in readings if reading is not None), None)
+
+    @property
+    def can_be_calibrated(self) -> bool:
+        """Whether there is noise to measure from; what a gate decides is never averaged."""
+        return not self.scoring.gate and self.reading_of(RANDOM) is not None
