@@ -81,6 +81,8 @@ class Calibration:
     def _above_noise(self, readings: Sequence[Reading]) -> tuple[FloatArray, FloatArray]:
         """Return scores [M] and replicates [R, M] on the scale; the ends come last."""
         noise = len(readings) - len(self._ends)
+        if not len(readings[0].sample):
+            return np.full(len(readings), np.nan), np.full((1, len(readings)), np.nan)
         estimates, drawn = distributions(readings, self._aggregate)
         above, drawn_above = estimates - estimates[noise], drawn - drawn[:, noise : noise + 1]
         if not self.truth_is_one:
@@ -98,7 +100,7 @@ class Calibration:
 
 
 def calibrate(scores: Scores) -> list[Interval | None]:
-    """Return the calibrated score of each entry; None where it or noise has no score, or at a gate.
+    """Return the calibrated score of each entry; None where there is none, and at a gate.
 
     Args:
         scores: Of one protocol, model and cohort.
@@ -112,5 +114,5 @@ def calibrate(scores: Scores) -> list[Interval | None]:
         }
         calibrated = Calibration(scores).intervals(list(readings.values()))
         for index, interval in zip(readings, calibrated, strict=True):
-            intervals[index] = interval
+            intervals[index] = None if math.isnan(interval.estimate) else interval
     return intervals

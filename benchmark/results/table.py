@@ -1,13 +1,14 @@
-"""The summary as a table that spreadsheets open without harm."""
+"""Tables as CSV that spreadsheets open without harm."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 
-from benchmark.results.result import Result
+from benchmark.results.result import Number, Result
 
 COLUMNS = (
     "cohort",
@@ -32,48 +33,63 @@ COLUMNS = (
     "seconds",
 )
 
+Value = str | int | float | None
+
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+# Whatever may stand before a formula and be lost when a sheet is opened.
+_BEFORE = "\"'` \u00a0"
+
+
+def to_csv(results: Sequence[Result]) -> str:
+    """Return one row a result; a number that does not exist is an empty cell beside its state."""
+    return write_table(COLUMNS, map(_row, results))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
+    """Return a table as CSV that no spreadsheet runs a cell of; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (columns, *rows):
+        writer.writerow([plain_text(value) if isinstance(value, str) else value for value in row])
+    return text.getvalue()
 
 
 def plain_text(text: str) -> str:
     """Return text that no spreadsheet takes for a formula; plain numbers stay as they are.
 
-    Excel and its kin run a cell that begins with =, +, -, @, a tab or a line end.
+    Excel and its kin run a cell that begins with =, +, -, @, a tab or a line end, some of them also
+    where the sign is full-width or stands behind quotes.
     """
-    dangerous = text[:1] in tuple("=+-@\t\r\n") and not _NUMBER.fullmatch(text)
-    return f"'{text}" if dangerous and text else text
+    inner = text.lstrip(_BEFORE)
+    first = unicodedata.normalize("NFKC", inner[:1])
+    starts = {text[:1], first[:1]} & set("=+-@\t\r\n")
+    return f"'{text}" if starts and not _NUMBER.fullmatch(text) else text
 
 
-def to_csv(results: Sequence[Result]) -> str:
-    """Return one row a result; a number that does not exist is an empty cell beside its state."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in results:
-        primary, calibrated = one.primary, one.primary.calibrated
-        words = (
-            one.cohort,
-            one.model,
-            one.explainer,
-            one.protocol,
-            one.protocol_version,
-            one.state,
-            one.verdict or "",
-            one.reason or "",
-            primary.statistic,
-            primary.direction,
-        )
-        numbers = (
-            primary.estimate,
-            primary.low,
-            primary.high,
-            primary.n_subjects,
-            calibrated.estimate if calibrated else None,
-            calibrated.low if calibrated else None,
-            calibrated.high if calibrated else None,
-            one.passes.forward,
-            one.passes.backward,
-            one.seconds,
-        )
-        writer.writerow([*map(plain_text, words), *numbers])
-    return text.getvalue()
+def _row(result: Result) -> list[Value]:
+    primary, calibrated = result.primary, result.primary.calibrated
+    return [
+        result.cohort,
+        result.model,
+        result.explainer,
+        result.protocol,
+        result.protocol_version,
+        result.state,
+        result.verdict,
+        result.reason,
+        primary.statistic,
+        primary.direction,
+        primary.estimate,
+        primary.low,
+        primary.high,
+        primary.n_subjects,
+        *of_number(calibrated),
+        result.passes.forward,
+        result.passes.backward,
+        result.seconds,
+    ]
+
+
+def of_number(number: Number | None) -> tuple[Value, Value, Value]:
+    """Return the cells of an estimate and its interval."""
+    return (None, None, None) if number is None else (number.estimate, number.low, number.high)

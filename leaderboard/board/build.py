@@ -38,6 +38,7 @@ from leaderboard.published.record import PublishedRecord
 # A method that scores only the easy subjects is not ranked with those that score all.
 COVERAGE = 0.9
 DECIMALS = 4
+_NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
@@ -236,13 +237,14 @@ def _cell(
     if record is None or column is None:
         return BoardCell(protocol=protocol.name, state="missing", reason="there is no record")
     name, count, asked = record.names.explainer, *_coverage(record)
+    calibrated = column.calibrated.get(name, _NOTHING)
     return BoardCell(
         protocol=protocol.name,
         state=record.state,
         reason=record.reason,
         verdict=record.verdict,
         score=_number(column.score[name]) if name in column.score else None,
-        calibrated=_number(column.calibrated[name]) if name in column.calibrated else None,
+        calibrated=None if math.isnan(calibrated.estimate) else _number(calibrated),
         n_subjects=count,
         n_asked=asked,
         seconds=record.resources.seconds,

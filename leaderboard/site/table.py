@@ -1,16 +1,9 @@
-"""The board as a table that spreadsheets open without harm: a row for each model and explainer."""
+"""The board as a table: a row for each model and explainer."""
 
 from __future__ import annotations
 
-import csv
-import io
-import unicodedata
-
-from benchmark.results.result import Number
-from benchmark.results.table import plain_text
+from benchmark.results.table import Value, of_number, write_table
 from leaderboard.board.board import Board, BoardCell, BoardStanding, ModelBoard, Row
-
-Value = str | int | float | None
 
 _ROW = (
     "cohort",
@@ -47,30 +40,12 @@ _CELL = (
     "backward_passes",
     "seconds",
 )
-# Whatever may stand before a formula and be lost when a sheet is opened.
-_BEFORE = "\"'` \u00a0"
-
 
 def to_csv(board: Board) -> str:
     """Return one row for each model and explainer; what does not exist is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    named = [f"{one.name}_{column}" for one in board.protocols for column in _CELL]
-    writer.writerow([safe_text(one) for one in (*_ROW, *named)])
-    for model in board.models:
-        for row in model.rows:
-            values = _values(model, row)
-            writer.writerow([safe_text(one) if isinstance(one, str) else one for one in values])
-    return text.getvalue()
-
-
-def safe_text(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula, also where quotes stand before it."""
-    inner = text.lstrip(_BEFORE)
-    # Full-width signs are signs to some of them.
-    folded = unicodedata.normalize("NFKC", inner[:1]) + inner[1:]
-    harmless = plain_text(text) == text and plain_text(folded) == folded
-    return text if harmless else f"'{text}"
+    cells = [f"{protocol.name}_{column}" for protocol in board.protocols for column in _CELL]
+    rows = (_values(model, row) for model in board.models for row in model.rows)
+    return write_table([*_ROW, *cells], rows)
 
 
 def _values(model: ModelBoard, row: Row) -> list[Value]:
@@ -96,7 +71,7 @@ def _of_standing(standing: BoardStanding | None) -> tuple[Value, ...]:
         standing.low,
         standing.high,
         standing.group,
-        *_of_number(standing.total),
+        *of_number(standing.total),
         standing.mean_rank,
         standing.rank_by_mean_rank,
     )
@@ -106,14 +81,10 @@ def _of_cell(cell: BoardCell) -> tuple[Value, ...]:
     return (
         cell.state,
         cell.verdict,
-        *_of_number(cell.score),
-        *_of_number(cell.calibrated),
+        *of_number(cell.score),
+        *of_number(cell.calibrated),
         cell.n_subjects,
         cell.forward,
         cell.backward,
         cell.seconds,
     )
-
-
-def _of_number(number: Number | None) -> tuple[Value, Value, Value]:
-    return (None, None, None) if number is None else (number.estimate, number.low, number.high)

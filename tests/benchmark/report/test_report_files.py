@@ -20,7 +20,17 @@ def test_a_formula_becomes_text(text: str) -> None:
     assert plain_text(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["-1.5", "+2", "-1e-05", "", "grad=cam", "gradcam"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＠"])
+@pytest.mark.parametrize("before", ["", '"', "'", "''", '" ', " "])
+def test_a_formula_behind_quotes_or_of_wide_signs_becomes_text(sign: str, before: str) -> None:
+    """If it fails, a spreadsheet that drops the quotes runs what a submitter wrote."""
+    text = f"{before}{sign}cmd|' /C calc'!A0"
+    assert plain_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "text", ["-1.5", "+2", "-1e-05", "", "grad=cam", "gradcam", "Grad-CAM, a = b"]
+)
 def test_plain_text_and_plain_numbers_stay(text: str) -> None:
     """If it fails, names and negative numbers are mangled."""
     assert plain_text(text) == text

@@ -187,11 +187,12 @@ def test_all_scores_of_a_protocol_are_calibrated_in_one_unit() -> None:
     """If it fails, a method that skips images is measured in another unit than the others."""
     few = (HALF[0], *(math.nan,) * 19)
     records = [*controls(), build_record("bright", few), build_record("dark", HALF)]
-    bright, dark = (
+    records.append(build_record("picky", (math.nan,) * 20))
+    bright, dark, picky = (
         result.primary.calibrated for result in summarise_records(records, PROTOCOLS)[2:]
     )
-    assert bright is not None
-    assert bright.estimate is None, "one image cannot say how far the truth is from noise"
+    assert bright is None, "one image cannot say how far the truth is from noise"
+    assert picky is None
     assert dark is not None
     assert dark.estimate == pytest.approx(0.5, abs=0.05)
 
