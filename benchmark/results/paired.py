@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmark.reading import Aggregate, Reading, Sample, distributions, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.results.lookup import group_records
-from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 
 if TYPE_CHECKING:
     from benchmark.results.lookup import Protocols
@@ -87,14 +87,28 @@ def paired_difference(
         aggregate: How subjects make one number.
         sign: −1 turns the difference round.
     """
+    resampled = resample_pair(first, second, aggregate)
+    if resampled is None:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    estimates, replicates, bootstrap = resampled
+    return bootstrap.statistic_interval(
+        sign * float(estimates[0] - estimates[1]), sign * (replicates[:, 0] - replicates[:, 1])
+    )
+
+
+def resample_pair(
+    first: Reading, second: Reading, aggregate: Aggregate
+) -> tuple[FloatArray, FloatArray, SubjectBootstrap] | None:
+    """Return the aggregates of two readings on the images that both score, or None without any.
+
+    Returns:
+        The aggregates, [2]; their replicates from the same resamples, [R, 2]; and the bootstrap.
+    """
     pair = on_common_images([first, second])
     sample = pair[0].sample
     if not len(sample):
-        return Interval(math.nan, math.nan, math.nan, 0)
-    estimates, replicates = distributions(pair, aggregate)
-    return shared_bootstrap(sample.subjects).statistic_interval(
-        sign * float(estimates[0] - estimates[1]), sign * (replicates[:, 0] - replicates[:, 1])
-    )
+        return None
+    return *distributions(pair, aggregate), shared_bootstrap(sample.subjects)
 
 
 def on_common_images(readings: Sequence[Reading]) -> list[Reading]:

@@ -23,6 +23,7 @@ from scipy import stats
 
 from benchmark.reading import SCORED, Reading, Sample, distributions
 from benchmark.records.identity import Identity, Names
+from benchmark.results.paired import on_images, resample_pair
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.significance import holm
 from leaderboard.published.record import PublishedRecord
@@ -223,13 +224,11 @@ def _decide_by_state(old: PublishedRecord, new: PublishedRecord) -> Decision:
 
 def _change(old: PublishedRecord, new: PublishedRecord) -> tuple[Change, float]:
     """Return how far the score moved, and the standard error of the difference."""
-    before, now = _both(old, new)
-    both = ~np.isnan(before.values) & ~np.isnan(now.values)
-    n_subjects = len(set(np.asarray(before.sample.subjects, dtype=np.str_)[both].tolist()))
-    if not n_subjects:
+    paired = resample_pair(*_both(old, new), old.scale.aggregate)
+    if paired is None:
         return Change(_score(old), _score(new)), _NAN
-    paired = [replace(one, values=np.where(both, one.values, np.nan)) for one in (before, now)]
-    (was, is_now), replicates = distributions(paired, old.scale.aggregate)
+    (was, is_now), replicates, bootstrap = paired
+    n_subjects = bootstrap.n_subjects
     differences = replicates[:, 1] - replicates[:, 0]
     known = differences[~np.isnan(differences)]
     estimate = float(is_now - was)
@@ -245,25 +244,10 @@ def _change(old: PublishedRecord, new: PublishedRecord) -> tuple[Change, float]:
 
 def _both(old: PublishedRecord, new: PublishedRecord) -> tuple[Reading, Reading]:
     """Return both scores on the images that both have, in one order."""
-    before, now = old.score, new.score
-    empty = Reading(old.scale.statistic, Sample((), (), ()), np.empty(0))
-    if before is None or now is None:
-        return empty, empty
+    nothing = Reading(old.scale.statistic, Sample((), (), ()), np.empty(0))
+    before, now = old.score or nothing, new.score or nothing
     shared = sorted(set(before.sample.keys) & set(now.sample.keys))
-    return _rows(before, shared), _rows(now, shared)
-
-
-def _rows(reading: Reading, keys: Sequence[str]) -> Reading:
-    sample = reading.sample
-    places = {key: place for place, key in enumerate(sample.keys)}
-    rows = [places[key] for key in keys]
-    below = None if reading.denominators is None else reading.denominators[rows]
-    subset = Sample(
-        tuple(keys),
-        tuple(sample.subjects[row] for row in rows),
-        tuple(sample.groups[row] for row in rows),
-    )
-    return Reading(reading.statistic, subset, reading.values[rows], denominators=below)
+    return on_images(before, shared), on_images(now, shared)
 
 
 def _all_close(before: Reading, now: Reading, tolerance: float) -> bool:
