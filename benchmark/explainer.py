@@ -14,6 +14,7 @@ A method is one class with one function::
 
 from __future__ import annotations
 
+import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ __all__ = ["Control", "Explainer", "Polarity", "importance"]
 
 Polarity = Literal["positive", "absolute"]
 
-_INDEPENDENT = 0.05
+# Rounding moves no map by more, as a share of its norm.
+SAME_MAP = 0.05
 
 
 class Explainer(ABC):
@@ -230,10 +232,19 @@ def check_independence(
 
 def same_map(first: Tensor, second: Tensor) -> bool:
     """Return whether two maps of one shape differ by rounding alone: up to 5 % in the L2 norm."""
+    return map_distance(first, second) <= SAME_MAP
+
+
+def map_distance(first: Tensor, second: Tensor) -> float:
+    """Return the L2 distance of two maps as a share of the larger norm.
+
+    It is infinite where a pixel is finite in one map and not in the other.
+    """
     if not torch.equal(first.isfinite(), second.isfinite()):
-        return False
+        return math.inf
     x, y = (values.nan_to_num(0.0, 0.0, 0.0).double() for values in (first, second))
-    return float((x - y).norm()) <= _INDEPENDENT * max(float(x.norm()), float(y.norm()))
+    distance = float((x - y).norm())
+    return distance / max(float(x.norm()), float(y.norm())) if distance else 0.0
 
 
 @contextmanager

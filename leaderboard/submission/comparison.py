@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
+from benchmark.explainer import SAME_MAP, map_distance
 from leaderboard.published.fault import Fault
 from leaderboard.published.record import PublishedRecord, Row
 from leaderboard.submission.process import Maps
@@ -14,8 +17,6 @@ from leaderboard.submission.process import Maps
 _ROUNDING = 1e-5
 # Rounding moves few scores by as much as is allowed, and not all of them upwards.
 _MEAN_SHARE = 0.04
-# As explainers are held to when one image is explained alone: rounding moves no map by more.
-_SAME_MAP = 0.05
 
 
 def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -> list[Fault]:
@@ -61,21 +62,6 @@ def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -
     return faults
 
 
-def maps_apart(first: Maps, second: Maps) -> float:
-    """Return by how much the most different of some maps differ, as a share of their L2 norm."""
-    if first.shape != second.shape:
-        return float("inf")
-    largest = 0.0
-    for one, other in zip(first.astype(float), second.astype(float), strict=True):
-        if not np.array_equal(np.isfinite(one), np.isfinite(other)):
-            return float("inf")
-        one, other = (np.nan_to_num(each, nan=0.0, posinf=0.0, neginf=0.0) for each in (one, other))
-        size = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
-        if size:
-            largest = max(largest, float(np.linalg.norm(one - other)) / size)
-    return largest
-
-
 def map_faults(kept: Maps, blind: Maps, location: str) -> list[Fault]:
     """Return a fault where the maps under a protocol are not those that are made without one.
 
@@ -84,8 +70,11 @@ def map_faults(kept: Maps, blind: Maps, location: str) -> list[Fault]:
         blind: Maps of the same images outside of any protocol.
         location: Path of the record, for messages.
     """
-    apart = maps_apart(kept, blind)
-    if apart <= _SAME_MAP:
+    apart = math.inf
+    if kept.shape == blind.shape:
+        both = [torch.from_numpy(maps.astype(float)) for maps in (kept, blind)]
+        apart = max(map(map_distance, *both), default=0.0)
+    if apart <= SAME_MAP:
         return []
     detail = (
         f"an image gets another map under the protocol than by itself, with no truth at hand and "

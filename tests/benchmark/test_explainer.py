@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError
-from benchmark.explainer import Explainer, importance
+from benchmark.explainer import Explainer, importance, map_distance
 from benchmark.plugins.examples import build_images
 from benchmark.target import Margin, Target
 
@@ -184,3 +184,13 @@ def test_the_defaults_of_a_new_explainer_hide_nothing() -> None:
     assert explainer.polarity == "absolute"
     assert explainer.config == {}
     assert explainer.attribute(None, build_images(1), Margin(0, 1)).shape == (1, 1, 24, 24)  # type: ignore[arg-type]
+
+
+def test_maps_are_compared_by_their_norm() -> None:
+    """If it fails, rounding passes for a cheat, or a cheat for rounding."""
+    image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 8, 8)))
+    assert map_distance(image, image) == 0
+    assert map_distance(image, image * 1.01) == pytest.approx(0.0099, abs=1e-3)
+    assert map_distance(image, -image) == pytest.approx(2.0)
+    assert map_distance(torch.zeros(1, 8, 8), torch.zeros(1, 8, 8)) == 0
+    assert map_distance(image, image.where(image < 1, torch.nan)) == float("inf")
