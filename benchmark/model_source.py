@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
@@ -61,3 +63,11 @@ class ModelSource(ABC):
             ClassifierError: If the model cannot be trained here.
         """
         raise ClassifierError(f"Model {self.name!r} has no recipe to train it by.")
+
+
+def load_fitted(
+    source: ModelSource, cohort: Cohort, device: torch.device | str = "cpu"
+) -> Classifier:
+    """Return the classifier of a source, loaded for a cohort and fitted to it, on a device."""
+    classifier = source.load(cohort.shape).to(device)
+    return source.fit(classifier, cohort).to(device)

@@ -15,6 +15,7 @@ from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
 from benchmark.explainer import Explainer, Polarity
+from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.entry import Entry
 from benchmark.protocol import Exhibit, exhibit_purpose
@@ -156,7 +157,7 @@ def _recall_pair(
     try:
         cohort = catalogue.cohorts.find(first.names.cohort).create().load()
         source = catalogue.models.find(first.names.model).create()
-        classifier = source.fit(source.load(cohort.shape), cohort)
+        classifier = load_fitted(source, cohort)
         explainers = {
             name: _as_scored(catalogue.explainers.find(name), config)
             for name, config in {

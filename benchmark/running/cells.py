@@ -7,7 +7,6 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -200,7 +199,6 @@ class CellRunner:
 
     def _identity(self, cell: Cell) -> Identity:
         plan, explainer = self._plan, self._explainers[cell.explainer]
-        protocol = plan.protocol(cell.protocol)
         try:
             return Identity(
                 suite=plan.suite.version,
@@ -212,12 +210,7 @@ class CellRunner:
                     config=dict(explainer.config),
                     source_sha256=plan.explainers[cell.explainer].source_sha256,
                 ),
-                protocol=PluginIdentity(
-                    name=cell.protocol,
-                    version=protocol.version,
-                    config=self._config(protocol),
-                    source_sha256=plan.protocols[cell.protocol].source_sha256,
-                ),
+                protocol=plan.protocol_identity(cell.protocol),
                 seed=cell.seed,
             )
         except ValidationError as error:
@@ -226,14 +219,6 @@ class CellRunner:
                 f"Version and config of {cell.explainer!r} and {cell.protocol!r} must be plain "
                 f"text and JSON, but {key}: {message}."
             ) from error
-
-    def _config(self, protocol: AnyProtocol) -> dict[str, Any]:
-        """Return a protocol's settings, with versions and settings of the panel it asks for."""
-        settings: dict[str, Any] = protocol.config.model_dump(mode="json")
-        for name in protocol.panel:
-            one = self._trial.peers.panel[name]
-            settings.setdefault("panel_settings", {})[name] = [one.version, dict(one.config)]
-        return settings
 
     def _names(self, cell: Cell) -> Names:
         return Names(

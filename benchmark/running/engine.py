@@ -19,6 +19,7 @@ import torch
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, PluginError, SanityError, short_message
+from benchmark.model_source import load_fitted
 from benchmark.plugins.entry import Entry
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.record import Record
@@ -163,8 +164,7 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[
         cohort, entry = cohorts[cohort_name], plan.models[model_name]
         with _blaming(entry):
             source = entry.create()
-            classifier = source.load(cohort.shape).to(settings.device)
-            classifier = source.fit(classifier, cohort).to(settings.device)
+            classifier = load_fitted(source, cohort, settings.device)
         peers = Peers(panel, source.recipe or Recipe(), source.relatives)
         runners.append(CellRunner(plan, cells, cohort, classifier, runtime, peers))
     return runners

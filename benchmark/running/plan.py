@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, SanityError
@@ -13,6 +13,7 @@ from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue, Shelf
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import AnyProtocol
+from benchmark.records.identity import PluginIdentity
 from benchmark.running.suite import Cell, Selection, Suite
 
 P = TypeVar("P")
@@ -46,6 +47,20 @@ class Plan:
         """Return the protocol with the suite's settings."""
         plugin = self.protocols[name].plugin
         return plugin(self.suite.config(plugin))
+
+    def protocol_identity(self, name: str) -> PluginIdentity:
+        """Return a protocol's identity: its settings, and versions and settings of its panel."""
+        protocol = self.protocol(name)
+        settings: dict[str, Any] = protocol.config.model_dump(mode="json")
+        for explainer in protocol.panel:
+            peer = self.panel[explainer].create()
+            settings.setdefault("panel_settings", {})[explainer] = [peer.version, dict(peer.config)]
+        return PluginIdentity(
+            name=name,
+            version=protocol.version,
+            config=settings,
+            source_sha256=self.protocols[name].source_sha256,
+        )
 
     def shard(self, index: int, count: int) -> Plan:
         """Return the plan of every ``count``-th cell.

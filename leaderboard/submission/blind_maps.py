@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from benchmark.explainer import why_unsupported
+from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.running.allocator import tune_allocator
 from benchmark.running.device import reproducible, resolve_device
@@ -40,8 +41,7 @@ def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) 
     explainer, cohort, source = entry.create(), cohort_entry.create().load(), model_entry.create()
     place = resolve_device(device)
     with reproducible():
-        classifier = source.load(cohort.shape).to(place)
-        classifier = source.fit(classifier, cohort).to(place)
+        classifier = load_fitted(source, cohort, place)
         test = cohort.select("test")
         if why_unsupported(explainer, classifier, has_truth=False) is not None:
             return

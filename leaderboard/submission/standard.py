@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmark.cohort import Cohort
 from benchmark.errors import InputError
+from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import SCORED, Reading, Sample
-from benchmark.records.identity import PluginIdentity
 from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.suite import Selection
@@ -83,7 +82,7 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
                 expected = Expectation(
                     cohort.fingerprint,
                     weights,
-                    _protocol_identity(plan, name),
+                    plan.protocol_identity(name),
                     suite.seed,
                     scale_of(plan.protocols[name].plugin),
                     people,
@@ -141,23 +140,7 @@ def _people(cohort: Cohort, rules: Rules, plan: Plan) -> tuple[People, dict[str,
 
 def _weights(plan: Plan, model: str, cohort: Cohort) -> str:
     with reproducible(), torch.random.fork_rng(devices=[]):
-        source = plan.models[model].create()
-        return source.fit(source.load(cohort.shape), cohort).weights_sha256
-
-
-def _protocol_identity(plan: Plan, name: str) -> PluginIdentity:
-    """Return the identity that ``benchmark.running.cells`` gives a protocol."""
-    protocol = plan.protocol(name)
-    config: dict[str, Any] = protocol.config.model_dump(mode="json")
-    for other in protocol.panel:
-        one = plan.panel[other].create()
-        config.setdefault("panel_settings", {})[other] = [one.version, dict(one.config)]
-    return PluginIdentity(
-        name=name,
-        version=protocol.version,
-        config=config,
-        source_sha256=plan.protocols[name].source_sha256,
-    )
+        return load_fitted(plan.models[model].create(), cohort).weights_sha256
 
 
 def _check_reference(reference: Expectation | None, expected: Expectation, key: CellKey) -> None:
