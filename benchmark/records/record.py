@@ -6,7 +6,6 @@ its identity. Reading refuses what writing would not have written.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from benchmark.records.identity import (
     sha256_of,
 )
 from benchmark.records.provenance import Provenance
+from benchmark.records.strict_json import parse_strictly
 
 SCHEMA_VERSION = 1
 
@@ -191,7 +191,7 @@ class Record(SealedModel):
                 is unknown or missing, or a checksum does not match.
         """
         try:
-            json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+            parse_strictly(text)
             return cls.model_validate_json(text)
         except ValidationError as error:
             key, message = first_fault(error)
@@ -327,16 +327,3 @@ def _to_plain(values: npt.NDArray[np.float64]) -> tuple[float | None, ...]:
 
 def _from_plain(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
     return np.array([math.nan if value is None else value for value in values], dtype=float)
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
-    return result
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number in JSON")

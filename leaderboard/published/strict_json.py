@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import NoReturn
 
+from benchmark.records.strict_json import RefusedJsonError, parse_strictly
 from leaderboard.published.fault import FaultError
 
 DEEPEST = 32
@@ -14,19 +14,6 @@ _DIGITS = 20
 # A string without an end matches as well: tried anew from each of its quotes, it would take hours.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
-
-
-class _Refused(ValueError):
-    """A value is refused.
-
-    Args:
-        name: Name of the fault.
-        detail: Clause that says why.
-    """
-
-    def __init__(self, name: str, detail: str) -> None:
-        self.name, self.detail = name, detail
-        super().__init__(detail)
 
 
 def decode(content: bytes, location: str, most_bytes: int) -> str:
@@ -59,15 +46,9 @@ def parse(text: str, location: str) -> object:
     """
     _check_depth(text, location)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_int,
-        )
-    except _Refused as refused:
-        raise FaultError(refused.name, location, refused.detail) from refused
+        value = parse_strictly(text, _float, _int)
+    except RefusedJsonError as refused:
+        raise FaultError(refused.fault, location, refused.detail) from refused
     except json.JSONDecodeError as error:
         detail = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise FaultError("not-json", location, detail) from error
@@ -87,27 +68,14 @@ def _check_depth(text: str, location: str) -> None:
             raise FaultError("too-deep", location, f"it is nested deeper than {DEEPEST} levels")
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused("duplicate-key", f"the key {repeated[:60]!r} stands twice")
-    return result
-
-
-def _constant(text: str) -> NoReturn:
-    raise _Refused("not-finite", f"{text} is not a number in JSON")
-
-
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise _Refused("huge-number", f"{text[:40]} is beyond any number of 64 bits")
+        raise RefusedJsonError("huge-number", f"{text[:40]} is beyond any number of 64 bits")
     return value
 
 
 def _int(text: str) -> int:
     if len(text.lstrip("-")) > _DIGITS:
-        raise _Refused("huge-number", f"an integer has {len(text)} digits")
+        raise RefusedJsonError("huge-number", f"an integer has {len(text)} digits")
     return int(text)

@@ -1,0 +1,59 @@
+"""JSON in which nothing can be read in two ways: no key twice, and no number that is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class RefusedJsonError(ValueError):
+    """A text that is JSON to some readers and not to others.
+
+    Args:
+        fault: Name of the fault, such as ``duplicate-key``.
+        detail: One sentence.
+    """
+
+    def __init__(self, fault: str, detail: str) -> None:
+        self.fault, self.detail = fault, detail
+        super().__init__(detail)
+
+
+def parse_strictly(
+    text: str,
+    parse_float: Callable[[str], float] = float,
+    parse_int: Callable[[str], int] = int,
+) -> object:
+    """Return what a JSON text says.
+
+    Args:
+        text: Content of a file.
+        parse_float: Reads a number with a point or exponent; may refuse it.
+        parse_int: Reads an integer; may refuse it.
+
+    Raises:
+        RefusedJsonError: ``duplicate-key`` or ``not-finite``, or what the two functions raise.
+        ValueError: If it is not JSON.
+        RecursionError: If it is nested too deeply.
+    """
+    return json.loads(
+        text,
+        object_pairs_hook=_to_object,
+        parse_constant=_refuse_constant,
+        parse_float=parse_float,
+        parse_int=parse_int,
+    )
+
+
+def _to_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise RefusedJsonError("duplicate-key", f"the key {twice[:60]!r} stands twice")
+    return result
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise RefusedJsonError("not-finite", f"{text} is not a number in JSON")
