@@ -140,4 +140,9 @@ def _judge_noise(scores: Scores) -> tuple[bool | None, str]:
 
 
 def _format(interval: Interval) -> str:
-    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    texts = [f"{value:.3f}" for value in (interval.estimate, interval.low, interval.high)]
+    # What rounds to zero has no sign.
+    estimate, low, high = (
+        text.lstrip("-") if float(text) == 0 else text.replace("-", "−") for text in texts
+    )
+    return f"{estimate} [{low}, {high}]"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.reading import Aggregate, Condition, Direction, Reading, Sample, State, summarise_all
 from benchmark.records.record import SCHEMA_VERSION, VerdictWord
+from benchmark.results.scores import ORACLE
 from benchmark.statistics.bootstrap import Interval
 
 if TYPE_CHECKING:
@@ -105,6 +106,17 @@ class Report(_Plain):
     suite: str
     schema_version: int = SCHEMA_VERSION
     results: list[Result] = Field(default_factory=list)
+
+
+def truth_is_one(calibrated: Mapping[str, Number]) -> bool:
+    """Return whether calibrated scores reach from noise, 0, to the truth, 1.
+
+    Where no truth is known, or none that stands clear of noise, they are distances from noise.
+
+    Args:
+        calibrated: Scores under one protocol, by explainer.
+    """
+    return ORACLE in calibrated and calibrated[ORACLE].estimate == 1.0
 
 
 def to_json(suite: str, results: Sequence[Result]) -> str:

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.reading import Direction, State
 from benchmark.records.record import VerdictWord
-from benchmark.results.result import Number
-from benchmark.results.scores import ORACLE
+from benchmark.results.result import Number, truth_is_one
 from leaderboard.published.fields import Method, Tier
 
 Status = Literal["ranked", "gate failed", "not ranked", "control"]
@@ -127,13 +126,16 @@ class ModelBoard(_Plain):
     def truth_is_one(self, index: int) -> bool:
         """Return whether a protocol's calibrated scores reach from noise, 0, to the truth, 1.
 
-        Where no truth is known, or none that stands clear of noise, they are distances from noise.
-
         Args:
             index: Index of the protocol in ``Board.protocols``.
         """
-        numbers = [row.cells[index].calibrated for row in self.rows if row.explainer == ORACLE]
-        return any(number is not None and number.estimate == 1.0 for number in numbers)
+        return truth_is_one(
+            {
+                row.explainer: number
+                for row in self.rows
+                if (number := row.cells[index].calibrated) is not None
+            }
+        )
 
 
 class BoardProtocol(_Plain):

@@ -9,35 +9,43 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from benchmark.reading import SCORED
+from benchmark.report.figures.forest import (
+    Panel,
+    calibrated_panel,
+    draw_panel,
+    name_rows,
+    score_label,
+)
 from benchmark.report.figures.style import CHANCE, CHARACTER, COLOURS, GREYS, INK, MUTED, WIDTH, known, limits, styled
 from benchmark.results.result import Number
+from benchmark.results.scores import RANDOM
 from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Row
 from leaderboard.site.labels import Spot, place_labels
 
 LINE = 0.215  # inches, of a row
-_DASHED = (0, (4, 3))
-_CALIBRATED_LIMITS = (-1.0, 2.5)
 _LONGEST = 28
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _BAND = "#f1f4f7"
 _SIZE = re.compile(rb'width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
-def draw_forest(model: ModelBoard, protocol: BoardProtocol, place: int) -> bytes:
+def draw_forest(model: ModelBoard, protocol: BoardProtocol, index: int) -> bytes:
     """Return the scores of all explainers under one protocol, the best on top, with intervals.
 
     Args:
-        model: Whose rows.
-        protocol: Of the board.
-        place: Of the protocol among those of the board.
+        model: Model whose rows are drawn.
+        protocol: Column of the board.
+        index: Index of the protocol among those of the board.
     """
-    return _as_svg(partial(_forest, model=model, protocol=protocol, place=place))
+    return _as_svg(partial(_forest, model=model, protocol=protocol, index=index))
 
 
 def draw_ranks(model: ModelBoard) -> bytes:
@@ -90,78 +98,82 @@ def _draw_into(figure: Figure, draw: Callable[[Figure], None], sink: io.BytesIO)
     figure.savefig(sink, format="svg", metadata=_NO_METADATA)
 
 
-def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, place: int) -> None:
-    told = {row.explainer: row.cells[place] for row in model.rows}
+def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, index: int) -> None:
+    cells = {row.explainer: row.cells[index] for row in model.rows}
     controls = {row.explainer for row in model.rows if row.status == "control"}
     sign = -1 if protocol.direction == "lower" else 1
 
     def order(name: str) -> tuple[bool, float, str]:
-        score = told[name].score
+        score = cells[name].score
         value = None if score is None else score.estimate
         return value is None, 0.0 if value is None else -sign * value, name
 
-    names = sorted(told, key=order)
-    calibrated = {
-        name: cell.calibrated for name, cell in told.items() if cell.calibrated is not None
+    rows = sorted(cells, key=order)
+    panels = _panels(f"{protocol.name}: score", protocol, cells, model.truth_is_one(index))
+    height = _fit(figure, len(rows), 1.0)
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(
+        _name_width(rows) / WIDTH, 0.61 / height, 0.985, 1 - 0.39 / height, 0.07
+    )
+    for axes, panel in zip(grid, panels, strict=True):
+        draw_panel(axes, panel, rows, controls)
+    name_rows(grid[0], {name: short(name) for name in rows}, controls)
+
+
+def _panels(
+    title: str, protocol: BoardProtocol, cells: Mapping[str, BoardCell], to_truth: bool
+) -> list[Panel]:
+    """Return the panel of a protocol's scores, and of calibrated scores where there are some."""
+    scores = {row: cell.score for row, cell in cells.items() if cell.score is not None}
+    noise = scores.get(RANDOM)
+    words = {
+        row: cell.state if cell.state != SCORED else "no number"
+        for row, cell in cells.items()
+        if cell.score is None or cell.score.estimate is None
     }
-    height = _fit(figure, len(names), 0.95)
-    count = 2 if calibrated else 1
-    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
-    left = _name_width(names) / WIDTH
-    figure.subplots_adjust(left, 0.56 / height, 0.985, 1 - 0.39 / height, 0.07)
-    scores = {name: cell.score for name, cell in told.items() if cell.score is not None}
-    better = {"higher": ", higher is better", "lower": ", lower is better"}
-    _whiskers(panels[0], names, scores, controls)
-    panels[0].set_xlabel(protocol.statistic + better.get(protocol.direction, ""))
-    panels[0].set_title(f"{protocol.name}: score", loc="left", fontweight="bold")
-    _words(panels[0], names, told)
-    noise = scores.get("random")
-    if noise is not None and noise.estimate is not None:
-        panels[0].axvline(noise.estimate, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
-    if calibrated:
-        _whiskers(panels[1], names, calibrated, controls)
-        _calibrated_axis(panels[1], calibrated.values(), model.truth_is_one(place))
-        panels[1].set_title("calibrated", loc="left", fontweight="bold")
-    _name_rows(panels[0], names, controls)
+    calibrated = {
+        row: cell.calibrated for row, cell in cells.items() if cell.calibrated is not None
+    }
+    panels = [
+        Panel(
+            title,
+            score_label(protocol.statistic, protocol.direction),
+            scores,
+            words,
+            noise=None if noise is None else noise.estimate,
+        )
+    ]
+    return [*panels, calibrated_panel("calibrated", calibrated, to_truth)] if calibrated else panels
 
 
 def _method(figure: Figure, board: Board, explainer: str) -> None:
-    shown = [
+    entries = [
         (model, row) for model in board.models for row in model.rows if row.explainer == explainer
     ]
     rows = {
         f"{model.model}, {model.cohort}" if _many_cohorts(board) else model.model: row
-        for model, row in shown
+        for model, row in entries
     }
     names, count = list(rows), len(board.protocols)
     columns = min(count, 5)
     lines = math.ceil(count / columns)
-    height = lines * (0.95 + LINE * max(2, len(names)))
+    height = lines * (1.0 + LINE * max(2, len(names)))
     figure.set_size_inches(WIDTH, height)
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     left = _name_width(names) / WIDTH
     figure.subplots_adjust(
-        left, 0.5 / height, 0.985, 1 - 0.33 / height, 0.13, 0.95 / LINE / max(2, len(names))
+        left, 0.55 / height, 0.985, 1 - 0.33 / height, 0.13, 1.0 / LINE / max(2, len(names))
     )
-    for axes in panels.flat[count:]:
+    for axes in grid.flat[count:]:
         axes.set_visible(False)
-    for place, (axes, protocol) in enumerate(zip(panels.flat, board.protocols, strict=False)):
-        told = {name: row.cells[place] for name, row in rows.items()}
-        found = {
-            name: cell.calibrated for name, cell in told.items() if cell.calibrated is not None
-        }
-        scores = {name: cell.score for name, cell in told.items() if cell.score is not None}
-        _whiskers(axes, names, found or scores, set())
-        if found:
-            to_truth = all(model.truth_is_one(place) for model, _ in shown)
-            _calibrated_axis(axes, found.values(), to_truth)
-        else:
-            axes.set_xlabel(protocol.statistic, fontsize=7)
-        _words(axes, names, told)
-        axes.set_title(
-            protocol.name + (" (gate)" if protocol.gate else ""), loc="left", fontweight="bold"
-        )
-    _name_rows(panels[0][0], names, set())
+    for index, (axes, protocol) in enumerate(zip(grid.flat, board.protocols, strict=False)):
+        cells = {name: row.cells[index] for name, row in rows.items()}
+        to_truth = all(model.truth_is_one(index) for model, _ in entries)
+        title = protocol.name + (" (gate)" if protocol.gate else "")
+        scores, *calibrated = _panels(title, protocol, cells, to_truth)
+        panel = replace(calibrated[0], title=title, words=scores.words) if calibrated else scores
+        draw_panel(axes, panel, names, set())
+    name_rows(grid[0][0], {name: short(name) for name in names}, set())
 
 
 def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
@@ -170,7 +182,8 @@ def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
     axes = figure.subplots()
     left = _name_width(names or [""]) / WIDTH
     figure.subplots_adjust(left, 0.56 / height, 0.9, 1 - 0.39 / height)
-    _name_rows(axes, names, set())
+    name_rows(axes, {name: short(name) for name in names}, set())
+    axes.tick_params(axis="y", length=0)
     axes.set_xlim(0.4, max(2, len(names)) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, steps=[1, 2, 5, 10]))
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
@@ -272,69 +285,6 @@ def _costs(figure: Figure, model: ModelBoard) -> None:
         for (row, x, total), pair in zip(points, ends, strict=True)
     ]
     place_labels(axes, spots)
-
-
-def _whiskers(
-    axes: Axes, names: Sequence[str], numbers: Mapping[str, Number], controls: set[str]
-) -> None:
-    for place, name in enumerate(names):
-        number = numbers.get(name)
-        if number is None or number.estimate is None:
-            continue
-        up, colour = len(names) - 1 - place, GREYS[0] if name in controls else COLOURS[0]
-        ends = known(number.low, number.estimate), known(number.high, number.estimate)
-        axes.hlines(up, *ends, color=colour, linewidth=1.6)
-        marker = "^" if name in controls else "o"
-        axes.plot([number.estimate], [up], marker, color=colour, markersize=4.5)
-    if any(number.estimate is not None for number in numbers.values()):
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-    else:
-        axes.set_xticks([])
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.set_axisbelow(True)
-
-
-def _words(axes: Axes, names: Sequence[str], told: Mapping[str, BoardCell]) -> None:
-    """Say how a cell ended where it has no number, in shares of the axes."""
-    for place, name in enumerate(names):
-        cell = told[name]
-        if cell.score is not None and cell.score.estimate is not None:
-            continue
-        axes.text(
-            0.02,
-            len(names) - 1 - place,
-            cell.state if cell.state != "scored" else "no number",
-            transform=axes.get_yaxis_transform(),
-            fontsize=7,
-            style="italic",
-            color=MUTED,
-            va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-        )
-
-
-def _calibrated_axis(axes: Axes, numbers: Iterable[Number], to_truth: bool) -> None:
-    axes.axvline(0, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
-    found = [0.0]
-    if to_truth:
-        axes.axvline(1, color="#8a8a8a", linewidth=0.9, zorder=1)
-        found = [-0.1, 1.1]
-    for one in numbers:
-        found += [value for value in (one.low, one.estimate, one.high) if value is not None]
-    low, high = limits(found, 0.02)
-    axes.set_xlim(max(low, _CALIBRATED_LIMITS[0]), min(high, _CALIBRATED_LIMITS[1]))
-    axes.set_xlabel("calibrated: 0 noise, 1 truth" if to_truth else "above noise", fontsize=7)
-
-
-def _name_rows(axes: Axes, names: Sequence[str], controls: set[str]) -> None:
-    places = [len(names) - 1 - place for place in range(len(names))]
-    axes.set_yticks(places, [short(name) for name in names])
-    axes.set_ylim(-0.6, max(1, len(names)) - 0.4)
-    axes.tick_params(axis="y", length=0)
-    for label, name in zip(axes.get_yticklabels(), names, strict=True):
-        label.set_color(MUTED if name in controls else INK)
-        label.set_fontstyle("italic" if name in controls else "normal")
 
 
 def _fit(figure: Figure, rows: int, around: float) -> float:

@@ -13,7 +13,6 @@ from benchmark.reading import Condition, Reading, find, interval, summarise_all
 from benchmark.report.figures.image_rows import Plane, Tile, draw_image_rows
 from benchmark.report.figures.style import COLOURS, GREYS, WIDTH, styled
 from benchmark.results.scores import CONTROLS
-from protocols.positive_control.arms import PROBE, TUNED
 from protocols.positive_control.planting import gradient_magnitude
 from protocols.positive_control.statistics import (
     PROBE,

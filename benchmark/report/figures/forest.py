@@ -1,16 +1,16 @@
-"""The forest plot of a run: every score with its interval, beside it the calibrated score."""
+"""Forest plots: a row for each explainer, its score and its calibrated score with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.protocol import SanityProtocol
-from benchmark.reading import SCORED
+from benchmark.reading import SCORED, Direction
 from benchmark.report.figures.style import (
     CHANCE,
     CHARACTER,
@@ -19,37 +19,151 @@ from benchmark.report.figures.style import (
     INK,
     MUTED,
     WIDTH,
+    Limits,
     extent,
     known,
     limits,
     styled,
 )
-from benchmark.results.result import Estimate, Number, Result
+from benchmark.results.result import Estimate, Number, Result, truth_is_one
 from benchmark.results.scores import CONTROLS, RANDOM
 
-Protocols = Mapping[str, type[SanityProtocol[Any]]]
+if TYPE_CHECKING:
+    from benchmark.results.lookup import Protocols
+
+Values = Mapping[str, Estimate | Number]
 
 _CALIBRATED_LIMITS = (-1.0, 2.5)
 _DASHED = (0, (4, 3))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A column of a forest plot.
+
+    Attributes:
+        title: Text above it.
+        label: Text below its axis.
+        values: Numbers by row.
+        words: How a row ended that has no number, by row.
+        noise: Score of a map of noise, or None.
+        truth: Score of the truth, or None.
+        limits: Ends of the axis, or None where the numbers decide.
+    """
+
+    title: str
+    label: str
+    values: Values
+    words: Mapping[str, str] = field(default_factory=dict)
+    noise: float | None = None
+    truth: float | None = None
+    limits: Limits | None = None
+
+
+def score_label(statistic: str, direction: Direction) -> str:
+    """Return the label of an axis of scores."""
+    return statistic if direction == "none" else f"{statistic}\n({direction} is better)"
+
+
+def calibrated_panel(title: str, values: Values, to_truth: bool) -> Panel:
+    """Return the panel of calibrated scores.
+
+    Args:
+        title: Text above it.
+        values: Numbers by row.
+        to_truth: Whether 1 is the truth, or numbers are distances from noise.
+    """
+    ends = [-0.1, 1.1] if to_truth else [0.0]
+    low, high = limits([*ends, *extent(values.values())], 0.02)
+    return Panel(
+        title,
+        "calibrated\n(0 noise, 1 truth)" if to_truth else "calibrated\n(above noise)",
+        values,
+        noise=0.0,
+        truth=1.0 if to_truth else None,
+        limits=(max(low, _CALIBRATED_LIMITS[0]), min(high, _CALIBRATED_LIMITS[1])),
+    )
+
+
+def draw_panel(axes: Axes, panel: Panel, rows: Sequence[str], controls: set[str]) -> None:
+    """Draw a panel; controls are grey triangles.
+
+    Args:
+        axes: Where to draw.
+        panel: What to draw.
+        rows: Names from the top downwards.
+        controls: Names of the rows that are controls.
+    """
+    heights = {row: len(rows) - 1 - index for index, row in enumerate(rows)}
+    if panel.noise is not None:
+        axes.axvline(panel.noise, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
+    if panel.truth is not None:
+        axes.axvline(panel.truth, color="#8a8a8a", linewidth=0.9, zorder=1)
+    for row, value in panel.values.items():
+        if value.estimate is None:
+            continue
+        ends = known(value.low, value.estimate), known(value.high, value.estimate)
+        colour, marker = (GREYS[0], "^") if row in controls else (COLOURS[0], "o")
+        axes.hlines(heights[row], *ends, color=colour, linewidth=1.6)
+        axes.plot([value.estimate], [heights[row]], marker, color=colour, markersize=4.5)
+    for row, word in panel.words.items():
+        # In shares of the axes, so that a word says nothing about a score.
+        axes.text(
+            0.02,
+            heights[row],
+            word,
+            transform=axes.get_yaxis_transform(),
+            fontsize=7,
+            style="italic",
+            color=MUTED,
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )
+    if extent(panel.values.values()):
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    else:
+        axes.set_xticks([])
+    if panel.limits is not None:
+        axes.set_xlim(*panel.limits)
+    axes.set_xlabel(panel.label, fontsize=7)
+    axes.set_title(panel.title, loc="left", y=1.0, fontweight="bold")
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_axisbelow(True)
+
+
+def name_rows(axes: Axes, names: Mapping[str, str], controls: set[str]) -> None:
+    """Write the names of rows beside the first panel; those of controls are grey.
+
+    Args:
+        axes: The panel.
+        names: What each row is called, from the top downwards.
+        controls: Rows that are controls.
+    """
+    axes.set_yticks(range(len(names))[::-1], list(names.values()), fontsize=8)
+    axes.set_ylim(-0.6, max(1, len(names)) - 0.4)
+    for label, row in zip(axes.get_yticklabels(), names, strict=True):
+        label.set_color(MUTED if row in controls else INK)
+        label.set_fontstyle("italic" if row in controls else "normal")
 
 
 def arrange(results: Sequence[Result], protocols: Protocols) -> list[Result]:
     """Return results by explainer: methods before controls, the best of the first protocol first.
 
     Args:
-        results: Of one model and cohort.
+        results: Results of one model and cohort.
         protocols: Classes by name, in the order in which their figures stand.
     """
-    names = [name for name in protocols if any(one.protocol == name for one in results)]
-    first = {one.explainer: one.primary for one in results if one.protocol == names[0]}
+    names = _used(results, protocols)
+    first = {result.explainer: result.primary for result in results if result.protocol == names[0]}
 
     def rank(result: Result) -> tuple[bool, bool, float, str, int]:
         score, explainer = first.get(result.explainer), result.explainer
-        control, place = explainer in CONTROLS, names.index(result.protocol)
+        control, column = explainer in CONTROLS, names.index(result.protocol)
         if score is None or score.estimate is None:
-            return control, True, 0.0, explainer, place
+            return control, True, 0.0, explainer, column
         sign = 1 if score.direction == "lower" else -1
-        return control, False, sign * score.estimate, explainer, place
+        return control, False, sign * score.estimate, explainer, column
 
     return sorted(results, key=rank)
 
@@ -58,94 +172,57 @@ def arrange(results: Sequence[Result], protocols: Protocols) -> list[Result]:
 def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols) -> None:
     """Draw every score with its interval, and beside it the calibrated score.
 
-    Controls are grey. The dashed line is the score of a map of noise; on the calibrated axis noise
-    is 0 and the truth 1.
+    The dashed line is the score of a map of noise; on the calibrated axis noise is 0 and, where it
+    stands clear of noise, the truth 1.
 
     Args:
         figure: Given by the decorator.
-        results: Of one model and cohort, from ``arrange``.
+        results: Results of one model and cohort, from ``arrange``.
         protocols: Classes by name.
     """
-    names = [name for name in protocols if any(one.protocol == name for one in results)]
-    explainers = list(dict.fromkeys(one.explainer for one in results))
-    shown = [(name, kind) for name in names for kind in _forest_kinds(results, name)]
-    height = 1.22 + 0.24 * len(explainers)
+    rows = list(dict.fromkeys(result.explainer for result in results))
+    panels: list[Panel] = []
+    for name in _used(results, protocols):
+        own = [result for result in results if result.protocol == name]
+        panels.append(_score_panel(name, own))
+        calibrated = {
+            result.explainer: result.primary.calibrated
+            for result in own
+            if result.primary.calibrated is not None
+        }
+        if calibrated:
+            panels.append(calibrated_panel("", calibrated, truth_is_one(calibrated)))
+    height = 1.22 + 0.24 * len(rows)
     figure.set_size_inches(WIDTH, height)
-    ratios = [3 if kind == "score" else 2 for _, kind in shown]
+    ratios = [3 if panel.title else 2 for panel in panels]
     grid = figure.subplots(
-        1, len(shown), sharey=True, squeeze=False, gridspec_kw={"width_ratios": ratios}
-    )
-    left = min(0.3, (0.2 + CHARACTER * max(map(len, explainers))) / WIDTH)
+        1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": ratios}
+    )[0]
+    left = min(0.3, (0.2 + CHARACTER * max(map(len, rows))) / WIDTH)
     figure.subplots_adjust(left, 0.62 / height, 0.985, 1 - 0.35 / height, 0.09)
-    places = {name: place for place, name in enumerate(reversed(explainers))}
-    for axes, (name, kind) in zip(grid[0], shown, strict=True):
-        own = [one for one in results if one.protocol == name]
-        if kind == "score":
-            _draw_scores(axes, own, places)
-            axes.set_title(name, loc="left", y=1.0, fontweight="bold")
-        else:
-            _draw_calibrated(axes, own, places)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0)
+    for axes, panel in zip(grid, panels, strict=True):
+        draw_panel(axes, panel, rows, set(CONTROLS))
         axes.spines["left"].set_visible(False)
-    first: Axes = grid[0][0]
-    first.set_yticks(list(places.values()), list(places), fontsize=8)
-    first.set_ylim(-0.7, len(places) - 0.3)
-    for label in first.get_yticklabels():
-        label.set_color(MUTED if label.get_text() in CONTROLS else INK)
+    name_rows(grid[0], dict(zip(rows, rows, strict=True)), set(CONTROLS))
 
 
-def _draw_scores(axes: Axes, results: Sequence[Result], places: Mapping[str, int]) -> None:
-    noise = next((one.primary.estimate for one in results if one.explainer == RANDOM), None)
-    if noise is not None:
-        axes.axvline(noise, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
-    for one in results:
-        place = places[one.explainer]
-        if one.primary.estimate is not None:
-            _draw_whisker(axes, one.primary, place, one.explainer)
-            continue
-        # In shares of the axes, so that a word says nothing about a score.
-        axes.text(
-            0.02,
-            place,
-            one.state if one.state != SCORED else "no value",
-            transform=axes.get_yaxis_transform(),
-            fontsize=7,
-            style="italic",
-            va="center",
-        )
-    if all(one.primary.estimate is None for one in results):
-        axes.set_xticks([])
-    better = {"higher": "\n(higher is better)", "lower": "\n(lower is better)"}
-    primary = results[0].primary
-    axes.set_xlabel(primary.statistic + better.get(primary.direction, ""), fontsize=7)
+def _used(results: Sequence[Result], protocols: Protocols) -> list[str]:
+    measured = {result.protocol for result in results}
+    return [name for name in protocols if name in measured]
 
 
-def _draw_calibrated(axes: Axes, results: Sequence[Result], places: Mapping[str, int]) -> None:
-    axes.axvline(0, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
-    axes.axvline(1, color="#8a8a8a", linewidth=0.9, zorder=1)
-    numbers = [-0.1, 1.1]
-    for one in results:
-        calibrated = one.primary.calibrated
-        if calibrated is not None and calibrated.estimate is not None:
-            _draw_whisker(axes, calibrated, places[one.explainer], one.explainer)
-            numbers.extend(extent([calibrated]))
-    low, high = limits(numbers, 0.02)
-    axes.set_xlim(max(low, _CALIBRATED_LIMITS[0]), min(high, _CALIBRATED_LIMITS[1]))
-    axes.set_xlabel("calibrated\n(0 noise, 1 truth)", fontsize=7)
-
-
-def _draw_whisker(axes: Axes, value: Estimate | Number, place: int, explainer: str) -> None:
-    estimate = known(value.estimate)
-    colour = GREYS[0] if explainer in CONTROLS else COLOURS[0]
-    axes.hlines(
-        place, known(value.low, estimate), known(value.high, estimate), color=colour, linewidth=1.6
+def _score_panel(protocol: str, results: Sequence[Result]) -> Panel:
+    first = results[0].primary
+    return Panel(
+        protocol,
+        score_label(first.statistic, first.direction),
+        {result.explainer: result.primary for result in results},
+        {
+            result.explainer: result.state if result.state != SCORED else "no value"
+            for result in results
+            if result.primary.estimate is None
+        },
+        noise=next(
+            (result.primary.estimate for result in results if result.explainer == RANDOM), None
+        ),
     )
-    axes.plot([estimate], [place], "o", color=colour, markersize=4.5)
-
-
-def _forest_kinds(results: Sequence[Result], protocol: str) -> tuple[str, ...]:
-    own = [one.primary.calibrated for one in results if one.protocol == protocol]
-    return ("score",) if all(one is None for one in own) else ("score", "calibrated")

@@ -167,7 +167,7 @@ def test_whether_noise_is_at_chance_is_read_from_its_sidecar(
     assert health_of(many()).healthy is None
     health = health_of(many(), {record.path: unpack(sidecar, "it")})
     assert health.healthy is False
-    assert re.search(r"excess of noise is -0\.1\d\d \[.*\], neither at 0", health.reason)
+    assert re.search(r"excess of noise is −0\.1\d\d \[.*\], neither at 0", health.reason)
 
 
 def test_intervals_on_a_board_are_those_of_a_run() -> None:
