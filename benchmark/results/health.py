@@ -21,19 +21,6 @@ _WORDS = {True: "healthy", False: "unhealthy", None: "not known"}
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Whether a protocol tells truth from noise.
-
-    Attributes:
-        healthy: None where that is not known.
-        reason: Why.
-    """
-
-    healthy: bool | None
-    reason: str
-
-
-@dataclass(frozen=True)
 class Health:
     """What a run tells of a protocol's health on one model and cohort.
 
@@ -63,17 +50,17 @@ def protocol_health(records: Sequence[Record], protocols: Protocols) -> list[Hea
 
 
 def _tell_health(group: ScoredGroup) -> Health:
-    names, judgement = group.records[0].names, judge_health(group.scores)
-    reason = f"{_WORDS[judgement.healthy]}: {judgement.reason}"
+    names, (healthy, reason) = group.records[0].names, judge_health(group.scores)
+    reason = f"{_WORDS[healthy]}: {reason}"
     scored = next((record for record in group.records if record.state == SCORED), None)
     remark = None if scored is None else group.protocol.remark(scored.to_readings())
     if remark is not None:
         reason = f"{reason}; {remark}"
-    return Health(names.cohort, names.model, names.protocol, judgement.healthy, reason)
+    return Health(names.cohort, names.model, names.protocol, healthy, reason)
 
 
-def judge_health(scores: Scores) -> Judgement:
-    """Return whether a protocol tells truth from noise on a model and cohort.
+def judge_health(scores: Scores) -> tuple[bool | None, str]:
+    """Return whether a protocol tells truth from noise, None where that is not known, and why.
 
     Healthy means that no explainer scores better than the truth by more than the margin (lower
     bound of the paired difference, where the truth leads), that no map passes that looks at no
@@ -86,25 +73,27 @@ def judge_health(scores: Scores) -> Judgement:
     needed = (ORACLE, RANDOM) if scores.scoring.truth_leads else (RANDOM,)
     if absent := [name for name in needed if name not in names]:
         verb = "was" if len(absent) == 1 else "were"
-        return Judgement(None, f"{' and '.join(absent)} {verb} not scored")
-    passing = [
-        entry.explainer for entry in scores.entries if entry.blind and entry.verdict == "pass"
+        return None, f"{' and '.join(absent)} {verb} not scored"
+    blind = [
+        (entry.explainer, entry.verdict)
+        for entry in sorted(scores.entries, key=lambda entry: entry.explainer)
+        if entry.blind and entry.reading is not None
     ]
-    blind = sorted(entry.explainer for entry in scores.entries if entry.blind and entry.reading)
     at_chance, noise = _judge_noise(scores)
-    faults = [f"{name} passes, and looks at no model" for name in sorted(passing)]
+    faults = [
+        f"{name} passes, and looks at no model" for name, verdict in blind if verdict == "pass"
+    ]
     if (ahead := _furthest_ahead(scores)) is not None:
         faults.append(f"{ahead[0]} scores better than the truth by {_format(ahead[1])}")
     if at_chance is False:
         faults.append(noise)
     if faults:
-        return Judgement(False, "; ".join(faults))
+        return False, "; ".join(faults)
     if at_chance is None:
-        return Judgement(None, noise)
+        return None, noise
     lead = "no map scores better than the truth; " if scores.scoring.truth_leads else ""
-    return Judgement(
-        True, f"{lead}no map that looks at no model passes ({', '.join(sorted(blind))}); {noise}"
-    )
+    controls = ", ".join(name for name, _ in blind)
+    return True, f"{lead}no map that looks at no model passes ({controls}); {noise}"
 
 
 def _furthest_ahead(scores: Scores) -> tuple[str, Interval] | None:
@@ -127,9 +116,10 @@ def _furthest_ahead(scores: Scores) -> tuple[str, Interval] | None:
 def _judge_noise(scores: Scores) -> tuple[bool | None, str]:
     """Return whether noise scores as chance has it, and a sentence about it."""
     chance, margin = scores.scoring.chance, scores.scoring.margin
-    if chance is None or scores.noise is None:
-        statistic = "what it should be 0 under" if chance is None else f"its {chance.name}"
-        return None, f"of noise, {statistic} is not there"
+    if chance is None:
+        return None, "nothing says under which statistic noise should be 0"
+    if scores.noise is None:
+        return None, f"there is no {chance.name} of noise"
     interval = summarise(scores.noise, chance.aggregate)
     sentence = f"{chance.name} of noise is {_format(interval)}"
     if math.isnan(interval.low):

@@ -160,8 +160,8 @@ def _summarise(scores: Scores) -> dict[str, Interval]:
 def _health(protocol: str, scores: Scores | None) -> ProtocolHealth:
     if scores is None:
         return ProtocolHealth(protocol=protocol, healthy=None, reason="there is no record")
-    judgement = judge_health(scores)
-    return ProtocolHealth(protocol=protocol, healthy=judgement.healthy, reason=judgement.reason)
+    healthy, reason = judge_health(scores)
+    return ProtocolHealth(protocol=protocol, healthy=healthy, reason=reason)
 
 
 def _why_unranked(

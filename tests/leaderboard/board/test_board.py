@@ -23,9 +23,8 @@ from publications import (
     without,
 )
 
-from benchmark.reading import Reading, Sample, Statistic
+from benchmark.reading import Reading, Sample, Statistic, summarise
 from benchmark.records.record import Record
-from benchmark.statistics.bootstrap import SubjectBootstrap
 from leaderboard.board.board import Board, ProtocolHealth, Row
 from leaderboard.board.bridge import Bridge, load_bridges, make_bridge
 from leaderboard.board.build import build_board
@@ -177,7 +176,9 @@ def test_intervals_on_a_board_are_those_of_a_run() -> None:
     board = build_board(many(), noise={record.path: unpack(sidecar, "it")})
     score = rows_of(board)["good"].cells[0].score
     keys = [f"s{row:03}" for row in range(SUBJECTS)]
-    interval = SubjectBootstrap(keys).mean(scores_of("good", "loading"))
+    groups = tuple(row % 2 for row in range(SUBJECTS))
+    sample = Sample(tuple(keys), tuple(keys), groups)
+    interval = summarise(Reading("share", sample, scores_of("good", "loading")))
     assert score is not None
     assert (score.low, score.high) == pytest.approx((interval.low, interval.high), abs=6e-5)
 
