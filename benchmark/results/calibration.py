@@ -25,7 +25,7 @@ class Calibration:
     the images that noise and truth score, so that the scores of a protocol are all in one unit.
 
     Args:
-        scores: Those of noise among them.
+        scores: Scores of a protocol, those of noise among them.
 
     Attributes:
         truth_is_one: Whether the truth scores 1, or scores are distances from noise.
@@ -103,7 +103,7 @@ def calibrate(scores: Scores) -> list[Interval | None]:
     """Return the calibrated score of each entry; None where there is none, and at a gate.
 
     Args:
-        scores: Of one protocol, model and cohort.
+        scores: Scores of one protocol, model and cohort.
     """
     intervals: list[Interval | None] = [None] * len(scores.entries)
     if scores.can_be_calibrated:

@@ -36,8 +36,8 @@ class ExplainedModel:
         model: Name of the model.
         evaluation: Logits and embeddings of the test images.
         attributions: Signed maps [N, 1, *S] by explainer, read when asked for.
-        polarities: By explainer, which sign of the map marks evidence.
-        exhibits: By protocol and explainer, what the protocol kept to be shown.
+        polarities: Sign of the map that marks evidence, by explainer.
+        exhibits: Arrays that a protocol kept to be shown, by protocol and explainer.
     """
 
     cohort: Cohort
@@ -87,11 +87,13 @@ def explained_model(
     """Return what to show of a model on a cohort, or None where nothing was measured.
 
     Args:
-        trial: With the archive that the maps are in.
-        explainers: By name.
-        records: Of this model and cohort.
+        trial: Trial with the archive that the maps are in.
+        explainers: Explainers by name.
+        records: Records of this model and cohort.
     """
-    measured = {one.names.explainer for one in records if one.readings and one.state != "failed"}
+    measured = {
+        record.names.explainer for record in records if record.readings and record.state != "failed"
+    }
     trials = {
         name: trial.on(explainer=explainer)
         for name, explainer in explainers.items()
@@ -99,7 +101,7 @@ def explained_model(
     }
     if not trials:
         return None
-    polarities = {name: one.explainer.polarity for name, one in trials.items()}
+    polarities = {name: trial.explainer.polarity for name, trial in trials.items()}
     model = records[0].names.model
     exhibits = _exhibits(trials, records)
     return ExplainedModel(trial.test, model, trial.evaluation, _Maps(trials), polarities, exhibits)
@@ -147,7 +149,9 @@ def recall_explained_models(
 
 def _as_scored(entry: Entry[Explainer], config: Mapping[str, object]) -> Explainer:
     """Return the explainer with the settings that a record holds."""
-    return entry.set({key: one for key, one in config.items() if key in entry.settings}).create()
+    return entry.set(
+        {key: value for key, value in config.items() if key in entry.settings}
+    ).create()
 
 
 def _recall_pair(
@@ -161,7 +165,7 @@ def _recall_pair(
         explainers = {
             name: _as_scored(catalogue.explainers.find(name), config)
             for name, config in {
-                one.names.explainer: one.identity.explainer.config for one in records
+                record.names.explainer: record.identity.explainer.config for record in records
             }.items()
             if name in catalogue.explainers.names
         }

@@ -43,7 +43,7 @@ def protocol_health(records: Sequence[Record], protocols: Protocols) -> list[Hea
     """Return for each protocol, model and cohort whether the protocol tells truth from noise.
 
     Args:
-        records: With those of ``oracle`` and ``random``, without which nothing is known.
+        records: Records, with those of ``oracle`` and ``random``, without which nothing is known.
         protocols: Classes by name.
     """
     return [_tell_health(group) for group in group_records(records, protocols)]
@@ -67,7 +67,7 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
     model, and that the interval of the chance statistic of noise holds 0 or lies within ± margin.
 
     Args:
-        scores: With those of ``oracle`` and ``random``, without which nothing is known.
+        scores: Scores, with those of ``oracle`` and ``random``, without which nothing is known.
     """
     names = [entry.explainer for entry in scores.entries if entry.reading is not None]
     needed = (ORACLE, RANDOM) if scores.scoring.truth_leads else (RANDOM,)

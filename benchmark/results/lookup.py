@@ -22,7 +22,7 @@ class ScoredGroup:
     """Records of one suite, cohort, model and protocol, measured under the same settings.
 
     Attributes:
-        records: In the order given.
+        records: Records in the order given.
         protocol: Their protocol.
         scores: An entry for each record.
     """
@@ -36,7 +36,7 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
     """Return the records in groups whose scores compare, by suite, cohort, model and protocol.
 
     Args:
-        records: Of any models and cohorts.
+        records: Records of any models and cohorts.
         protocols: Classes by name.
 
     Raises:

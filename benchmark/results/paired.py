@@ -50,7 +50,7 @@ def aligned_pairs(records: Sequence[Record], protocols: Protocols) -> list[Compa
     """Return, for each method scored as published and at true centres, aligned − published.
 
     Args:
-        records: Of any models and cohorts.
+        records: Records of any models and cohorts.
         protocols: Classes by name.
     """
     comparisons = []
@@ -82,8 +82,8 @@ def paired_difference(
     """Return the aggregate of ``first`` minus that of ``second`` on the images that both score.
 
     Args:
-        first: Of one explainer.
-        second: Of the other, or of the same at another time.
+        first: Reading of one explainer.
+        second: Reading of the other, or of the same at another time.
         aggregate: How subjects make one number.
         sign: −1 turns the difference round.
     """

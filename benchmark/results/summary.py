@@ -35,7 +35,7 @@ def summarise_records(
     """Return one result a record, in the order given.
 
     Args:
-        records: Of any models and cohorts; controls among them calibrate the others.
+        records: Records of any models and cohorts; controls among them calibrate the others.
         protocols: Classes by name, for direction and aggregate of each statistic.
         details: Whether to summarise every reading, which takes some 0.2 s a record, or the score
             alone.

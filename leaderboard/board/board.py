@@ -69,13 +69,13 @@ class Row(_Plain):
         explainer: Name of the explainer.
         version: Version of its maths.
         config: Its settings.
-        method: What the board says of it.
-        submitter: Who measured it.
-        tier: Who vouches for it; the weakest of its records.
+        method: Description of the explainer.
+        submitter: Name of whoever measured it.
+        tier: Tier of the weakest of its records.
         source_sha256: Hash of its file, where it came as one.
         status: Whether it is ranked.
         reason: Why it is not.
-        standing: Where it stands, if it is ranked.
+        standing: Place in the ranking, if it is ranked.
         cells: A cell for each protocol, in the order of ``Board.protocols``.
     """
 
@@ -144,7 +144,7 @@ class BoardProtocol(_Plain):
     Attributes:
         name: Name of the protocol.
         version: Version of its records; several where there are bridges.
-        question: In a few words.
+        question: Question of the protocol, in a few words.
         statistic: Name of the score.
         direction: Which way is better.
         gate: Whether it is passed or failed, and never averaged.

@@ -44,13 +44,16 @@ def update(previous_board: Mapping[str, Any] | None, previous_text: str, board: 
 
 def _records(board: Mapping[str, Any] | None) -> dict[str, str] | None:
     """Return the checksums of a board that may come from anywhere."""
-    found = board.get("records") if board is not None else None
-    if not isinstance(found, dict):
+    records = board.get("records") if board is not None else None
+    if not isinstance(records, dict):
         return None
     # A path stands in the text between grave accents, and on one line.
     return {
-        "".join(one if one.isprintable() and one != "`" else "�" for one in str(path)): str(value)
-        for path, value in found.items()
+        "".join(
+            character if character.isprintable() and character != "`" else "�"
+            for character in str(path)
+        ): str(value)
+        for path, value in records.items()
     }
 
 

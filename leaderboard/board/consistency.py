@@ -38,14 +38,23 @@ def find_contradictions(
     ways. ``other-subjects``: an image is of another subject or group than elsewhere.
     """
     return [
-        *_apart(records, "twice", lambda one: one.path, lambda one: one.checksum),
-        *_apart(records, "other-suite", _all, lambda one: [one.identity.suite, one.identity.seed]),
-        *_apart(records, "other-cohort", _cohort, lambda one: one.identity.cohort_fingerprint),
-        *_apart(records, "other-weights", _pair, lambda one: one.identity.weights_sha256),
+        *_apart(records, "twice", lambda record: record.path, lambda record: record.checksum),
+        *_apart(
+            records,
+            "other-suite",
+            _all,
+            lambda record: [record.identity.suite, record.identity.seed],
+        ),
+        *_apart(
+            records, "other-cohort", _cohort, lambda record: record.identity.cohort_fingerprint
+        ),
+        *_apart(records, "other-weights", _pair, lambda record: record.identity.weights_sha256),
         *_apart(records, "two-methods", _explainer, _of_explainer),
         *_mixed(records, bridges),
-        *_apart(records, "other-settings", _protocol, lambda one: one.identity.protocol.config),
-        *_apart(records, "other-scale", _protocol, lambda one: one.scale.model_dump()),
+        *_apart(
+            records, "other-settings", _protocol, lambda record: record.identity.protocol.config
+        ),
+        *_apart(records, "other-scale", _protocol, lambda record: record.scale.model_dump()),
         *_strangers(records),
     ]
 
@@ -84,37 +93,39 @@ def _apart(
     """Return the records that differ in ``value`` from the first of the same ``key``."""
     first: dict[object, tuple[str, str]] = {}
     faults = []
-    for one in records:
-        told = canonical_json(value(one))
-        place, kept = first.setdefault(key(one), (one.path, told))
-        if told != kept:
-            faults.append(Fault(name, one.path, f"{told[:120]} here, but {kept[:120]} in {place}"))
+    for record in records:
+        text = canonical_json(value(record))
+        place, kept = first.setdefault(key(record), (record.path, text))
+        if text != kept:
+            faults.append(
+                Fault(name, record.path, f"{text[:120]} here, but {kept[:120]} in {place}")
+            )
     return faults
 
 
 def _mixed(records: Sequence[PublishedRecord], bridges: Sequence[Bridge]) -> list[Fault]:
     versions: dict[str, dict[str, str]] = {}
-    for one in records:
-        found = versions.setdefault(one.names.protocol, {})
-        found.setdefault(one.identity.protocol.version, one.path)
+    for record in records:
+        paths = versions.setdefault(record.names.protocol, {})
+        paths.setdefault(record.identity.protocol.version, record.path)
     return [
         Fault(
             "mixed-versions",
-            list(found.values())[-1],
-            f"{protocol} in the versions {', '.join(found)}, and no bridge between them",
+            list(paths.values())[-1],
+            f"{protocol} in the versions {', '.join(paths)}, and no bridge between them",
         )
-        for protocol, found in versions.items()
-        if not bridged(list(found), protocol, bridges)
+        for protocol, paths in versions.items()
+        if not bridged(list(paths), protocol, bridges)
     ]
 
 
 def _strangers(records: Iterable[PublishedRecord]) -> list[Fault]:
     known: dict[tuple[str, str], tuple[str, int]] = {}
     faults = []
-    for one in records:
-        for key, subject, group, *_ in one.scores:
-            kept = known.setdefault((one.names.cohort, key), (subject, group))
+    for record in records:
+        for key, subject, group, *_ in record.scores:
+            kept = known.setdefault((record.names.cohort, key), (subject, group))
             if kept != (subject, group):
-                faults.append(Fault("other-subjects", one.path, f"{key} is {kept} elsewhere"))
+                faults.append(Fault("other-subjects", record.path, f"{key} is {kept} elsewhere"))
                 break
     return faults

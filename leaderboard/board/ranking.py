@@ -36,8 +36,8 @@ class Measured:
     """The calibrated scores of a protocol.
 
     Attributes:
-        calibrated: By explainer.
-        replicates: By explainer, [R], from the resamples that all protocols share.
+        calibrated: Calibrated scores by explainer.
+        replicates: Their replicates [R] by explainer, from resamples that all protocols share.
     """
 
     calibrated: Mapping[str, Interval]
@@ -70,7 +70,7 @@ class Ranking:
     """Explainers in order, and whether the two ways to rank agree.
 
     Attributes:
-        standings: By explainer, the best total first.
+        standings: Standings by explainer, the best total first.
         tau: Kendall's τ between totals and mean ranks; NaN where fewer than two are ranked.
     """
 
@@ -82,7 +82,7 @@ def measure(scores: Mapping[str, Scores]) -> tuple[dict[str, Measured], SubjectB
     """Return the calibrated scores of every protocol that has some, and the bootstrap they share.
 
     Args:
-        scores: By protocol; of gates and of protocols without noise only the subjects count.
+        scores: Scores by protocol; of gates and of protocols without noise only the subjects count.
     """
     whole, rows = _union(scores)
     if not len(whole):
@@ -108,9 +108,9 @@ def rank(
     Rank, then aggregate: explainers are ranked under each protocol, and the ranks averaged.
 
     Args:
-        measured: Protocols that are ranked.
-        explainers: Those to rank.
-        bootstrap: That the replicates come from.
+        measured: Calibrated scores by protocol.
+        explainers: Names of those to rank.
+        bootstrap: Bootstrap that the replicates come from.
     """
     if not explainers or not measured:
         return Ranking({}, math.nan)

@@ -50,7 +50,7 @@ def draw_forest(model: ModelBoard, protocol: BoardProtocol, index: int) -> bytes
 
 def draw_ranks(model: ModelBoard) -> bytes:
     """Return the ranks of a model's explainers in both ways, with intervals and tie groups."""
-    return _as_svg(partial(_ranks, rows=[one for one in model.rows if one.standing]))
+    return _as_svg(partial(_ranks, rows=[row for row in model.rows if row.standing]))
 
 
 def draw_costs(model: ModelBoard) -> bytes:
@@ -65,7 +65,7 @@ def draw_method(board: Board, explainer: str) -> bytes:
 
 def size_of(svg: bytes) -> tuple[int, int]:
     """Return the width and height of a figure in points."""
-    width, height = (float(one) for one in _SIZE.search(svg).groups())  # type: ignore[union-attr]
+    width, height = (float(size) for size in _SIZE.search(svg).groups())  # type: ignore[union-attr]
     return round(width), round(height)
 
 
@@ -78,9 +78,9 @@ def total_of(row: Row) -> Number | None:
     """Return the mean of a row's calibrated scores: the board's own total if it is ranked."""
     if row.standing is not None:
         return row.standing.total
-    found = [one.calibrated.estimate for one in row.cells if one.calibrated is not None]
-    numbers = [one for one in found if one is not None]
-    if not numbers or len(numbers) < len(found):
+    estimates = [cell.calibrated.estimate for cell in row.cells if cell.calibrated is not None]
+    numbers = [estimate for estimate in estimates if estimate is not None]
+    if not numbers or len(numbers) < len(estimates):
         return None
     return Number(estimate=sum(numbers) / len(numbers), low=None, high=None)
 
@@ -189,8 +189,8 @@ def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel("rank, 1 is best")
-    for place, row in enumerate(rows):
-        standing, up = row.standing, len(rows) - 1 - place
+    for index, row in enumerate(rows):
+        standing, up = row.standing, len(rows) - 1 - index
         if standing is None:
             continue
         if standing.group % 2:
@@ -216,7 +216,7 @@ def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
 def _brackets(axes: Axes, groups: Sequence[int]) -> None:
     """Draw a bracket beside every tie group of more than one, and name it."""
     for group in sorted(set(groups)):
-        own = [len(groups) - 1 - place for place, one in enumerate(groups) if one == group]
+        own = [len(groups) - 1 - index for index, other in enumerate(groups) if other == group]
         if len(own) == 1:
             continue
         low, high = min(own) - 0.3, max(own) + 0.3
@@ -254,12 +254,12 @@ def _costs(figure: Figure, model: ModelBoard) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("image passes of all protocols, forward and backward (log scale)")
     axes.set_ylabel("mean calibrated score")
-    passes = [math.log10(one) for _, one, _ in points]
+    passes = [math.log10(count) for _, count, _ in points]
     low, high = limits(passes, 0.12)
     axes.set_xlim(10**low, 10**high)
     ends = [
-        (known(one.low, one.estimate or 0), known(one.high, one.estimate or 0))
-        for *_, one in points
+        (known(total.low, total.estimate or 0), known(total.high, total.estimate or 0))
+        for *_, total in points
     ]
     axes.set_ylim(*limits([value for pair in ends for value in pair], 0.06))
     axes.grid(color="#ececec", linewidth=0.6)
@@ -303,4 +303,4 @@ def short(name: str) -> str:
 
 
 def _many_cohorts(board: Board) -> bool:
-    return len({one.cohort for one in board.models}) > 1
+    return len({model.cohort for model in board.models}) > 1

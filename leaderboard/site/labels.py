@@ -47,21 +47,21 @@ def place_labels(axes: Axes, points: Sequence[Spot]) -> None:
     """Write a name beside every point; a thin line leads to one that stands further off.
 
     Args:
-        axes: With its final limits.
+        axes: Axes with their final limits.
         points: Neither the points nor their intervals are written over.
     """
     figure = axes.figure
     to_inches = axes.transData + figure.dpi_scale_trans.inverted()
     inside = axes.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
     frame = _Box(inside.x0 + 0.02, inside.y0 + 0.02, inside.x1, inside.y1)
-    spots = [tuple(map(float, to_inches.transform((one.x, one.y)))) for one in points]
+    spots = [tuple(map(float, to_inches.transform((point.x, point.y)))) for point in points]
     taken = [_Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in spots]
-    for one in points:
-        (x, low), (_, high) = to_inches.transform([(one.x, one.low), (one.x, one.high)]).tolist()
+    for point in points:
+        (x, low), (_, high) = to_inches.transform([(point.x, point.low), (point.x, point.high)]).tolist()
         taken.append(_Box(x - 0.015, low, x + 0.015, high))
     back = to_inches.inverted()
     # Crowded points first: they have the fewest places to choose from.
-    order = sorted(range(len(points)), key=lambda one: (-_neighbours(one, spots), one))
+    order = sorted(range(len(points)), key=lambda index: (-_neighbours(index, spots), index))
     for index in order:
         name, at = points[index].name, spots[index]
         box = _free_box(name, at, taken, frame)
@@ -74,7 +74,7 @@ def place_labels(axes: Axes, points: Sequence[Spot]) -> None:
             min(max(at[1], box.bottom), box.top),
         )
         if math.dist(nearest, at) > 2 * _REACH[0]:
-            ends = [tuple(back.transform(one)) for one in (at, nearest)]
+            ends = [tuple(back.transform(end)) for end in (at, nearest)]
             axes.plot(*zip(*ends, strict=True), color="#b0b0b0", linewidth=0.6, zorder=2)
         x, y = map(float, back.transform(middle))
         axes.text(x, y, name, fontsize=_SIZE, color=MUTED, ha="center", va="center")

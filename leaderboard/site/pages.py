@@ -25,7 +25,7 @@ class Pages:
 
     def __init__(self, board: Board, versioned: bool, sizes: Mapping[str, tuple[int, int]]) -> None:
         self._board = board
-        self._views = [view.view_model(one, board) for one in board.models]
+        self._views = [view.view_model(model, board) for model in board.models]
         self._environment = make_environment()
         self._environment.filters.update(
             number=view.format_number,
@@ -39,7 +39,7 @@ class Pages:
             sizes=sizes,
             marks=view.MARKS,
             tier_marks=_TIER_MARKS,
-            many_cohorts=len({one.cohort for one in board.models}) > 1,
+            many_cohorts=len({model.cohort for model in board.models}) > 1,
         )
 
     def index(self) -> str:
@@ -56,11 +56,11 @@ class Pages:
             entries: Its rows, with the models that they are of.
             overlays: Addresses of pictures of its maps, below the site, by model.
         """
-        shown = [
-            (one, overlays[one.model.model]) for one, _ in entries if one.model.model in overlays
+        pictures = [
+            (model_view, overlays[model_view.model.model]) for model_view, _ in entries if model_view.model.model in overlays
         ]
         template = self._environment.get_template("method.html.j2")
-        return template.render(root="../", entries=entries, overlays=shown)
+        return template.render(root="../", entries=entries, overlays=pictures)
 
 
 def make_environment() -> Environment:

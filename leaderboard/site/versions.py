@@ -27,7 +27,7 @@ class Version:
     """What the page says of a board.
 
     Attributes:
-        name: Of the suite and its folder.
+        name: Name of the suite and its folder.
         models: How many.
         methods: How many that are ranked on any of them.
         records: How many it is computed from.
@@ -64,7 +64,7 @@ def find_versions(folder: Path) -> tuple[Version, ...]:
         FaultError: If a file is not to be read.
         StoreError: If it holds no board.
     """
-    found = []
+    versions = []
     for path in folder.glob("v*/board.json"):
         content = read_bytes(path, f"{path.parent.name}/board.json", _MOST)
         try:
@@ -74,12 +74,12 @@ def find_versions(folder: Path) -> tuple[Version, ...]:
         if not is_version(path.parent, board):
             continue
         ranked = {
-            row.explainer for one in board.models for row in one.rows if row.status == "ranked"
+            row.explainer for model in board.models for row in model.rows if row.status == "ranked"
         }
-        protocols = ", ".join(f"{one.name} {one.version}" for one in board.protocols)
+        protocols = ", ".join(f"{protocol.name} {protocol.version}" for protocol in board.protocols)
         counts = len(board.models), len(ranked), len(board.records)
-        found.append(Version(board.suite, *counts, protocols))
-    return tuple(sorted(found, key=lambda one: (len(one.name), one.name), reverse=True))
+        versions.append(Version(board.suite, *counts, protocols))
+    return tuple(sorted(versions, key=lambda version: (len(version.name), version.name), reverse=True))
 
 
 def write_versions(folder: Path) -> Path:

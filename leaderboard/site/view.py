@@ -27,9 +27,9 @@ class Scale:
     """Where numbers stand on the bars of a column.
 
     Attributes:
-        low: At the left end.
-        high: At the right end.
-        decimals: With which its numbers are written.
+        low: Number at the left end.
+        high: Number at the right end.
+        decimals: Decimals of its numbers in text.
         truth_is_one: Whether 1 is the truth.
     """
 
@@ -53,9 +53,9 @@ class Tie:
     """The tie group of a row.
 
     Attributes:
-        letter: Of the group, A for the best.
-        count: Of its members.
-        edge: Where the row stands in it.
+        letter: Letter of the group, A for the best.
+        count: Number of its members.
+        edge: Position of the row in the group.
         banded: Whether its rows are shaded.
     """
 
@@ -70,13 +70,13 @@ class RowView:
     """A row of a table.
 
     Attributes:
-        row: Of the board.
+        row: Row of the board.
         tie: If it is ranked.
         verdicts: ``all`` where it passes every protocol, ``some`` where it fails at least one,
             or ``none`` where it does neither.
         total: Mean calibrated score, also of what is not ranked.
-        passes: Image passes of all protocols.
-        seconds: Of all protocols.
+        passes: Image passes of all protocols together.
+        seconds: Time of all protocols together.
     """
 
     row: Row
@@ -89,8 +89,8 @@ class RowView:
     @property
     def search(self) -> str:
         """What a search looks through."""
-        told = self.row
-        words = (told.explainer, told.method.title, told.method.family, told.submitter, told.tier)
+        row = self.row
+        words = (row.explainer, row.method.title, row.method.family, row.submitter, row.tier)
         return " ".join(dict.fromkeys(words)).lower()
 
 
@@ -99,8 +99,8 @@ class Listing:
     """The rows of one status.
 
     Attributes:
-        status: Of all its rows.
-        rows: In the order of the board.
+        status: Status of all its rows.
+        rows: Rows in the order of the board.
     """
 
     status: Status
@@ -112,9 +112,9 @@ class ModelView:
     """A section of the board.
 
     Attributes:
-        model: Of the board.
-        listings: One a status, also empty ones.
-        scales: Of protocols that are not gates, by name, and of total and rank.
+        model: Model of the board.
+        listings: One for each status, also empty ones.
+        scales: Scales of protocols that are not gates, by name, and of total and rank.
     """
 
     model: ModelBoard
@@ -148,7 +148,7 @@ def view_model(model: ModelBoard, board: Board) -> ModelView:
     ]
     statuses: tuple[Status, ...] = ("ranked", "gate failed", "not ranked", "control")
     listings = (
-        Listing(name, tuple(one for one in rows if one.row.status == name)) for name in statuses
+        Listing(name, tuple(row for row in rows if row.row.status == name)) for name in statuses
     )
     return ModelView(model, tuple(listings), _scales(model, board))
 
@@ -161,11 +161,11 @@ def families_of(board: Board) -> list[str]:
 
 def explainers_of(board: Board) -> dict[str, list[tuple[ModelView, RowView]]]:
     """Return every explainer's rows with the models they are of, by name."""
-    found: dict[str, list[tuple[ModelView, RowView]]] = {}
+    entries: dict[str, list[tuple[ModelView, RowView]]] = {}
     for view in (view_model(model, board) for model in board.models):
         for row in (row for listing in view.listings for row in listing.rows):
-            found.setdefault(row.row.explainer, []).append((view, row))
-    return dict(sorted(found.items()))
+            entries.setdefault(row.row.explainer, []).append((view, row))
+    return dict(sorted(entries.items()))
 
 
 def format_number(value: float | None, decimals: int = 3) -> str:
@@ -203,7 +203,7 @@ def format_seconds(value: float | None) -> str:
 
 def decimals_of(numbers: Iterable[Number | None]) -> int:
     """Return how many decimals show the difference between numbers of one column."""
-    known = [abs(one.estimate) for one in numbers if one is not None and one.estimate is not None]
+    known = [abs(number.estimate) for number in numbers if number is not None and number.estimate is not None]
     largest = max(known, default=1.0)
     return 2 if largest >= 0.2 or largest == 0 else min(4, 2 - math.floor(math.log10(largest)))
 
@@ -212,8 +212,8 @@ def letter_of(group: int) -> str:
     """Return the letter of a tie group: A to Z, then AA and so on."""
     text = ""
     while group > 0:
-        group, place = divmod(group - 1, 26)
-        text = chr(ord("A") + place) + text
+        group, index = divmod(group - 1, 26)
+        text = chr(ord("A") + index) + text
     return text
 
 
@@ -223,45 +223,45 @@ def _ties(model: ModelBoard) -> dict[str, Tie]:
         if row.standing is not None:
             groups.setdefault(row.standing.group, []).append(row.explainer)
     return {
-        name: Tie(letter_of(group), len(names), _edge(place, len(names)), group % 2 == 1)
+        name: Tie(letter_of(group), len(names), _edge(index, len(names)), group % 2 == 1)
         for group, names in groups.items()
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     }
 
 
-def _edge(place: int, count: int) -> Edge:
+def _edge(index: int, count: int) -> Edge:
     if count == 1:
         return "only"
-    if place == 0:
+    if index == 0:
         return "first"
-    return "last" if place == count - 1 else "middle"
+    return "last" if index == count - 1 else "middle"
 
 
 def _verdicts(cells: Iterable[BoardCell]) -> Literal["all", "some", "none"]:
-    found = [cell.verdict for cell in cells]
-    if "fail" in found:
+    verdicts = [cell.verdict for cell in cells]
+    if "fail" in verdicts:
         return "some"
-    return "all" if "pass" in found and set(found) <= {"pass", None} else "none"
+    return "all" if "pass" in verdicts and set(verdicts) <= {"pass", None} else "none"
 
 
 def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
     scales = {}
-    for place, protocol in enumerate(board.protocols):
+    for index, protocol in enumerate(board.protocols):
         if protocol.gate:
             continue
-        numbers = [row.cells[place].calibrated for row in model.rows]
-        scales[protocol.name] = _scale(numbers, model.truth_is_one(place))
-    one = bool(scales) and all(scale.truth_is_one for scale in scales.values())
-    scales[TOTAL] = _scale([total_of(row) for row in model.rows], one)
+        numbers = [row.cells[index].calibrated for row in model.rows]
+        scales[protocol.name] = _scale(numbers, model.truth_is_one(index))
+    to_truth = bool(scales) and all(scale.truth_is_one for scale in scales.values())
+    scales[TOTAL] = _scale([total_of(row) for row in model.rows], to_truth)
     ranked = sum(row.standing is not None for row in model.rows)
     scales[RANK] = Scale(1, max(2, ranked), 0)
     return scales
 
 
 def _scale(numbers: Iterable[Number | None], truth_is_one: bool) -> Scale:
-    known = [one for one in numbers if one is not None]
-    told = [value for one in known for value in (one.low, one.estimate, one.high)]
-    finite = [value for value in told if value is not None]
+    known = [number for number in numbers if number is not None]
+    values = [value for number in known for value in (number.low, number.estimate, number.high)]
+    finite = [value for value in values if value is not None]
     low, high = min([0.0, *finite]), max([1.0 if truth_is_one else 0.0, *finite])
     low, high = max(low, _LIMITS[0]), min(high, _LIMITS[1])
     return Scale(low, high if high > low else low + 1, decimals_of(known), truth_is_one)

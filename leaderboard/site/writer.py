@@ -78,9 +78,9 @@ def _render(board: Board, overlays: Mapping[str, bytes], versioned: bool) -> dic
     files = {**overlays, **figures}
     for name, entries in explainers_of(board).items():
         addresses = {
-            one.model.model: address
-            for one, _ in entries
-            if (address := _overlay(name, one.model.model)) in overlays
+            model_view.model.model: address
+            for model_view, _ in entries
+            if (address := _overlay(name, model_view.model.model)) in overlays
         }
         files[f"methods/{name}.html"] = pages.method(entries, addresses).encode()
     files |= {name: read_part(name).encode() for name in _PARTS}
@@ -96,8 +96,8 @@ def _figures(board: Board) -> dict[str, bytes]:
         figures[f"figures/methods/{name}.svg"] = pictures.draw_method(board, name)
     for model in board.models:
         folder = f"figures/models/{key_of(model)}"
-        for place, protocol in enumerate(board.protocols):
-            drawn = pictures.draw_forest(model, protocol, place)
+        for index, protocol in enumerate(board.protocols):
+            drawn = pictures.draw_forest(model, protocol, index)
             figures[f"{folder}/protocol.{protocol.name}.svg"] = drawn
         figures[f"{folder}/ranks.svg"] = pictures.draw_ranks(model)
         figures[f"{folder}/cost.svg"] = pictures.draw_costs(model)
@@ -129,8 +129,8 @@ def _write(out: Path, files: Mapping[str, bytes], content: str) -> None:
 
 
 def _put_manifest(out: Path, names: Sequence[str], content: str) -> None:
-    told = {"schema_version": 1, "content": content, "matplotlib": version("matplotlib")}
-    text = json.dumps(told | {"files": names}, indent=1) + "\n"
+    manifest = {"schema_version": 1, "content": content, "matplotlib": version("matplotlib")}
+    text = json.dumps(manifest | {"files": names}, indent=1) + "\n"
     if not _same(out / MANIFEST, text.encode()):
         temporary = out / f".{MANIFEST}.tmp"
         temporary.write_text(text, "utf-8")
@@ -139,8 +139,8 @@ def _put_manifest(out: Path, names: Sequence[str], content: str) -> None:
 
 def _earlier_files(out: Path) -> set[str]:
     """Return the files of an earlier site, those alone that a site may have."""
-    found = _read_json(out / MANIFEST)
-    names = found.get("files") if found is not None else None
+    manifest = _read_json(out / MANIFEST)
+    names = manifest.get("files") if manifest is not None else None
     if not isinstance(names, list):
         return set()
     return {name for name in names if isinstance(name, str) and _is_ours(name)}
@@ -172,17 +172,17 @@ def _read_json(path: Path) -> dict[str, object] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _read_overlays(board: Board, folder: Path | None) -> dict[str, bytes]:
     """Return the pictures of maps that are there, by their place in the site."""
     if folder is None:
         return {}
-    found = {}
+    pictures = {}
     for model in board.models:
         for row in model.rows:
             address = _overlay(row.explainer, model.model)
@@ -192,8 +192,8 @@ def _read_overlays(board: Board, folder: Path | None) -> dict[str, bytes]:
             content = path.read_bytes()
             if content[:4] + content[8:12] != _WEBP:
                 raise StoreError(f"The overlay {path} is not a WebP file.")
-            found[address] = content
-    return found
+            pictures[address] = content
+    return pictures
 
 
 def _overlay(explainer: str, model: str) -> str:

@@ -75,7 +75,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write a figure as PNG and SVG; the same figure gives the same bytes.
 
     Args:
-        figure: From a ``styled`` function.
+        figure: Figure of a ``styled`` function.
         stem: Path without its ending.
 
     Returns:
