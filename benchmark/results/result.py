@@ -148,13 +148,8 @@ def estimate_readings(
 def numbers(statistic: str, interval: Interval | None) -> dict[str, Any]:
     """Return the fields of an ``Estimate``."""
     interval = interval or _NOTHING
-    return {
-        "statistic": statistic,
-        "estimate": number(interval.estimate),
-        "low": number(interval.low),
-        "high": number(interval.high),
-        "n_subjects": interval.n_subjects,
-    }
+    values = Number.of(interval).model_dump()
+    return {"statistic": statistic, **values, "n_subjects": interval.n_subjects}
 
 
 def number(value: float) -> float | None:

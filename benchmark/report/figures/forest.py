@@ -120,7 +120,8 @@ def draw_panel(axes: Axes, panel: Panel, rows: Sequence[str], controls: set[str]
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )
     if extent(panel.values.values()):
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        # Short labels, with a tick at the truth, where panels are narrow.
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     else:
         axes.set_xticks([])
     if panel.limits is not None:
@@ -199,7 +200,7 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
         1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": ratios}
     )[0]
     left = min(0.3, (0.2 + CHARACTER * max(map(len, rows))) / WIDTH)
-    figure.subplots_adjust(left, 0.62 / height, 0.985, 1 - 0.35 / height, 0.09)
+    figure.subplots_adjust(left, 0.62 / height, 0.985, 1 - 0.35 / height, 0.13)
     for axes, panel in zip(grid, panels, strict=True):
         draw_panel(axes, panel, rows, set(CONTROLS))
         axes.spines["left"].set_visible(False)
