@@ -12,10 +12,12 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paths import ROOT
+
+from leaderboard.submission.process import Limits, ProcessResult
 
 _IMPORTED = ["torch", "torchvision", "captum.attr", "zennit.composites", "scipy.stats", "nibabel"]
 _IMPORTED += [
@@ -23,40 +25,70 @@ _IMPORTED += [
     "sklearn.linear_model",
     "benchmark.commands.app",
     "benchmark.running.engine",
+    "leaderboard.submission.blind_maps",
 ]
 
 
 def run(
-    folder: Path, *arguments: str, module: str = "benchmark"
+    folder: Path, *arguments: str, module: str = "benchmark", installed: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m module`` in a folder whose modules can be imported.
+
+    Args:
+        folder: Where the command is called.
+        arguments: After the module's name.
+        module: What is run.
+        installed: Folder of packages that are installed for this command alone.
 
     Returns:
         The exit code, and what was written, in lines of up to 200 characters.
     """
+    paths = [str(path) for path in (ROOT, installed, folder) if path is not None]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
+    return _run_in_fork([module, *arguments], folder, environment, list(reversed(paths)))
+
+
+def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False) -> ProcessResult:
+    """Run a module as ``leaderboard.submission.process.call`` does, in a fork and without limits.
+
+    For what a re-run finds. The real one is tested by itself, and in the documented commands.
+    """
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
+    done = _run_in_fork(arguments, home, environment, [str(ROOT)])
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return ProcessResult(done.returncode, lines[-1] if lines else "")
+
+
+def _run_in_fork(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], paths: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_IMPORTED)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "200"}
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary, "stdout"), Path(temporary, "stderr")
-        told = [module, *arguments]
-        process = context.Process(target=_become, args=(told, folder, environment, written))
+        settings = (list(command), folder, environment, list(paths), written)
+        process = context.Process(target=_become, args=settings)
         process.start()
         process.join()
         assert process.exitcode is not None
         out, err = (path.read_text("utf-8") if path.exists() else "" for path in written)
-    return subprocess.CompletedProcess(told, process.exitcode, out, err)
+    return subprocess.CompletedProcess(command, process.exitcode, out, err)
 
 
 def _become(
-    told: list[str], folder: Path, environment: Mapping[str, str], written: tuple[Path, Path]
+    command: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    paths: list[str],
+    written: tuple[Path, Path],
 ) -> None:
     for number, path in enumerate(written, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     own = str(ROOT / "tests")
     others = [path for path in sys.path if path not in ("", str(ROOT)) and own not in path]
-    sys.path[:] = [str(folder), str(ROOT), *others]
-    sys.argv = told
-    runpy.run_module(told[0], run_name="__main__", alter_sys=True)
+    sys.path[:] = [*paths, *others]
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)

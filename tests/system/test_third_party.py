@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import run
 from paths import ROOT
 
 PACKAGE = ROOT / "tests" / "third_party"
@@ -24,36 +25,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     options = ["--no-deps", "--no-index", "--no-build-isolation"]
     target = folder / "installed"
-    run = subprocess.run(
+    done = subprocess.run(
         [*pip, *options, "--target", str(target), str(source)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stderr
+    assert done.returncode == 0, done.stderr
     return target
-
-
-def python(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_its_plugins_are_listed_with_origin_and_version(site: Path, tmp_path: Path) -> None:
     """If it fails, nobody sees where a method comes from."""
-    run = python(site, tmp_path, "-m", "benchmark", "list", "explainers", "--json", "list.json")
-    assert run.returncode == 0, run.stderr
+    done = run(tmp_path, "list", "explainers", "--json", "list.json", installed=site)
+    assert done.returncode == 0, done.stderr
     listed = json.loads((tmp_path / "list.json").read_text())["plugins"]
     (mine,) = [one for one in listed if one["name"] == "example_blurred_gradient"]
     assert mine["origin"] == "medsanity-example 0.2.0"
     assert (mine["version"], mine["family"], mine["passes"]) == ("1.1", "gradient", [1, 1])
-    assert "medsanity-example" in run.stdout
+    assert "medsanity-example" in done.stdout
 
 
 def test_its_method_is_scored_on_its_model_cohort_and_protocol(site: Path, tmp_path: Path) -> None:
@@ -76,8 +66,8 @@ repeats = 2
 """
     (tmp_path / "suite.toml").write_text(suite)
     command = ["run", "--explainer", "example_blurred_gradient", "--suite", "suite.toml"]
-    run = python(site, tmp_path, "-m", "benchmark", *command, "--json", "results.json")
-    assert run.returncode == 0, run.stdout + run.stderr
+    done = run(tmp_path, *command, "--json", "results.json", installed=site)
+    assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "results.json").read_text())["results"]
     mine = {
         one["protocol"]: one for one in results if one["explainer"] == "example_blurred_gradient"
@@ -95,9 +85,9 @@ repeats = 2
 def test_its_own_tests_hold_it_to_the_contract(site: Path, tmp_path: Path) -> None:
     """If it fails, the contract is no library that others can call."""
     options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path)]
-    run = python(site, tmp_path, "-m", "pytest", *options, str(PACKAGE / "tests"))
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "26 passed" in run.stdout
+    done = run(tmp_path, *options, str(PACKAGE / "tests"), module="pytest", installed=site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "26 passed" in done.stdout
 
 
 def test_a_broken_plugin_of_a_package_hurts_only_itself(site: Path, tmp_path: Path) -> None:
@@ -108,14 +98,14 @@ def test_a_broken_plugin_of_a_package_hurts_only_itself(site: Path, tmp_path: Pa
         "[medsanity.explainers]", "[medsanity.explainers]\ngone = medsanity_example.gone:Gone"
     )
     points.write_text(text)
-    listing = ["-m", "benchmark", "list", "explainers", "--json", "list.json"]
-    run = python(tmp_path / "site", tmp_path, *listing)
-    assert run.returncode == 0, run.stderr
+    site = tmp_path / "site"
+    done = run(tmp_path, "list", "explainers", "--json", "list.json", installed=site)
+    assert done.returncode == 0, done.stderr
     listed = json.loads((tmp_path / "list.json").read_text())["plugins"]
     errors = {one["name"]: one["error"] for one in listed if one["error"]}
     assert list(errors) == ["gone"]
     assert "No module named 'medsanity_example.gone'" in errors["gone"]
     assert "example_blurred_gradient" in {one["name"] for one in listed}
-    run = python(tmp_path / "site", tmp_path, "-m", "benchmark", "check", "gone")
-    assert (run.returncode, "Traceback" in run.stderr) == (2, False)
-    assert "The explainer 'gone' cannot be used" in run.stderr
+    done = run(tmp_path, "check", "gone", installed=site)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "The explainer 'gone' cannot be used" in done.stderr

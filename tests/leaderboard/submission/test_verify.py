@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import commands
 import fakes
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +21,9 @@ from verifying import invoke, plugin, submit, verify
 
 from benchmark.records.provenance import Provenance
 from leaderboard.published.folder import load_folder
-from leaderboard.submission import screening
+from leaderboard.submission import rerun, screening
 from leaderboard.submission.comparison import compare, map_faults
 from leaderboard.submission.process import Limits, ProcessResult, call, fault_of, read_arrays
-from leaderboard.submission.rerun import Rerun
 
 # Each gets past the screen of its source, as someone who means it will.
 TELLS_TRUTH = '''
@@ -73,11 +75,25 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run again in forks of a process that has the imports, which take longer than the rest."""
+    monkeypatch.setattr(rerun, "call", commands.call)
+
+
+@pytest.fixture
 def no_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the contract out, which takes as long as all the rest."""
-    monkeypatch.setattr(Rerun, "_contract", lambda _: [])
+    """The same, and let the contract find nothing: it takes as long as all the rest."""
+
+    def call_unless_check(arguments: Sequence[str], *more: Any) -> ProcessResult:
+        if arguments[1] == "check":
+            Path(arguments[-1]).write_text('{"clauses": []}')
+            return ProcessResult(0, "")
+        return commands.call(arguments, *more)
+
+    monkeypatch.setattr(rerun, "call", call_unless_check)
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_honest_submission_is_reproduced_and_added(honest: Path, tmp_path: Path) -> None:
     """If it fails, nobody can submit anything."""
     before, into = tree(honest / "bundle"), tmp_path / "records"
@@ -130,13 +146,14 @@ def test_a_cheat_is_found_out_by_running_it(
     assert not into.exists()
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_map_kept_by_its_image_breaks_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a method that ignores the second model it is asked about goes through."""
     own = REMEMBERS.replace("self.cache.", "self.__dict__.setdefault('kept', {}).")
     submit(tmp_path, plugin(own), monkeypatch)
-    monkeypatch.setattr(Rerun, "chosen", ())
+    monkeypatch.setattr(rerun.Rerun, "chosen", ())
     told, faults = verify(tmp_path)
     assert (told.exit_code, faults) == (1, ["contract-broken"]), told.output
     assert "memory" in told.output
