@@ -1,6 +1,7 @@
 """Methods on the networks that people use: torchvision's, and those that the project ships.
 
-The weights are random and batch norm is re-estimated: what is tested holds for any weights.
+The weights are random and batch norm is re-estimated: what is tested holds for any weights. The
+largest have all of their layers, but fewer channels, which no rule looks at.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ TORCHVISION: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "vit_b_16": (MODELS.vit_b_16, (64, 64)),
     "r3d_18": (MODELS.video.r3d_18, (4, 24, 24)),
 }
+# How many times fewer channels.
+NARROWER = {"vgg16": 8, "r3d_18": 8}
 OWN: dict[str, ModelSource] = {one.name: one for one in (SmallResNet(), SmallVGG(), SmallViT())}
 NAMES = (*TORCHVISION, *OWN)
 # Layers without a rule; everything else there is must be explained.
@@ -61,12 +64,38 @@ def network(name: str) -> Classifier:
     build, shape = TORCHVISION[name]
     settings: dict[str, Any] = {"image_size": 64} if name == "vit_b_16" else {}
     built = build(weights=None, num_classes=2, **settings)
+    narrow(built, NARROWER.get(name, 1))
     for layer in built.modules():
         if isinstance(layer, nn.Linear):  # ViT's head starts as zeros
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
     classifier = cut_torchvision(name, built, shape)
     reestimate_batch_norm(classifier, lambda: classifier(images_for(classifier, 8)))
     return classifier.double()
+
+
+def narrow(network: nn.Module, times: int) -> None:
+    """Leave so many times fewer channels in every layer of a network of convolutions."""
+    if times == 1:
+        return
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            layer.out_channels //= times
+            layer.in_channels = max(layer.in_channels // times, 3)
+            kept = layer.weight.data[: layer.out_channels, : layer.in_channels]
+            layer.weight.data = kept * times**0.5  # of the same scale after as before
+        elif isinstance(layer, nn.Linear):
+            layer.out_features = max(layer.out_features // times, 2)
+            layer.in_features //= times
+            layer.weight.data = layer.weight.data[: layer.out_features, : layer.in_features]
+        elif isinstance(layer, nn.BatchNorm3d):
+            layer.num_features //= times
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.running_mean = layer.running_mean[: layer.num_features]
+            layer.running_var = layer.running_var[: layer.num_features]
+            layer.weight.data = layer.weight.data[: layer.num_features]
+        if isinstance(getattr(layer, "bias", None), Tensor):
+            layer.bias.data = layer.bias.data[: len(layer.weight)]
 
 
 def images_for(classifier: Classifier, count: int = 2) -> Tensor:
@@ -86,7 +115,7 @@ def without_biases(classifier: Classifier) -> Classifier:
 
 @pytest.mark.parametrize("name", NAMES, scope="class")
 class TestNetwork:
-    """One network after the other, since the largest takes a gigabyte."""
+    """One network after the other, since the largest takes a gigabyte to build."""
 
     def test_gradients_are_what_finite_differences_see(self, name: str) -> None:
         """If it fails, a layer's gradient is not that of its function."""

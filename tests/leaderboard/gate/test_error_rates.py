@@ -22,7 +22,7 @@ from leaderboard.gate.decision import Pair, judge
 from leaderboard.published.record import PublishedRecord
 
 PROTOCOLS: dict[str, dict[str, Any]] = json.loads((DATA / "gate_scores.json").read_text("utf-8"))
-SUBJECTS, RERUNS, DROPS = 64, 504, 150
+SUBJECTS, RERUNS, DROPS = 64, 300, 90
 DROP = 0.05
 
 
