@@ -44,7 +44,6 @@ def test_the_committed_networks_tell_the_groups_apart(source: ModelSource, phant
 
 def test_the_recipe_leads_to_a_network_as_good(phantom: Cohort) -> None:
     """If it fails, nobody else can train the reference network."""
-    torch.set_num_threads(2)
     source = SmallResNet()
     network = train_from_scratch(source.build(phantom.shape), phantom, source.recipe, seed=0)
     assert _auroc(network, phantom.select("test")) == pytest.approx(0.91, abs=0.03)

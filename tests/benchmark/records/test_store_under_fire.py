@@ -52,7 +52,7 @@ from leaderboard.submission.from_plugins import method_of, scale_of
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
 WRITERS, OWN, SHARED, CONTESTED = 16, 1000, 50, 50
-KILLS, UNDISTURBED = 200, 3
+KILLS, UNDISTURBED = 100, 2
 FAKES = ("Bright", "Dark", "Powered", "Picky", "Flat")
 CONTROLS = ("random", "oracle")
 FACTS = "facts.json"
