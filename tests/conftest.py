@@ -21,7 +21,7 @@ from benchmark.plugins.examples import SHAPE_3D, build_classifier, build_cohort
 # A package of its own, whose tests run where it is installed; see test_third_party.py.
 collect_ignore = ["third_party"]
 # Begun first, so that no worker is left alone with one of them at the end.
-LONGEST = ("test_end_to_end.py", "test_docs.py", "test_store_under_fire.py", "test_verify.py")
+LONGEST = ("test_docs.py", "test_end_to_end.py", "test_explainers.py", "test_board_page.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,12 +49,12 @@ class _Attention(Explainer):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the attention to each pixel [B, 1, *S]; see the base class."""
-        received, grid = self._received(classifier, images, target)
+        received, grid = self.received(classifier, images, target)
         cells = received[:, -math.prod(grid) :].unflatten(1, (1, *grid))
         return upsample(cells, images.shape[2:])
 
     @abstractmethod
-    def _received(
+    def received(
         self, classifier: Classifier, images: Tensor, target: Target
     ) -> tuple[Tensor, tuple[int, ...]]:
         """Return what each token gives to the readout [B, T], and the grid of patches."""
@@ -71,9 +71,10 @@ class AttentionRollout(_Attention):
     passes = (1, 0)
     paper = "Abnar and Zuidema 2020, Quantifying attention flow in transformers"
 
-    def _received(
+    def received(
         self, classifier: Classifier, images: Tensor, target: Target
     ) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the rollout to the readout's token; see the base class."""
         with torch.no_grad(), _Recorder() as recorder:
             classifier(images)
         grid = recorder.grid(len(images))
@@ -96,9 +97,10 @@ class GradAttention(_Attention):
         "encoder-decoder transformers"
     )
 
-    def _received(
+    def received(
         self, classifier: Classifier, images: Tensor, target: Target
     ) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the collected relevance of each token; see the base class."""
         images = images.detach().requires_grad_()
         with _Recorder() as recorder:
             score = target(*classifier(images))

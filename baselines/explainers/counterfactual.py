@@ -61,7 +61,7 @@ class Counterfactual(Explainer):
             score = score.detach()
             if goal is None:
                 goal = score - score.abs().clamp_min(_SMALLEST)
-            smooth = self._smoothed(gradient)
+            smooth = self.smoothed(gradient)
             reach = (gradient * smooth).flatten(1).sum(1).clamp_min(torch.finfo(score.dtype).tiny)
             tangent = goal - score + (gradient * change).flatten(1).sum(1)
             closer = (score - goal).abs() < nearest
@@ -75,7 +75,7 @@ class Counterfactual(Explainer):
         is_changed = _per_image(best.flatten(1).any(1), images)
         return -torch.where(is_changed, best, change)
 
-    def _smoothed(self, gradient: Tensor) -> Tensor:
+    def smoothed(self, gradient: Tensor) -> Tensor:
         """Return the gradient under the Gaussian twice, as the norm's dual asks for."""
         for axis, length in enumerate(gradient.shape[2:], start=2):
             sigma = 2**0.5 * self.smoothness * min(gradient.shape[2:])

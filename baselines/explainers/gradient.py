@@ -14,7 +14,7 @@ from benchmark.seeding import torch_stream
 from benchmark.target import Target
 
 SAMPLES = 32
-_AT_ONCE = 2**22
+AT_ONCE = 2**22
 
 
 class Saliency(Explainer):
@@ -122,4 +122,4 @@ def gradient_of(classifier: Classifier, images: Tensor, target: Target) -> Tenso
 
 def at_once(image: Tensor) -> int:
     """Return how many altered copies of one image go through the network together."""
-    return max(1, _AT_ONCE // image.numel())
+    return max(1, AT_ONCE // image.numel())

@@ -98,7 +98,7 @@ class GradientSHAP(ComparingExplainer):
         """Return the expected gradients [B, 1, *S]; see the base class."""
         folded = classifier.streamlined()
         shape = (-1, *[1] * (images.ndim - 1))
-        nodes, baseline_rows = _draws(baselines.shape[1])
+        nodes, baseline_rows = stratified_draws(baselines.shape[1])
         nodes = nodes.to(images).view(shape)
         maps = []
         for image, others in zip(images.detach().split(1), baselines, strict=True):
@@ -118,7 +118,7 @@ def _quadrature() -> tuple[Tensor, Tensor]:
     return torch.from_numpy((1 + nodes) / 2), torch.from_numpy(weights / 2)
 
 
-def _draws(count: int) -> tuple[Tensor, Tensor]:
+def stratified_draws(count: int) -> tuple[Tensor, Tensor]:
     """Return nodes on the way [STEPS] float64, and which of ``count`` baselines each starts at."""
     rows = torch.arange(STEPS) % count
     turn = torch.arange(STEPS) // count

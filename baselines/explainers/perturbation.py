@@ -98,7 +98,7 @@ class RISE(ComparingExplainer):
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
     ) -> Tensor:
         """Return the weighted means [B, 1, *S]; see the base class."""
-        masks = _masks(images.shape[2:]).to(images)
+        masks = draw_masks(images.shape[2:]).to(images)
         folded, size = classifier.streamlined(), at_once(images[:1])
         maps = []
         with torch.no_grad():
@@ -114,7 +114,7 @@ class RISE(ComparingExplainer):
         return torch.cat(maps)
 
 
-def _masks(size: Sequence[int]) -> Tensor:
+def draw_masks(size: Sequence[int]) -> Tensor:
     """Return the masks [MASKS, 1, *size] in [0, 1]."""
     generator = torch_stream("rise", *size)
     cells = CELLS[len(size)]

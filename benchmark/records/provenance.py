@@ -25,7 +25,7 @@ _PACKAGES = (
     "medsanity",
 )
 # In these files Linux names its GPU driver and its processors, so that no tool must be called.
-_DRIVER, _PROCESSORS = Path("/sys/module/nvidia/version"), Path("/proc/cpuinfo")
+DRIVER, PROCESSORS = Path("/sys/module/nvidia/version"), Path("/proc/cpuinfo")
 
 
 def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
@@ -88,15 +88,15 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 @cache
-def _processor_name() -> str:
+def processor_name() -> str:
     """Return the processor's name, with what decides which kernels run and how they round."""
     name = platform.processor() or platform.machine() or "cpu"
     try:
-        lines = _PROCESSORS.read_text("utf-8", errors="replace").split("\n\n")[0].splitlines()
+        lines = PROCESSORS.read_text("utf-8", errors="replace").split("\n\n")[0].splitlines()
     except OSError:
         lines = []  # not Linux
     pairs = [line.partition(":") for line in lines]
@@ -110,7 +110,7 @@ def _driver(device: torch.device) -> str | None:
     if device.type != "cuda":
         return None
     try:
-        return _DRIVER.read_text("ascii").strip() or None
+        return DRIVER.read_text("ascii").strip() or None
     except OSError:
         return None
 

@@ -147,7 +147,7 @@ class CellRunner:
         while True:
             try:
                 protocol = self._plan.protocol(cell.protocol)
-                return _conclude(protocol, protocol.readings(self._trial_of(cell))), ""
+                return conclude(protocol, protocol.readings(self._trial_of(cell))), ""
             except UnsupportedError as error:
                 return Outcome("unsupported", str(error)), ""
             except NotAssessableError as error:
@@ -229,7 +229,8 @@ class CellRunner:
         )
 
 
-def _conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
+def conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
+    """Return how a cell ends that has these readings: failed, scored or not assessable."""
     score = find(readings, protocol.primary)
     if score is None:
         reason = f"Protocol {protocol.name!r} gave no reading of its score {protocol.primary!r}."

@@ -14,7 +14,7 @@ from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.reading import Reading
-from benchmark.running.cells import _conclude
+from benchmark.running.cells import conclude
 from benchmark.target import Target
 from benchmark.trial import Memory, Trial
 
@@ -100,7 +100,7 @@ def test_a_map_that_says_nothing_gets_no_number(
 ) -> None:
     """If it fails, a blank or broken map is scored, or ends in a traceback."""
     _, readings = _readings(name, kind, dimensions, explainer)
-    outcome = _conclude(PROTOCOLS[name], readings)
+    outcome = conclude(PROTOCOLS[name], readings)
     assert outcome.state in ("failed", "not assessable")
     assert outcome.reason
     score = next(one for one in readings if one.matches(PROTOCOLS[name].primary))

@@ -20,7 +20,7 @@ from benchmark.explainer import Control, Explainer
 from benchmark.maps.similarity import centred_ranks
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort
 from benchmark.reading import Reading, find, summarise
-from benchmark.running.cells import _conclude
+from benchmark.running.cells import conclude
 from benchmark.target import Target
 from benchmark.trial import Peers, Trial
 from benchmark.trial.removal import masking_rows
@@ -195,9 +195,9 @@ def test_methods_that_are_one_stand_in_one_class() -> None:
 
 def test_no_judgement_is_passed_and_a_constant_map_has_no_score() -> None:
     """If it fails, consensus is taken for truth, or a blank map for a result."""
-    outcome = _conclude(PROTOCOL, PROTOCOL.readings(_trial(GradCAM())))
+    outcome = conclude(PROTOCOL, PROTOCOL.readings(_trial(GradCAM())))
     assert (outcome.state, outcome.verdict) == ("scored", None)
-    failed = _conclude(PROTOCOL, PROTOCOL.readings(_trial(Constant())))
+    failed = conclude(PROTOCOL, PROTOCOL.readings(_trial(Constant())))
     assert failed.state == "failed"
     assert "constant map" in str(failed.reason)
 

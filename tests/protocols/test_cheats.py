@@ -13,7 +13,7 @@ from trials import build_trial
 from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError
 from benchmark.explainer import Explainer
-from benchmark.running.cells import _conclude
+from benchmark.running.cells import conclude
 from benchmark.target import Target
 from benchmark.trial import Trial
 from protocols.delta_t import DeltaT, DeltaTConfig
@@ -260,7 +260,7 @@ def test_a_cheat_is_named(kind: type[Cheat], told: str) -> None:
 )
 def test_a_map_that_says_nothing_ends_in_a_named_state(kind: type[Cheat], told: str) -> None:
     """If it fails, a method without a map gets a number."""
-    outcome = _conclude(PROTOCOL, PROTOCOL.readings(_trial(kind())))
+    outcome = conclude(PROTOCOL, PROTOCOL.readings(_trial(kind())))
     assert outcome.state == "failed"
     assert told in str(outcome.reason)
 

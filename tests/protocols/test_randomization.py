@@ -16,7 +16,7 @@ from baselines.explainers.guided import GuidedBackprop
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise
-from benchmark.running.cells import _conclude
+from benchmark.running.cells import conclude
 from benchmark.trial import Memory, Peers, Trial
 from protocols.randomization import Randomization, RandomizationConfig
 
@@ -112,7 +112,7 @@ def test_without_a_training_split_there_is_no_twin_but_curves() -> None:
     people = cohort.participants
     alone = cohort.take(np.flatnonzero(people["split"].to_numpy() == "test"))
     readings = PROTOCOL.readings(_trial(Saliency(), alone))
-    outcome = _conclude(PROTOCOL, readings)
+    outcome = conclude(PROTOCOL, readings)
     assert outcome.state == "not assessable"
     assert "no twin" in str(outcome.reason)
     assert np.isfinite(_get(readings, "similarity", walk="cascade", depth=2).values).all()

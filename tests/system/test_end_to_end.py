@@ -23,7 +23,7 @@ from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise
 from benchmark.running.suite import load_suite
 from benchmark.target import Margin
-from benchmark.trial import Runtime, Trial
+from benchmark.trial import Memory, Runtime, Trial
 from protocols.delta_t import DeltaT, DeltaTConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
 
@@ -120,7 +120,9 @@ def test_the_exported_cohort_has_the_scores_of_the_embedded_one(tmp_path: Path) 
     done = run(tmp_path, "cohort", "export", "phantom", "--out", "exported")
     assert done.returncode == 0, done.stderr
     trial = _trial(GradCAMPlusPlus())
-    exported = replace(trial, cohort=read_cohort(tmp_path / "exported" / "cohort.toml"), memory={})
+    exported = replace(
+        trial, cohort=read_cohort(tmp_path / "exported" / "cohort.toml"), memory=Memory()
+    )
     scores = []
     for cohort in (trial, exported):
         score = find(PROTOCOLS[0].readings(cohort), PROTOCOLS[0].primary)

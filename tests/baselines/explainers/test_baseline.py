@@ -154,11 +154,11 @@ def test_expected_gradients_are_efficient_in_expectation(monkeypatch: pytest.Mon
 
 def test_the_draws_of_expected_gradients_are_stratified() -> None:
     """If it fails, some reference images or parts of the way count more than others."""
-    places, rows = path._draws(16)
+    places, rows = path.stratified_draws(16)
     assert torch.bincount(rows).tolist() == [4] * 16
     for row in range(16):
         parts = (places[rows == row] * 4).long()
         assert sorted(parts.tolist()) == [0, 1, 2, 3]
-    places, rows = path._draws(5)
+    places, rows = path.stratified_draws(5)
     assert sorted(torch.bincount(rows).tolist()) == [12, 13, 13, 13, 13]
     assert ((places >= 0) & (places < 1)).all()

@@ -209,15 +209,14 @@ def test_hirescam_is_gradcam_on_a_linear_head(classifier: Classifier, target: Ta
 @by_target
 def test_hirescam_adds_up_to_what_a_linear_tail_makes_of_the_maps(target: Target) -> None:
     """If it fails, cells carry what is not theirs; Grad-CAM's mean over cells does."""
-    classifier = Classifier(
-        "cells", build_classifier().trunk, nn.Linear(WIDTH, 2), SHAPE_2D, CellPool()
-    )
+    # As many cells as pixels, so that the map is the cells.
+    trunk = nn.Sequential(nn.Conv2d(1, WIDTH, 3, padding=1), nn.ReLU())
+    classifier = Classifier("cells", trunk, nn.Linear(WIDTH, 2), SHAPE_2D, CellPool())
     with torch.no_grad():
         classifier.get_parameter("head.bias").zero_()
     images = build_images(3)
-    method, wanted = HiResCAM(), target(*classifier(images))
-    cells = method._cells(classifier, classifier.feature_maps(images), target)
-    torch.testing.assert_close(cells.flatten(1).sum(1), wanted, rtol=1e-4, atol=1e-6)
+    maps, wanted = HiResCAM().attribute(classifier, images, target), target(*classifier(images))
+    torch.testing.assert_close(maps.flatten(1).sum(1), wanted, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [GradCAM, HiResCAM, LayerCAM, GradCAMPlusPlus, GradCAMAligned])

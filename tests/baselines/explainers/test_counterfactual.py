@@ -24,7 +24,7 @@ def test_on_a_linear_model_it_is_known(shape: tuple[int, ...]) -> None:
     images[1] += 0.01
     maps = method.attribute(model.double(), images.double(), TARGET)
     score = TARGET(*model(images.double()))
-    smooth = method._smoothed(slope.double()[None, None])[0, 0]
+    smooth = method.smoothed(slope.double()[None, None])[0, 0]
     wanted = (score.abs() / (slope * smooth).sum()).view(-1, 1, *[1] * len(shape)) * smooth
     torch.testing.assert_close(maps, wanted, atol=1e-9, rtol=1e-6)
     after = TARGET(*model(images.double() - maps))
@@ -35,7 +35,7 @@ def test_the_smoothing_is_a_gaussian_twice() -> None:
     """If it fails, `smoothness` is another width than it says."""
     point = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
     point[..., 32, 32] = 1
-    smooth = Counterfactual(smoothness=1 / 16)._smoothed(point)[0, 0].numpy()
+    smooth = Counterfactual(smoothness=1 / 16).smoothed(point)[0, 0].numpy()
     wanted = gaussian_filter(point[0, 0].numpy(), 2**0.5 * 4, truncate=8)
     np.testing.assert_allclose(smooth / smooth.max(), wanted / wanted.max(), atol=1e-3)
 

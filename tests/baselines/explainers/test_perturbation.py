@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from baselines.explainers.perturbation import MASKS, RISE, Occlusion, _masks
+from baselines.explainers.perturbation import MASKS, RISE, Occlusion, draw_masks
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort, build_images, build_trained
 from benchmark.target import Margin
 
@@ -17,9 +17,9 @@ TARGET = Margin(0, 1)
 @pytest.mark.parametrize("size", [SHAPE_2D, SHAPE_3D, (97, 64)])
 def test_masks_keep_half_and_are_the_same_each_time(size: tuple[int, ...]) -> None:
     """If it fails, a map moves from call to call, or parts of the image are hidden more often."""
-    masks = _masks(size)
+    masks = draw_masks(size)
     assert masks.shape == (MASKS, 1, *size)
-    assert torch.equal(masks, _masks(size))
+    assert torch.equal(masks, draw_masks(size))
     assert float(masks.min()) >= 0
     assert float(masks.max()) <= 1
     often = masks.mean(0)
@@ -32,7 +32,7 @@ def test_rise_is_its_formula(dimensions: int) -> None:
     """If it fails, masks are weighted by another image's score, or scaled wrongly."""
     model = build_trained(dimensions)
     images = build_images(2, model.input_shape)
-    masks = _masks(model.input_shape)
+    masks = draw_masks(model.input_shape)
     with torch.no_grad():
         scores = torch.stack([TARGET(*model(masks * image)) for image in images])
     maps = RISE().attribute(model, images, TARGET)

@@ -151,7 +151,7 @@ class TestNetwork:
         if AttentionRollout().supports(model) is not None:
             return
         images = images_for(model)
-        flow, grid = AttentionRollout()._received(model, images, Margin(0, 1))
+        flow, grid = AttentionRollout().received(model, images, Margin(0, 1))
         torch.testing.assert_close(flow.sum(1), torch.ones(2).to(flow))
         patches = {"vit_b_16": (4, 4), "smallvit": (12, 12)}[name]
         assert grid == patches

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import fakes
 import numpy as np
@@ -17,7 +18,8 @@ from paths import ROOT, SUPPORT
 from runs import CPU, build_plan, build_suite, score, write_suite
 
 from benchmark.errors import CohortError, PluginError, StoreError
-from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.catalogue import Catalogue, Shelf
+from benchmark.plugins.entry import Entry
 from benchmark.records import provenance
 from benchmark.records.provenance import collect_provenance
 from benchmark.records.record import Record
@@ -287,7 +289,9 @@ def test_two_cohorts_of_one_name_are_refused(
         run(plan, Store(tmp_path / "store"), Settings(CPU))
 
 
-def test_finished_runs_are_shown_again_without_a_pass(tmp_path: Path) -> None:
+def test_finished_runs_are_shown_again_without_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     selection = Selection(("random", "oracle"))
     suite = build_suite()
     store = Store(tmp_path / "store")
@@ -295,14 +299,17 @@ def test_finished_runs_are_shown_again_without_a_pass(tmp_path: Path) -> None:
     catalogue = Catalogue()
     recalled = recall_explained_models(finished.records, catalogue, store.arrays)
     assert recalled == (), "the cohort has no name here"
-    for shelf, spec in (
-        (catalogue.cohorts, fakes.spec("TinyCohort")),
-        (catalogue.models, fakes.spec("TinyModel")),
-    ):
-        entry = shelf.find(spec)
-        _ = shelf.entries
-        assert shelf._by_name is not None
-        shelf._by_name[entry.name] = entry  # type: ignore[assignment]
+    named = [
+        catalogue.cohorts.find(fakes.spec("TinyCohort")),
+        catalogue.models.find(fakes.spec("TinyModel")),
+    ]
+    entries = Shelf.entries.fget
+    assert entries is not None
+
+    def with_named(shelf: Shelf[Any]) -> tuple[Entry[Any], ...]:
+        return *entries(shelf), *(entry for entry in named if entry.kind == shelf.kind.name)
+
+    monkeypatch.setattr(Shelf, "entries", property(with_named))
     (shown,) = recall_explained_models(finished.records, catalogue, store.arrays)
     assert set(shown.attributions) == {"random", "oracle"}
     np.testing.assert_array_equal(shown.attributions["oracle"], shown.cohort.truth)
@@ -317,7 +324,7 @@ def test_provenance_names_the_driver_of_a_gpu_alone(
     """If it fails, a score that a driver moved cannot be traced to it."""
     told = tmp_path / "version"
     told.write_text("550.54.15\n")
-    monkeypatch.setattr(provenance, "_DRIVER", told)
+    monkeypatch.setattr(provenance, "DRIVER", told)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
     gpu = torch.device("cuda:0")
     assert collect_provenance(gpu, 8).driver == "550.54.15"
@@ -329,19 +336,19 @@ def test_provenance_names_the_driver_of_a_gpu_alone(
 
 def test_provenance_tells_processors_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, scores of two kinds of processors are held to be equal in their last bits."""
-    monkeypatch.setattr(provenance, "_PROCESSORS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(provenance, "PROCESSORS", tmp_path / "cpuinfo")
     names = []
     for model in ("85", "207"):
         block = f"cpu family\t: 6\nmodel\t\t: {model}\nmodel name\t: Some Processor\n"
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{block}\nprocessor\t: 1\n{block}")
-        provenance._processor_name.cache_clear()
+        provenance.processor_name.cache_clear()
         names.append(collect_provenance(CPU, 8).device)
     assert names[0].startswith("Some Processor, family 6, model 85, ")
     assert names[0] != names[1]
     (tmp_path / "cpuinfo").unlink()
-    provenance._processor_name.cache_clear()
+    provenance.processor_name.cache_clear()
     assert collect_provenance(CPU, 8).device
-    provenance._processor_name.cache_clear()
+    provenance.processor_name.cache_clear()
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
