@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmark.arrays import BoolArray, ImageArray
 from benchmark.errors import CohortError
 
 __all__ = ["SPLITS", "Anatomy", "Batch", "Cohort", "Geometry", "References", "split_by_subject"]
@@ -26,9 +27,6 @@ __all__ = ["SPLITS", "Anatomy", "Batch", "Cohort", "Geometry", "References", "sp
 SPLITS = ("train", "validation", "test")
 REFERENCE_IMAGES = 16
 _OWN_COLUMNS = ("subject", "group", "split")
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class Cohort:
     """
 
     name: str
-    images: FloatArray
+    images: ImageArray
     participants: pd.DataFrame
     anatomy: Anatomy
     geometry: Geometry

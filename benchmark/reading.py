@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmark.arrays import FloatArray
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
 Direction = Literal["higher", "lower", "none"]
 Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc", "ratio", "constant"]
 Condition = str | int | float
-FloatArray = npt.NDArray[np.float64]
 
 SCORED = "scored"
 FAILED = "failed"

@@ -15,12 +15,13 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from benchmark.arrays import FloatArray
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import Direction, Plot, Reading, Statistic, Verdict, interval, statistic
 from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.trial import Study, imputer_health
 from benchmark.trial.imputer_health import ImputerHealth
-from benchmark.trial.study import Answer, FloatArray
+from benchmark.trial.study import Answer
 
 
 def _balanced(

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from benchmark.arrays import BoolArray, FloatArray
 from benchmark.cohort import Anatomy
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.maps import localisation, ranking
@@ -25,9 +25,8 @@ from benchmark.trial import RANDOM_COPIES, Study
 from benchmark.trial.imputer_health import RegionEffectStatistics
 from benchmark.trial.region_effects import region_effects, union_of
 from benchmark.trial.removal import masking_rows
-from benchmark.trial.study import FloatArray
 
-Regions = Mapping[tuple[str, str], npt.NDArray[np.bool_]]
+Regions = Mapping[tuple[str, str], BoolArray]
 Scores = dict[tuple[Statistic, str, str], FloatArray]
 
 LIFT_OFFSET = 0.01

@@ -24,7 +24,8 @@ from scipy.ndimage import binary_fill_holes
 from scipy.special import expit
 
 from baselines.cohorts.template import Array, View, load_template
-from benchmark.cohort import Anatomy, BoolArray, Cohort, Geometry
+from benchmark.arrays import BoolArray
+from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.errors import CohortError
 from benchmark.seeding import stream
 
@@ -228,11 +229,7 @@ def covariates(persons: Sequence[Person]) -> pd.DataFrame:
 
 
 def build_cohort(
-    name: str,
-    view: View,
-    images: Bytes,
-    participants: pd.DataFrame,
-    masks: Mapping[str, BoolArray],
+    name: str, view: View, images: Bytes, participants: pd.DataFrame, masks: Mapping[str, BoolArray]
 ) -> Cohort:
     """Return the cohort of a phantom's arrays.
 
@@ -263,11 +260,7 @@ def _pose(points: Array, tiv: float, rng: np.random.Generator) -> Array:
     angle = 0.03 * rng.standard_normal()
     shift = np.array([1.0, 1.5, 1.0]) * rng.standard_normal(3)
     roll = np.array(
-        [
-            [np.cos(angle), 0.0, -np.sin(angle)],
-            [0.0, 1.0, 0.0],
-            [np.sin(angle), 0.0, np.cos(angle)],
-        ]
+        [[np.cos(angle), 0.0, -np.sin(angle)], [0.0, 1.0, 0.0], [np.sin(angle), 0.0, np.cos(angle)]]
     )
     posed: Array = (REFERENCE_TIV / tiv) ** (1 / 3) * (points @ roll.T) + shift
     return posed

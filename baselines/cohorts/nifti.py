@@ -51,7 +51,8 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from baselines.cohorts.cohort_toml import CohortFile, Intensity, Slice, read_cohort_file
 from baselines.cohorts.nifti_export import write_cohort
 from baselines.cohorts.participants import PARTICIPANTS, build_participants, read_rows
-from benchmark.cohort import Anatomy, BoolArray, Cohort, FloatArray, Geometry
+from benchmark.arrays import BoolArray, ImageArray
+from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import CohortError
 
@@ -98,7 +99,7 @@ def read_cohort(toml_path: Path) -> Cohort:
     masks |= {f"region {name!r}": pattern for name, pattern in recipe.rois.items()}
     masks |= {f"control of {name!r}": pattern for name, pattern in recipe.control_rois.items()}
 
-    images: FloatArray | None = None
+    images: ImageArray | None = None
     filled: dict[str, BoolArray] = {}
     for number, row in enumerate(rows):
         image, image_path = reader.image(row)
@@ -191,7 +192,7 @@ class _Reader:
             raise CohortError(f"No image of {self._recipe.name!r} was read yet.")
         return self._layout
 
-    def image(self, row: Mapping[str, str]) -> tuple[FloatArray, Path]:
+    def image(self, row: Mapping[str, str]) -> tuple[ImageArray, Path]:
         """Return the intensities [X, Y, Z] of a row's image, and the path of its file."""
         title = f"image of {row['participant_id']!r}"
         volume, path = self._volume(row, title, self._recipe.image)
@@ -225,7 +226,7 @@ class _Reader:
             raise CohortError(f"The {title} of {row['participant_id']!r} is empty{where}.")
         return array
 
-    def _volume(self, row: Mapping[str, str], title: str, pattern: str) -> tuple[FloatArray, Path]:
+    def _volume(self, row: Mapping[str, str], title: str, pattern: str) -> tuple[ImageArray, Path]:
         path = self._folder / _fill(pattern, row, title)
         volume, affine = _read_volume(path, title)
         if self._layout is None:
@@ -255,7 +256,7 @@ def _fill(pattern: str, row: Mapping[str, str], title: str) -> str:
     return re.sub(r"\{([^{}]*)\}", cell, pattern)
 
 
-def _read_volume(path: Path, title: str) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+def _read_volume(path: Path, title: str) -> tuple[ImageArray, npt.NDArray[np.float64]]:
     """Return a file's voxels [X, Y, Z] in RAS+ order and their affine."""
     if not path.is_file():
         raise CohortError(f"The {title}, {path}, is missing.")
@@ -303,8 +304,8 @@ def _find_slice(
 
 
 def _window(
-    volume: FloatArray, foreground: BoolArray, intensity: Intensity, path: Path
-) -> FloatArray:
+    volume: ImageArray, foreground: BoolArray, intensity: Intensity, path: Path
+) -> ImageArray:
     """Return a volume in [0, 1], in float32 throughout, so that an export reads back bit by bit."""
     low, high = intensity.low, intensity.high
     if intensity.percentiles is not None:
@@ -315,7 +316,7 @@ def _window(
             f"The percentiles of {path} in its foreground are both {bottom:g}, "
             "so there is no contrast to scale."
         )
-    scaled: FloatArray = (volume - bottom) / (top - bottom)
+    scaled: ImageArray = (volume - bottom) / (top - bottom)
     return scaled.clip(np.float32(0), np.float32(1))
 
 

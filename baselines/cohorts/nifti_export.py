@@ -29,7 +29,8 @@ from baselines.cohorts.participants import (
     format_rows,
     read_rows,
 )
-from benchmark.cohort import BoolArray, Cohort
+from benchmark.arrays import BoolArray, FloatArray
+from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
 
 _BIDS_VERSION = "1.10.0"
@@ -196,7 +197,7 @@ def _levels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 def _write_volume(
     path: Path,
     voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8] | BoolArray,
-    affine: npt.NDArray[np.float64],
+    affine: FloatArray,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     volume = voxels.reshape((*voxels.shape, 1)[:3])

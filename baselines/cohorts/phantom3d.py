@@ -34,11 +34,7 @@ class Phantom3D(CohortSource):
                 f"but got {subjects}."
             )
         held_out = 2 * round(subjects / 10)
-        self._counts = {
-            "train": subjects - 2 * held_out,
-            "validation": held_out,
-            "test": held_out,
-        }
+        self._counts = {"train": subjects - 2 * held_out, "validation": held_out, "test": held_out}
 
     def load(self) -> Cohort:
         """Return the cohort, generated; the default takes some ten seconds on a single core."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
-from benchmark.cohort import FloatArray
+from benchmark.arrays import FloatArray
 
-Array = npt.NDArray[np.float64]
+Array = FloatArray
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,7 @@ from benchmark.errors import UnsupportedError
 from benchmark.target import Target
 
 # Captum's rules for what is not linear.
-_RULES = (
-    nn.ReLU,
-    nn.ELU,
-    nn.LeakyReLU,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.Softplus,
-)
+_RULES = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
 _LINEAR = (
     *CONVOLUTIONS,
     nn.Linear,
@@ -55,11 +48,7 @@ _LINEAR = (
 )
 # Captum's hooks keep every activation of a pass, which then leaves the caches.
 _PAIRS = 16
-_LINEAR_FUNCTIONS = {
-    *REARRANGING_FUNCTIONS,
-    functional.avg_pool2d,
-    functional.adaptive_avg_pool2d,
-}
+_LINEAR_FUNCTIONS = {*REARRANGING_FUNCTIONS, functional.avg_pool2d, functional.adaptive_avg_pool2d}
 
 
 class DeepLIFT(ComparingExplainer):

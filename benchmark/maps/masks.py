@@ -79,10 +79,7 @@ def top_masks(order: Tensor, foreground: Tensor, quantiles: Sequence[float]) -> 
 
 
 def shape_matched(
-    masks: Tensor,
-    foreground: Tensor,
-    generators: Sequence[np.random.Generator],
-    repeats: int,
+    masks: Tensor, foreground: Tensor, generators: Sequence[np.random.Generator], repeats: int
 ) -> Tensor:
     """Return masks of the same shape and size at random places in the foreground.
 
@@ -117,10 +114,7 @@ def shape_matched(
 
 
 def iid_masks(
-    masks: Tensor,
-    foreground: Tensor,
-    generators: Sequence[np.random.Generator],
-    repeats: int,
+    masks: Tensor, foreground: Tensor, generators: Sequence[np.random.Generator], repeats: int
 ) -> Tensor:
     """Return independent random pixels of the foreground, as many as in each mask.
 
@@ -205,10 +199,7 @@ def _move(
 
 
 def _grow(
-    masks: Tensor,
-    foreground: Tensor,
-    sizes: Tensor,
-    generators: Sequence[np.random.Generator],
+    masks: Tensor, foreground: Tensor, sizes: Tensor, generators: Sequence[np.random.Generator]
 ) -> Tensor:
     """Return masks [B, Q, R, *S] grown inside the foreground to ``sizes`` [B, Q, R] pixels."""
     dimensions, per_image = foreground.ndim - 2, sizes.shape[1] * sizes.shape[2]

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from benchmark.arrays import BoolArray, ImageArray
 from benchmark.classifier import Classifier, Preprocessing
-from benchmark.cohort import Anatomy, Cohort, FloatArray, Geometry
+from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.training import Recipe, fine_tune
 
 SHAPE_2D = (24, 24)
@@ -156,9 +156,9 @@ def build_cohort(
                 image[mask] -= _CONTRAST * group
             images.append(np.clip(image, 0, 1)[None])
             rows.append({"subject": f"s{index:03d}", "group": group, "split": split, **person})
-    stacked: FloatArray = np.stack(images).astype(np.float32)
+    stacked: ImageArray = np.stack(images).astype(np.float32)
 
-    def of_all(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def of_all(mask: BoolArray) -> BoolArray:
         return np.broadcast_to(mask, stacked.shape).copy()
 
     anatomy = Anatomy(
@@ -176,13 +176,11 @@ def _site(shape: Sequence[int], side: str, height: float) -> tuple[float, ...]:
     return (*(height,) * (len(shape) - 1), 0.34 if side == "left" else 0.66)
 
 
-def _ellipsoid(
-    shape: Sequence[int], centre: Sequence[float], radius: float
-) -> npt.NDArray[np.bool_]:
+def _ellipsoid(shape: Sequence[int], centre: Sequence[float], radius: float) -> BoolArray:
     """Return the voxels within ``radius`` of ``centre``, both in shares of each axis."""
     axes = np.meshgrid(*(np.arange(length) / (length - 1) for length in shape), indexing="ij")
     distance = sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True))
-    inside: npt.NDArray[np.bool_] = np.asarray(distance <= radius**2)
+    inside: BoolArray = np.asarray(distance <= radius**2)
     return inside
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import Rows
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Batch
 from benchmark.errors import AttributionError
@@ -19,8 +19,6 @@ from benchmark.explainer import Explainer, same_map, why_unsupported
 from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
 from benchmark.plugins.examples import Example
 from benchmark.target import Margin
-
-Rows = npt.NDArray[np.int64]
 
 _IMAGES = 2
 # An image that is darker by this factor has the same map up to rounding.

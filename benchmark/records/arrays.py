@@ -48,10 +48,7 @@ class ArrayFolder:
             StoreError: If they cannot be written.
         """
         self._prepare()
-        labels = {
-            _CHECKSUM: np.array(_digest(arrays)),
-            _IDENTITY: np.array(identity),
-        }
+        labels = {_CHECKSUM: np.array(_digest(arrays)), _IDENTITY: np.array(identity)}
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:  # np.savez would pickle what it does not know
             for name, array in {**arrays, **labels}.items():

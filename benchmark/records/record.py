@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
@@ -23,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from benchmark.arrays import FloatArray
 from benchmark.errors import StoreError
 from benchmark.reading import FAILED, SCORED, Condition, Reading, Sample, State
 from benchmark.records.identity import (
@@ -321,9 +321,9 @@ def _plain_values(reading: Reading) -> tuple[tuple[float | None, ...], dict[str,
     return _to_plain(reading.values), dict(reasons)
 
 
-def _to_plain(values: npt.NDArray[np.float64]) -> tuple[float | None, ...]:
+def _to_plain(values: FloatArray) -> tuple[float | None, ...]:
     return tuple(value if math.isfinite(value) else None for value in np.asarray(values).tolist())
 
 
-def _from_plain(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+def _from_plain(values: Sequence[float | None]) -> FloatArray:
     return np.array([math.nan if value is None else value for value in values], dtype=float)

@@ -21,9 +21,7 @@ class RefusedJsonError(ValueError):
 
 
 def parse_strictly(
-    text: str,
-    parse_float: Callable[[str], float] = float,
-    parse_int: Callable[[str], int] = int,
+    text: str, parse_float: Callable[[str], float] = float, parse_int: Callable[[str], int] = int
 ) -> object:
     """Return what a JSON text says.
 

@@ -12,12 +12,12 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.arrays import FloatArray, Rows
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.table import plain_text
 
 LARGEST_FILE = 50_000_000  # bytes, uncompressed
 
-Rows = npt.NDArray[np.int64]
 Maps = npt.NDArray[np.float32]
 
 
@@ -32,7 +32,7 @@ def rows_to_write(explained: ExplainedModel, drawn: Rows) -> Rows:
     return np.arange(len(explained.cohort)) if size < LARGEST_FILE else drawn
 
 
-def write_maps(path: Path, maps: Maps, affine: npt.NDArray[np.float64], name: str) -> None:
+def write_maps(path: Path, maps: Maps, affine: FloatArray, name: str) -> None:
     """Write signed maps as one four-dimensional NIfTI.
 
     Args:

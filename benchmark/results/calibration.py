@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmark.arrays import FloatArray
 from benchmark.reading import Reading, Sample, distributions, shared_bootstrap
 from benchmark.results.paired import on_common_images, paired_difference
 from benchmark.results.scores import ORACLE, RANDOM, Scores
 from benchmark.statistics.bootstrap import Interval
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Calibration:

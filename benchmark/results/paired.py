@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmark.arrays import FloatArray
 from benchmark.reading import Aggregate, Reading, Sample, distributions, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.results.lookup import group_records
@@ -18,7 +18,6 @@ from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 if TYPE_CHECKING:
     from benchmark.results.lookup import Protocols
 
-FloatArray = npt.NDArray[np.float64]
 
 _ALIGNED = "_aligned"
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.arrays import FloatArray
 from benchmark.errors import InputError
 from benchmark.seeding import stream
 
-FloatArray = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer]
 
 _BLOCK_ELEMENTS = 2**22

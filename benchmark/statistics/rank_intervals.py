@@ -11,7 +11,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.statistics.bootstrap import FloatArray, Interval, SubjectBootstrap
+from benchmark.arrays import FloatArray
+from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 
 # Equal explainers have equal means but for rounding, and share a rank.
 _ROUNDING = 1e-12

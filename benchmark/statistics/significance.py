@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from benchmark.arrays import FloatArray
 from benchmark.errors import InputError
 from benchmark.seeding import stream
 
-FloatArray = npt.NDArray[np.float64]
 Alternative = Literal["greater", "less", "two-sided"]
 
 _DRAW_ROWS = 256

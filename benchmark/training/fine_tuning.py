@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +17,6 @@ from benchmark.seeding import seed_of, stream, torch_stream
 from benchmark.training.recipe import Recipe
 
 Progress = Callable[[int, int, float], None]
-FloatArray = npt.NDArray[np.float64]
 
 LONGEST_MEMORISING = 150
 

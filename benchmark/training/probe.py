@@ -7,9 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from benchmark.arrays import FloatArray
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.training.fine_tuning import FloatArray, training_split
+from benchmark.training.fine_tuning import training_split
 
 
 def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> Classifier:

@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmark.arrays import Arrays
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.training.weights import load_weights, save_weights
-
-Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import Rows
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort, References
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.explainer import Control, Explainer, check_independence, why_unsupported
 from benchmark.target import Target, own_margin
 from benchmark.trial.memory import Memory
-
-Rows = npt.NDArray[np.int64]
 
 _LANE_PIXELS = 2**20
 _LANE = {"cpu": 16, "cuda": 128}

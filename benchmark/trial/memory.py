@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from functools import update_wrapper
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.arrays import Arrays
+
 T = TypeVar("T")
 P = ParamSpec("P")
-Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 class ArrayArchive(Protocol):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import FloatArray
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of
@@ -17,8 +17,6 @@ from benchmark.training.relatives import Relative, from_arrays, load_committed, 
 from benchmark.trial.maps import lane_of
 from benchmark.trial.memory import Memory, kept_or
 from benchmark.trial.runtime import Peers, Runtime
-
-FloatArray = npt.NDArray[np.float64]
 
 RANDOM_COPIES = 3
 REESTIMATION_IMAGES = 64
@@ -89,9 +87,7 @@ class Models:
             model = load_committed(self.classifier, peers.weights, relative.name, related)
             if model is None:
                 arrays = kept_or(
-                    self.runtime.archive,
-                    f"relative {related}",
-                    lambda: to_arrays(relative.fit()),
+                    self.runtime.archive, f"relative {related}", lambda: to_arrays(relative.fit())
                 )
                 model = from_arrays(self.classifier, relative.name, arrays)
             return model

@@ -8,9 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.arrays import FloatArray
 from benchmark.errors import NotAssessableError
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.maps.masks import shape_matched
 from benchmark.seeding import stream
 from benchmark.trial.memory import remembered
-from benchmark.trial.removal import (
-    FloatArray,
-    Rows,
-    imputers,
-    respond,
-    unaltered_projections,
-)
+from benchmark.trial.removal import imputers, respond, unaltered_projections
 from benchmark.trial.trial import Trial
 
 _FALLBACK_SHARE = 0.02
@@ -95,7 +89,7 @@ def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
     return torch.from_numpy(balls), False
 
 
-def union_of(masks: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+def union_of(masks: Sequence[BoolArray]) -> BoolArray:
     """Return where any of the masks is true."""
     union = np.zeros_like(masks[0])
     for mask in masks:

@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.imputers import Blur, CohortMean, Imputer, NoisyLinear
 from benchmark.seeding import seed_of
 from benchmark.trial.memory import remembered
 from benchmark.trial.side_by_side import side_by_side
 from benchmark.trial.trial import Trial
-
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 _SUBJECTS_AT_ONCE = 4
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import importance
 from benchmark.maps.masks import descending_order, iid_masks, shape_matched, top_masks
 from benchmark.maps.ranking import reason_unrankable
@@ -20,8 +21,6 @@ from benchmark.trial.removal import imputers, masking_rows, respond, unaltered_p
 from benchmark.trial.trial import Trial
 
 T = TypeVar("T")
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 Arms = Mapping[str, Tensor]
 Conditions = Mapping[str, Condition]
 
@@ -96,7 +95,7 @@ class Study:
         other.rows = rows
         return other
 
-    def note_unrankable(self, ranked: Tensor) -> npt.NDArray[np.bool_]:
+    def note_unrankable(self, ranked: Tensor) -> BoolArray:
         """Keep in mind why some maps rank nothing; return which ones rank pixels, [n].
 
         Args:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import Rows
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort, References
 from benchmark.explainer import Control, Explainer, importance
@@ -24,7 +25,6 @@ from benchmark.trial.outputs import Evaluation
 from benchmark.trial.runtime import Peers, Runtime
 
 T = TypeVar("T")
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

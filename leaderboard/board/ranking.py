@@ -14,17 +14,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from benchmark.arrays import FloatArray
 from benchmark.reading import Reading, Sample, shared_bootstrap
 from benchmark.results.calibration import Calibration
 from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 from benchmark.statistics.rank_intervals import ranks_of_replicates
 from benchmark.statistics.significance import holm
-
-FloatArray = npt.NDArray[np.float64]
 
 ALPHA = 0.05
 # Below this, two totals are equal but for rounding.
@@ -151,8 +149,7 @@ def _measure(scores: Scores, spread: Callable[[Reading], Reading]) -> Measured:
     intervals = calibration.intervals(list(readings.values()))
     replicates = calibration.replicates(list(readings.values()), spread)
     return Measured(
-        dict(zip(readings, intervals, strict=True)),
-        dict(zip(readings, replicates.T, strict=True)),
+        dict(zip(readings, intervals, strict=True)), dict(zip(readings, replicates.T, strict=True))
     )
 
 

@@ -108,10 +108,7 @@ def _manifest(
 
 
 def _published(
-    finished: Sequence[cells.Record],
-    plan: plans.Plan,
-    board: rules.Rules,
-    card: manifest.Manifest,
+    finished: Sequence[cells.Record], plan: plans.Plan, board: rules.Rules, card: manifest.Manifest
 ) -> list[tuple[records.PublishedRecord, bytes | None]]:
     (entry,) = plan.explainers.values()
     published = []

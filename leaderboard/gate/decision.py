@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from benchmark.reading import SCORED, Reading, Sample, distributions
@@ -28,7 +27,6 @@ from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.significance import holm
 from leaderboard.published.record import PublishedRecord
 
-FloatArray = npt.NDArray[np.float64]
 Outcome = Literal["failed", "regression", "inconclusive", "pass", "unchanged"]
 
 # From the worst to the best.

@@ -189,10 +189,7 @@ def _gated(plan: Plan, old: Mapping[CellKey, PublishedRecord], request: Request)
 
 
 def _pairs(
-    plan: Plan,
-    request: Request,
-    old: Mapping[CellKey, PublishedRecord],
-    progress: Progress | None,
+    plan: Plan, request: Request, old: Mapping[CellKey, PublishedRecord], progress: Progress | None
 ) -> tuple[list[Pair], list[Names]]:
     """Measure a plan, and return its cells with their baselines, and those without one."""
     records, failures = _measure(plan, request, progress)

@@ -25,13 +25,7 @@ _WIDTH = 31
 _PICTURE = "worse ← 0 → better"
 # Characters that XML 1.0 does not allow.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SIGNS = {
-    "unchanged": "✅",
-    "pass": "✅",
-    "inconclusive": "❔",
-    "regression": "❌",
-    "failed": "❌",
-}
+_SIGNS = {"unchanged": "✅", "pass": "✅", "inconclusive": "❔", "regression": "❌", "failed": "❌"}
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,7 @@ import re
 import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from benchmark.reading import Aggregate, Direction
 from benchmark.records.identity import Sha256, StrictModel, first_fault

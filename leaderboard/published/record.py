@@ -14,19 +14,10 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import (
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import StringConstraints, ValidationError, model_validator
 
 from benchmark.reading import SCORED, Reading, Sample, State, find
-from benchmark.records.identity import (
-    Identity,
-    Names,
-    Sha256,
-    canonical_json,
-)
+from benchmark.records.identity import Identity, Names, Sha256, canonical_json
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record, Resources, SealedModel, VerdictWord
 from leaderboard.published.fault import FaultError

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from benchmark.arrays import BoolArray, FloatArray
 
 
-def concordance(centred: Sequence[FloatArray], inside: npt.NDArray[np.bool_]) -> FloatArray:
+def concordance(centred: Sequence[FloatArray], inside: BoolArray) -> FloatArray:
     """Return Kendall's coefficient of concordance W of m methods on each image, [n].
 
     Corrected for ties (Kendall & Gibbons 1990, ch. 6): the squared sums of ranks over what they

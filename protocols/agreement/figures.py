@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from benchmark.arrays import FloatArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, interval, summarise
 from benchmark.report.figures.style import COLOURS, INK, MUTED, WIDTH, styled
 from protocols.agreement.concordance import classes
 from protocols.agreement.statistics import SAME, AgreementStatistics
 
-FloatArray = npt.NDArray[np.float64]
 Readings = Mapping[str, Sequence[Reading]]
 
 _CELL = 0.62  # inches
@@ -75,10 +75,7 @@ def draw_agreement(
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     figure.text(
-        (left + side + 0.3) / WIDTH,
-        0.5,
-        "outlined: Spearman ≥ 0.99 on every subject",
-        color=MUTED,
+        (left + side + 0.3) / WIDTH, 0.5, "outlined: Spearman ≥ 0.99 on every subject", color=MUTED
     )
 
 

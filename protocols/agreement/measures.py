@@ -10,6 +10,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import why_unsupported
 from benchmark.maps.masks import descending_order, top_masks
 from benchmark.maps.ranking import reason_unrankable
@@ -17,9 +18,6 @@ from benchmark.maps.similarity import centred_ranks, iou, rank_correlation
 from benchmark.seeding import seed_of
 from benchmark.trial import Study, Trial, remembered
 from protocols.agreement.regions import masses
-
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 
 class RankedMaps:
@@ -41,7 +39,7 @@ class RankedMaps:
         )
 
     @property
-    def unrankable(self) -> npt.NDArray[np.bool_]:
+    def unrankable(self) -> BoolArray:
         """Which maps rank nothing, [n]."""
         return np.array([reason is not None for reason in self.reasons])
 

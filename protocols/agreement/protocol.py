@@ -13,15 +13,14 @@ from functools import partial
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmark.arrays import FloatArray, Rows
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
 from benchmark.trial import Study
 from protocols.agreement.concordance import classes, concordance
 from protocols.agreement.measures import (
     RankedMaps,
-    Rows,
     compare,
     compare_tops,
     panel_maps,
@@ -31,8 +30,6 @@ from protocols.agreement.measures import (
 )
 from protocols.agreement.regions import effects_of, regions_of
 from protocols.agreement.statistics import SAME, AgreementConfig, AgreementStatistics
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):

@@ -9,23 +9,18 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import cKDTree
 
+from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.seeding import stream
 from benchmark.trial import Trial, remembered
 from benchmark.trial.memory import kept_or
 from benchmark.trial.removal import imputers, respond, unaltered_projections
-
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 _LLOYD_STEPS = 8
 _OUTSIDE = -1
 
 
 def cut(
-    foreground: npt.NDArray[np.bool_],
-    count: int,
-    generator: np.random.Generator,
-    spacing: Sequence[float],
+    foreground: BoolArray, count: int, generator: np.random.Generator, spacing: Sequence[float]
 ) -> npt.NDArray[np.int64]:
     """Return which region each pixel belongs to, [*S]; −1 outside the foreground.
 
@@ -90,7 +85,7 @@ def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
     return kept_or(trial.runtime.archive, identity, compute)["drops"].astype(np.float64)
 
 
-def masses(importance: npt.NDArray[np.float64], regions: npt.NDArray[np.int64]) -> FloatArray:
+def masses(importance: FloatArray, regions: npt.NDArray[np.int64]) -> FloatArray:
     """Return the sum of importance in each region.
 
     Args:

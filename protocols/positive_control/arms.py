@@ -14,6 +14,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
+from benchmark.arrays import FloatArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of, stream
 from benchmark.training import fine_tune, logistic_regression
@@ -22,9 +23,6 @@ from benchmark.trial import Need, Trial, remembered
 from benchmark.trial.side_by_side import side_by_side
 from protocols.positive_control.planting import Strength, allowed_sites, draw_sites, planted_cohort
 from protocols.positive_control.statistics import PROBE, TUNED
-
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 _TUNING_SEED = 0
 _AT_ONCE = 4

@@ -19,11 +19,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from benchmark.arrays import BoolArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort
 from benchmark.seeding import stream
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 CLEAN, PLANTED = 0, 1
 SITE = "site"
@@ -74,10 +72,7 @@ def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
 
 
 def draw_sites(
-    allowed: Sequence[npt.NDArray[np.int64]],
-    keys: Sequence[str],
-    suite: str,
-    purpose: str = "site",
+    allowed: Sequence[npt.NDArray[np.int64]], keys: Sequence[str], suite: str, purpose: str = "site"
 ) -> npt.NDArray[np.int64]:
     """Return one of the allowed places for each image, all with the same probability.
 
@@ -96,11 +91,11 @@ def draw_sites(
     return np.array(drawn, dtype=np.int64)
 
 
-def windows(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray:
+def windows(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> ImageArray:
     """Return v, the raised cosine around each site, [N, 1, *S] in [0, 1]."""
     radius = radius_of(shape)
     along = np.clip((_distances(sites, shape) - _CORE * radius) / ((1 - _CORE) * radius), 0, 1)
-    window: FloatArray = (0.5 * (1 + np.cos(np.float32(np.pi) * along))).astype(np.float32)
+    window: ImageArray = (0.5 * (1 + np.cos(np.float32(np.pi) * along))).astype(np.float32)
     # Rounding leaves the cosine of π a little above −1.
     return np.where(along < 1, window, np.float32(0))
 
@@ -112,7 +107,7 @@ def truths(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> BoolArray:
     return inside
 
 
-def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray:
+def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> ImageArray:
     """Return the distance of every pixel to each site in pixels, [N, 1, *S]."""
     squares = np.zeros((len(sites), 1, *[1] * len(shape)), dtype=np.float32)
     for axis, length in enumerate(shape):
@@ -124,16 +119,16 @@ def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> FloatArray
     return np.sqrt(squares)
 
 
-def alter(images: FloatArray, window: FloatArray, strength: Strength) -> FloatArray:
+def alter(images: ImageArray, window: ImageArray, strength: Strength) -> ImageArray:
     """Return images [N, 1, *S] with the signal planted in each window; untouched outside of it."""
     axes = (0.0, 0.0) + (strength.sigma,) * (images.ndim - 2)
     smooth = ndimage.gaussian_filter(images.astype(np.float64), axes, mode="reflect")
     change = strength.alpha * window * ((1 - strength.attenuation) * smooth - images)
-    altered: FloatArray = np.clip(images + change, 0, 1).astype(np.float32)
+    altered: ImageArray = np.clip(images + change, 0, 1).astype(np.float32)
     return np.where(window > 0, altered, images)
 
 
-def zero_out(images: FloatArray, sites: npt.NDArray[np.int64]) -> tuple[FloatArray, BoolArray]:
+def zero_out(images: ImageArray, sites: npt.NDArray[np.int64]) -> tuple[ImageArray, BoolArray]:
     """Return images with a square of the window's width set to 0, and the squares [N, 1, *S].
 
     The control of old, kept for comparison: its hard edge is a signal of its own.
@@ -145,7 +140,7 @@ def zero_out(images: FloatArray, sites: npt.NDArray[np.int64]) -> tuple[FloatArr
 
 
 def edge_artefact(
-    images: FloatArray, altered: FloatArray, truth: BoolArray, foreground: BoolArray
+    images: ImageArray, altered: ImageArray, truth: BoolArray, foreground: BoolArray
 ) -> npt.NDArray[np.float64]:
     """Return how much of an edge an alteration leaves on the rim of its truth, [N].
 
@@ -162,7 +157,7 @@ def edge_artefact(
     return np.array(index)
 
 
-def gradient_magnitude(image: FloatArray) -> npt.NDArray[np.float64]:
+def gradient_magnitude(image: ImageArray) -> npt.NDArray[np.float64]:
     """Return the length of the central-difference gradient of an image [*S]."""
     slopes = np.gradient(image.astype(np.float64))
     magnitude: npt.NDArray[np.float64] = np.sqrt(np.sum(np.square(slopes), axis=0))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import FloatArray, Rows
 from benchmark.reading import Condition, Reading, Sample
 from benchmark.statistics.significance import swap_p
 from benchmark.target import Projection
@@ -33,9 +34,6 @@ from protocols.positive_control.statistics import (
     PositiveControlConfig,
     PositiveControlStatistics,
 )
-
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 CONTRAST = "contrast"
 _SHOWN = 2

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import FloatArray
 from benchmark.maps import localisation, ranking
 from benchmark.maps.masks import descending_order, shape_matched, top_masks
 from benchmark.reading import Condition, Statistic
 from protocols.positive_control.statistics import PositiveControlStatistics
 
-FloatArray = npt.NDArray[np.float64]
 Score = tuple[Statistic, FloatArray, Mapping[str, Condition]]
 
 

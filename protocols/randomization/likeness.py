@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import FloatArray
 from benchmark.explainer import Polarity, importance
 from benchmark.maps.masks import descending_order, top_q
 from benchmark.maps.ranking import reason_unrankable
@@ -21,8 +21,6 @@ from benchmark.maps.similarity import (
     rank_correlation,
     ssim,
 )
-
-FloatArray = npt.NDArray[np.float64]
 
 SPEARMAN, SIGNED, SSIM, HOG, TOP = "spearman", "spearman_signed", "ssim", "hog", "top"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.arrays import FloatArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.maps.similarity import entropy, spearman
 from benchmark.seeding import stream
@@ -19,8 +19,6 @@ from protocols.randomization.likeness import Lens, Likeness
 from protocols.randomization.statistics import RandomizationConfig
 from protocols.randomization.walks import Step, altered, steps
 
-FloatArray = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 Similarities = dict[str, FloatArray]
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from benchmark.arrays import FloatArray
 from benchmark.protocol import ProtocolConfig
 from benchmark.reading import Condition, Plot, Statistic, statistic
 from benchmark.trial import RANDOM_COPIES, Study
 from benchmark.trial.study import Conditions
 from protocols.randomization.likeness import SPEARMAN
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class RandomizationConfig(ProtocolConfig):

@@ -117,9 +117,7 @@ def _floor(trial: Trial, spent: PassCounter) -> float:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda one: one.name)
 @pytest.mark.parametrize(
-    "explainer",
-    [GradCAMPlusPlus(), Saliency(), Random()],
-    ids=lambda one: one.name,
+    "explainer", [GradCAMPlusPlus(), Saliency(), Random()], ids=lambda one: one.name
 )
 def test_a_protocol_over_its_floor(
     benchmark: BenchmarkFixture, explainer: Explainer, protocol: SanityProtocol[Any]

@@ -251,11 +251,7 @@ def test_a_cheat_is_named(kind: type[Cheat], told: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [
-        (Nothing, "non-finite map"),
-        (Infinite, "non-finite map"),
-        (Constant, "constant map"),
-    ],
+    [(Nothing, "non-finite map"), (Infinite, "non-finite map"), (Constant, "constant map")],
     ids=lambda one: one.__name__ if isinstance(one, type) else "",
 )
 def test_a_map_that_says_nothing_ends_in_a_named_state(kind: type[Cheat], told: str) -> None:

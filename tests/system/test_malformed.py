@@ -394,21 +394,13 @@ def claims() -> Iterator[Case]:
         ):
             name = f"{part} {plain(odd)[:9]!r}"
             yield name, "odd-name", sealed(let("names", part, value=odd))
-        yield (
-            f"a {part} of another name",
-            "misplaced",
-            sealed(let("names", part, value="other")),
-        )
+        yield (f"a {part} of another name", "misplaced", sealed(let("names", part, value="other")))
     yield (
         "another explainer's name",
         "name-mismatch",
         sealed(let("names", "explainer", value="x")),
     )
-    yield (
-        "another protocol's name",
-        "name-mismatch",
-        sealed(let("names", "protocol", value="x")),
-    )
+    yield ("another protocol's name", "name-mismatch", sealed(let("names", "protocol", value="x")))
     odd_texts = (
         "\u202egnp.exe",
         "zero\u200bwidth",
@@ -783,9 +775,7 @@ def renamed(one: Reading, names: tuple[str, str]) -> Reading:
     if key.startswith("#"):
         key, subject = one.sample.keys[0] + key, one.sample.subjects[0]
     sample = replace(
-        one.sample,
-        keys=(key, *one.sample.keys[1:]),
-        subjects=(subject, *one.sample.subjects[1:]),
+        one.sample, keys=(key, *one.sample.keys[1:]), subjects=(subject, *one.sample.subjects[1:])
     )
     return replace(one, sample=sample)
 

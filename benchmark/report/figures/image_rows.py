@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from benchmark.arrays import BoolArray, FloatArray
 from benchmark.report.figures.style import DPI, INK, MUTED, WIDTH, styled
 
 Plane = npt.NDArray[np.float32]
@@ -36,7 +37,7 @@ class Tile:
     image: Plane
     text: str = ""
     over: Plane | None = None
-    outline: npt.NDArray[np.bool_] | None = None
+    outline: BoolArray | None = None
     scale: float | None = None
     is_map: bool = False
 
@@ -75,7 +76,7 @@ def draw_image_rows(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) 
     axes.set_ylim(figure_height, 0)
 
 
-def _colours(tile: Tile) -> npt.NDArray[np.float64]:
+def _colours(tile: Tile) -> FloatArray:
     """Return the tile as RGB, [h, w, 3]."""
     ramp = matplotlib.colormaps["inferno"]
     if tile.is_map:

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.arrays import BoolArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.report.figures.style import DPI, INK, MUTED, styled
 from benchmark.trial.outputs import Evaluation
 
-Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]
-Region = npt.NDArray[np.bool_]
+Region = BoolArray
 Dashes = tuple[int, tuple[float, ...]]
 
 SUBJECTS_PER_GROUP = 5

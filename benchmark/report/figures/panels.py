@@ -10,7 +10,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.style import BELOW, BETWEEN, MUTED, WIDTH, FloatArray, Limits
+from benchmark.arrays import FloatArray
+from benchmark.report.figures.style import BELOW, BETWEEN, MUTED, WIDTH, Limits
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import matplotlib
-import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmark.results.result import Estimate, Number
 
 P = ParamSpec("P")
 Limits = tuple[float, float]
-FloatArray = npt.NDArray[np.float64]
 
 DPI = 110
 WIDTH = 10.0  # inches
@@ -53,9 +50,7 @@ BETWEEN, BELOW = 0.34, 0.52  # inches, under a row and under the last
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def styled(
-    maker: Callable[Concatenate[Figure, P], None],
-) -> Callable[P, Figure]:
+def styled(maker: Callable[Concatenate[Figure, P], None]) -> Callable[P, Figure]:
     """Turn a function that fills a figure into one that returns it, in the report's style.
 
     ``Figure`` objects are used directly, never pyplot, so no global state is touched.

@@ -274,9 +274,7 @@ def _tsv(old: str, new: str) -> Callable[[Path], None]:
 
 
 def _file(
-    name: str,
-    voxels: npt.NDArray[np.generic],
-    affine: npt.NDArray[np.float64] = AFFINE,
+    name: str, voxels: npt.NDArray[np.generic], affine: npt.NDArray[np.float64] = AFFINE
 ) -> Callable[[Path], None]:
     return lambda toml: _save(toml.parent / name, voxels, affine)
 
@@ -355,10 +353,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "unknown group": (_tsv("s2\tAD", "s2\tMCI"), "'s2' into the group 'MCI'; known: CN, AD"),
     "two splits": (
-        _tsv(
-            TSV,
-            "participant_id\tsession\tgroup\tsplit\ns1\t1\tCN\ttrain\ns1\t2\tCN\ttest\n",
-        ),
+        _tsv(TSV, "participant_id\tsession\tgroup\tsplit\ns1\t1\tCN\ttrain\ns1\t2\tCN\ttest\n"),
         "subject 's1' in more than one split",
     ),
     "twice the same": (_tsv("s2\tAD", "s1\tAD"), "lists 's1' twice; .* session or visit"),

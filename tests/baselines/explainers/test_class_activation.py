@@ -393,10 +393,7 @@ def flat_model(shape: Sequence[int]) -> Classifier:
     ("shape", "reason"),
     [
         ((8,), "its feature maps are [B, 8], not spatial"),
-        (
-            (8, 1, 1),
-            "its feature maps are [B, 8, 1, 1], a single cell that covers the whole image",
-        ),
+        ((8, 1, 1), "its feature maps are [B, 8, 1, 1], a single cell that covers the whole image"),
     ],
 )
 def test_maps_without_space_are_unsupported_with_a_reason(

@@ -6,12 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.classifier import (
-    Classifier,
-    GlobalAveragePool,
-    PassCounter,
-    Preprocessing,
-)
+from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter, Preprocessing
 from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
 from benchmark.errors import ClassifierError
 from benchmark.plugins.examples import (

@@ -118,8 +118,7 @@ def test_a_failure_is_kept_apart_and_gives_way_to_the_next_attempt(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("call", "code"),
-    [("fsync", errno.ENOSPC), ("link", errno.EROFS), ("open", errno.EACCES)],
+    ("call", "code"), [("fsync", errno.ENOSPC), ("link", errno.EROFS), ("open", errno.EACCES)]
 )
 def test_what_the_disk_refuses_is_a_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int

@@ -30,11 +30,7 @@ from benchmark.report.figures.overlays import (
     draw_strip,
 )
 from benchmark.report.figures.panels import Layout, PanelGrid
-from benchmark.report.figures.statistic_plots import (
-    describe_statistic,
-    draw_statistic,
-    is_drawable,
-)
+from benchmark.report.figures.statistic_plots import describe_statistic, draw_statistic, is_drawable
 from benchmark.report.figures.style import limits, save, styled
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records

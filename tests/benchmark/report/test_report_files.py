@@ -46,9 +46,7 @@ def test_volumes_of_a_volume_come_back_where_they_lay(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.moveaxis(np.asarray(image.dataobj), 3, 0), maps[:, 0])
 
 
-def test_of_a_large_cohort_only_the_shown_maps_are_written(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_of_a_large_cohort_only_the_shown_maps_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, a report of volumes fills the disk."""
     explained = build_explained_model(["cam"])
     chosen = np.array([2, 5])

@@ -21,10 +21,7 @@ from benchmark.results.paired import aligned_pairs, paired_difference
 from benchmark.results.result import to_json
 from benchmark.results.summary import summarise_records
 
-PROTOCOLS: dict[str, type[SanityProtocol[Any]]] = {
-    "loading": fakes.Loading,
-    "second": fakes.Second,
-}
+PROTOCOLS: dict[str, type[SanityProtocol[Any]]] = {"loading": fakes.Loading, "second": fakes.Second}
 
 NOISE = tuple(np.random.default_rng(0).normal(0.0, 0.02, 20))
 TRUTH = tuple(1.0 + 0.01 * value for value in NOISE)
@@ -61,12 +58,7 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
         "state": "scored",
         "reason": None,
         "verdict": "pass",
-        "primary": {
-            "statistic": "share",
-            **numbers,
-            "direction": "higher",
-            "calibrated": None,
-        },
+        "primary": {"statistic": "share", **numbers, "direction": "higher", "calibrated": None},
         "badges": [],
         "statistics": [
             {"statistic": "share", **numbers, "conditions": {}},

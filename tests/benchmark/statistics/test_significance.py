@@ -13,13 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from benchmark.errors import InputError
 from benchmark.seeding import stream
-from benchmark.statistics.significance import (
-    Alternative,
-    holm,
-    page_trend,
-    sign_flip_p,
-    swap_p,
-)
+from benchmark.statistics.significance import Alternative, holm, page_trend, sign_flip_p, swap_p
 
 Array = npt.NDArray[np.float64]
 
@@ -180,8 +174,7 @@ def test_page_is_wrong_as_often_as_it_claims(conditions: int) -> None:
     p_values = [page_trend(table, permutations=99).p for table in tables]
     # Three binomial standard errors, and p in steps, which is why it may be below.
     np.testing.assert_array_less(
-        np.abs(shares_below(p_values, 0.05, 0.2, 0.5) - [0.05, 0.2, 0.5]),
-        [0.033, 0.06, 0.075],
+        np.abs(shares_below(p_values, 0.05, 0.2, 0.5) - [0.05, 0.2, 0.5]), [0.033, 0.06, 0.075]
     )
 
 

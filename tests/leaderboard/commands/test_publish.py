@@ -111,11 +111,7 @@ def test_pictures_of_maps_lie_where_they_are_asked_for(measured: Path, tmp_path:
     ],
 )
 def test_what_cannot_be_published_is_told_before_anything_is_written(
-    measured: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    more: list[str],
-    expected: str,
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], expected: str
 ) -> None:
     """If it fails, a mistyped word ends in a traceback or in half of the records."""
     monkeypatch.chdir(tmp_path)
