@@ -17,11 +17,11 @@ from benchmark.cohort import SPLITS, Cohort
 from benchmark.explainer import Control
 from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
+from benchmark.protocol import Protocols
 from benchmark.reading import FAILED, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health, protocol_health
-from benchmark.results.lookup import Protocols
 from benchmark.results.paired import Comparison, aligned_pairs
 from benchmark.results.result import Estimate, Result
 from benchmark.running.suite import Cell
