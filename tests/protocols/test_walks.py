@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from trials import build_trial, cohort_of, trained
 
 from baselines.explainers.class_activation import GradCAM
@@ -100,16 +101,25 @@ def test_batch_norm_before_the_first_change_stays() -> None:
 
 
 @pytest.mark.parametrize("explainer", [GradCAM(), Saliency()], ids=lambda one: one.name)
-def test_a_resumed_prefix_changes_no_map(explainer: GradCAM | Saliency) -> None:
+def test_a_resumed_prefix_changes_no_map(
+    explainer: GradCAM | Saliency, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If it fails, reusing the prefix is not the same as computing it."""
-    trial, rows = build_trial(explainer), np.arange(6)
-    stages = frozenset({0, 1})
-    resumed = altered(trial, stages, 0)
-    assert resumed.classifier._resume is not None
-    plain = resumed.classifier.copy()
-    assert plain._resume is None
-    assert torch.equal(resumed.draw(rows), trial.on(classifier=plain).draw(rows))
-    assert torch.equal(resumed.draw(rows), resumed.draw(rows))
+    trial, rows, resumptions, after = build_trial(explainer), np.arange(6), [], PrefixMemory.after
+
+    def counted(self: PrefixMemory, count: int, prefix: nn.Module, images: Tensor) -> Tensor:
+        resumptions.append(count)
+        return after(self, count, prefix, images)
+
+    monkeypatch.setattr(PrefixMemory, "after", counted)
+    resumed = altered(trial, frozenset({0, 1}), 0)
+    maps = resumed.draw(rows)
+    # A pass that needs the gradient of the image cannot begin behind it.
+    assert bool(resumptions) == isinstance(explainer, GradCAM)
+    assert torch.equal(resumed.draw(rows), maps)
+    resumptions.clear()
+    assert torch.equal(trial.on(classifier=resumed.classifier.copy()).draw(rows), maps)
+    assert not resumptions, "a copy computes its own prefix"
 
 
 def test_a_prefix_is_computed_once_for_a_batch_and_again_for_another() -> None:
@@ -126,4 +136,8 @@ def test_a_prefix_is_computed_once_for_a_batch_and_again_for_another() -> None:
     handle.remove()
     for batch in batches:
         assert torch.equal(model(batch)[0], whole(batch)[0])
-    assert len(memory._known[1]) == 2
+    prefix = nn.Conv2d(1, 2, 3)
+    prefix.register_forward_hook(lambda *_: calls.append(1))
+    for batch in batches:
+        memory.after(2, prefix, batch)
+    assert len(calls) == 3 + 2
