@@ -107,14 +107,9 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     def __init_subclass__(cls) -> None:
         """Gather the statistics that are declared as attributes, in the order of their writing."""
         super().__init_subclass__()
-        declared = [
-            value
-            for base in cls.__mro__
-            for value in vars(base).values()
-            if isinstance(value, Statistic)
-        ]
-        if declared:
-            cls.statistics = tuple(declared)
+        values = (value for base in cls.__mro__ for value in vars(base).values())
+        if declared := tuple(value for value in values if isinstance(value, Statistic)):
+            cls.statistics = declared
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -172,11 +167,8 @@ class SanityProtocol(ABC, Generic[ConfigT]):
             panel: Explainers by name, all that it names as its panel among them.
         """
         settings: dict[str, Any] = self.config.model_dump(mode="json")
-        members = {
-            name: [panel[name].version, dict(panel[name].config)]
-            for name in self.panel
-            if name in panel
-        }
+        known = {name: panel[name] for name in self.panel if name in panel}
+        members = {name: [member.version, dict(member.config)] for name, member in known.items()}
         return {**settings, "panel_settings": members} if members else settings
 
     @classmethod
@@ -214,11 +206,5 @@ Protocols = Mapping[str, type[SanityProtocol[Any]]]
 
 
 def exhibit_purpose(name: str, version: str, settings: Mapping[str, object]) -> str:
-    """Return what tells a protocol's exhibits from those of other settings and versions.
-
-    Args:
-        name: Name of the protocol.
-        version: Version of the protocol.
-        settings: Settings as ``SanityProtocol.settings`` gives them.
-    """
+    """Return what tells a protocol's exhibits from those of other settings and versions."""
     return json.dumps([name, version, settings], sort_keys=True)

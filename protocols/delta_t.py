@@ -21,7 +21,7 @@ from benchmark.reading import Direction, Plot, Reading, Statistic, Verdict, inte
 from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.trial import Study, imputer_health
 from benchmark.trial.imputer_health import ImputerHealth
-from benchmark.trial.study import Answer
+from benchmark.trial.removal import Response
 
 
 def _balanced(
@@ -115,12 +115,12 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
         random = images.shape_matched(tops, self.config.repeats)
         for number, imputer in enumerate(images.imputers()):
             answers = images.ask({"map": tops, "random": random}, imputer)
-            drops = {arm: answer.drops for arm, answer in answers.items()}
+            drops = {arm: answer.drops.mean(2) for arm, answer in answers.items()}
             self._score(images, drops["map"] - drops["random"], imputer, default=number == 0)
             if number == 0:
                 scattered = images.scattered(tops, self.config.secondary_repeats)
                 ask = partial(images.ask, {"iid": scattered}, imputer)
-                drops["iid"] = images.shared(("iid", self.config), ask)["iid"].drops
+                drops["iid"] = images.shared(("iid", self.config), ask)["iid"].drops.mean(2)
                 self._read_other_outputs(images, answers)
                 self._insert(images, tops, random, imputer)
             for arm, drop in drops.items():
@@ -145,7 +145,7 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
             of_group = np.where(images.groups == group, score, np.nan)
             images.read(self.delta_t, of_group, {"imputer": imputer, "group": name})
 
-    def _read_other_outputs(self, images: Study, answers: Mapping[str, Answer]) -> None:
+    def _read_other_outputs(self, images: Study, answers: Mapping[str, Response]) -> None:
         """Read margin, probability and T, whose curves begin at the unaltered images."""
         evaluation, quantiles = images.trial.evaluation, self.config.quantiles
         start = evaluation.own_margin[images.rows]

@@ -23,7 +23,7 @@ from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import Plot, Reading, Statistic, Verdict, interval, statistic
 from benchmark.trial import RANDOM_COPIES, Study
 from benchmark.trial.imputer_health import RegionEffectStatistics
-from benchmark.trial.region_effects import region_effects, union_of
+from benchmark.trial.region_effects import region_effects
 from benchmark.trial.removal import masking_rows
 
 Regions = Mapping[tuple[str, str], BoolArray]
@@ -113,8 +113,8 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
     def _compare(self, images: Study, few: Study, trained: Scores, randomised: Scores) -> None:
         """Read the score, and how far it lies above that of randomised models and of noise."""
         ap, null = trained[self.ap, "all", "roi"], randomised[self.ap, "all", "roi"]
-        union = union_of(list(images.trial.test.anatomy.rois.values()))[images.rows]
-        truth = torch.from_numpy(union)
+        union = np.any(list(images.trial.test.anatomy.rois.values()), axis=0)
+        truth = torch.from_numpy(union[images.rows])
         chance = localisation.expected_average_precision(truth, images.foreground).numpy()
         images.read(self.ap, ap)
         few.read(self.ap_null, null)
@@ -186,7 +186,7 @@ def _regions(anatomy: Anatomy) -> Regions:
     regions |= {(name, "control"): mask for name, mask in anatomy.control_rois.items()}
     for kind, masks in (("roi", anatomy.rois), ("control", anatomy.control_rois)):
         if len(masks) == len(anatomy.rois):
-            regions["all", kind] = union_of(list(masks.values()))
+            regions["all", kind] = np.any(list(masks.values()), axis=0)
     return regions
 
 
@@ -195,5 +195,4 @@ def _known_mean(values: Sequence[FloatArray]) -> FloatArray:
     stacked = np.stack(values)
     known = np.isfinite(stacked)
     sums, counts = np.where(known, stacked, 0).sum(0), known.sum(0)
-    mean: FloatArray = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return mean
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

@@ -41,15 +41,12 @@ class ImputerHealth(RegionEffectStatistics):
 
 
 def read(study: Study, repeats: int) -> None:
-    """Read the statistics of ``ImputerHealth`` for each imputer that applies to the cohort.
+    """Read ``ImputerHealth`` for each imputer from as many rows of each group.
 
-    Args:
-        study: Notebook of as many rows of each group.
-        repeats: Random regions per image.
+    Each image is compared with ``repeats`` random regions.
     """
-    signs = 1 - 2 * study.groups
+    health, signs = ImputerHealth, 1 - 2 * study.groups
     for name, effect in region_effects(study.trial, study.rows, repeats).items():
-        health = ImputerHealth
         study.read(health.roi_effect, effect.roi, {"imputer": name})
         study.read(health.roi_effect_above_random, effect.roi - effect.random, {"imputer": name})
         study.read(health.random_effect_t_w, signs * effect.random, {"imputer": name})
@@ -67,12 +64,7 @@ def unfit_imputers(readings: Sequence[Reading]) -> dict[str, str | None]:
 
 
 def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
-    """Return why an imputer is unfit for the model, or None where it is fit.
-
-    Args:
-        readings: Readings among which are those of ``read``.
-        imputer: Name of the imputer.
-    """
+    """Return why an imputer is unfit for the model, or None where it is fit."""
     above = interval(readings, ImputerHealth.roi_effect_above_random, imputer=imputer)
     if above is not None and above.n_subjects and not above.low > 0:
         return "removing the regions moves T_w no more than random masks do"
@@ -80,9 +72,7 @@ def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
     if random is not None and not abs(random.estimate) < LARGEST_RANDOM_EFFECT:
         return f"random masks move T_w by {abs(random.estimate):.2f} T"
     rise = _auroc_rise(readings, imputer)
-    if rise is not None and rise > 0:
-        return "the mask tells the groups apart"
-    return None
+    return "the mask tells the groups apart" if rise is not None and rise > 0 else None
 
 
 def _auroc_rise(readings: Sequence[Reading], imputer: str) -> float | None:

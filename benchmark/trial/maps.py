@@ -10,19 +10,21 @@ the bit whatever the batch size and whoever its neighbours are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.arrays import Rows
-from benchmark.classifier import Classifier
-from benchmark.cohort import Batch, Cohort, References
+from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, UnsupportedError
-from benchmark.explainer import Control, Explainer, check_independence, why_unsupported
+from benchmark.explainer import Control, check_independence, why_unsupported
 from benchmark.target import Target, own_margin
-from benchmark.trial.memory import Memory
+
+if TYPE_CHECKING:
+    from benchmark.trial.trial import Trial
 
 _LANE_PIXELS = 2**20
 _LANE = {"cpu": 16, "cuda": 128}
@@ -34,87 +36,58 @@ def lane_of(shape: Sequence[int], device: torch.device) -> int:
     return max(1, min(_LANE.get(device.type, 16), _LANE_PIXELS // int(np.prod(shape))))
 
 
-def identity_of(explainer: Explainer, references: References) -> str:
-    """Return class, name, version and settings of an explainer, and what it compares with."""
-    settings = ",".join(f"{key}={value}" for key, value in sorted(explainer.config.items()))
-    if explainer.needs_references:
-        settings += f",references={references.sha256}"
-    origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
-    return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
+def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: int) -> Tensor:
+    """Explain some test rows.
 
+    Args:
+        trial: Explainer, model and cohort.
+        rows: [n] test rows.
+        targets: The scalar to explain for each of them; own margin if None.
+        lane: Images per batch.
 
-@dataclass(frozen=True)
-class MapMaker:
-    """Explains test images of one cohort with one explainer and model.
+    Returns:
+        Signed maps [n, 1, *S] float32 on the host.
 
-    Attributes:
-        explainer: Method that makes the maps.
-        classifier: Model that is explained.
-        test: Test split.
-        references: Images that the explainer may compare with.
-        device: Device that the passes run on.
-        memory: Memory that holds whether the explainer was found to depend on its batch.
+    Raises:
+        UnsupportedError: If the explainer cannot explain this model or cohort.
+        AttributionError: If it broke its contract.
     """
+    explainer, classifier, test = trial.explainer, trial.classifier, trial.test
+    reason = why_unsupported(explainer, classifier, test.truth is not None)
+    if reason is not None:
+        raise UnsupportedError(reason)
+    before = classifier.weights_sha256
+    if targets is None:
+        targets = [_OWN_MARGINS[group] for group in test.groups[rows]]
+    maps = torch.empty((len(rows), *test.images.shape[1:]), dtype=torch.float32)
+    for target, places in _lanes(targets, lane):
+        filled = np.concatenate([places, np.repeat(places[-1:], lane - len(places))])
+        batch = _batch(trial, rows[filled], before)
+        made = explainer(classifier, batch, target)
+        maps[places] = made[: len(places)].cpu()
+        _check_once(trial, batch, target, made)
+    if classifier.weights_sha256 != before:
+        raise AttributionError(f"Explainer {explainer.name!r} changed the network's weights.")
+    return maps
 
-    explainer: Explainer
-    classifier: Classifier
-    test: Cohort
-    references: References
-    device: torch.device
-    memory: Memory
 
-    def draw(self, rows: Rows, targets: Sequence[Target] | None, lane: int) -> Tensor:
-        """Explain some test rows.
+def _batch(trial: Trial, rows: Rows, weights_sha256: str) -> Batch:
+    explainer, batch = trial.explainer, trial.test.batch(rows, trial.runtime.device)
+    if explainer.needs_references:
+        batch = replace(batch, references=trial.references.to(trial.runtime.device))
+    if isinstance(explainer, Control) and explainer.redrawn:
+        batch = replace(batch, keys=tuple(f"{key} on {weights_sha256}" for key in batch.keys))
+    return batch
 
-        Args:
-            rows: [n] test rows.
-            targets: The scalar to explain for each of them; own margin if None.
-            lane: Images per batch.
 
-        Returns:
-            Signed maps [n, 1, *S] float32 on the host.
+def _check_once(trial: Trial, batch: Batch, target: Target, made: Tensor) -> None:
+    """Check on the explainer's first batch that its maps do not depend on the batch."""
 
-        Raises:
-            UnsupportedError: If the explainer cannot explain this model or cohort.
-            AttributionError: If it broke its contract.
-        """
-        reason = why_unsupported(self.explainer, self.classifier, self.test.truth is not None)
-        if reason is not None:
-            raise UnsupportedError(reason)
-        before = self.classifier.weights_sha256
-        if targets is None:
-            targets = [_OWN_MARGINS[group] for group in self.test.groups[rows]]
-        maps = torch.empty((len(rows), *self.test.images.shape[1:]), dtype=torch.float32)
-        for target, places in _lanes(targets, lane):
-            filled = np.concatenate([places, np.repeat(places[-1:], lane - len(places))])
-            batch = self._batch(rows[filled], before)
-            made = self.explainer(self.classifier, batch, target)
-            maps[places] = made[: len(places)].cpu()
-            self._check_once(batch, target, made)
-        if self.classifier.weights_sha256 != before:
-            raise AttributionError(
-                f"Explainer {self.explainer.name!r} changed the network's weights."
-            )
-        return maps
+    def check() -> None:
+        alone = batch.take(slice(1))
+        check_independence(trial.explainer, trial.classifier, alone, target, made[:1])
 
-    def _batch(self, rows: Rows, weights_sha256: str) -> Batch:
-        batch = self.test.batch(rows, self.device)
-        if self.explainer.needs_references:
-            batch = replace(batch, references=self.references.to(self.device))
-        if isinstance(self.explainer, Control) and self.explainer.redrawn:
-            keys = tuple(f"{key} on {weights_sha256}" for key in batch.keys)
-            batch = replace(batch, keys=keys)
-        return batch
-
-    def _check_once(self, batch: Batch, target: Target, made: Tensor) -> None:
-        """Check on the explainer's first batch that its maps do not depend on the batch."""
-
-        def check() -> None:
-            alone = batch.take(slice(1))
-            check_independence(self.explainer, self.classifier, alone, target, made[:1])
-
-        identity = identity_of(self.explainer, self.references)
-        self.memory.once(("maps depend on no batch", identity), check)
+    trial.once(("maps depend on no batch", trial.explainer_identity), check)
 
 
 def _lanes(targets: Sequence[Target], size: int) -> Iterator[tuple[Target, Rows]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import update_wrapper
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmark.arrays import Arrays
+
+if TYPE_CHECKING:
+    from benchmark.trial.trial import Trial
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -68,31 +71,9 @@ class Memory:
         return other
 
 
-class Remembering(Protocol):
-    """What ``remembered`` needs to know of a trial."""
-
-    @property
-    def memory(self) -> Memory:
-        """Where values are kept."""
-        ...
-
-    @property
-    def model_identity(self) -> str:
-        """SHA-256 of the model's weights."""
-        ...
-
-    @property
-    def explainer_identity(self) -> str:
-        """Name, version and settings of the explainer."""
-        ...
-
-
-S = TypeVar("S", bound=Remembering)
-
-
 def remembered(
     *, by_model: bool = False, by_explainer: bool = False
-) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+) -> Callable[[Callable[Concatenate[Trial, P], T]], Callable[Concatenate[Trial, P], T]]:
     """Make a function of a trial compute its value once for each cohort and set of arguments.
 
     Args:
@@ -100,8 +81,10 @@ def remembered(
         by_explainer: Whether the value differs between explainers.
     """
 
-    def decorate(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-        def call(trial: S, /, *arguments: P.args, **named: P.kwargs) -> T:
+    def decorate(
+        function: Callable[Concatenate[Trial, P], T],
+    ) -> Callable[Concatenate[Trial, P], T]:
+        def call(trial: Trial, /, *arguments: P.args, **named: P.kwargs) -> T:
             key = (
                 f"{function.__module__}.{function.__qualname__}",
                 trial.model_identity if by_model else "",

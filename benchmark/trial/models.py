@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,10 @@ from benchmark.trial.runtime import Peers, Runtime
 
 RANDOM_COPIES = 3
 REESTIMATION_IMAGES = 64
+_SUBJECTS_AT_ONCE = 4
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,7 @@ class Models:
         return self.memory.once(("streamlined", self.identity), self.classifier.streamlined)
 
     def randomised(self, copy: int) -> Classifier:
-        """Return a fully randomised copy.
-
-        Args:
-            copy: Number of the copy, from 0 to ``RANDOM_COPIES`` − 1.
-        """
+        """Return a fully randomised copy, by its number below ``RANDOM_COPIES``."""
         return self.memory.once(
             ("randomised", self.identity, copy),
             lambda: self.classifier.randomised(
@@ -95,6 +97,28 @@ class Models:
         key = ("relative", self.identity, relation(relative, self.cohort, ""))
         return self.memory.once(key, find)
 
+    def embed_alterations(
+        self, alter: Callable[[slice], Tensor], subjects: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return logits [n, M, 2] and embeddings [n, M, D] of M alterations of n subjects' images.
+
+        Args:
+            alter: Returns the alterations [k, M, *S] of some of the subjects.
+            subjects: Number n of subjects.
+        """
+        _ = self.streamlined  # made once, before there are several threads to make it
+
+        def embed(chunk: slice) -> tuple[FloatArray, FloatArray]:
+            altered = alter(chunk)
+            logits, embeddings = self.embed(altered.flatten(0, 1).unsqueeze(1))
+            count = altered.shape[:2]
+            return logits.reshape(*count, 2), embeddings.reshape(*count, -1)
+
+        starts = range(0, subjects, _SUBJECTS_AT_ONCE)
+        chunks = [slice(start, start + _SUBJECTS_AT_ONCE) for start in starts]
+        logits, embeddings = zip(*side_by_side(embed, chunks, self.runtime.device), strict=True)
+        return np.concatenate(logits), np.concatenate(embeddings)
+
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
         # As even as can be: a last batch of a few images costs as much as one of many.
@@ -119,3 +143,21 @@ class Models:
                 logits.append(some_logits.double().cpu())
                 embeddings.append(some_embeddings.double().cpu())
         return torch.cat(logits).numpy(), torch.cat(embeddings).numpy()
+
+
+def side_by_side(work: Callable[[A], T], items: Sequence[A], device: torch.device) -> list[T]:
+    """Return ``work(item)`` of each item, in order; on a CPU with one thread for each core.
+
+    A convolution uses every core by itself, but what stands between convolutions, such as imputing,
+    does not. Whole pieces of work side by side keep all cores busy throughout; the values are the
+    same to the bit. No piece may touch what another changes.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1 or len(items) < 2:
+        return [work(item) for item in items]
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        return list(pool.map(work, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)

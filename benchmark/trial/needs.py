@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from benchmark.errors import CohortError
 from benchmark.training import memorise, permuted, train_from_scratch, training_accuracy
 from benchmark.training.relatives import Relative
-from benchmark.trial.memory import remembered
 from benchmark.trial.trial import Trial
 
 NO_TRAINING_SPLIT = "no twin, since the cohort has no training split"
@@ -77,9 +76,7 @@ class Memorised(Need):
 
     def reached(self, trial: Trial) -> float:
         """Return the training accuracy that the network of a trial has reached."""
-        return _training_accuracy(trial, self.seed)
-
-
-@remembered(by_model=True)
-def _training_accuracy(trial: Trial, seed: int) -> float:
-    return training_accuracy(trial.classifier, permuted(trial.cohort, seed))
+        return trial.once(
+            ("training accuracy", trial.model_identity, self.seed),
+            lambda: training_accuracy(trial.classifier, permuted(trial.cohort, self.seed)),
+        )

@@ -36,14 +36,12 @@ class Evaluation:
     @cached_property
     def own_margin(self) -> FloatArray:
         """Own group's logit minus the other's, [N]."""
-        difference: FloatArray = self.signs * (self.logits[:, 0] - self.logits[:, 1])
-        return difference
+        return self.signs * (self.logits[:, 0] - self.logits[:, 1])
 
     @cached_property
     def own_probability(self) -> FloatArray:
         """Probability of the own group, [N]."""
-        own: FloatArray = self.probabilities[np.arange(len(self.groups)), self.groups]
-        return own
+        return self.probabilities[np.arange(len(self.groups)), self.groups]
 
     @property
     def signs(self) -> npt.NDArray[np.int64]:
@@ -64,14 +62,12 @@ class Evaluation:
         """
         if self.group_distance == 0:
             raise NotAssessableError("the model embeds both groups alike")
-        unit: FloatArray = self._mean_difference / self.group_distance
-        return unit
+        return self._mean_difference / self.group_distance
 
     @cached_property
     def projections(self) -> FloatArray:
         """φ(x) = wᵀf(x), [N], unsigned."""
-        projected: FloatArray = self.embeddings @ self.direction
-        return projected
+        return self.embeddings @ self.direction
 
     @cached_property
     def _mean_difference(self) -> FloatArray:

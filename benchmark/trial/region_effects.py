@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.arrays import BoolArray, FloatArray, Rows
+from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.masks import shape_matched
 from benchmark.seeding import stream
 from benchmark.trial.memory import remembered
-from benchmark.trial.removal import imputers, respond, unaltered_projections
+from benchmark.trial.removal import imputers, respond
 from benchmark.trial.trial import Trial
 
 _FALLBACK_SHARE = 0.02
@@ -40,8 +40,6 @@ class RegionEffects:
 def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, RegionEffects]:
     """Return, for each imputer, what removing the cohort's regions and random ones does.
 
-    Measured once per model and shared by the protocols.
-
     Args:
         trial: Model and cohort.
         rows: [n] test rows.
@@ -58,15 +56,15 @@ def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, Regio
         regions[first : first + 1] & common, common, [stream(suite, "common masks")], repeats
     )[:, 0]
     masks = torch.cat([regions, moved, shared.expand(len(rows), *shared.shape[1:])], dim=1)
-    before, effects = unaltered_projections(trial, rows), {}
-    signs = trial.evaluation.signs[rows]
+    signs, effects = trial.evaluation.signs[rows], {}
     for name, imputer in imputers(trial).items():
-        drops = before[:, None] - respond(trial, rows, masks, imputer).projections
+        response = respond(trial, rows, masks, imputer)
+        before, drops = response.before, response.drops
         effects[name] = RegionEffects(
             roi=drops[:, 0] if declared else np.full(len(rows), np.nan),
             random=drops[:, 1 : 1 + repeats].mean(1),
-            before=signs * before,
-            after=signs[:, None] * (before[:, None] - drops[:, 1 + repeats :]),
+            before=signs * before[:, 0],
+            after=signs[:, None] * (before - drops)[:, 1 + repeats :],
         )
     return effects
 
@@ -75,7 +73,7 @@ def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
     """Return the union of the declared regions [n, 1, *S], or a ball where none is declared."""
     anatomy = trial.test.anatomy
     if anatomy.rois:
-        union = union_of(list(anatomy.rois.values()))[rows] & anatomy.foreground[rows]
+        union = np.any(list(anatomy.rois.values()), axis=0)[rows] & anatomy.foreground[rows]
         return torch.from_numpy(union), True
     foreground = anatomy.foreground[rows]
     axes = np.indices(trial.cohort.shape)
@@ -87,11 +85,3 @@ def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
         nearest = np.argsort(distance, axis=None, kind="stable")[:count]
         balls[place, 0].flat[nearest] = True
     return torch.from_numpy(balls), False
-
-
-def union_of(masks: Sequence[BoolArray]) -> BoolArray:
-    """Return where any of the masks is true."""
-    union = np.zeros_like(masks[0])
-    for mask in masks:
-        union |= mask
-    return union

@@ -16,36 +16,38 @@ from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.imputers import Blur, CohortMean, Imputer, NoisyLinear
 from benchmark.seeding import seed_of
 from benchmark.trial.memory import remembered
-from benchmark.trial.side_by_side import side_by_side
 from benchmark.trial.trial import Trial
-
-_SUBJECTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Response:
     """A model's output on altered images, M alterations of each of n images.
 
+    A study cuts them into arms, where [n, Q, R] stands for [n, M].
+
     Attributes:
-        projections: [n, M] signed projection s·φ in units of T: up is more like the own group.
+        before: [n, M] signed projection s·φ of the unaltered images in units of T: up is more like
+            the own group.
+        projections: [n, M] the same of the altered images.
         margins: [n, M] own group's logit minus the other's.
         probabilities: [n, M] probability of the own group.
         embeddings: [n, M, D].
     """
 
+    before: FloatArray
     projections: FloatArray
     margins: FloatArray
     probabilities: FloatArray
     embeddings: FloatArray
 
+    @property
+    def drops(self) -> FloatArray:
+        """Drop of s·φ in units of T, [n, M]."""
+        return self.before - self.projections
+
 
 def masking_rows(trial: Trial, subjects: int) -> Rows:
-    """Return the test rows that images are masked on: as many of each group, by seeded order.
-
-    Args:
-        trial: Its test split is drawn from.
-        subjects: How many in all; fewer where a group has fewer.
-    """
+    """Return test rows, as many of each group by seeded order; fewer where a group has fewer."""
     test, suite = trial.test, trial.runtime.suite
     chosen: list[int] = []
     for group in (0, 1):
@@ -77,32 +79,21 @@ def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Respon
         masks: [n, M, *S] bool; what to remove.
         imputer: What to put in its place.
     """
-    evaluation, device, models = trial.evaluation, trial.runtime.device, trial.models
-    _ = models.streamlined  # made once, before there are several threads to make it
+    evaluation, device = trial.evaluation, trial.runtime.device
 
-    def remove(chunk: slice) -> tuple[FloatArray, FloatArray]:
+    def remove(chunk: slice) -> Tensor:
         batch = trial.test.batch(rows[chunk], device)
         fill = imputer.prepare(batch.images, batch.foreground, batch.keys)
-        altered = fill(masks[chunk].to(device))
-        return models.embed(altered.flatten(0, 1).unsqueeze(1))
+        return fill(masks[chunk].to(device))
 
-    starts = range(0, len(rows), _SUBJECTS_AT_ONCE)
-    chunks = [slice(start, start + _SUBJECTS_AT_ONCE) for start in starts]
-    parts = side_by_side(remove, chunks, device)
-    logits = np.concatenate([part[0] for part in parts]).reshape(*masks.shape[:2], 2)
-    embeddings = np.concatenate([part[1] for part in parts]).reshape(*masks.shape[:2], -1)
-    signs = evaluation.signs[rows][:, None]
+    logits, embeddings = trial.models.embed_alterations(remove, len(rows))
+    signs, distance = evaluation.signs[rows][:, None], evaluation.group_distance
+    before = signs * evaluation.projections[rows][:, None] / distance
     margins = signs * (logits[..., 0] - logits[..., 1])
     return Response(
-        projections=signs * (embeddings @ evaluation.direction) / evaluation.group_distance,
+        before=np.broadcast_to(before, margins.shape),
+        projections=signs * (embeddings @ evaluation.direction) / distance,
         margins=margins,
         probabilities=1 / (1 + np.exp(-margins)),
         embeddings=embeddings,
     )
-
-
-def unaltered_projections(trial: Trial, rows: Rows) -> FloatArray:
-    """Return s·φ of the unaltered images in units of T, [n]."""
-    evaluation = trial.evaluation
-    signed: FloatArray = evaluation.signs[rows] * evaluation.projections[rows]
-    return signed / evaluation.group_distance

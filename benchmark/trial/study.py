@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
 from typing import TypeVar
 
 import numpy as np
@@ -17,37 +17,11 @@ from benchmark.maps.masks import descending_order, iid_masks, shape_matched, top
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.reading import Condition, Reading, Sample, Statistic
 from benchmark.seeding import stream
-from benchmark.trial.removal import imputers, masking_rows, respond, unaltered_projections
+from benchmark.trial.removal import Response, imputers, masking_rows, respond
 from benchmark.trial.trial import Trial
 
 T = TypeVar("T")
-Arms = Mapping[str, Tensor]
 Conditions = Mapping[str, Condition]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model says of the images of one arm.
-
-    Attributes:
-        before: [n, 1, 1] s·φ of the unaltered images in units of T.
-        projections: [n, Q, R] signed projection s·φ in units of T.
-        margins: [n, Q, R] own group's logit minus the other's.
-        probabilities: [n, Q, R] probability of the own group.
-        embeddings: [n, Q, R, D].
-    """
-
-    before: FloatArray
-    projections: FloatArray
-    margins: FloatArray
-    probabilities: FloatArray
-    embeddings: FloatArray
-
-    @property
-    def drops(self) -> FloatArray:
-        """Drop of s·φ, the mean over the masks of each size, [n, Q]."""
-        drops: FloatArray = (self.before - self.projections).mean(2)
-        return drops
 
 
 class Study:
@@ -69,9 +43,8 @@ class Study:
 
     def of(self, rows: Rows) -> Study:
         """Return the study of other test rows, which writes into the same notebook."""
-        other = self._copy()
-        other.rows = other._all_rows = rows
-        other.reasons = {}
+        other = self.only(rows)
+        other._all_rows, other.reasons = rows, {}
         return other
 
     def balanced(self, subjects: int) -> Study:
@@ -79,32 +52,24 @@ class Study:
         return self.of(masking_rows(self.trial, subjects))
 
     def rankable(self, ranked: Tensor) -> tuple[Study, Tensor]:
-        """Return the study of those rows whose map ranks pixels, and their importance.
+        """Return the study of those rows whose importance [n, 1, *S] ranks pixels, and it.
 
         What is read there counts for all rows: the others get no value, and the reason why.
-
-        Args:
-            ranked: Importance [n, 1, *S] of the rows.
         """
         kept = self.note_unrankable(ranked)
         return self.only(self.rows[kept]), ranked[torch.from_numpy(kept)]
 
     def only(self, rows: Rows) -> Study:
         """Return the study of some of the rows, where the others get no value."""
-        other = self._copy()
+        other = copy(self)
         other.rows = rows
         return other
 
     def note_unrankable(self, ranked: Tensor) -> BoolArray:
-        """Keep in mind why some maps rank nothing; return which ones rank pixels, [n].
-
-        Args:
-            ranked: Importance [n, 1, *S] of the rows.
-        """
+        """Keep in mind why some maps [n, 1, *S] rank nothing; return which rank pixels, [n]."""
         reasons = reason_unrankable(ranked, self.foreground)
-        self.reasons |= {
-            key: reason for key, reason in zip(self.keys, reasons, strict=True) if reason
-        }
+        pairs = zip(self.keys, reasons, strict=True)
+        self.reasons |= {key: reason for key, reason in pairs if reason}
         return np.array([reason is None for reason in reasons], dtype=bool)
 
     @property
@@ -136,12 +101,7 @@ class Study:
         return importance(maps, self.trial.explainer.polarity)
 
     def streams(self, *names: str, after: tuple[str, ...] = ()) -> list[np.random.Generator]:
-        """Return a random generator for each row, named by the protocol and the row's key.
-
-        Args:
-            names: Purposes before the key.
-            after: Purposes behind the key.
-        """
+        """Return each row's random generator, named by the protocol and purposes around its key."""
         suite = self.trial.runtime.suite
         return [stream(suite, self.protocol, *names, key, *after) for key in self.keys]
 
@@ -162,36 +122,25 @@ class Study:
     def shared(self, purpose: Hashable, compute: Callable[[], T]) -> T:
         """Return what ``compute`` gives, made once for all explainers on the model and rows.
 
-        Args:
-            purpose: All that decides the value beside protocol, model and rows.
-            compute: Makes the value.
+        All else that decides the value belongs into ``purpose``.
         """
-        trial = self.trial
-        key = (self.protocol, purpose, trial.model_identity, self.rows.tobytes())
-        return trial.once(key, compute)
+        key = (self.protocol, purpose, self.trial.model_identity, self.rows.tobytes())
+        return self.trial.once(key, compute)
 
     def imputers(self) -> list[str]:
         """Return the names of the imputers that apply to the cohort, the default one first."""
         return list(imputers(self.trial))
 
-    def ask(self, arms: Arms, imputer: str) -> dict[str, Answer]:
+    def ask(self, arms: Mapping[str, Tensor], imputer: str) -> dict[str, Response]:
         """Remove every mask of every arm from every image, in one call."""
         flat = torch.cat([masks.flatten(1, 2) for masks in arms.values()], dim=1)
-        response = respond(self.trial, self.rows, flat, imputers(self.trial)[imputer])
-        outputs = (
-            response.projections,
-            response.margins,
-            response.probabilities,
-            response.embeddings,
-        )
-        before = unaltered_projections(self.trial, self.rows)[:, None, None]
-        answers, start = {}, 0
+        outputs = vars(respond(self.trial, self.rows, flat, imputers(self.trial)[imputer])).values()
+        responses, start = {}, 0
         for name, masks in arms.items():
             shape, end = masks.shape[:3], start + masks.shape[1] * masks.shape[2]
             parts = [output[:, start:end].reshape(*shape, *output.shape[2:]) for output in outputs]
-            answers[name] = Answer(before, *parts)
-            start = end
-        return answers
+            responses[name], start = Response(*parts), end
+        return responses
 
     def read(
         self,
@@ -211,16 +160,10 @@ class Study:
             over: [n] denominators, for a ratio.
             reasons: Why a key has no value; what the study knows of its maps unless given.
         """
-        self.note(
-            Reading(
-                statistic.name,
-                self.sample,
-                self._for_all(values),
-                where or {},
-                self.reasons if reasons is None else reasons,
-                None if over is None else self._for_all(over),
-            )
-        )
+        reasons = self.reasons if reasons is None else reasons
+        denominators = None if over is None else self._for_all(over)
+        full = self._for_all(values)
+        self.note(Reading(statistic.name, self.sample, full, where or {}, reasons, denominators))
 
     def constant(self, statistic: Statistic, value: float, where: Conditions | None = None) -> None:
         """Note one number of the model, which every row bears."""
@@ -237,15 +180,14 @@ class Study:
     ) -> FloatArray:
         """Note values [n, Q] over shares of the foreground, and their start at 0.
 
-        Returns:
-            Mean height of each curve, by the trapezoidal rule, [n].
+        Returns each curve's mean height by the trapezoidal rule, [n].
         """
         heights = np.column_stack([np.broadcast_to(start, len(values)), values])
         steps = np.array([0.0, *quantiles])
         for column, q in enumerate(steps.tolist()):
             self.read(statistic, heights[:, column], {**(where or {}), "q": q})
-        widths = np.diff(steps)
-        mean: FloatArray = ((heights[:, 1:] + heights[:, :-1]) / 2 * widths).sum(1) / widths.sum()
+        middles = (heights[:, 1:] + heights[:, :-1]) / 2
+        mean: FloatArray = np.average(middles, axis=1, weights=np.diff(steps))
         return mean
 
     def note(self, *readings: Reading) -> None:
@@ -261,9 +203,3 @@ class Study:
         full = np.full(len(self._all_rows), np.nan)
         full[np.isin(self._all_rows, self.rows)] = values
         return full
-
-    def _copy(self) -> Study:
-        other = Study(self.trial, self.protocol, self._purpose)
-        other.readings, other.reasons = self.readings, self.reasons
-        other.rows, other._all_rows = self.rows, self._all_rows
-        return other

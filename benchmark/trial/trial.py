@@ -18,7 +18,7 @@ from benchmark.explainer import Control, Explainer, importance
 from benchmark.reading import Sample
 from benchmark.target import Target
 from benchmark.training.relatives import Relative
-from benchmark.trial.maps import MapMaker, identity_of, lane_of
+from benchmark.trial.maps import draw_maps, lane_of
 from benchmark.trial.memory import Memory, kept_or
 from benchmark.trial.models import Models
 from benchmark.trial.outputs import Evaluation
@@ -113,15 +113,16 @@ class Trial:
 
     @property
     def explainer_identity(self) -> str:
-        """Name, version and settings of the explainer."""
-        return identity_of(self.explainer, self.references)
+        """Class, name, version and settings of the explainer, and what it compares with."""
+        explainer = self.explainer
+        settings = ",".join(f"{key}={value}" for key, value in sorted(explainer.config.items()))
+        if explainer.needs_references:
+            settings += f",references={self.references.sha256}"
+        origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
+        return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
 
     def randomised(self, copy: int) -> Trial:
-        """Return the trial on a fully randomised copy of the model.
-
-        Args:
-            copy: Number of the copy, from 0 to ``RANDOM_COPIES`` − 1.
-        """
+        """Return the trial on a fully randomised copy, by its number below ``RANDOM_COPIES``."""
         forgetful = replace(self.runtime, archive=None)
         return replace(self, classifier=self.models.randomised(copy), runtime=forgetful)
 
@@ -159,10 +160,10 @@ class Trial:
 
         def read() -> Tensor:
             kept = self._archived(f"{self.explainer_identity}, lane {self.lane}", draw)
-            self.memory.drop(self._some_maps)
+            self.memory.drop(self._maps_key("some"))
             return torch.from_numpy(kept["attributions"].astype(np.float32, copy=False))
 
-        return self.once(self._all_maps, read)
+        return self.once(self._maps_key("all"), read)
 
     @property
     def importance(self) -> Tensor:
@@ -174,9 +175,9 @@ class Trial:
 
         What was drawn before is not drawn again; otherwise as ``attributions``.
         """
-        if self.memory.holds(self._all_maps):
+        if self.memory.holds(self._maps_key("all")):
             return self.attributions[torch.from_numpy(rows)]
-        drawn = self.once(self._some_maps, dict[int, Tensor])
+        drawn = self.once(self._maps_key("some"), dict[int, Tensor])
         missing = np.array([row for row in rows.tolist() if row not in drawn], dtype=np.int64)
         drawn.update(zip(missing.tolist(), self.draw(missing), strict=True))
         return torch.stack([drawn[row] for row in rows.tolist()])
@@ -184,7 +185,7 @@ class Trial:
     def draw(
         self, rows: Rows, targets: Sequence[Target] | None = None, lane: int | None = None
     ) -> Tensor:
-        """Explain some test rows, and keep nothing; otherwise as ``MapMaker.draw``.
+        """Explain some test rows, and keep nothing; otherwise as ``draw_maps``.
 
         Args:
             rows: [n] test rows.
@@ -192,15 +193,7 @@ class Trial:
             lane: Images per batch, where so few rows share a target that most of ``Trial.lane``
                 would be filling. Settings alone may decide it, never how many subjects there are.
         """
-        maker = MapMaker(
-            self.explainer,
-            self.classifier,
-            self.test,
-            self.references,
-            self.runtime.device,
-            self.memory,
-        )
-        return maker.draw(rows, targets, min(lane or self.lane, self.lane))
+        return draw_maps(self, rows, targets, min(lane or self.lane, self.lane))
 
     @property
     def lane(self) -> int:
@@ -214,10 +207,7 @@ class Trial:
     def exhibit(self, purpose: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Keep arrays that a report shows of this trial; they enter no score.
 
-        Args:
-            purpose: All that decides the arrays beside cohort, model and explainer, such as the
-                protocol with its settings.
-            arrays: Arrays by name.
+        All that decides them beside cohort, model and explainer belongs into ``purpose``.
         """
         if self.runtime.archive is not None:
             self.runtime.archive.save(self._exhibit_identity(purpose), arrays)
@@ -235,27 +225,15 @@ class Trial:
         self, what: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return arrays in the order of the test rows, kept in the archive in the order of keys."""
-        if self.runtime.archive is None:
-            return compute()
         order = np.argsort(np.array(self.test.keys))
         identity = f"{what}\n{self.test.fingerprint}\n{self.model_identity}"
-        kept = kept_or(
-            self.runtime.archive,
-            identity,
-            lambda: {name: array[order] for name, array in compute().items()},
-        )
-        back = np.argsort(order)
+
+        def in_order() -> dict[str, npt.NDArray[np.generic]]:
+            return {name: array[order] for name, array in compute().items()}
+
+        kept, back = kept_or(self.runtime.archive, identity, in_order), np.argsort(order)
         return {name: array[back] for name, array in kept.items()}
 
-    @property
-    def _all_maps(self) -> Hashable:
-        return (*self._maps_key, "all")
-
-    @property
-    def _some_maps(self) -> Hashable:
-        return (*self._maps_key, "some")
-
-    @property
-    def _maps_key(self) -> tuple[str, ...]:
+    def _maps_key(self, which: str) -> Hashable:
         blind = isinstance(self.explainer, Control) and not self.explainer.redrawn
-        return ("maps", self.explainer_identity, "no model" if blind else self.model_identity)
+        return "maps", self.explainer_identity, "no model" if blind else self.model_identity, which

@@ -13,7 +13,7 @@ from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.seeding import stream
 from benchmark.trial import Trial, remembered
 from benchmark.trial.memory import kept_or
-from benchmark.trial.removal import imputers, respond, unaltered_projections
+from benchmark.trial.removal import imputers, respond
 
 _LLOYD_STEPS = 8
 _OUTSIDE = -1
@@ -42,20 +42,17 @@ def cut(
         moved = np.stack(sums, axis=1) / np.maximum(sizes, 1)[:, None]
         centres = np.where((sizes > 0)[:, None], moved, centres)
         owners = cKDTree(centres).query(pixels)[1]
-    _, owners = np.unique(owners, return_inverse=True)
     regions = np.full(foreground.shape, _OUTSIDE, dtype=np.int64)
-    regions[foreground] = owners
+    regions[foreground] = np.unique(owners, return_inverse=True)[1]
     return regions
 
 
 @remembered()
 def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.int64]:
     """Return the regions of test images, [n, *S]; the same for every explainer and model."""
-    test, suite = trial.test, trial.runtime.suite
-    spacing = trial.cohort.geometry.spacing
-    cuts = []
+    test, spacing, cuts = trial.test, trial.cohort.geometry.spacing, []
     for row in rows:
-        generator = stream(suite, "regions", test.keys[row])
+        generator = stream(trial.runtime.suite, "regions", test.keys[row])
         cuts.append(cut(test.anatomy.foreground[row, 0], count, generator, spacing))
     return np.stack(cuts)
 
@@ -64,15 +61,14 @@ def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.int64]:
 def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
     """Return the drop of s·φ in units of T without each region alone, [n, count].
 
-    With the imputer that is the cohort's default. Measured once per model, and kept.
+    The imputer is the cohort's default.
     """
     regions, imputer = regions_of(trial, rows, count), next(iter(imputers(trial).values()))
 
     def compute() -> dict[str, npt.NDArray[np.generic]]:
         numbers = torch.arange(count).view(1, -1, *[1] * (regions.ndim - 1))
         masks = torch.from_numpy(regions)[:, None] == numbers
-        before = unaltered_projections(trial, rows)[:, None]
-        return {"drops": before - respond(trial, rows, masks, imputer).projections}
+        return {"drops": respond(trial, rows, masks, imputer).drops}
 
     identity = "\n".join(
         (
@@ -86,11 +82,6 @@ def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
 
 
 def masses(importance: FloatArray, regions: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the sum of importance in each region.
-
-    Args:
-        importance: [*S].
-        regions: [*S] as from ``cut``.
-    """
+    """Return the sum of importance [*S] in each region of a cut [*S]."""
     inside = regions != _OUTSIDE
     return np.bincount(regions[inside], weights=importance[inside]).astype(np.float64)

@@ -11,21 +11,19 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import kstest
 from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
+from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.seeding import seed_of, stream
+from benchmark.seeding import stream
 from benchmark.training import fine_tune, logistic_regression
 from benchmark.training.relatives import Relative
 from benchmark.trial import Need, Trial, remembered
-from benchmark.trial.side_by_side import side_by_side
 from protocols.positive_control.planting import Strength, allowed_sites, draw_sites, planted_cohort
 from protocols.positive_control.statistics import PROBE, TUNED
 
 _TUNING_SEED = 0
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -51,39 +49,30 @@ class Arm:
     def distances(self) -> FloatArray:
         """wᵀ(f(x) − f(x')) of each pair, [N]; their mean is T."""
         projections = self.trial.evaluation.projections
-        difference: FloatArray = projections[: self.pairs] - projections[self.pairs :]
-        return difference
+        return projections[: self.pairs] - projections[self.pairs :]
 
 
 @dataclass(frozen=True)
 class TunedTo(Need):
-    """The model fine-tuned to tell images with a planted signal from clean ones.
-
-    Attributes:
-        strength: Strength of the signal.
-    """
+    """The model fine-tuned to tell images with a signal of this strength from clean ones."""
 
     strength: Strength
 
     def relative(self, trial: Trial) -> Relative:
         """Return how the model is named and trained."""
         recipe, strength = trial.peers.recipe, self.strength
+
+        def fit() -> Classifier:
+            planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
+            return fine_tune(trial.classifier, planted, recipe, _TUNING_SEED)
+
         settings = {
             "strength": strength.model_dump(),
             "recipe": asdict(recipe),
             "seed": _TUNING_SEED,
             "sites": trial.runtime.suite,
         }
-        return Relative(
-            f"planted-{strength.name}",
-            settings,
-            lambda: fine_tune(
-                trial.classifier,
-                planted_cohort(trial.train, strength, sites_of(trial, "train")),
-                recipe,
-                _TUNING_SEED,
-            ),
-        )
+        return Relative(f"planted-{strength.name}", settings, fit)
 
     def arm(self, trial: Trial) -> Arm:
         """Return the model with its pairs of test images."""
@@ -115,7 +104,7 @@ def _probed_arm(trial: Trial, strength: Strength | None) -> Arm:
 
 
 def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatArray:
-    """Return which share of T goes when clean pixels are put back into planted images.
+    """Return which share of T goes when clean pixels are put back into planted images, [n, M].
 
     w and T are those of the ``common`` rows, so restoring their whole windows gives 1 on average.
 
@@ -124,37 +113,24 @@ def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatA
         rows: [n] test rows to restore.
         common: Test rows that T is taken over.
         masks: [n, M, *S] bool; what to restore.
-
-    Returns:
-        [n, M].
     """
     trial, test = arm.trial, arm.trial.test
     embeddings = trial.evaluation.embeddings
     difference = (embeddings[common] - embeddings[arm.pairs + common]).mean(0)
     toward_clean = difference / (difference @ difference)
-    _ = trial.models.streamlined  # made once, before there are several threads to make it
 
-    def restore(chunk: slice) -> FloatArray:
+    def restore(chunk: slice) -> Tensor:
         clean = torch.from_numpy(test.images[rows[chunk]])
         planted = torch.from_numpy(test.images[arm.pairs + rows[chunk]])
-        restored = torch.where(masks[chunk], clean, planted)
-        return trial.models.embed(restored.flatten(0, 1).unsqueeze(1))[1]
+        return torch.where(masks[chunk], clean, planted)
 
-    chunks = [slice(start, start + _AT_ONCE) for start in range(0, len(rows), _AT_ONCE)]
-    parts = side_by_side(restore, chunks, trial.runtime.device)
-    after = np.concatenate(parts).reshape(*masks.shape[:2], -1)
+    after = trial.models.embed_alterations(restore, len(rows))[1]
     shares: FloatArray = (after - embeddings[arm.pairs + rows][:, None]) @ toward_clean
     return shares
 
 
 def sites_of(trial: Trial, split: str, purpose: str = "site") -> npt.NDArray[np.int64]:
-    """Return the sites in a split's images, [N, len(S)]; the same for every strength.
-
-    Args:
-        trial: Its cohort's foreground says where a window fits.
-        split: ``train`` or ``test``.
-        purpose: As for ``draw_sites``.
-    """
+    """Return the sites in a split's images, [N, len(S)]; the same for every strength."""
     cohort = trial.train if split == "train" else trial.test
     allowed = _allowed_sites(trial, split)
     return draw_sites(allowed, cohort.keys, trial.runtime.suite, purpose)
@@ -165,9 +141,6 @@ def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
     """Return the permutation p-values of T between random halves of the clean test images.
 
     With nothing planted they are uniform; one lucky split proves nothing.
-
-    Returns:
-        [splits] in (0, 1].
     """
     order = np.argsort(np.array(trial.test.keys))
     embeddings = trial.evaluation.embeddings[order]
@@ -180,16 +153,6 @@ def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
         distances = np.linalg.norm(drawn @ embeddings, axis=1)
         p_values[split] = (np.sum(distances[1:] >= distances[0]) + 1) / (permutations + 1)
     return p_values
-
-
-def uniformity_p(p_values: FloatArray) -> float:
-    """Return the Kolmogorov–Smirnov p-value of p-values being uniform."""
-    return float(kstest(p_values, "uniform").pvalue)
-
-
-def permutation_seed(trial: Trial, arm: str, strength: Strength) -> int:
-    """Return the seed of the permutations of one arm and strength."""
-    return seed_of(trial.runtime.suite, "swap", arm, strength.name)
 
 
 def _with_explainer(trial: Trial, arm: Arm) -> Arm:

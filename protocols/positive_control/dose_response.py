@@ -13,18 +13,11 @@ import numpy as np
 from benchmark.protocol import Badge
 from benchmark.reading import Condition, Reading, find, summarise
 from benchmark.statistics.significance import page_trend
-from protocols.positive_control.statistics import PROBE, TUNED
-
-_LEVEL = 0.025  # one-sided, as the lower limit of a 95 % interval
+from protocols.positive_control.statistics import LEVEL, PROBE, TUNED
 
 
 def dose_badges(readings: Sequence[Reading], strengths: Sequence[str]) -> tuple[Badge, ...]:
-    """Return the badges of detection limit, T, IoU and ΔT.
-
-    Args:
-        readings: Of `positive_control`.
-        strengths: From the weakest to the strongest.
-    """
+    """Return the badges of detection limit, T, IoU and ΔT over strengths, the weakest first."""
     return (
         _detection(readings, strengths),
         _distance(readings, strengths),
@@ -70,4 +63,4 @@ def _trend(
     trend = page_trend(table)
     risen = np.nanmean(np.sign(table[:, -1] - table[:, 0]) / 2 + 0.5)
     detail = f"Page's L {trend.statistic:.0f}, p {trend.p:.2g}; {risen:.0%} of subjects rise"
-    return Badge(name, bool(trend.p <= _LEVEL), detail)
+    return Badge(name, bool(trend.p <= LEVEL), detail)

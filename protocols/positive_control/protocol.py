@@ -11,22 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from scipy.stats import kstest
 
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval, subject_means, summarise
 from benchmark.statistics.significance import holm, sign_flip_p
 from benchmark.trial import Need, Study
-from protocols.positive_control.arms import TunedTo, probed
+from protocols.positive_control.arms import TunedTo, null_p_values, probed
 from protocols.positive_control.dose_response import dose_badges
 from protocols.positive_control.readings import (
     exhibit_planted,
     read_arm,
     read_edge_artefact,
     read_frozen,
-    read_nothing_planted,
     read_tuned,
 )
 from protocols.positive_control.statistics import (
+    LEVEL,
     TUNED,
     ZERO,
     PositiveControlConfig,
@@ -34,8 +35,6 @@ from protocols.positive_control.statistics import (
     assessable_strengths,
     strengths_of,
 )
-
-_LEVEL = 0.025  # one-sided, as the lower limit of a 95 % interval
 
 
 class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlConfig]):
@@ -68,7 +67,8 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
             read_edge_artefact(images, probe, strength.name)
         read_arm(study, probed(trial, None), None, config.permutations)
         read_edge_artefact(images, probed(trial, None), ZERO)
-        read_nothing_planted(study, config)
+        null = null_p_values(trial, config.splits, config.null_permutations)
+        study.constant(self.uniformity_p, float(kstest(null, "uniform").pvalue))
 
         few, maps = study.balanced(config.probe_subjects), []
         for strength, learned, probe in arms:
@@ -106,7 +106,7 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
         short += [
             f"no better than {name} after Holm"
             for name, p in zip(p_values, adjusted, strict=True)
-            if not p <= _LEVEL
+            if not p <= LEVEL
         ]
         return Verdict("scored", not short, "; ".join(short) or None)
 

@@ -11,19 +11,12 @@ from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
 from benchmark.reading import Condition, Reading, Sample
+from benchmark.seeding import seed_of
 from benchmark.statistics.significance import swap_p
 from benchmark.target import Projection
 from benchmark.trial import Study, Trial, remembered
 from benchmark.trial.study import Conditions
-from protocols.positive_control.arms import (
-    Arm,
-    null_p_values,
-    permutation_seed,
-    probed,
-    restored_shares,
-    sites_of,
-    uniformity_p,
-)
+from protocols.positive_control.arms import Arm, probed, restored_shares, sites_of
 from protocols.positive_control.planting import SITE, Strength, edge_artefact, truths
 from protocols.positive_control.site_scores import above_decoys, restoring_masks, site_scores
 from protocols.positive_control.statistics import (
@@ -41,13 +34,9 @@ _ROUNDING = 1e-5  # of a map's largest value, and below it a difference is none
 
 
 def read_arm(study: Study, arm: Arm, strength: Strength | None, permutations: int) -> None:
-    """Read how well an arm tells planted from clean images.
+    """Read how well an arm tells planted from clean images, of all test images.
 
-    Args:
-        study: Study of all test images.
-        arm: Model, and pairs of clean and planted images.
-        strength: Strength of the signal; None for the square of zeros, which gets no p-value.
-        permutations: Permutations for the p-value of T.
+    The square of zeros, whose ``strength`` is None, gets no p-value.
     """
     measured, name = PositiveControlStatistics, ZERO if strength is None else strength.name
     where: dict[str, Condition] = {"arm": arm.name, "strength": name}
@@ -63,13 +52,9 @@ def read_arm(study: Study, arm: Arm, strength: Strength | None, permutations: in
     evaluation = arm.trial.evaluation
     study.constant(measured.group_distance_squared, evaluation.group_distance**2, where)
     if strength is not None:
-        p = swap_p(
-            evaluation.embeddings[: arm.pairs],
-            evaluation.embeddings[arm.pairs :],
-            people.keys,
-            permutations=permutations,
-            seed=permutation_seed(study.trial, arm.name, strength),
-        )
+        clean, planted = evaluation.embeddings[: arm.pairs], evaluation.embeddings[arm.pairs :]
+        seed = seed_of(study.trial.runtime.suite, "swap", arm.name, strength.name)
+        p = swap_p(clean, planted, people.keys, permutations=permutations, seed=seed)
         study.constant(measured.permutation_p, p, where)
 
 
@@ -80,18 +65,8 @@ def read_edge_artefact(images: Study, arm: Arm, strength: str) -> None:
     images.read(measured, values, {"strength": strength}, reasons={})
 
 
-def read_nothing_planted(study: Study, config: PositiveControlConfig) -> None:
-    """Read whether p-values are uniform where there is no signal."""
-    p_values = null_p_values(study.trial, config.splits, config.null_permutations)
-    study.constant(PositiveControlStatistics.uniformity_p, uniformity_p(p_values))
-
-
 def read_tuned(images: Study, arm: Arm, strength: str, config: PositiveControlConfig) -> Tensor:
-    """Score the maps of planted images on the model tuned to them.
-
-    Returns:
-        Importance of the planted images, [n, 1, *S].
-    """
+    """Score planted images' maps on the model tuned to them; return their importance."""
     ranked = images.ranked(arm.trial.draw(arm.pairs + images.rows))
     of_strength = images.of(images.rows)
     _read_sites(of_strength, ranked, arm, config, {"arm": TUNED, "strength": strength})
@@ -105,18 +80,12 @@ def read_frozen(
 ) -> None:
     """Score maps of the group projection on the frozen model, and their paired contrast.
 
-    Args:
-        images: Study of the images.
-        arm: Frozen model, and pairs of clean and planted images.
-        strength: Name of the strength.
-        config: Settings of the protocol.
-        last: Whether to score the maps of the clean images as well.
+    With the last strength the maps of the clean images are scored as well.
     """
     rows, trial = images.rows, arm.trial
     direction = torch.from_numpy(trial.evaluation.direction).float()
-    toward_planted = Projection(direction, sign=-1)
     both = np.concatenate([rows, arm.pairs + rows])
-    maps = trial.draw(both, [toward_planted] * len(both))
+    maps = trial.draw(both, [Projection(direction, sign=-1)] * len(both))
     clean, planted = maps[: len(rows)], maps[len(rows) :]
     difference = planted - clean
     # Where the signal changes nothing, rounding is left, and would be ranked like a map.
@@ -134,14 +103,7 @@ def read_frozen(
 def exhibit_planted(
     images: Study, arms: Sequence[Arm], maps: Sequence[Tensor], config: PositiveControlConfig
 ) -> None:
-    """Keep two subjects' images and maps for the report.
-
-    Args:
-        images: Study of the images.
-        arms: Tuned arm of each strength.
-        maps: Importance [n, 1, *S] of the images for each strength.
-        config: Settings of the protocol.
-    """
+    """Keep two subjects' images, and their importance [n, 1, *S] for each strength's tuned arm."""
     rows = images.rows[:: max(1, len(images.rows) // _SHOWN)][:_SHOWN]
     positions = np.searchsorted(images.rows, rows)
     zero = probed(images.trial, None)
@@ -167,9 +129,8 @@ def _read_sites(
     images.read(PositiveControlStatistics.ap_above_decoys, above, where)
     if where["strength"] != NONE:
         spacing = images.trial.cohort.geometry.spacing
-        for measured, values, at in site_scores(
-            ranked, truth, images.foreground, config.quantiles, spacing
-        ):
+        scores = site_scores(ranked, truth, images.foreground, config.quantiles, spacing)
+        for measured, values, at in scores:
             images.read(measured, values, {**where, **at})
 
 
@@ -199,13 +160,10 @@ def _read_restored(
         rankable.read(measured.restored, values.mean(1), {"strength": strength, "arm": name})
     quantiles: tuple[Condition, ...] = (SITE, *config.quantiles)
     for column, q in enumerate(quantiles):
+        at: dict[str, Condition] = {"strength": strength, "q": q}
         for name, values in arms.items():
-            rankable.read(
-                measured.restored, values[:, column], {"strength": strength, "q": q, "arm": name}
-            )
-        rankable.read(
-            measured.restored_above_random, above[:, column], {"strength": strength, "q": q}
-        )
+            rankable.read(measured.restored, values[:, column], {**at, "arm": name})
+        rankable.read(measured.restored_above_random, above[:, column], at)
     rankable.read(measured.restored_above_random, above.mean(1), {"strength": strength})
 
 

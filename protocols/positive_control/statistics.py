@@ -13,7 +13,7 @@ from protocols.positive_control.planting import Strength
 TUNED, PROBE = "tuned", "probe"
 ZERO = "zero"
 NONE = "none"
-_LEARNED = 0.6  # AUROC
+LEVEL = 0.025  # one-sided, as the lower limit of a 95 % interval
 
 
 class PositiveControlConfig(ProtocolConfig):
@@ -101,13 +101,9 @@ class PositiveControlStatistics:
 
 def assessable_strengths(readings: Sequence[Reading]) -> list[str]:
     """Return the strengths that the tuned model has learned: lower bound of its AUROC over 0.6."""
-    auroc = PositiveControlStatistics.auroc
-    return [
-        strength
-        for strength in strengths_of(readings)
-        if (learned := interval(readings, auroc, arm=TUNED, strength=strength)) is not None
-        and learned.low > _LEARNED
-    ]
+    strengths, auroc = strengths_of(readings), PositiveControlStatistics.auroc
+    learned = {name: interval(readings, auroc, arm=TUNED, strength=name) for name in strengths}
+    return [name for name, score in learned.items() if score is not None and score.low > 0.6]
 
 
 def strengths_of(readings: Sequence[Reading]) -> list[str]:

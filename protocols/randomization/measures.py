@@ -55,8 +55,7 @@ class OwnMaps:
         return np.where(own > 0, rises, np.nan)
 
     def _entropy(self, maps: Tensor) -> FloatArray:
-        bits: FloatArray = entropy(self.images.ranked(maps), self.images.foreground).numpy()
-        return bits
+        return entropy(self.images.ranked(maps), self.images.foreground).numpy()
 
     def _see_once(self, maps: Tensor) -> Likeness:
         """Return maps ready for comparison; those that no model moves are ready already."""
@@ -109,8 +108,7 @@ def smoothed_similarity(images: Study, config: RandomizationConfig) -> FloatArra
         maps = model.on(cohort=noisy).draw(np.arange(len(noisy)))
         averaged = maps.view(len(images.rows), config.smooth_noises, *maps.shape[1:]).mean(1)
         smooth.append(images.ranked(averaged))
-    similarity: FloatArray = spearman(smooth[0], smooth[1], images.foreground).numpy()
-    return similarity
+    return spearman(smooth[0], smooth[1], images.foreground).numpy()
 
 
 def changed_share(trial: Trial) -> float:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmark.classifier import PassCounter
-from benchmark.trial.side_by_side import side_by_side
+from benchmark.trial.models import side_by_side
 
 CPU = torch.device("cpu")
 
