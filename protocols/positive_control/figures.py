@@ -22,7 +22,6 @@ from protocols.positive_control.statistics import (
     strengths_of,
 )
 
-_HEIGHT = 3.2  # inches
 _PANELS: tuple[tuple[str, str, dict[str, Condition]], ...] = (
     ("T of the frozen model", "group_distance", {"arm": PROBE}),
     ("IoU with the site, tuned model", "iou", {"arm": TUNED}),
@@ -34,14 +33,8 @@ _PANELS: tuple[tuple[str, str, dict[str, Condition]], ...] = (
 def draw_dose_response(
     figure: Figure, readings: Mapping[str, Sequence[Reading]], strengths: Sequence[str]
 ) -> None:
-    """Draw one line an explainer; T belongs to the model, and has one line.
-
-    Args:
-        figure: To fill.
-        readings: By explainer.
-        strengths: From the weakest to the strongest.
-    """
-    figure.set_size_inches(WIDTH, _HEIGHT)
+    """Draw one line an explainer; T belongs to the model, and has one line."""
+    figure.set_size_inches(WIDTH, 3.2)
     methods = [name for name in readings if name not in CONTROLS]
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(methods)}
     controls = [name for name in readings if name in CONTROLS]
@@ -56,11 +49,9 @@ def draw_dose_response(
         axes.set_title(title, loc="left")
         axes.set_xticks(range(len(strengths)), list(strengths))
         axes.axhline(0, color="#8a8a8a", linewidth=0.6)
-    handles = [
-        axes.plot([], [], color=colours[name], label=name)[0] for name in (*methods, *controls)
-    ]
-    columns = min(8, len(handles))
-    figure.legend(handles=handles, loc="upper left", ncol=columns, frameon=False)
+    names = (*methods, *controls)
+    handles = [axes.plot([], [], color=colours[name], label=name)[0] for name in names]
+    figure.legend(handles=handles, loc="upper left", ncol=min(8, len(names)), frameon=False)
 
 
 def _curve(
@@ -123,9 +114,8 @@ def _planted_rows(
     exhibit: Exhibit, strengths: Sequence[str], readings: Sequence[Reading]
 ) -> list[tuple[str, list[Tile]]]:
     names = [*(f"image {strength}" for strength in strengths), ZERO]
-    plane = _Plane(exhibit)
-    clean, truth = plane.cut("clean", 0), plane.cut("truth", 0) > 0
-    changes = {name: gradient_magnitude(plane.cut(name, 0) - clean) for name in names}
+    clean, truth = _cut(exhibit, "clean", 0), _cut(exhibit, "truth", 0) > 0
+    changes = {name: gradient_magnitude(_cut(exhibit, name, 0) - clean) for name in names}
     scale = float(max(change.max() for change in changes.values()))
     pictures = [Tile(clean, "clean", outline=truth)]
     artefacts = [Tile(np.zeros_like(clean), "", is_map=True, scale=1.0)]
@@ -133,7 +123,7 @@ def _planted_rows(
         strength = name.removeprefix("image ")
         index = interval(readings, PositiveControlStatistics.edge_artefact, strength=strength)
         caption = "" if index is None else f"artefact {index.estimate:.2f}"
-        pictures.append(Tile(plane.cut(name, 0), strength))
+        pictures.append(Tile(_cut(exhibit, name, 0), strength))
         change = changes[name].astype(np.float32)
         artefacts.append(Tile(change, caption, is_map=True, scale=scale))
     return [("image", pictures), ("gradient of\nthe change", artefacts)]
@@ -146,34 +136,22 @@ def _map_rows(
 ) -> list[tuple[str, list[Tile]]]:
     rows = []
     for name, exhibit in exhibits.items():
-        plane, tiles = _Plane(exhibit), []
+        tiles = []
         for subject in range(len(exhibit["clean"])):
             for strength in strengths:
                 measured = PositiveControlStatistics.found
                 score = interval(readings.get(name, ()), measured, arm=TUNED, strength=strength)
                 caption = "" if score is None else f"{strength} {score.estimate:.2f}"
-                tiles.append(
-                    Tile(
-                        plane.cut(f"image {strength}", subject),
-                        caption,
-                        plane.cut(f"map {strength}", subject),
-                        plane.cut("truth", subject) > 0,
-                    )
-                )
+                planes = (f"image {strength}", f"map {strength}", "truth")
+                image, map_, truth = (_cut(exhibit, plane, subject) for plane in planes)
+                tiles.append(Tile(image, caption, map_, truth > 0))
         rows.append((name, tiles))
     return rows
 
 
-class _Plane:
-    """Cuts exhibits through the middle of each subject's truth; images pass as they are."""
-
-    def __init__(self, exhibit: Exhibit) -> None:
-        self._exhibit = exhibit
-
-    def cut(self, name: str, subject: int) -> Plane:
-        volume = np.asarray(self._exhibit[name][subject, 0], dtype=np.float32)
-        if volume.ndim == 2:
-            return volume
-        middle = np.argwhere(self._exhibit["truth"][subject, 0]).mean(0).round().astype(int)
-        plane: Plane = volume[middle[0]]
-        return plane
+def _cut(exhibit: Exhibit, name: str, subject: int) -> Plane:
+    """Return an image as it is, a volume cut through the middle of its subject's truth."""
+    volume = np.asarray(exhibit[name][subject, 0], dtype=np.float32)
+    middle = np.argwhere(exhibit["truth"][subject, 0]).mean(0).round().astype(int)
+    plane: Plane = volume if volume.ndim == 2 else volume[middle[0]]
+    return plane

@@ -19,7 +19,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from benchmark.arrays import BoolArray, ImageArray
+from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort
 from benchmark.seeding import stream
 
@@ -53,15 +53,9 @@ def radius_of(shape: Sequence[int]) -> float:
 
 
 def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
-    """Return for each image the places where the whole window lies in the foreground.
+    """Return for each image the pixels [K, len(S)] whose window lies in the foreground [N, 1, *S].
 
     The foreground eroded by the radius; where nothing is left of it, the pixels that lie deepest.
-
-    Args:
-        foreground: [N, 1, *S].
-
-    Returns:
-        N arrays [K, len(S)] of pixel coordinates.
     """
     radius, allowed = radius_of(foreground.shape[2:]), []
     for inside in foreground[:, 0]:
@@ -74,16 +68,9 @@ def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
 def draw_sites(
     allowed: Sequence[npt.NDArray[np.int64]], keys: Sequence[str], suite: str, purpose: str = "site"
 ) -> npt.NDArray[np.int64]:
-    """Return one of the allowed places for each image, all with the same probability.
+    """Return one of the allowed places for each image, all with the same probability, [N, len(S)].
 
-    Args:
-        allowed: Sites of each image as ``allowed_sites`` gives them.
-        keys: [N] names of the images.
-        suite: Name of the suite; with ``purpose`` and key it names the random stream.
-        purpose: Purpose of the sites; another one gives other sites of the same distribution.
-
-    Returns:
-        [N, len(S)] pixel coordinates.
+    Another purpose gives other sites of the same distribution.
     """
     streams = [stream(suite, "planting", purpose, key) for key in keys]
     pairs = zip(allowed, streams, strict=True)
@@ -103,8 +90,7 @@ def windows(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> ImageArray:
 def truths(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> BoolArray:
     """Return where v exceeds a half, [N, 1, *S]."""
     middle = (1 + _CORE) / 2 * radius_of(shape)
-    inside: BoolArray = _distances(sites, shape) < middle
-    return inside
+    return _distances(sites, shape) < middle
 
 
 def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> ImageArray:
@@ -112,10 +98,8 @@ def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> ImageArray
     squares = np.zeros((len(sites), 1, *[1] * len(shape)), dtype=np.float32)
     for axis, length in enumerate(shape):
         offset = np.arange(length, dtype=np.float32)[None] - sites[:, axis, None]
-        square = (offset**2).astype(np.float32)
-        squares = squares + square.reshape(
-            len(sites), 1, *[-1 if other == axis else 1 for other in range(len(shape))]
-        )
+        sides = [-1 if other == axis else 1 for other in range(len(shape))]
+        squares = squares + (offset**2).astype(np.float32).reshape(len(sites), 1, *sides)
     return np.sqrt(squares)
 
 
@@ -141,7 +125,7 @@ def zero_out(images: ImageArray, sites: npt.NDArray[np.int64]) -> tuple[ImageArr
 
 def edge_artefact(
     images: ImageArray, altered: ImageArray, truth: BoolArray, foreground: BoolArray
-) -> npt.NDArray[np.float64]:
+) -> FloatArray:
     """Return how much of an edge an alteration leaves on the rim of its truth, [N].
 
     Mean gradient magnitude of altered − clean on the rim (truth pixels with a neighbour outside,
@@ -157,10 +141,10 @@ def edge_artefact(
     return np.array(index)
 
 
-def gradient_magnitude(image: ImageArray) -> npt.NDArray[np.float64]:
+def gradient_magnitude(image: ImageArray) -> FloatArray:
     """Return the length of the central-difference gradient of an image [*S]."""
     slopes = np.gradient(image.astype(np.float64))
-    magnitude: npt.NDArray[np.float64] = np.sqrt(np.sum(np.square(slopes), axis=0))
+    magnitude: FloatArray = np.sqrt(np.sum(np.square(slopes), axis=0))
     return magnitude
 
 

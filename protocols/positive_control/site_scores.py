@@ -14,8 +14,6 @@ from benchmark.maps.masks import descending_order, shape_matched, top_masks
 from benchmark.reading import Condition, Statistic
 from protocols.positive_control.statistics import PositiveControlStatistics
 
-Score = tuple[Statistic, FloatArray, Mapping[str, Condition]]
-
 
 def site_scores(
     ranked: Tensor,
@@ -23,15 +21,10 @@ def site_scores(
     foreground: Tensor,
     quantiles: Sequence[float],
     spacing: Sequence[float],
-) -> Iterator[Score]:
+) -> Iterator[tuple[Statistic, FloatArray, Mapping[str, Condition]]]:
     """Yield statistic, values [n] and conditions of every score of maps against their sites.
 
-    Args:
-        ranked: Importance [n, 1, *S].
-        truth: [n, 1, *S] bool.
-        foreground: [n, 1, *S] bool.
-        quantiles: Shares of the foreground whose overlap with the site is read.
-        spacing: Voxel size in mm.
+    Importance, truth and foreground are [n, 1, *S]; the spacing of voxels is in mm.
     """
     measured, order = PositiveControlStatistics, ranking.rank_pixels(ranked, foreground)
     pixels, size = foreground.flatten(1).sum(1), (truth & foreground).flatten(1).sum(1)
@@ -44,8 +37,8 @@ def site_scores(
         counts = (q * pixels.double()).round(decimals=6).ceil().long()
         overlap = localisation.top_overlap(ranked, truth, foreground, counts, order)
         yield measured.iou_at_q, overlap.numpy(), {"q": q}
-    pointing = localisation.pointing(ranked, truth, foreground, 0.0, spacing)
-    yield measured.pointing, pointing.numpy(), {}
+    pointing = localisation.pointing(ranked, truth, foreground, 0.0, spacing).numpy()
+    yield measured.pointing, pointing, {}
     mass = localisation.mass(ranked, truth, foreground).numpy()
     yield measured.mass, mass, {}
     yield measured.lift, mass * (pixels.double() / size).numpy(), {}
@@ -72,18 +65,17 @@ def restoring_masks(
     streams: Sequence[tuple[np.random.Generator, np.random.Generator]],
     repeats: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return the tops of maps and random masks of their shape.
+    """Return tops of maps [n, 1 + Q, *S] and random masks of their shape [n, 1 + Q, R, *S].
+
+    The first top is as large as the site, the others are shares of the foreground.
 
     Args:
         ranked: Importance [n, 1, *S], rankable.
-        truth: [n, 1, *S] bool; the first top is as large as the site.
+        truth: [n, 1, *S] bool.
         foreground: [n, 1, *S] bool.
-        quantiles: Sizes of the other tops, as shares of the foreground.
+        quantiles: Sizes of the other tops.
         streams: Generators of each image, for ties and one for places.
         repeats: Random masks R for each top.
-
-    Returns:
-        [n, 1 + Q, *S] and [n, 1 + Q, R, *S] bool.
     """
     order = descending_order(ranked, foreground, [ties for ties, _ in streams])
     inside = (truth & foreground).flatten(1).sum(1).tolist()
