@@ -12,12 +12,11 @@ from benchmark.arrays import FloatArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, interval, summarise
 from benchmark.report.figures.style import COLOURS, INK, MUTED, WIDTH, styled
-from protocols.agreement.concordance import classes
+from protocols.agreement.measures import classes
 from protocols.agreement.statistics import SAME, AgreementStatistics
 
 Readings = Mapping[str, Sequence[Reading]]
 
-_CELL = 0.62  # inches
 _POINTS = 1500
 _ACROSS = 4
 
@@ -54,10 +53,9 @@ def draw_agreement(
     figure: Figure, names: Sequence[str], table: FloatArray, same: Sequence[tuple[str, str]]
 ) -> None:
     """Fill the figure with a square of numbers, equal methods outlined."""
-    side = _CELL * len(names)
-    left, top = 1.3, 0.35
-    figure.set_size_inches(WIDTH, side + top + 1.1)
-    high = side + top + 1.1
+    left, side = 1.3, 0.62 * len(names)  # inches
+    high = side + 1.45
+    figure.set_size_inches(WIDTH, high)
     axes = figure.add_axes((left / WIDTH, 1.0 / high, side / WIDTH, side / high))
     axes.imshow(table, cmap="RdBu_r", vmin=-1, vmax=1)
     for row, column in np.ndindex(table.shape):
@@ -108,12 +106,11 @@ def _pairs(readings: Readings) -> tuple[list[str], FloatArray, list[tuple[str, s
     for name, own in readings.items():
         for reading in own:
             where = reading.conditions
-            pair = (
-                (name, str(where["other"]))
-                if "other" in where
-                else (str(where.get("first", "")), str(where.get("second", "")))
-            )
-            if not all(pair):
+            if "other" in where:
+                pair = name, str(where["other"])
+            elif "first" in where:
+                pair = str(where["first"]), str(where["second"])
+            else:
                 continue
             if reading.statistic == "spearman_corrected":
                 corrected[pair] = corrected[pair[::-1]] = summarise(reading).estimate

@@ -31,17 +31,12 @@ class RankedMaps:
     def __init__(self, images: Study, quantiles: Sequence[float]) -> None:
         foreground = images.foreground
         self.importance = images.ranked(images.maps())
-        self.reasons = reason_unrankable(self.importance, foreground)
+        reasons = reason_unrankable(self.importance, foreground)
+        self.unrankable = np.array([reason is not None for reason in reasons])
         self.ranks = centred_ranks(self.importance, foreground)
         finite = self.importance.nan_to_num(0.0, 0.0, 0.0)
-        self.tops = top_masks(
-            descending_order(finite, foreground, images.streams("ties")), foreground, quantiles
-        )
-
-    @property
-    def unrankable(self) -> BoolArray:
-        """Which maps rank nothing, [n]."""
-        return np.array([reason is not None for reason in self.reasons])
+        order = descending_order(finite, foreground, images.streams("ties"))
+        self.tops = top_masks(order, foreground, quantiles)
 
 
 def compare(
@@ -49,14 +44,8 @@ def compare(
 ) -> tuple[FloatArray, FloatArray]:
     """Return Spearman's correlation of two methods' maps of one image, and its null, each [n].
 
-    The null compares the first method's map of an image with the second's of other images, over
+    The null compares the first method's map of an image with the second's of its partners, over
     the pixels that lie in both foregrounds.
-
-    Args:
-        first: Maps of one method.
-        second: Maps of the other method.
-        partners: [n] other image for each image, several times.
-        foreground: [n, 1, *S] bool.
     """
     inside = foreground.flatten(1)
     nulls = []
@@ -73,14 +62,7 @@ def compare(
 def compare_tops(
     first: RankedMaps, second: RankedMaps, partners: Sequence[Rows], column: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the overlap of two methods' tops of one image, and that of other images, each [n].
-
-    Args:
-        first: Maps of one method.
-        second: Maps of the other method.
-        partners: [n] other image for each image, several times.
-        column: Number of the share of the foreground.
-    """
+    """Return the overlap of two methods' tops of one image, and that with partners, each [n]."""
     tops, others = first.tops[:, column], second.tops[:, column]
     overlap = np.where(first.unrankable | second.unrankable, np.nan, iou(tops, others).numpy())
     return overlap, np.mean([iou(tops, others[partner]).numpy() for partner in partners], axis=0)
@@ -119,10 +101,7 @@ def partner_of(images: Study, number: int) -> Rows:
 
 
 def region_masses(maps: FloatArray, regions: npt.NDArray[np.int64], count: int) -> FloatArray:
-    """Return the mass of each map [*S] on each region of an image, [n, count].
-
-    NaN where an image has fewer regions.
-    """
+    """Return the mass of each map on each of its regions, [n, count], NaN where it has fewer."""
     table = np.full((len(maps), count), np.nan)
     for row, (map_, of_image) in enumerate(zip(maps, regions, strict=True)):
         mass = masses(map_, of_image)
@@ -139,3 +118,40 @@ def rank_correlations(first: FloatArray, second: FloatArray) -> FloatArray:
             ranks = rankdata(left[known]), rankdata(right[known])
             correlations[row] = np.corrcoef(*ranks)[0, 1]
     return correlations
+
+
+def concordance(centred: Sequence[FloatArray], inside: BoolArray) -> FloatArray:
+    """Return Kendall's coefficient of concordance W of m methods on each image, [n].
+
+    Corrected for ties (Kendall & Gibbons 1990, ch. 6): the squared sums of ranks over what they
+    would be if all methods ranked alike, which for tied ranks is m times the sum of each method's
+    own squares.
+
+    Args:
+        centred: m arrays [n, P] of ranks minus their mean, 0 outside.
+        inside: [n, P] the pixels that were ranked.
+    """
+    if len(centred) < 2:
+        return np.full(len(inside), np.nan)
+    total = np.where(inside, np.sum(centred, axis=0), 0.0)
+    own = sum(np.where(inside, ranks, 0.0) ** 2 for ranks in centred)
+    largest = len(centred) * np.sum(own, axis=1)
+    w: FloatArray = np.where(largest > 0, (total**2).sum(1) / largest, np.nan)
+    # A map without ranks has none to agree with.
+    unknown = np.any([np.isnan(ranks).any(1) for ranks in centred], axis=0)
+    return np.where(unknown, np.nan, w)
+
+
+def classes(names: Sequence[str], same: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the names in groups that pairs of the same connect, in the order of the names."""
+    group = {name: {name} for name in names}
+    for first, second in same:
+        joined = group[first] | group[second]
+        for name in joined:
+            group[name] = joined
+    groups: list[list[str]] = []
+    for name in names:
+        members = sorted(group[name], key=list(names).index)
+        if members not in groups:
+            groups.append(members)
+    return groups

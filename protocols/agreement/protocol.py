@@ -18,11 +18,12 @@ from benchmark.arrays import FloatArray, Rows
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
 from benchmark.trial import Study
-from protocols.agreement.concordance import classes, concordance
 from protocols.agreement.measures import (
     RankedMaps,
+    classes,
     compare,
     compare_tops,
+    concordance,
     panel_maps,
     partner_of,
     rank_correlations,
@@ -98,10 +99,9 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
             # The pairs of the panel are the same whoever is on trial.
             pair = partial(compare, panel[first], panel[second], partners, inside)
             correlation, null = images.shared((first, second, self.config), pair)
-            images.read(self.spearman, correlation, {"first": first, "second": second})
-            images.read(
-                self.spearman_corrected, correlation - null, {"first": first, "second": second}
-            )
+            where = {"first": first, "second": second}
+            images.read(self.spearman, correlation, where)
+            images.read(self.spearman_corrected, correlation - null, where)
             correlations[first, second] = correlation
         ranks = [maps.ranks.numpy() for maps in members.values()]
         flat = inside.flatten(1).numpy()

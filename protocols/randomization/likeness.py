@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
-from benchmark.explainer import Polarity, importance
 from benchmark.maps.masks import descending_order, top_q
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.similarity import (
@@ -21,45 +16,30 @@ from benchmark.maps.similarity import (
     rank_correlation,
     ssim,
 )
+from benchmark.trial import Study
 
 SPEARMAN, SIGNED, SSIM, HOG, TOP = "spearman", "spearman_signed", "ssim", "hog", "top"
-
-
-@dataclass(frozen=True)
-class Lens:
-    """What the measures of similarity need to know of the images that maps are of.
-
-    Attributes:
-        foreground: [n, 1, *S] bool.
-        polarity: Which sign marks evidence.
-        quantile: Share of the foreground whose overlap is compared.
-        ties: Makes the [n] generators that order equal pixels; the same for all maps of an image,
-            so that equal maps overlap fully.
-    """
-
-    foreground: Tensor
-    polarity: Polarity
-    quantile: float
-    ties: Callable[[], list[np.random.Generator]]
 
 
 class Likeness:
     """Some maps as all five measures see them, ready to be compared with many others.
 
     Args:
+        images: Study of the images, whose streams order equal pixels of all maps of an image alike,
+            so that equal maps overlap fully.
         maps: Signed maps [n, 1, *S].
-        lens: Of the same images.
+        quantile: Share of the foreground whose overlap is compared.
     """
 
-    def __init__(self, maps: Tensor, lens: Lens) -> None:
-        foreground, ranked = lens.foreground, importance(maps, lens.polarity)
-        self._lens, self._ranked = lens, ranked
+    def __init__(self, images: Study, maps: Tensor, quantile: float) -> None:
+        foreground, ranked = images.foreground, images.ranked(maps)
+        self._foreground, self._ranked = foreground, ranked
         self._ranks = centred_ranks(ranked, foreground)
         self._signed = centred_ranks(maps, foreground)
         self._hog = hog_features(ranked, foreground) if maps.ndim == 4 else None
         self._reasons = reason_unrankable(ranked, foreground)
-        order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, lens.ties())
-        self._top = top_q(order, foreground, lens.quantile)
+        order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, images.streams())
+        self._top = top_q(order, foreground, quantile)
 
     def to(self, other: Likeness) -> dict[str, FloatArray]:
         """Return the similarities to other maps of the same images, [n] by measure.
@@ -70,7 +50,7 @@ class Likeness:
         similarities = {
             SPEARMAN: rank_correlation(self._ranks, other._ranks),
             SIGNED: rank_correlation(self._signed, other._signed),
-            SSIM: ssim(self._ranked, other._ranked, self._lens.foreground),
+            SSIM: ssim(self._ranked, other._ranked, self._foreground),
         }
         if self._hog is not None and other._hog is not None:
             similarities[HOG] = pearson(self._hog, other._hog)

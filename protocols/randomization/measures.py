@@ -15,7 +15,7 @@ from benchmark.maps.similarity import entropy, spearman
 from benchmark.seeding import stream
 from benchmark.target import own_margin
 from benchmark.trial import Study, Trial, remembered
-from protocols.randomization.likeness import Lens, Likeness
+from protocols.randomization.likeness import Likeness
 from protocols.randomization.statistics import RandomizationConfig
 from protocols.randomization.walks import Step, altered, steps
 
@@ -33,7 +33,7 @@ class OwnMaps:
     def __init__(self, images: Study, quantile: float) -> None:
         self.images, self._quantile = images, quantile
         self.maps = images.maps()
-        self._likeness = self._see(self.maps)
+        self._likeness = Likeness(images, self.maps, quantile)
 
     @property
     def none(self) -> Similarities:
@@ -42,7 +42,7 @@ class OwnMaps:
 
     def likeness(self, others: Sequence[Tensor]) -> Similarities:
         """Return the mean similarity to several sets of maps [n, 1, *S], [n] by measure."""
-        similarities = [self._likeness.to(self._see_once(maps)) for maps in others]
+        similarities = [self._likeness.to(self._see(maps)) for maps in others]
         return {
             measure: np.mean([similarity[measure] for similarity in similarities], axis=0)
             for measure in similarities[0]
@@ -57,14 +57,11 @@ class OwnMaps:
     def _entropy(self, maps: Tensor) -> FloatArray:
         return entropy(self.images.ranked(maps), self.images.foreground).numpy()
 
-    def _see_once(self, maps: Tensor) -> Likeness:
-        """Return maps ready for comparison; those that no model moves are ready already."""
-        return self._likeness if torch.equal(maps, self.maps) else self._see(maps)
-
     def _see(self, maps: Tensor) -> Likeness:
-        images, polarity = self.images, self.images.trial.explainer.polarity
-        lens = Lens(images.foreground, polarity, self._quantile, images.streams)
-        return Likeness(maps, lens)
+        """Return maps ready for comparison; those that no model moves are ready already."""
+        if torch.equal(maps, self.maps):
+            return self._likeness
+        return Likeness(self.images, maps, self._quantile)
 
 
 def walk(own: OwnMaps, config: RandomizationConfig) -> Iterator[tuple[Step, Similarities, Tensor]]:
@@ -89,8 +86,7 @@ def repredicted_maps(images: Study, copy: int, lane: int) -> Tensor:
     """Return the maps on a full copy of the class that the copy itself predicts, [n, 1, *S]."""
     trial, rows = images.trial.randomised(copy), images.rows
     logits = trial.models.embed_in_lanes(trial.test.batch(rows).images)[0]
-    predicted = logits.argmax(1)
-    maps = trial.maps(rows)
+    predicted, maps = logits.argmax(1), trial.maps(rows)
     others = np.flatnonzero(predicted != images.groups)
     if len(others):
         targets = [own_margin(int(predicted[position])) for position in others]
@@ -101,9 +97,8 @@ def repredicted_maps(images: Study, copy: int, lane: int) -> Tensor:
 
 def smoothed_similarity(images: Study, config: RandomizationConfig) -> FloatArray:
     """Return Spearman with a full copy of maps averaged over noise (Hedström et al. 2024), [n]."""
-    trial = images.trial
+    trial, smooth = images.trial, []
     noisy = _noisy(trial, images.rows, config)
-    smooth = []
     for model in (trial, trial.randomised(0)):
         maps = model.on(cohort=noisy).draw(np.arange(len(noisy)))
         averaged = maps.view(len(images.rows), config.smooth_noises, *maps.shape[1:]).mean(1)
@@ -124,14 +119,9 @@ def _noisy(trial: Trial, rows: Rows, config: RandomizationConfig) -> Cohort:
     """Return the test rows, each as often as there are noises, with noise of their own."""
     test, noises = trial.test, config.smooth_noises
     cohort = test.take(np.repeat(rows, noises))
-    noise = np.concatenate(
-        [
-            stream(trial.runtime.suite, "smoothing", test.keys[row]).normal(
-                0, config.smooth_sigma, (noises, *test.images.shape[1:])
-            )
-            for row in rows
-        ]
-    )
+    streams = [stream(trial.runtime.suite, "smoothing", test.keys[row]) for row in rows]
+    shape = (noises, *test.images.shape[1:])
+    noise = np.concatenate([drawn.normal(0, config.smooth_sigma, shape) for drawn in streams])
     names = [f"{test.keys[row]}~{number}" for row in rows for number in range(noises)]
     images = np.clip(cohort.images + noise, 0, 1).astype(np.float32)
     people = cohort.participants.assign(subject=names)

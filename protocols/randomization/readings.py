@@ -28,13 +28,7 @@ from protocols.randomization.walks import CASCADE
 def read_walks(own: OwnMaps, config: RandomizationConfig, twin: Similarities) -> list[torch.Tensor]:
     """Compare step by step, and with the class that the randomised model predicts.
 
-    Args:
-        own: Maps of the walked images.
-        config: Settings of the protocol.
-        twin: Similarities to the maps on the twin, the ceiling of the walks.
-
-    Returns:
-        The first image's map at each step of the cascade, [1, 1, *S].
+    The twin is the ceiling. Returns the first image's map at each step of the cascade, [1, 1, *S].
     """
     images, measured, cascade = own.images, RandomizationStatistics, []
     for step, similarities, maps in walk(own, config):
@@ -55,15 +49,8 @@ def read_walks(own: OwnMaps, config: RandomizationConfig, twin: Similarities) ->
 
 
 def read_permuted_labels(own: OwnMaps, twin: Similarities, need: Memorised) -> None:
-    """Compare with a model that memorised permuted labels.
-
-    Args:
-        own: Maps of the images.
-        twin: Similarities to the maps on the twin.
-        need: The model.
-    """
-    images, measured = own.images, RandomizationStatistics
-    similarities = own.none
+    """Compare with a model that memorised permuted labels, beside the twin."""
+    images, measured, similarities = own.images, RandomizationStatistics, own.none
     missing = need.missing(images.trial)
     if missing is None:
         model = need.on(images.trial)
@@ -74,10 +61,9 @@ def read_permuted_labels(own: OwnMaps, twin: Similarities, need: Memorised) -> N
         else:
             missing = "labels not memorised"
     for measure, values in similarities.items():
-        ceiling = twin[measure]
-        read_similarity(images, measured.memorised, values, by_measure(measure), missing)
-        share = ceiling - values
-        read_similarity(images, measured.data_share, share, by_measure(measure), missing, ceiling)
+        ceiling, at = twin[measure], by_measure(measure)
+        read_similarity(images, measured.memorised, values, at, missing)
+        read_similarity(images, measured.data_share, ceiling - values, at, missing, ceiling)
 
 
 def read_smoothed(images: Study, config: RandomizationConfig) -> None:
@@ -92,13 +78,7 @@ def read_smoothed(images: Study, config: RandomizationConfig) -> None:
 
 
 def exhibit_cascade(image: Study, cascade: list[torch.Tensor], others: dict[str, Need]) -> None:
-    """Keep one image's cascade, and its maps on other models, for the report.
-
-    Args:
-        image: Study of the image alone.
-        cascade: Its map at each step.
-        others: Other models by name.
-    """
+    """Keep one image's cascade, and its maps on other models by name, for the report."""
     trial, rows = image.trial, image.rows
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "image": trial.test.images[rows],

@@ -80,18 +80,12 @@ def read_similarity(
     missing: str | None = None,
     over: FloatArray | None = None,
 ) -> None:
-    """Note similarities [n], each missing one with its reason.
+    """Read similarities [n] as ``Study.read`` does, each missing one with its reason.
 
-    Args:
-        images: Study of the images.
-        statistic: Statistic that was measured.
-        values: [n].
-        where: Conditions of the reading.
-        missing: Reason why no image has a value; that of the maps themselves if None.
-        over: [n] denominators, for a ratio.
+    No image has a value if a reason is given as ``missing``.
     """
-    unranked = np.flatnonzero(np.isnan(values))
-    reasons = {images.keys[row]: "constant or non-finite map" for row in unranked}
+    unranked = [images.keys[row] for row in np.flatnonzero(np.isnan(values))]
+    reasons = dict.fromkeys(unranked, "constant or non-finite map")
     if missing is not None:
         reasons = dict.fromkeys(images.keys, missing)
     images.read(statistic, values, where, over=over, reasons=reasons)

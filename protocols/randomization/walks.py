@@ -61,11 +61,7 @@ def _redrawn(trial: Trial, stages: frozenset[int], copy: int) -> Classifier:
     children = [name for name, _ in model.trunk.named_children()]
     touched = {stage.name for stage in chosen}
     first = next((n for n, name in enumerate(children) if name in touched), len(children))
-    other.resume_after(min(first, len(children) - 1), _prefixes(trial))
+    # The activations before the redrawn stages are shared by all copies of a model.
+    prefixes = trial.once(("prefixes", trial.model_identity), PrefixMemory)
+    other.resume_after(min(first, len(children) - 1), prefixes)
     return other
-
-
-@remembered(by_model=True)
-def _prefixes(trial: Trial) -> PrefixMemory:
-    """Return the activations before the redrawn stages, which all copies of a model share."""
-    return PrefixMemory()

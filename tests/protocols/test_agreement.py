@@ -25,7 +25,7 @@ from benchmark.target import Target
 from benchmark.trial import Peers, Trial
 from benchmark.trial.removal import masking_rows
 from protocols.agreement import Agreement, AgreementConfig
-from protocols.agreement.concordance import classes, concordance
+from protocols.agreement.measures import classes, concordance
 from protocols.agreement.regions import cut, effects_of, masses, regions_of
 
 CONFIG = AgreementConfig(
