@@ -59,8 +59,8 @@ def read(study: Study, repeats: int) -> None:
 def unfit_imputers(readings: Sequence[Reading]) -> dict[str, str | None]:
     """Return why each measured imputer is unfit, None where it is fit; the default one first."""
     health = [reading for reading in readings if reading.statistic == "group_auroc"]
-    names = dict.fromkeys(str(reading.conditions["imputer"]) for reading in health)
-    return {name: unfitness(readings, name) for name in names}
+    names = (str(reading.conditions["imputer"]) for reading in health)
+    return {name: unfitness(readings, name) for name in dict.fromkeys(names)}
 
 
 def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
@@ -78,13 +78,9 @@ def unfitness(readings: Sequence[Reading], imputer: str) -> str | None:
 def _auroc_rise(readings: Sequence[Reading], imputer: str) -> float | None:
     """Return the lower bound of how much the AUROC rises under masks common to all images."""
     before = find(readings, ImputerHealth.group_auroc, imputer=imputer, mask="none")
-    after = [
-        reading
-        for reading in readings
-        if reading.statistic == ImputerHealth.group_auroc.name
-        and reading.conditions["imputer"] == imputer
-        and reading.conditions["mask"] != "none"
-    ]
+    measured = [reading for reading in readings if reading.statistic == "group_auroc"]
+    of_imputer = [reading for reading in measured if reading.conditions["imputer"] == imputer]
+    after = [reading for reading in of_imputer if reading.conditions["mask"] != "none"]
     if before is None or not after:
         return None
     replicates = distributions([before, *after], "auroc")[1]

@@ -26,14 +26,12 @@ from benchmark.target import Target, own_margin
 if TYPE_CHECKING:
     from benchmark.trial.trial import Trial
 
-_LANE_PIXELS = 2**20
-_LANE = {"cpu": 16, "cuda": 128}
 _OWN_MARGINS = (own_margin(0), own_margin(1))
 
 
 def lane_of(shape: Sequence[int], device: torch.device) -> int:
     """Return the number of images per batch in which maps are made."""
-    return max(1, min(_LANE.get(device.type, 16), _LANE_PIXELS // int(np.prod(shape))))
+    return max(1, min(128 if device.type == "cuda" else 16, 2**20 // int(np.prod(shape))))
 
 
 def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: int) -> Tensor:

@@ -52,9 +52,8 @@ def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, Regio
     moved = shape_matched(regions, foreground, generators, repeats)[:, 0]
     common = foreground.all(0, keepdim=True)
     first = int(np.argmin([test.keys[row] for row in rows]))
-    shared = shape_matched(
-        regions[first : first + 1] & common, common, [stream(suite, "common masks")], repeats
-    )[:, 0]
+    common_region = regions[first : first + 1] & common
+    shared = shape_matched(common_region, common, [stream(suite, "common masks")], repeats)[:, 0]
     masks = torch.cat([regions, moved, shared.expand(len(rows), *shared.shape[1:])], dim=1)
     signs, effects = trial.evaluation.signs[rows], {}
     for name, imputer in imputers(trial).items():
@@ -71,11 +70,10 @@ def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, Regio
 
 def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
     """Return the union of the declared regions [n, 1, *S], or a ball where none is declared."""
-    anatomy = trial.test.anatomy
+    anatomy, foreground = trial.test.anatomy, trial.test.anatomy.foreground[rows]
     if anatomy.rois:
-        union = np.any(list(anatomy.rois.values()), axis=0)[rows] & anatomy.foreground[rows]
-        return torch.from_numpy(union), True
-    foreground = anatomy.foreground[rows]
+        union = np.any(list(anatomy.rois.values()), axis=0)[rows]
+        return torch.from_numpy(union & foreground), True
     axes = np.indices(trial.cohort.shape)
     balls = np.zeros_like(foreground)
     for place, inside in enumerate(foreground[:, 0]):

@@ -187,11 +187,8 @@ class Trial:
     ) -> Tensor:
         """Explain some test rows, and keep nothing; otherwise as ``draw_maps``.
 
-        Args:
-            rows: [n] test rows.
-            targets: The scalar to explain for each of them; own margin unless given.
-            lane: Images per batch, where so few rows share a target that most of ``Trial.lane``
-                would be filling. Settings alone may decide it, never how many subjects there are.
+        A lane is given where so few rows share a target that most of ``Trial.lane`` would be
+        filling. Settings alone may decide it, never how many subjects there are.
         """
         return draw_maps(self, rows, targets, min(lane or self.lane, self.lane))
 

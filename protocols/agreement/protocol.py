@@ -18,17 +18,7 @@ from benchmark.arrays import FloatArray, Rows
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
 from benchmark.trial import Study
-from protocols.agreement.measures import (
-    RankedMaps,
-    classes,
-    compare,
-    compare_tops,
-    concordance,
-    panel_maps,
-    partner_of,
-    rank_correlations,
-    region_masses,
-)
+from protocols.agreement import measures
 from protocols.agreement.regions import effects_of, regions_of
 from protocols.agreement.statistics import SAME, AgreementConfig, AgreementStatistics
 
@@ -54,13 +44,13 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         images = study.balanced(self.config.subjects)
-        own = RankedMaps(images, self.config.quantiles)
+        own = measures.RankedMaps(images, self.config.quantiles)
         images.note_unrankable(own.importance)
-        partners = [partner_of(images, number) for number in range(self.config.partners)]
+        partners = [measures.partner_of(images, number) for number in range(self.config.partners)]
         self._foretell(images, own, partners)
         self._agree(images, own, partners)
 
-    def _foretell(self, images: Study, own: RankedMaps, partners: Sequence[Rows]) -> None:
+    def _foretell(self, images: Study, own: measures.RankedMaps, partners: Sequence[Rows]) -> None:
         """Compare the map's mass on regions with what removing them does."""
         count = self.config.regions
         effects = effects_of(images.trial, images.rows, count)
@@ -68,36 +58,36 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
         maps = own.importance[:, 0].double().numpy()
         # A map that cannot be ranked has mass all the same, in proportion to the regions' areas.
         maps[own.unrankable] = np.nan
-        mass = region_masses(maps, regions, count)
-        score = rank_correlations(mass, effects)
-        of_others = [region_masses(maps[partner], regions, count) for partner in partners]
-        null = np.mean([rank_correlations(other, effects) for other in of_others], axis=0)
+        mass = measures.region_masses(maps, regions, count)
+        score = measures.rank_correlations(mass, effects)
+        of_others = [measures.region_masses(maps[partner], regions, count) for partner in partners]
+        null = np.mean([measures.rank_correlations(other, effects) for other in of_others], axis=0)
         images.read(self.predicts_delta_t, score)
         images.read(self.predicts_delta_t_null, null)
         images.read(self.predicts_delta_t_above_null, score - null)
-        images.read(self.predicts_magnitude, rank_correlations(mass, np.abs(effects)))
+        images.read(self.predicts_magnitude, measures.rank_correlations(mass, np.abs(effects)))
         images.read(self.region_effect, np.nanmax(effects, axis=1))
         images.exhibit({"masses": mass, "effects": effects})
 
-    def _agree(self, images: Study, own: RankedMaps, partners: Sequence[Rows]) -> None:
+    def _agree(self, images: Study, own: measures.RankedMaps, partners: Sequence[Rows]) -> None:
         """Compare with every member of the panel, and all with each other."""
         trial, inside = images.trial, images.foreground
-        panel = panel_maps(images, self.config.quantiles)
+        panel = measures.panel_maps(images, self.config.quantiles)
         members = {trial.explainer.name: own, **panel}
         correlations: dict[tuple[str, str], FloatArray] = {}
         for name, other in panel.items():
-            correlation, null = compare(own, other, partners, inside)
+            correlation, null = measures.compare(own, other, partners, inside)
             images.read(self.spearman, correlation, {"other": name})
             images.read(self.spearman_null, null, {"other": name})
             images.read(self.spearman_corrected, correlation - null, {"other": name})
             correlations[trial.explainer.name, name] = correlation
             for column, q in enumerate(self.config.quantiles):
-                overlap, chance = compare_tops(own, other, partners, column)
+                overlap, chance = measures.compare_tops(own, other, partners, column)
                 images.read(self.iou, overlap, {"other": name, "q": q})
                 images.read(self.iou_corrected, overlap - chance, {"other": name, "q": q})
         for first, second in combinations(panel, 2):
             # The pairs of the panel are the same whoever is on trial.
-            pair = partial(compare, panel[first], panel[second], partners, inside)
+            pair = partial(measures.compare, panel[first], panel[second], partners, inside)
             correlation, null = images.shared((first, second, self.config), pair)
             where = {"first": first, "second": second}
             images.read(self.spearman, correlation, where)
@@ -105,11 +95,11 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
             correlations[first, second] = correlation
         ranks = [maps.ranks.numpy() for maps in members.values()]
         flat = inside.flatten(1).numpy()
-        images.read(self.concordance, concordance(ranks, flat))
+        images.read(self.concordance, measures.concordance(ranks, flat))
         same = [pair for pair, values in correlations.items() if (values >= SAME).all()]
-        groups = classes(list(members), same)
+        groups = measures.classes(list(members), same)
         merged = [np.mean([members[name].ranks.numpy() for name in group], 0) for group in groups]
-        images.read(self.concordance_of_classes, concordance(merged, flat))
+        images.read(self.concordance_of_classes, measures.concordance(merged, flat))
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Pass no judgement: consensus is not truth."""

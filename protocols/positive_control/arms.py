@@ -93,12 +93,14 @@ def probed(trial: Trial, strength: Strength | None) -> Arm:
 
 @remembered(by_model=True)
 def _probed_arm(trial: Trial, strength: Strength | None) -> Arm:
-    clean = _train_embeddings(trial)
+    def embed(images: Cohort, first: int) -> FloatArray:
+        rows = np.arange(first, first + len(trial.train))
+        return trial.models.embed_in_lanes(images.batch(rows).images)[1]
+
+    clean = trial.once(("train embeddings", trial.model_identity), lambda: embed(trial.train, 0))
     planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
-    count = len(trial.train)
-    images = planted.batch(np.arange(count, 2 * count)).images
-    altered = trial.models.embed_in_lanes(images)[1]
-    weight, bias = logistic_regression(np.concatenate([clean, altered]), planted.groups)
+    embeddings = np.concatenate([clean, embed(planted, len(trial.train))])
+    weight, bias = logistic_regression(embeddings, planted.groups)
     arm = trial.on(cohort=_planted_test(trial, strength))
     return Arm(PROBE, arm, arm.evaluation.embeddings @ weight + bias)
 
@@ -132,7 +134,7 @@ def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatA
 def sites_of(trial: Trial, split: str, purpose: str = "site") -> npt.NDArray[np.int64]:
     """Return the sites in a split's images, [N, len(S)]; the same for every strength."""
     cohort = trial.train if split == "train" else trial.test
-    allowed = _allowed_sites(trial, split)
+    allowed = trial.once(("allowed sites", split), lambda: allowed_sites(cohort.anatomy.foreground))
     return draw_sites(allowed, cohort.keys, trial.runtime.suite, purpose)
 
 
@@ -164,15 +166,3 @@ def _with_explainer(trial: Trial, arm: Arm) -> Arm:
 @remembered()
 def _planted_test(trial: Trial, strength: Strength | None) -> Cohort:
     return planted_cohort(trial.test, strength, sites_of(trial, "test"))
-
-
-@remembered(by_model=True)
-def _train_embeddings(trial: Trial) -> FloatArray:
-    images = trial.train.batch(np.arange(len(trial.train))).images
-    return trial.models.embed_in_lanes(images)[1]
-
-
-@remembered()
-def _allowed_sites(trial: Trial, split: str) -> list[npt.NDArray[np.int64]]:
-    cohort = trial.train if split == "train" else trial.test
-    return allowed_sites(cohort.anatomy.foreground)

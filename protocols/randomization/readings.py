@@ -8,14 +8,8 @@ import torch
 
 from benchmark.reading import Condition
 from benchmark.trial import Memorised, Need, Study
+from protocols.randomization import measures
 from protocols.randomization.likeness import SPEARMAN
-from protocols.randomization.measures import (
-    OwnMaps,
-    Similarities,
-    repredicted_maps,
-    smoothed_similarity,
-    walk,
-)
 from protocols.randomization.statistics import (
     RandomizationConfig,
     RandomizationStatistics,
@@ -25,13 +19,15 @@ from protocols.randomization.statistics import (
 from protocols.randomization.walks import CASCADE
 
 
-def read_walks(own: OwnMaps, config: RandomizationConfig, twin: Similarities) -> list[torch.Tensor]:
+def read_walks(
+    own: measures.OwnMaps, config: RandomizationConfig, twin: measures.Similarities
+) -> list[torch.Tensor]:
     """Compare step by step, and with the class that the randomised model predicts.
 
     The twin is the ceiling. Returns the first image's map at each step of the cascade, [1, 1, *S].
     """
     images, measured, cascade = own.images, RandomizationStatistics, []
-    for step, similarities, maps in walk(own, config):
+    for step, similarities, maps in measures.walk(own, config):
         _read_step(images, step.walk, step.depth, similarities)
         if step.walk == CASCADE:
             cascade.append(maps[:1])
@@ -41,14 +37,16 @@ def read_walks(own: OwnMaps, config: RandomizationConfig, twin: Similarities) ->
     for depth in (1, len(cascade)):
         _read_step(images, "twin", depth, twin)
     lane = config.walk_subjects // 2
-    copies = [repredicted_maps(images, copy, lane) for copy in range(config.seeds)]
+    copies = [measures.repredicted_maps(images, copy, lane) for copy in range(config.seeds)]
     for measure, values in own.likeness(copies).items():
         conditions = {**by_measure(measure), "target": "re-predicted"}
         read_similarity(images, measured.full, values, conditions)
     return cascade
 
 
-def read_permuted_labels(own: OwnMaps, twin: Similarities, need: Memorised) -> None:
+def read_permuted_labels(
+    own: measures.OwnMaps, twin: measures.Similarities, need: Memorised
+) -> None:
     """Compare with a model that memorised permuted labels, beside the twin."""
     images, measured, similarities = own.images, RandomizationStatistics, own.none
     missing = need.missing(images.trial)
@@ -74,7 +72,7 @@ def read_smoothed(images: Study, config: RandomizationConfig) -> None:
         reason = f"smoothing would take {needed} passes an image and model"
         read_similarity(images, measured, np.full(len(images.rows), np.nan), missing=reason)
     else:
-        read_similarity(images, measured, smoothed_similarity(images, config))
+        read_similarity(images, measured, measures.smoothed_similarity(images, config))
 
 
 def exhibit_cascade(image: Study, cascade: list[torch.Tensor], others: dict[str, Need]) -> None:
@@ -93,7 +91,7 @@ def exhibit_cascade(image: Study, cascade: list[torch.Tensor], others: dict[str,
     image.exhibit(arrays)
 
 
-def _read_step(images: Study, walk: str, depth: int, similarities: Similarities) -> None:
+def _read_step(images: Study, walk: str, depth: int, similarities: measures.Similarities) -> None:
     measured = RandomizationStatistics
     for measure, values in similarities.items():
         statistic = measured.similarity if measure == SPEARMAN else measured.structure
