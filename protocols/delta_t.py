@@ -150,8 +150,8 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
         evaluation, quantiles = images.trial.evaluation, self.config.quantiles
         start = evaluation.own_margin[images.rows]
         for arm, answer in answers.items():
-            curve = answer.margins.mean(2)
-            images.curve(self.margin_curve, quantiles, curve, {"arm": arm}, start=start)
+            margins = answer.margins.mean(2)
+            images.curve(self.margin_curve, quantiles, margins, {"arm": arm}, start=start)
         start = evaluation.own_probability[images.rows]
         for arm, answer in answers.items():
             curve = answer.probabilities.mean(2)
@@ -159,10 +159,8 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
             images.read(self.probability_area, area, {"arm": arm})
         for column, q in enumerate(quantiles):
             for arm, answer in answers.items():
-                distances = [
-                    jackknife_distance(embeddings, images.groups)
-                    for embeddings in answer.embeddings[:, column].swapaxes(0, 1)
-                ]
+                masked = answer.embeddings[:, column].swapaxes(0, 1)
+                distances = [jackknife_distance(repeat, images.groups) for repeat in masked]
                 distance = np.mean(distances, axis=0) / evaluation.group_distance
                 images.read(self.group_distance, distance, {"arm": arm, "q": q})
 
@@ -194,8 +192,6 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
     @classmethod
     def remark(cls, readings: Sequence[Reading]) -> str | None:
         """Say which imputers are fit for the model, and why the others are not."""
-        judged = [
-            f"{name} fit" if reason is None else f"{name} unfit ({reason})"
-            for name, reason in imputer_health.unfit_imputers(readings).items()
-        ]
+        unfit = imputer_health.unfit_imputers(readings)
+        judged = [f"{name} {f'unfit ({why})' if why else 'fit'}" for name, why in unfit.items()]
         return f"imputers: {', '.join(judged)}"

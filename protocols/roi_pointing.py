@@ -125,10 +125,10 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
         """Read how much more the map loads on a region than on its control."""
         for roi, kind in regions:
             if kind == "control":
-                lifts = [trained[self.lift, roi, side] for side in ("roi", "control")]
-                specificity = np.log(lifts[0] + LIFT_OFFSET) - np.log(lifts[1] + LIFT_OFFSET)
-                of_region = {} if roi == "all" else {"roi": roi}
-                images.read(self.specificity, specificity, of_region)
+                sides = (trained[self.lift, roi, side] for side in ("roi", "control"))
+                of_roi, of_control = (np.log(lift + LIFT_OFFSET) for lift in sides)
+                at = {} if roi == "all" else {"roi": roi}
+                images.read(self.specificity, of_roi - of_control, at)
 
     def _scores(self, images: Study, maps: Tensor, regions: Regions) -> Scores:
         """Return every statistic of every region off one set of maps [n, 1, *S]."""

@@ -102,9 +102,7 @@ class Models:
     ) -> tuple[FloatArray, FloatArray]:
         """Return logits [n, M, 2] and embeddings [n, M, D] of M alterations of n subjects' images.
 
-        Args:
-            alter: Returns the alterations [k, M, *S] of some of the subjects.
-            subjects: Number n of subjects.
+        A few subjects are altered and embedded at a time: ``alter`` returns [k, M, *S].
         """
         _ = self.streamlined  # made once, before there are several threads to make it
 

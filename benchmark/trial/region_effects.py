@@ -40,10 +40,7 @@ class RegionEffects:
 def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, RegionEffects]:
     """Return, for each imputer, what removing the cohort's regions and random ones does.
 
-    Args:
-        trial: Model and cohort.
-        rows: [n] test rows.
-        repeats: Random places per image, and random masks common to all images.
+    There are as many ``repeats`` of random places per image as of masks common to all images.
     """
     test, suite = trial.test, trial.runtime.suite
     foreground = torch.from_numpy(test.anatomy.foreground[rows])

@@ -71,14 +71,7 @@ def imputers(trial: Trial) -> dict[str, Imputer]:
 
 
 def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Response:
-    """Remove each mask from each image and ask the model again.
-
-    Args:
-        trial: Model, cohort and device.
-        rows: [n] test rows.
-        masks: [n, M, *S] bool; what to remove.
-        imputer: What to put in its place.
-    """
+    """Remove each mask [n, M, *S] from each image of n test rows and ask the model again."""
     evaluation, device = trial.evaluation, trial.runtime.device
 
     def remove(chunk: slice) -> Tensor:

@@ -25,13 +25,8 @@ def cut(
     """Return which region each pixel belongs to, [*S]; −1 outside the foreground.
 
     Voronoi cells of random pixels, moved to the middle of their cells a few times (Lloyd 1982), so
-    that cells are compact and of similar size. Every cell holds a pixel.
-
-    Args:
-        foreground: [*S] of one image.
-        count: Regions; fewer where the foreground has fewer pixels.
-        generator: Draws the first centres.
-        spacing: Voxel size in mm, so that cells are compact in the world.
+    that cells are compact in the world, for voxels of a spacing in mm, and of similar size. Every
+    cell holds a pixel, so there are fewer where the foreground has fewer pixels.
     """
     pixels = np.argwhere(foreground) * np.asarray(spacing)
     centres = pixels[generator.choice(len(pixels), min(count, len(pixels)), replace=False)]

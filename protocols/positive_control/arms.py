@@ -5,7 +5,7 @@ All of it belongs to the model and is shared by the explainers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -76,23 +76,20 @@ class TunedTo(Need):
 
     def arm(self, trial: Trial) -> Arm:
         """Return the model with its pairs of test images."""
-        return _with_explainer(trial, _tuned_arm(trial, self))
-
-
-@remembered(by_model=True)
-def _tuned_arm(trial: Trial, need: TunedTo) -> Arm:
-    planted = need.on(trial).on(cohort=_planted_test(trial, need.strength))
-    logits = planted.evaluation.logits
-    return Arm(TUNED, planted, logits[:, 1] - logits[:, 0])
+        planted = self.on(trial).on(cohort=_planted_test(trial, self.strength))
+        logits = planted.evaluation.logits
+        return Arm(TUNED, planted, logits[:, 1] - logits[:, 0])
 
 
 def probed(trial: Trial, strength: Strength | None) -> Arm:
     """Return the arm of the frozen model with a probe; None for the square of zeros."""
-    return _with_explainer(trial, _probed_arm(trial, strength))
+    weight, bias = _probe(trial, strength)
+    planted = trial.on(cohort=_planted_test(trial, strength))
+    return Arm(PROBE, planted, planted.evaluation.embeddings @ weight + bias)
 
 
 @remembered(by_model=True)
-def _probed_arm(trial: Trial, strength: Strength | None) -> Arm:
+def _probe(trial: Trial, strength: Strength | None) -> tuple[FloatArray, float]:
     def embed(images: Cohort, first: int) -> FloatArray:
         rows = np.arange(first, first + len(trial.train))
         return trial.models.embed_in_lanes(images.batch(rows).images)[1]
@@ -100,21 +97,14 @@ def _probed_arm(trial: Trial, strength: Strength | None) -> Arm:
     clean = trial.once(("train embeddings", trial.model_identity), lambda: embed(trial.train, 0))
     planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
     embeddings = np.concatenate([clean, embed(planted, len(trial.train))])
-    weight, bias = logistic_regression(embeddings, planted.groups)
-    arm = trial.on(cohort=_planted_test(trial, strength))
-    return Arm(PROBE, arm, arm.evaluation.embeddings @ weight + bias)
+    return logistic_regression(embeddings, planted.groups)
 
 
 def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatArray:
     """Return which share of T goes when clean pixels are put back into planted images, [n, M].
 
-    w and T are those of the ``common`` rows, so restoring their whole windows gives 1 on average.
-
-    Args:
-        arm: The model and its pairs.
-        rows: [n] test rows to restore.
-        common: Test rows that T is taken over.
-        masks: [n, M, *S] bool; what to restore.
+    Masks [n, M, *S] say which pixels of the rows. w and T are those of the ``common`` rows, so
+    restoring their whole windows gives 1 on average.
     """
     trial, test = arm.trial, arm.trial.test
     embeddings = trial.evaluation.embeddings
@@ -155,12 +145,6 @@ def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
         distances = np.linalg.norm(drawn @ embeddings, axis=1)
         p_values[split] = (np.sum(distances[1:] >= distances[0]) + 1) / (permutations + 1)
     return p_values
-
-
-def _with_explainer(trial: Trial, arm: Arm) -> Arm:
-    """Return a shared arm for the explainer on trial, which need not be the one that built it."""
-    own = replace(arm.trial, explainer=trial.explainer, runtime=trial.runtime)
-    return replace(arm, trial=own)
 
 
 @remembered()

@@ -152,6 +152,7 @@ def _map_rows(
 def _cut(exhibit: Exhibit, name: str, subject: int) -> Plane:
     """Return an image as it is, a volume cut through the middle of its subject's truth."""
     volume = np.asarray(exhibit[name][subject, 0], dtype=np.float32)
-    middle = np.argwhere(exhibit["truth"][subject, 0]).mean(0).round().astype(int)
-    plane: Plane = volume if volume.ndim == 2 else volume[middle[0]]
+    if volume.ndim == 2:
+        return volume
+    plane: Plane = volume[round(np.argwhere(exhibit["truth"][subject, 0])[:, 0].mean())]
     return plane

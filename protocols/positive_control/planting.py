@@ -154,13 +154,8 @@ def planted_cohort(
     """Return each image twice: clean in group 0, and with the signal planted in group 1.
 
     Clean images come first, in the order of the cohort; planted ones follow in the same order.
-    The site is known as the truth in both. Subjects are named by image and strength, so names
-    hold on machines whose last bits differ.
-
-    Args:
-        cohort: Images of any splits.
-        strength: Strength of the signal; None for the square of zeros.
-        sites: [N, len(S)] pixel coordinates; see ``draw_sites``.
+    The site is known as the truth in both. Without a strength the signal is the square of zeros.
+    Subjects are named by image and strength, so names hold on machines whose last bits differ.
     """
     foreground = cohort.anatomy.foreground
     if strength is None:

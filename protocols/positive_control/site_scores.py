@@ -67,15 +67,8 @@ def restoring_masks(
 ) -> tuple[Tensor, Tensor]:
     """Return tops of maps [n, 1 + Q, *S] and random masks of their shape [n, 1 + Q, R, *S].
 
-    The first top is as large as the site, the others are shares of the foreground.
-
-    Args:
-        ranked: Importance [n, 1, *S], rankable.
-        truth: [n, 1, *S] bool.
-        foreground: [n, 1, *S] bool.
-        quantiles: Sizes of the other tops.
-        streams: Generators of each image, for ties and one for places.
-        repeats: Random masks R for each top.
+    The first top is as large as the site, the others are shares of the foreground. Each image has
+    two generators, one for ties and one for the places of its R ``repeats``.
     """
     order = descending_order(ranked, foreground, [ties for ties, _ in streams])
     inside = (truth & foreground).flatten(1).sum(1).tolist()

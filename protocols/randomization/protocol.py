@@ -112,11 +112,8 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
     @classmethod
     def remark(cls, readings: Sequence[Reading]) -> str | None:
         """Say which share of the parameters was changed, and whether labels were memorised."""
-        covered = find(readings, cls.covered)
-        accuracy = find(readings, cls.training_accuracy)
-        remark = (
-            "" if covered is None else f"randomising changed {covered.values[0]:.1%} of weights"
-        )
+        covered, accuracy = find(readings, cls.covered), find(readings, cls.training_accuracy)
+        remark = f"randomising changed {covered.values[0]:.1%} of weights" if covered else ""
         if accuracy is not None:
             remark += f"; permuted labels memorised to {accuracy.values[0]:.2f}"
         return remark or None
