@@ -11,7 +11,7 @@ from benchmark.arrays import FloatArray
 from benchmark.reading import Reading, Sample, distributions, shared_bootstrap
 from benchmark.results.paired import on_common_images, paired_difference
 from benchmark.results.scores import ORACLE, RANDOM, Scores
-from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 
 
 class Calibration:
@@ -42,17 +42,17 @@ class Calibration:
         return [
             shared_bootstrap(sample.subjects).statistic_interval(estimate, replicates)
             if len(sample)
-            else Interval(estimate, math.nan, math.nan, 0)
+            else NO_INTERVAL
             for sample, estimate, replicates in self._calibrate(readings, lambda reading: reading)
         ]
 
     def replicates(
         self, readings: Sequence[Reading], spread: Callable[[Reading], Reading]
     ) -> FloatArray:
-        """Return replicates of each calibrated score, [R, M], over the subjects of a larger sample.
+        """Return replicates of the M calibrated scores, [R, M], over subjects of a larger sample.
 
         Args:
-            readings: M of them.
+            readings: Scores of M explainers.
             spread: Returns a reading on the larger sample, NaN on images that it lacks.
         """
         return np.stack([drawn for *_, drawn in self._calibrate(readings, spread)], axis=1)
@@ -98,19 +98,13 @@ class Calibration:
 
 
 def calibrate(scores: Scores) -> list[Interval | None]:
-    """Return the calibrated score of each entry; None where there is none, and at a gate.
-
-    Args:
-        scores: Scores of one protocol, model and cohort.
-    """
-    intervals: list[Interval | None] = [None] * len(scores.entries)
-    if scores.can_be_calibrated:
-        readings = {
-            index: entry.reading
-            for index, entry in enumerate(scores.entries)
-            if entry.reading is not None
-        }
-        calibrated = Calibration(scores).intervals(list(readings.values()))
-        for index, interval in zip(readings, calibrated, strict=True):
-            intervals[index] = None if math.isnan(interval.estimate) else interval
-    return intervals
+    """Return the calibrated score of each entry; None where there is none, and at a gate."""
+    if not scores.can_be_calibrated:
+        return [None] * len(scores.entries)
+    readings = [entry.reading for entry in scores.entries if entry.reading is not None]
+    intervals = iter(Calibration(scores).intervals(readings))
+    calibrated = [None if entry.reading is None else next(intervals) for entry in scores.entries]
+    return [
+        None if interval is None or math.isnan(interval.estimate) else interval
+        for interval in calibrated
+    ]

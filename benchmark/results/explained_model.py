@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -11,20 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.classifier import Classifier
+from benchmark.arrays import Arrays, ImageArray
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
 from benchmark.explainer import Explainer, Polarity
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.entry import Entry
 from benchmark.protocol import Exhibit, exhibit_purpose
 from benchmark.records.record import Record
 from benchmark.seeding import stream_name
 from benchmark.trial import ArrayArchive, Runtime, Trial
 from benchmark.trial.outputs import Evaluation
-
-Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,18 +40,18 @@ class ExplainedModel:
     cohort: Cohort
     model: str
     evaluation: Evaluation
-    attributions: Mapping[str, Maps]
+    attributions: Mapping[str, ImageArray]
     polarities: Mapping[str, Polarity]
     exhibits: Mapping[str, Mapping[str, Exhibit]] = field(default_factory=dict)
 
 
-class _Maps(Mapping[str, Maps]):
+class _Maps(Mapping[str, ImageArray]):
     """Maps by explainer; none is held, since those of a large cohort would not fit together."""
 
     def __init__(self, trials: Mapping[str, Trial]) -> None:
         self._trials = trials
 
-    def __getitem__(self, name: str) -> Maps:
+    def __getitem__(self, name: str) -> ImageArray:
         trial = self._trials[name]
         return replace(trial, memory=trial.memory.copy()).attributions.numpy()
 
@@ -77,7 +74,7 @@ class _Sealed:
             raise LookupError(identity)
         return kept
 
-    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def save(self, identity: str, arrays: Arrays) -> None:
         """Keep nothing."""
 
 
@@ -94,17 +91,18 @@ def explained_model(
     measured = {
         record.names.explainer for record in records if record.readings and record.state != "failed"
     }
-    trials = {
-        name: trial.on(explainer=explainer)
-        for name, explainer in explainers.items()
-        if name in measured
-    }
-    if not trials:
+    kept = {name: explainer for name, explainer in explainers.items() if name in measured}
+    if not kept:
         return None
-    polarities = {name: trial.explainer.polarity for name, trial in trials.items()}
-    model = records[0].names.model
-    exhibits = _exhibits(trials, records)
-    return ExplainedModel(trial.test, model, trial.evaluation, _Maps(trials), polarities, exhibits)
+    trials = {name: trial.on(explainer=explainer) for name, explainer in kept.items()}
+    return ExplainedModel(
+        trial.test,
+        records[0].names.model,
+        trial.evaluation,
+        _Maps(trials),
+        {name: explainer.polarity for name, explainer in kept.items()},
+        _exhibits(trials, records),
+    )
 
 
 def _exhibits(
@@ -139,67 +137,54 @@ def recall_explained_models(
         names, identity = record.names, record.identity
         return names.cohort, names.model, identity.cohort_fingerprint, identity.weights_sha256
 
-    models = []
-    for _, group in groupby(sorted(records, key=pair), key=pair):
-        model = _recall_pair(list(group), catalogue, _Sealed(archive))
-        if model is not None:
-            models.append(model)
-    return tuple(models)
-
-
-def _as_scored(entry: Entry[Explainer], config: Mapping[str, object]) -> Explainer:
-    """Return the explainer with the settings that a record holds."""
-    return entry.set(
-        {key: value for key, value in config.items() if key in entry.settings}
-    ).create()
+    models = [
+        _recall_pair(list(group), catalogue, _Sealed(archive))
+        for _, group in groupby(sorted(records, key=pair), key=pair)
+    ]
+    return tuple(model for model in models if model is not None)
 
 
 def _recall_pair(
     records: Sequence[Record], catalogue: Catalogue, archive: ArrayArchive
 ) -> ExplainedModel | None:
-    first = records[0]
+    names, identity = records[0].names, records[0].identity
     try:
-        cohort = catalogue.cohorts.find(first.names.cohort).create().load()
-        source = catalogue.models.find(first.names.model).create()
-        classifier = load_fitted(source, cohort)
-        explainers = {
-            name: _as_scored(catalogue.explainers.find(name), config)
-            for name, config in {
-                record.names.explainer: record.identity.explainer.config for record in records
-            }.items()
-            if name in catalogue.explainers.names
-        }
+        cohort = catalogue.cohorts.find(names.cohort).create().load()
+        classifier = load_fitted(catalogue.models.find(names.model).create(), cohort)
+        explainers = _as_scored(records, catalogue)
     except SanityError:
         return None
-    identity = first.identity
-    same = (cohort.fingerprint, classifier.weights_sha256) == (
-        identity.cohort_fingerprint,
-        identity.weights_sha256,
-    )
-    if not same or not explainers:
+    is_same_cohort = cohort.fingerprint == identity.cohort_fingerprint
+    if not explainers or not is_same_cohort or classifier.weights_sha256 != identity.weights_sha256:
         return None
     for kind in ("cpu", "cuda"):  # maps are kept by the kind of device that made them
         runtime = Runtime(torch.device(kind), archive=archive)
-        held = _held(runtime, classifier, cohort, explainers)
-        if held and (model := explained_model(*held, records)) is not None:
+        trial = Trial(next(iter(explainers.values())), classifier, cohort, runtime)
+        if (model := explained_model(trial, _held(trial, explainers), records)) is not None:
             return model
     return None
 
 
-def _held(
-    runtime: Runtime, classifier: Classifier, cohort: Cohort, explainers: Mapping[str, Explainer]
-) -> tuple[Trial, dict[str, Explainer]] | None:
-    """Return a trial and those explainers whose maps the archive holds."""
-    trial = Trial(next(iter(explainers.values())), classifier, cohort, runtime)
+def _as_scored(records: Iterable[Record], catalogue: Catalogue) -> dict[str, Explainer]:
+    """Return the explainers that the catalogue holds, with the settings that records hold."""
+    configs = {record.names.explainer: record.identity.explainer.config for record in records}
+    explainers = {}
+    for name, config in configs.items():
+        if name in catalogue.explainers.names:
+            entry = catalogue.explainers.find(name)
+            settings = {key: value for key, value in config.items() if key in entry.settings}
+            explainers[name] = entry.set(settings).create()
+    return explainers
+
+
+def _held(trial: Trial, explainers: Mapping[str, Explainer]) -> dict[str, Explainer]:
+    """Return those explainers whose maps the archive holds."""
+    maps = _Maps({name: trial.on(explainer=explainer) for name, explainer in explainers.items()})
     held = {}
-    try:
+    with suppress(LookupError):
         _ = trial.evaluation
         for name, explainer in explainers.items():
-            try:
-                _ = replace(trial.on(explainer=explainer), memory=trial.memory.copy()).attributions
-            except (LookupError, SanityError):
-                continue
-            held[name] = explainer
-    except LookupError:
-        return None
-    return (trial, held) if held else None
+            with suppress(LookupError, SanityError):
+                _ = maps[name]
+                held[name] = explainer
+    return held

@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from benchmark.reading import SCORED, summarise
 from benchmark.records.record import Record
-from benchmark.results.lookup import ScoredGroup, group_records
+from benchmark.results.lookup import Protocols, ScoredGroup, group_records
 from benchmark.results.paired import paired_difference
 from benchmark.results.scores import ORACLE, RANDOM, Scores
 from benchmark.statistics.bootstrap import Interval
-
-if TYPE_CHECKING:
-    from benchmark.results.lookup import Protocols
 
 _WORDS = {True: "healthy", False: "unhealthy", None: "not known"}
 
@@ -42,9 +38,7 @@ class Health:
 def protocol_health(records: Sequence[Record], protocols: Protocols) -> list[Health]:
     """Return for each protocol, model and cohort whether the protocol tells truth from noise.
 
-    Args:
-        records: Records, with those of ``oracle`` and ``random``, without which nothing is known.
-        protocols: Classes by name.
+    Nothing is known without records of ``oracle`` and ``random``.
     """
     return [_tell_health(group) for group in group_records(records, protocols)]
 
@@ -65,24 +59,21 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
     Healthy means that no explainer scores better than the truth by more than the margin (lower
     bound of the paired difference, where the truth leads), that no map passes that looks at no
     model, and that the interval of the chance statistic of noise holds 0 or lies within ± margin.
-
-    Args:
-        scores: Scores, with those of ``oracle`` and ``random``, without which nothing is known.
+    Nothing is known without scores of ``oracle`` and ``random``.
     """
     names = [entry.explainer for entry in scores.entries if entry.reading is not None]
     needed = (ORACLE, RANDOM) if scores.scoring.truth_leads else (RANDOM,)
     if absent := [name for name in needed if name not in names]:
         verb = "was" if len(absent) == 1 else "were"
         return None, f"{' and '.join(absent)} {verb} not scored"
-    blind = [
-        (entry.explainer, entry.verdict)
+    blind = {
+        entry.explainer: entry.verdict
         for entry in sorted(scores.entries, key=lambda entry: entry.explainer)
         if entry.blind and entry.reading is not None
-    ]
+    }
+    passing = [name for name, verdict in blind.items() if verdict == "pass"]
+    faults = [f"{name} passes, and looks at no model" for name in passing]
     at_chance, noise = _judge_noise(scores)
-    faults = [
-        f"{name} passes, and looks at no model" for name, verdict in blind if verdict == "pass"
-    ]
     if (ahead := _furthest_ahead(scores)) is not None:
         faults.append(f"{ahead[0]} scores better than the truth by {_format(ahead[1])}")
     if at_chance is False:
@@ -92,8 +83,7 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
     if at_chance is None:
         return None, noise
     lead = "no map scores better than the truth; " if scores.scoring.truth_leads else ""
-    controls = ", ".join(name for name, _ in blind)
-    return True, f"{lead}no map that looks at no model passes ({controls}); {noise}"
+    return True, f"{lead}no map that looks at no model passes ({', '.join(blind)}); {noise}"
 
 
 def _furthest_ahead(scores: Scores) -> tuple[str, Interval] | None:
@@ -101,15 +91,13 @@ def _furthest_ahead(scores: Scores) -> tuple[str, Interval] | None:
     scoring, truth = scores.scoring, scores.reading_of(ORACLE)
     if truth is None or not scoring.truth_leads:
         return None
-    ahead = [
-        (entry.explainer, difference)
+    aggregate, sign = scoring.statistic.aggregate, scoring.sign
+    leads = [
+        (entry.explainer, paired_difference(entry.reading, truth, aggregate, sign))
         for entry in scores.entries
         if entry.explainer != ORACLE and entry.reading is not None
-        for difference in (
-            paired_difference(entry.reading, truth, scoring.statistic.aggregate, scoring.sign),
-        )
-        if difference.low > scoring.margin
     ]
+    ahead = [(name, lead) for name, lead in leads if lead.low > scoring.margin]
     return max(ahead, key=lambda pair: (pair[1].estimate, pair[0]), default=None)
 
 

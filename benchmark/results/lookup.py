@@ -14,7 +14,8 @@ from benchmark.results.scores import BLIND, RANDOM, Score, Scores, Scoring
 if TYPE_CHECKING:  # what turns records into numbers must not load what measures them
     from benchmark.protocol import SanityProtocol
 
-    Protocols = Mapping[str, type[SanityProtocol[Any]]]
+# Classes of protocols by name, of all records they come with; figures stand in their order.
+Protocols = Mapping[str, "type[SanityProtocol[Any]]"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,8 @@ class ScoredGroup:
 def group_records(records: Sequence[Record], protocols: Protocols) -> list[ScoredGroup]:
     """Return the records in groups whose scores compare, by suite, cohort, model and protocol.
 
-    Args:
-        records: Records of any models and cohorts.
-        protocols: Classes by name.
-
     Raises:
-        UnknownNameError: If a record's protocol is not among them.
+        UnknownNameError: If a record's protocol is not among ``protocols``.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
@@ -48,23 +45,14 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
         key = (identity.suite, names.cohort, names.model, names.protocol, str(identity.seed))
         measured = (identity.cohort_fingerprint, identity.weights_sha256, str(identity.protocol))
         groups.setdefault((*key, *measured), []).append(record)
+        if names.protocol not in protocols:
+            raise UnknownNameError("protocol", names.protocol, protocols)
+    ordered = [group for _, group in sorted(groups.items(), key=lambda item: item[0])]
+    classes = [protocols[group[0].names.protocol] for group in ordered]
     return [
         ScoredGroup(tuple(group), protocol, _scores(group, protocol))
-        for _, group in sorted(groups.items(), key=lambda item: item[0])
-        for protocol in (protocol_of(group[0], protocols),)
+        for group, protocol in zip(ordered, classes, strict=True)
     ]
-
-
-def protocol_of(record: Record, protocols: Protocols) -> type[SanityProtocol[Any]]:
-    """Return the class of a record's protocol.
-
-    Raises:
-        UnknownNameError: If it is not among ``protocols``.
-    """
-    name = record.names.protocol
-    if name not in protocols:
-        raise UnknownNameError("protocol", name, protocols)
-    return protocols[name]
 
 
 def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Scores:

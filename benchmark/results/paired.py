@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from itertools import compress
 
 import numpy as np
 
 from benchmark.arrays import FloatArray
 from benchmark.reading import Aggregate, Reading, Sample, distributions, shared_bootstrap
 from benchmark.records.record import Record
-from benchmark.results.lookup import group_records
-from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
-
-if TYPE_CHECKING:
-    from benchmark.results.lookup import Protocols
-
+from benchmark.results.lookup import Protocols, group_records
+from benchmark.statistics.bootstrap import NO_INTERVAL, Interval, SubjectBootstrap
 
 _ALIGNED = "_aligned"
 
@@ -46,33 +41,18 @@ class Comparison:
 
 
 def aligned_pairs(records: Sequence[Record], protocols: Protocols) -> list[Comparison]:
-    """Return, for each method scored as published and at true centres, aligned − published.
-
-    Args:
-        records: Records of any models and cohorts.
-        protocols: Classes by name.
-    """
+    """Return, for each method scored as published and at true centres, aligned − published."""
     comparisons = []
     for group in group_records(records, protocols):
         names, statistic = group.records[0].names, group.scores.scoring.statistic
+        about = names.cohort, names.model, names.protocol, statistic.name
         for entry in group.scores.entries:
-            aligned = group.scores.reading_of(entry.explainer + _ALIGNED)
-            if aligned is None or entry.reading is None:
-                continue
-            interval = paired_difference(aligned, entry.reading, statistic.aggregate)
-            if interval.n_subjects:
-                comparisons.append(
-                    Comparison(
-                        names.cohort,
-                        names.model,
-                        names.protocol,
-                        statistic.name,
-                        first=entry.explainer + _ALIGNED,
-                        second=entry.explainer,
-                        interval=interval,
-                    )
-                )
-    return comparisons
+            first, second = entry.explainer + _ALIGNED, entry.explainer
+            aligned = group.scores.reading_of(first)
+            if aligned is not None and entry.reading is not None:
+                interval = paired_difference(aligned, entry.reading, statistic.aggregate)
+                comparisons.append(Comparison(*about, first, second, interval))
+    return [comparison for comparison in comparisons if comparison.interval.n_subjects]
 
 
 def paired_difference(
@@ -80,15 +60,11 @@ def paired_difference(
 ) -> Interval:
     """Return the aggregate of ``first`` minus that of ``second`` on the images that both score.
 
-    Args:
-        first: Reading of one explainer.
-        second: Reading of the other, or of the same at another time.
-        aggregate: How subjects make one number.
-        sign: −1 turns the difference round.
+    A sign of −1 turns the difference round.
     """
     resampled = resample_pair(first, second, aggregate)
     if resampled is None:
-        return Interval(math.nan, math.nan, math.nan, 0)
+        return NO_INTERVAL
     estimates, replicates, bootstrap = resampled
     return bootstrap.statistic_interval(
         sign * float(estimates[0] - estimates[1]), sign * (replicates[:, 0] - replicates[:, 1])
@@ -116,15 +92,8 @@ def on_common_images(readings: Sequence[Reading]) -> list[Reading]:
     Otherwise a method that scores only the easy images would be measured against controls that
     scored the others too.
     """
-    valued = [
-        {
-            key
-            for key, value in zip(reading.sample.keys, reading.values, strict=True)
-            if np.isfinite(value)
-        }
-        for reading in readings
-    ]
-    keys = sorted(set.intersection(*valued))
+    valued = (compress(reading.sample.keys, np.isfinite(reading.values)) for reading in readings)
+    keys = sorted(set.intersection(*map(set, valued)))
     return [on_images(reading, keys) for reading in readings]
 
 

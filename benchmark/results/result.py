@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.reading import Aggregate, Condition, Direction, Reading, Sample, State, summarise_all
+from benchmark.reading import Condition, Direction, State
 from benchmark.records.record import SCHEMA_VERSION, VerdictWord
 from benchmark.results.scores import ORACLE
 from benchmark.statistics.bootstrap import Interval
-
-if TYPE_CHECKING:
-    from benchmark.protocol import SanityProtocol
-
-_NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
 class _Plain(BaseModel):
@@ -33,9 +28,9 @@ class Number(_Plain):
     @classmethod
     def of(cls, interval: Interval) -> Self:
         """Return the number of an interval."""
-        return cls(
-            estimate=number(interval.estimate), low=number(interval.low), high=number(interval.high)
-        )
+        values = interval.estimate, interval.low, interval.high
+        estimate, low, high = (value if math.isfinite(value) else None for value in values)
+        return cls(estimate=estimate, low=low, high=high)
 
 
 class Estimate(_Plain):
@@ -109,12 +104,9 @@ class Report(_Plain):
 
 
 def truth_is_one(calibrated: Mapping[str, Number]) -> bool:
-    """Return whether calibrated scores reach from noise, 0, to the truth, 1.
+    """Return whether one protocol's calibrated scores, by explainer, reach from noise to the truth.
 
     Where no truth is known, or none that stands clear of noise, they are distances from noise.
-
-    Args:
-        calibrated: Scores under one protocol, by explainer.
     """
     return ORACLE in calibrated and calibrated[ORACLE].estimate == 1.0
 
@@ -122,36 +114,3 @@ def truth_is_one(calibrated: Mapping[str, Number]) -> bool:
 def to_json(suite: str, results: Sequence[Result]) -> str:
     """Return the text that ``--json`` writes; numbers that do not exist are null."""
     return Report(suite=suite, results=list(results)).model_dump_json(indent=2) + "\n"
-
-
-def estimate_readings(
-    readings: Sequence[Reading], protocol: type[SanityProtocol[Any]]
-) -> list[ConditionedEstimate]:
-    """Summarise every reading; those of one sample and aggregate are made together."""
-    aggregates = {statistic.name: statistic.aggregate for statistic in protocol.statistics}
-    alike: dict[tuple[Sample, Aggregate], list[int]] = {}
-    for index, reading in enumerate(readings):
-        aggregate = aggregates.get(reading.statistic, "mean")
-        alike.setdefault((reading.sample, aggregate), []).append(index)
-    intervals: dict[int, Interval] = {}
-    for (_, aggregate), indices in alike.items():
-        summaries = summarise_all([readings[index] for index in indices], aggregate)
-        intervals |= dict(zip(indices, summaries, strict=True))
-    return [
-        ConditionedEstimate(
-            **numbers(reading.statistic, intervals[index]), conditions=dict(reading.conditions)
-        )
-        for index, reading in enumerate(readings)
-    ]
-
-
-def numbers(statistic: str, interval: Interval | None) -> dict[str, Any]:
-    """Return the fields of an ``Estimate``."""
-    interval = interval or _NOTHING
-    values = Number.of(interval).model_dump()
-    return {"statistic": statistic, **values, "n_subjects": interval.n_subjects}
-
-
-def number(value: float) -> float | None:
-    """Return the value, or None where it is not finite."""
-    return value if math.isfinite(value) else None

@@ -48,9 +48,9 @@ class Score:
     """The score of one explainer.
 
     Attributes:
-        explainer: Name.
+        explainer: Name of the explainer.
         reading: The score of each image; None where the cell was not scored.
-        verdict: The protocol's.
+        verdict: Verdict of the protocol.
         blind: Whether the explainer looks at no model and knows no truth.
     """
 

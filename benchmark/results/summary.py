@@ -9,24 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmark.reading import SCORED, Reading, summarise
+from benchmark.reading import SCORED, Aggregate, Reading, Sample, summarise, summarise_all
 from benchmark.records.record import Record
 from benchmark.results.calibration import calibrate
-from benchmark.results.lookup import group_records
-from benchmark.results.result import (
-    Mark,
-    Number,
-    Passes,
-    Primary,
-    Result,
-    estimate_readings,
-    numbers,
-)
-from benchmark.statistics.bootstrap import Interval
+from benchmark.results.lookup import Protocols, group_records
+from benchmark.results.result import ConditionedEstimate, Mark, Number, Passes, Primary, Result
+from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 
 if TYPE_CHECKING:
     from benchmark.protocol import SanityProtocol
-    from benchmark.results.lookup import Protocols
 
 
 def summarise_records(
@@ -36,7 +27,7 @@ def summarise_records(
 
     Args:
         records: Records of any models and cohorts; controls among them calibrate the others.
-        protocols: Classes by name, for direction and aggregate of each statistic.
+        protocols: Their protocols.
         details: Whether to summarise every reading, which takes some 0.2 s a record, or the score
             alone.
 
@@ -61,8 +52,9 @@ def _result(
     calibrated: Interval | None,
     details: bool,
 ) -> Result:
-    names, readings = record.names, record.to_readings()
+    names, readings, resources = record.names, record.to_readings(), record.resources
     statistic = protocol.statistic(protocol.primary)
+    interval = NO_INTERVAL if score is None else summarise(score, statistic.aggregate)
     badges = protocol.badges(readings) if record.state == SCORED else ()
     return Result(
         cohort=names.cohort,
@@ -74,14 +66,39 @@ def _result(
         reason=record.reason,
         verdict=record.verdict,
         primary=Primary(
-            **numbers(
-                statistic.name, None if score is None else summarise(score, statistic.aggregate)
-            ),
+            **_numbers(statistic.name, interval),
             direction=statistic.direction,
             calibrated=None if calibrated is None else Number.of(calibrated),
         ),
         badges=[Mark(name=badge.name, held=badge.held, detail=badge.detail) for badge in badges],
-        statistics=estimate_readings(readings, protocol) if details else [],
-        passes=Passes(forward=record.resources.forward, backward=record.resources.backward),
-        seconds=record.resources.seconds,
+        statistics=_estimate_readings(readings, protocol) if details else [],
+        passes=Passes(forward=resources.forward, backward=resources.backward),
+        seconds=resources.seconds,
     )
+
+
+def _estimate_readings(
+    readings: Sequence[Reading], protocol: type[SanityProtocol[Any]]
+) -> list[ConditionedEstimate]:
+    """Summarise every reading; those of one sample and aggregate are made together."""
+    aggregates = {statistic.name: statistic.aggregate for statistic in protocol.statistics}
+    alike: dict[tuple[Sample, Aggregate], list[int]] = {}
+    for index, reading in enumerate(readings):
+        key = reading.sample, aggregates.get(reading.statistic, "mean")
+        alike.setdefault(key, []).append(index)
+    intervals: dict[int, Interval] = {}
+    for (_, aggregate), indices in alike.items():
+        summaries = summarise_all([readings[index] for index in indices], aggregate)
+        intervals |= dict(zip(indices, summaries, strict=True))
+    return [
+        ConditionedEstimate(
+            **_numbers(reading.statistic, intervals[index]), conditions=dict(reading.conditions)
+        )
+        for index, reading in enumerate(readings)
+    ]
+
+
+def _numbers(statistic: str, interval: Interval) -> dict[str, Any]:
+    """Return the fields of an ``Estimate``."""
+    values = Number.of(interval).model_dump()
+    return {"statistic": statistic, **values, "n_subjects": interval.n_subjects}

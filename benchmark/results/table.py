@@ -7,31 +7,15 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from benchmark.results.result import Number, Result
 
-COLUMNS = (
-    "cohort",
-    "model",
-    "explainer",
-    "protocol",
-    "protocol_version",
-    "state",
-    "verdict",
-    "reason",
-    "statistic",
-    "direction",
-    "estimate",
-    "low",
-    "high",
-    "n_subjects",
-    "calibrated",
-    "calibrated_low",
-    "calibrated_high",
-    "forward_passes",
-    "backward_passes",
-    "seconds",
-)
+_CELL = ("cohort", "model", "explainer", "protocol", "protocol_version")
+_OUTCOME = ("state", "verdict", "reason")
+_SCORE = ("statistic", "direction", "estimate", "low", "high", "n_subjects")
+_CALIBRATED = ("calibrated", "calibrated_low", "calibrated_high")
+_COST = ("forward_passes", "backward_passes", "seconds")
 
 Value = str | int | float | None
 
@@ -42,7 +26,8 @@ _BEFORE = "\"'` \u00a0"
 
 def to_csv(results: Sequence[Result]) -> str:
     """Return one row a result; a number that does not exist is an empty cell beside its state."""
-    return write_table(COLUMNS, map(_row, results))
+    columns = (*_CELL, *_OUTCOME, *_SCORE, *_CALIBRATED, *_COST)
+    return write_table(columns, map(_row, results))
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
@@ -67,27 +52,10 @@ def plain_text(text: str) -> str:
 
 
 def _row(result: Result) -> list[Value]:
-    primary, calibrated = result.primary, result.primary.calibrated
-    return [
-        result.cohort,
-        result.model,
-        result.explainer,
-        result.protocol,
-        result.protocol_version,
-        result.state,
-        result.verdict,
-        result.reason,
-        primary.statistic,
-        primary.direction,
-        primary.estimate,
-        primary.low,
-        primary.high,
-        primary.n_subjects,
-        *of_number(calibrated),
-        result.passes.forward,
-        result.passes.backward,
-        result.seconds,
-    ]
+    outcome = attrgetter(*_CELL, *_OUTCOME)(result)
+    calibrated = of_number(result.primary.calibrated)
+    cost = result.passes.forward, result.passes.backward, result.seconds
+    return [*outcome, *attrgetter(*_SCORE)(result.primary), *calibrated, *cost]
 
 
 def of_number(number: Number | None) -> tuple[Value, Value, Value]:

@@ -6,6 +6,7 @@ resampling images covers 76 % where 95 % is claimed (40 subjects × 5 images, IC
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,9 @@ class Interval:
     low: float
     high: float
     n_subjects: int
+
+
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0)
 
 
 class SubjectBootstrap:
