@@ -15,8 +15,8 @@ import numpy.typing as npt
 from benchmark.protocol import SanityProtocol
 from benchmark.records.identity import sha256_of
 from benchmark.records.record import Record
-from benchmark.report.webpage import Protocols
 from benchmark.results.explained_model import ExplainedModel
+from benchmark.results.lookup import Protocols
 
 # The whole engine counts: a list of the files that decide a byte of a report would be forgotten.
 PACKAGE = Path(__file__).parents[1]

@@ -49,13 +49,7 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 
 
 def is_complete(folder: Path, marker: Mapping[str, Any], digest: str) -> bool:
-    """Return whether the folder holds every file of the report with this digest.
-
-    Args:
-        folder: Folder of the report.
-        marker: Content of its marker.
-        digest: Hash of everything that the report is made from.
-    """
+    """Return whether the folder holds every file of the report with this digest."""
     return marker.get("digest") == digest and all(
         (folder / name).is_file() and (folder / name).stat().st_size == size
         for name, size in marker["files"].items()
@@ -75,20 +69,13 @@ def replace_folder(target: Path, digest: str) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _write_marker(temporary, digest)
+        written = sorted(path for path in temporary.rglob("*") if path.is_file())
+        sizes = {path.relative_to(temporary).as_posix(): path.stat().st_size for path in written}
+        marker = json.dumps({"kind": _KIND, "digest": digest, "files": sizes}, indent=1)
+        (temporary / MARKER).write_text(marker + "\n", encoding="utf-8")
         _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_marker(folder: Path, digest: str) -> None:
-    files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    marker = {"kind": _KIND, "digest": digest, "files": files}
-    (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
 
 
 def _swap(finished: Path, target: Path) -> None:

@@ -10,29 +10,21 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import numpy.typing as npt
 
-from benchmark.arrays import FloatArray, Rows
+from benchmark.arrays import FloatArray, ImageArray, Rows
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.table import plain_text
 
 LARGEST_FILE = 50_000_000  # bytes, uncompressed
 
-Maps = npt.NDArray[np.float32]
-
 
 def rows_to_write(explained: ExplainedModel, drawn: Rows) -> Rows:
-    """Return the rows whose maps are written: all, or the drawn where all are too large.
-
-    Args:
-        explained: Maps of N test images.
-        drawn: Rows that figures show.
-    """
+    """Return the rows whose maps are written: all, or the drawn where all are too large."""
     size = 4 * len(explained.cohort) * int(np.prod(explained.cohort.shape))
     return np.arange(len(explained.cohort)) if size < LARGEST_FILE else drawn
 
 
-def write_maps(path: Path, maps: Maps, affine: FloatArray, name: str) -> None:
+def write_maps(path: Path, maps: ImageArray, affine: FloatArray, name: str) -> None:
     """Write signed maps as one four-dimensional NIfTI.
 
     Args:
@@ -55,7 +47,7 @@ def write_rows(path: Path, explained: ExplainedModel, rows: Rows, drawn: Rows) -
 
     Args:
         path: Path that ends in ``.tsv``.
-        explained: Maps and outputs of the model.
+        explained: Outputs of the model.
         rows: Rows of the test split, in the order of the volumes.
         drawn: Rows that figures show.
     """
@@ -64,10 +56,10 @@ def write_rows(path: Path, explained: ExplainedModel, rows: Rows, drawn: Rows) -
         ("volume", "subject", "image", "group", "own_probability", "in_figure")
     ]
     for volume, row in enumerate(rows.tolist()):
-        subject, image = plain_text(cohort.subjects[row]), plain_text(cohort.keys[row])
-        group = plain_text(cohort.group_names[cohort.groups[row]])
+        names = cohort.subjects[row], cohort.keys[row], cohort.group_names[cohort.groups[row]]
         in_figure = "yes" if row in drawn else "no"
-        table.append((volume, subject, image, group, f"{probabilities[row]:.6f}", in_figure))
+        texts = *map(plain_text, names), f"{probabilities[row]:.6f}", in_figure
+        table.append((volume, *texts))
     text = io.StringIO()
     csv.writer(text, delimiter="\t", lineterminator="\n").writerows(table)
     path.write_text(text.getvalue(), encoding="utf-8")

@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from benchmark.explainer import importance
 from benchmark.protocol import Exhibit
 from benchmark.records.record import Record
 from benchmark.report import map_files, webpage
 from benchmark.report.figures import forest, overlays, statistic_plots
-from benchmark.report.gallery import FileNames, Gallery
-from benchmark.report.webpage import Protocols
+from benchmark.report.figures.style import save
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import protocol_health
+from benchmark.results.lookup import Protocols
 from benchmark.results.paired import aligned_pairs
 from benchmark.results.result import Result
+
+
+class FileNames:
+    """Gives out file names made of names that may hold anything, none of them twice."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def claim(self, *parts: str) -> str:
+        """Return a name, without an ending, that no other parts were given."""
+        safe = [re.sub(r"[^A-Za-z0-9.-]+", "_", part).strip("._")[:60] or "_" for part in parts]
+        stem, count = "_".join(safe), 1
+        while (name := stem if count == 1 else f"{stem}-{count}").casefold() in self._given:
+            count += 1
+        self._given.add(name.casefold())
+        return name
+
+
+class Gallery:
+    """Saves the figures of one model and cohort, and keeps what the page needs of them.
+
+    Args:
+        folder: Folder of the report's figures.
+        names: File names of the whole report.
+        prefix: Names of the cohort and the model.
+
+    Attributes:
+        pictures: Figures of the page, in order.
+    """
+
+    def __init__(self, folder: Path, names: FileNames, prefix: tuple[str, str]) -> None:
+        self._folder, self._names, self._prefix = folder, names, prefix
+        self.pictures: list[webpage.Picture] = []
+
+    def file_name(self, name: str) -> str:
+        """Return a name, without an ending, for a file of this model and cohort."""
+        return self._names.claim(*self._prefix, name)
+
+    def add(
+        self, name: str, figure: Figure, title: str, caption: str, kind: webpage.Kind = "svg"
+    ) -> None:
+        """Save a ``styled`` figure as PNG and SVG, one of which the page embeds."""
+        png, svg = save(figure, self._folder / self.file_name(name))
+        content = (png if kind == "png" else svg).read_bytes()
+        self.pictures.append(webpage.Picture(title, caption, kind, content))
 
 
 def build_section(
@@ -35,7 +82,7 @@ def build_section(
         names: File names that the report has given out.
         pairs: Records with their results, of one model and cohort.
         explained: Maps and outputs of the model, or None where none were kept.
-        protocols: Classes by name, of all records.
+        protocols: Protocols of the whole report.
     """
     record_of = {id(result): record for record, result in pairs}
     results = forest.arrange([result for _, result in pairs], protocols)
@@ -105,12 +152,10 @@ def _add_statistics(gallery: Gallery, results: Sequence[Result], protocols: Prot
         own = [result for result in results if result.protocol == name]
         for statistic in protocol.statistics:
             if statistic_plots.is_drawable(own, statistic):
-                gallery.add(
-                    f"{name}_{statistic.name}",
-                    statistic_plots.draw_statistic(own, statistic),
-                    f"{name}: {statistic.name}",
-                    statistic_plots.describe_statistic(own, statistic),
-                )
+                figure = statistic_plots.draw_statistic(own, statistic)
+                caption = statistic_plots.describe_statistic(own, statistic)
+                stem, title = f"{name}_{statistic.name}", f"{name}: {statistic.name}"
+                gallery.add(stem, figure, title, caption)
 
 
 def _add_drawings(
@@ -125,9 +170,7 @@ def _add_drawings(
             for record in records
             if record.names.protocol == name and record.readings
         }
-        if not readings:
-            continue
-        for drawing in protocol.drawings(exhibits.get(name, {}), readings):
-            title = f"{name}: {drawing.title}"
-            stem = f"{name}_{drawing.name}"
+        kept = exhibits.get(name, {})
+        for drawing in protocol.drawings(kept, readings) if readings else ():
+            stem, title = f"{name}_{drawing.name}", f"{name}: {drawing.title}"
             gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)

@@ -5,34 +5,32 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED, shared_bootstrap
-from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record
 from benchmark.report.glossary import terms_in
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.health import Health
+from benchmark.results.health import Health, typographic
+from benchmark.results.lookup import Protocols
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
 from benchmark.results.scores import CONTROLS
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
 
-Protocols = Mapping[str, type[SanityProtocol[Any]]]
+Kind = Literal["png", "svg"]
 
 NO_NUMBER = "no value"
 _MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "failed": "!"}
+_TICKS = {True: "✓", False: "✗", None: "?"}
 _MIME = {"png": "image/png", "svg": "image/svg+xml"}
-_SHORT_HASH = 12
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Picture:
 
     title: str
     caption: str
-    kind: Literal["png", "svg"]
+    kind: Kind
     content: bytes
 
     @property
@@ -121,35 +119,32 @@ def measure_model(explained: ExplainedModel) -> Metrics:
 
 
 def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
-    """Return the page; everything that comes from records, plugins and files is escaped.
-
-    Args:
-        sections: Section of each model and cohort.
-        protocols: Classes by name, of all results.
-    """
+    """Return the page; everything that comes from records, plugins and files is escaped."""
     page = resources.files("benchmark.report") / "page"
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=format_number, range=format_range, verdict=format_verdict)
-    environment.filters.update(conditions=_format_conditions, mark=_mark, tick=_tick)
-    environment.filters.update(terms=terms_in)
+    environment.filters |= {
+        "number": format_number,
+        "range": format_range,
+        "verdict": format_verdict,
+        "mark": lambda word: _MARKS.get(word, ""),
+        "tick": _TICKS.get,
+        "terms": terms_in,
+    }
     template = environment.from_string((page / "report.html.j2").read_text("utf-8"))
     names = dict.fromkeys(result.protocol for section in sections for result in section.results)
     used = [protocols[name] for name in names]
-    scores = (protocol.statistic(protocol.primary) for protocol in used)
+    scores = [protocol.statistic(protocol.primary) for protocol in used]
     return template.render(
         style=Markup((page / "report.css").read_text("utf-8")),
         sections=sections,
         protocols=used,
-        questions=[
-            *(protocol.title for protocol in used),
-            *(score.description for score in scores),
-        ],
+        questions=[protocol.title for protocol in used] + [score.description for score in scores],
         provenance=_provenance([record for section in sections for record in section.records]),
         controls=CONTROLS,
         no_number=NO_NUMBER,
-        short=_SHORT_HASH,
+        short=12,
     )
 
 
@@ -163,14 +158,10 @@ def format_number(value: float | None, *beside: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return NO_NUMBER
-    numbers = [
-        abs(number) for number in (value, *beside) if number is not None and math.isfinite(number)
-    ]
-    largest = max(numbers)
+    numbers = [abs(number) for number in (value, *beside) if number is not None]
+    largest = max(filter(math.isfinite, numbers))
     text = f"{value:.3f}" if largest == 0 or 0.01 <= largest < 1000 else f"{value:.3g}"
-    # What rounds to zero has no sign.
-    text = text.lstrip("-") if float(text) == 0 else text
-    return text.replace("-", "−")
+    return typographic(text)
 
 
 def format_range(low: float | None, high: float | None) -> str:
@@ -189,66 +180,34 @@ def format_verdict(result: Result) -> str:
     return result.verdict or "no verdict"
 
 
-def _mark(word: str) -> str:
-    return _MARKS.get(word, "")
-
-
-def _tick(held: bool | None) -> str:
-    return "?" if held is None else "✓" if held else "✗"
-
-
-def _format_conditions(conditions: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in conditions.items())
-
-
 def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Return what the records were made with; several values where they differ."""
     packages = dict.fromkeys(name for record in records for name in record.provenance.packages)
-    facts: dict[str, Callable[[Record], str]] = {
-        "suite": lambda record: record.identity.suite,
-        "seed": lambda record: str(record.identity.seed),
-        "cohort fingerprint": lambda record: (
-            f"{record.names.cohort} {record.identity.cohort_fingerprint}"
-        ),
-        "model weights (SHA-256)": lambda record: (
-            f"{record.names.model} {record.identity.weights_sha256}"
-        ),
-        "protocol settings": lambda record: (
-            f"{record.names.protocol} {record.identity.protocol.version} "
-            f"{json.dumps(record.identity.protocol.config, sort_keys=True)}"
-        ),
-        "device": lambda record: _device(record.provenance),
-        "arithmetic": lambda record: _arithmetic(record.provenance),
-        "images per pass": lambda record: str(record.provenance.batch_size),
-        "host threads": lambda record: str(record.provenance.threads),
-        "platform": lambda record: record.provenance.platform,
-        "Python": lambda record: record.provenance.python,
-        **{name: partial(_version, name) for name in packages},
-        "checkout": lambda record: _checkout(record.provenance),
-    }
-    rows = [
-        (name, "; ".join(dict.fromkeys(fact(record) for record in records)))
-        for name, fact in facts.items()
-    ]
+    facts = [_facts(record, packages) for record in records]
+    rows = [(name, "; ".join(dict.fromkeys(fact[name] for fact in facts))) for name in facts[0]]
     moments = sorted({record.created for record in records})
     return [*rows, ("measured", " to ".join(dict.fromkeys((moments[0], moments[-1]))))]
 
 
-def _device(provenance: Provenance) -> str:
-    driver = provenance.driver
-    return provenance.device if driver is None else f"{provenance.device}, driver {driver}"
-
-
-def _arithmetic(provenance: Provenance) -> str:
-    order = "deterministic" if provenance.deterministic else "not held to deterministic algorithms"
-    return f"{provenance.dtype}, TF32 {'on' if provenance.tf32 else 'off'}, {order}"
-
-
-def _version(package: str, record: Record) -> str:
-    return record.provenance.packages.get(package) or "not installed"
-
-
-def _checkout(provenance: Provenance) -> str:
-    if provenance.git is None:
-        return "not from a checkout"
-    return f"{provenance.git.commit}{' with changes' if provenance.git.dirty else ''}"
+def _facts(record: Record, packages: Iterable[str]) -> dict[str, str]:
+    """Return what a record was made with."""
+    names, identity, made = record.names, record.identity, record.provenance
+    protocol = identity.protocol
+    settings = f"{protocol.version} {json.dumps(protocol.config, sort_keys=True)}"
+    order = "deterministic" if made.deterministic else "not held to deterministic algorithms"
+    changes = " with changes" if made.git and made.git.dirty else ""
+    return {
+        "suite": identity.suite,
+        "seed": str(identity.seed),
+        "cohort fingerprint": f"{names.cohort} {identity.cohort_fingerprint}",
+        "model weights (SHA-256)": f"{names.model} {identity.weights_sha256}",
+        "protocol settings": f"{names.protocol} {settings}",
+        "device": made.device if made.driver is None else f"{made.device}, driver {made.driver}",
+        "arithmetic": f"{made.dtype}, TF32 {'on' if made.tf32 else 'off'}, {order}",
+        "images per pass": str(made.batch_size),
+        "host threads": str(made.threads),
+        "platform": made.platform,
+        "Python": made.python,
+        **{name: made.packages.get(name) or "not installed" for name in packages},
+        "checkout": f"{made.git.commit}{changes}" if made.git else "not from a checkout",
+    }

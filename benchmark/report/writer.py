@@ -11,10 +11,9 @@ from benchmark.records.record import Record
 from benchmark.report import webpage
 from benchmark.report.digest import report_digest
 from benchmark.report.folder import is_complete, read_marker, replace_folder
-from benchmark.report.gallery import FileNames
-from benchmark.report.sections import build_section
-from benchmark.report.webpage import Protocols
+from benchmark.report.sections import FileNames, build_section
 from benchmark.results.explained_model import ExplainedModel
+from benchmark.results.lookup import Protocols
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records
 from benchmark.results.table import to_csv
@@ -34,7 +33,7 @@ def write_report(
         folder: New, empty, or an earlier report.
         records: Records of any models and cohorts; at least one.
         explained_models: Maps and outputs of those models that have some at hand.
-        protocols: Classes by name, of all records.
+        protocols: Protocols of the records.
 
     Returns:
         Path of the page.
@@ -46,7 +45,6 @@ def write_report(
     """
     if not records:
         raise InputError("There are no records to report.")
-    page = Path(folder) / "index.html"
     try:
         target = Path(folder).resolve()
         marker = read_marker(target)
@@ -58,14 +56,11 @@ def write_report(
         raise StoreError(
             f"The report cannot be written to {folder}: {error.strerror or error}."
         ) from error
-    return page
+    return Path(folder) / "index.html"
 
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that a report cannot take the place of, before anything is computed for it.
-
-    Args:
-        folder: New, empty, or an earlier report.
 
     Raises:
         StoreError: If it is a file, or holds what no report wrote.

@@ -118,9 +118,11 @@ def _judge_noise(scores: Scores) -> tuple[bool | None, str]:
 
 
 def _format(interval: Interval) -> str:
-    texts = [f"{value:.3f}" for value in (interval.estimate, interval.low, interval.high)]
-    # What rounds to zero has no sign.
-    estimate, low, high = (
-        text.lstrip("-") if float(text) == 0 else text.replace("-", "−") for text in texts
-    )
+    values = interval.estimate, interval.low, interval.high
+    estimate, low, high = (typographic(f"{value:.3f}") for value in values)
     return f"{estimate} [{low}, {high}]"
+
+
+def typographic(text: str) -> str:
+    """Return a number with a typographic minus sign; what rounds to zero has no sign."""
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

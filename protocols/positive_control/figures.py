@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Condition, Reading, find, interval, summarise_all
-from benchmark.report.figures.image_rows import Plane, Tile, draw_image_rows
+from benchmark.report.figures.image_rows import Tile, draw_image_rows
 from benchmark.report.figures.style import COLOURS, GREYS, WIDTH, styled
 from benchmark.results.scores import CONTROLS
 from protocols.positive_control.planting import gradient_magnitude
@@ -149,10 +150,10 @@ def _map_rows(
     return rows
 
 
-def _cut(exhibit: Exhibit, name: str, subject: int) -> Plane:
+def _cut(exhibit: Exhibit, name: str, subject: int) -> ImageArray:
     """Return an image as it is, a volume cut through the middle of its subject's truth."""
     volume = np.asarray(exhibit[name][subject, 0], dtype=np.float32)
     if volume.ndim == 2:
         return volume
-    plane: Plane = volume[round(np.argwhere(exhibit["truth"][subject, 0])[:, 0].mean())]
+    plane: ImageArray = volume[round(np.argwhere(exhibit["truth"][subject, 0])[:, 0].mean())]
     return plane

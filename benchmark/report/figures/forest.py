@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.reading import SCORED, Direction
-from benchmark.report.figures.style import (
-    CHANCE,
-    CHARACTER,
-    COLOURS,
-    GREYS,
-    INK,
-    MUTED,
-    WIDTH,
-    Limits,
-    extent,
-    known,
-    limits,
-    styled,
-)
+from benchmark.report.figures import style
+from benchmark.results.lookup import Protocols
 from benchmark.results.result import Estimate, Number, Result, truth_is_one
 from benchmark.results.scores import CONTROLS, RANDOM
-
-if TYPE_CHECKING:
-    from benchmark.results.lookup import Protocols
 
 Values = Mapping[str, Estimate | Number]
 
 _CALIBRATED_LIMITS = (-1.0, 2.5)
-_DASHED = (0, (4, 3))
 
 
 @dataclass(frozen=True)
@@ -57,7 +40,7 @@ class Panel:
     words: Mapping[str, str] = field(default_factory=dict)
     noise: float | None = None
     truth: float | None = None
-    limits: Limits | None = None
+    limits: style.Limits | None = None
 
 
 def score_label(statistic: str, direction: Direction) -> str:
@@ -74,7 +57,7 @@ def calibrated_panel(title: str, values: Values, to_truth: bool) -> Panel:
         to_truth: Whether 1 is the truth, or numbers are distances from noise.
     """
     ends = [-0.1, 1.1] if to_truth else [0.0]
-    low, high = limits([*ends, *extent(values.values())], 0.02)
+    low, high = style.limits([*ends, *style.extent(values.values())], 0.02)
     return Panel(
         title,
         "calibrated\n(0 noise, 1 truth)" if to_truth else "calibrated\n(above noise)",
@@ -86,40 +69,25 @@ def calibrated_panel(title: str, values: Values, to_truth: bool) -> Panel:
 
 
 def draw_panel(axes: Axes, panel: Panel, rows: Sequence[str], controls: set[str]) -> None:
-    """Draw a panel; controls are grey triangles.
-
-    Args:
-        axes: Where to draw.
-        panel: What to draw.
-        rows: Names from the top downwards.
-        controls: Names of the rows that are controls.
-    """
+    """Draw a panel, its rows from the top downwards; those of controls are grey triangles."""
     heights = {row: len(rows) - 1 - index for index, row in enumerate(rows)}
     if panel.noise is not None:
-        axes.axvline(panel.noise, color=CHANCE, linewidth=0.9, linestyle=_DASHED, zorder=1)
+        axes.axvline(panel.noise, color=style.CHANCE, lw=0.9, linestyle=(0, (4, 3)), zorder=1)
     if panel.truth is not None:
-        axes.axvline(panel.truth, color="#8a8a8a", linewidth=0.9, zorder=1)
+        axes.axvline(panel.truth, color="#8a8a8a", lw=0.9, zorder=1)
     for row, value in panel.values.items():
         if value.estimate is None:
             continue
-        ends = known(value.low, value.estimate), known(value.high, value.estimate)
-        colour, marker = (GREYS[0], "^") if row in controls else (COLOURS[0], "o")
-        axes.hlines(heights[row], *ends, color=colour, linewidth=1.6)
-        axes.plot([value.estimate], [heights[row]], marker, color=colour, markersize=4.5)
+        low, estimate, high = style.span(value)
+        colour, marker = (style.GREYS[0], "^") if row in controls else (style.COLOURS[0], "o")
+        axes.hlines(heights[row], low, high, color=colour, linewidth=1.6)
+        axes.plot([estimate], [heights[row]], marker, color=colour, markersize=4.5)
     for row, word in panel.words.items():
         # In shares of the axes, so that a word says nothing about a score.
-        axes.text(
-            0.02,
-            heights[row],
-            word,
-            transform=axes.get_yaxis_transform(),
-            fontsize=7,
-            style="italic",
-            color=MUTED,
-            va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-        )
-    if extent(panel.values.values()):
+        frame, box = axes.get_yaxis_transform(), {"fc": "white", "ec": "none", "pad": 1.0}
+        label = axes.text(0.02, heights[row], word, size=7, transform=frame, va="center", bbox=box)
+        label.set(style="italic", color=style.MUTED)
+    if style.extent(panel.values.values()):
         # Short labels, with a tick at the truth, where panels are narrow.
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     else:
@@ -134,26 +102,18 @@ def draw_panel(axes: Axes, panel: Panel, rows: Sequence[str], controls: set[str]
 
 
 def name_rows(axes: Axes, names: Mapping[str, str], controls: set[str]) -> None:
-    """Write the names of rows beside the first panel; those of controls are grey.
-
-    Args:
-        axes: The panel.
-        names: What each row is called, from the top downwards.
-        controls: Rows that are controls.
-    """
+    """Write the name of each row, from the top downwards, beside a panel; controls are grey."""
     axes.set_yticks(range(len(names))[::-1], list(names.values()), fontsize=8)
     axes.set_ylim(-0.6, max(1, len(names)) - 0.4)
     for label, row in zip(axes.get_yticklabels(), names, strict=True):
-        label.set_color(MUTED if row in controls else INK)
+        label.set_color(style.MUTED if row in controls else style.INK)
         label.set_fontstyle("italic" if row in controls else "normal")
 
 
 def arrange(results: Sequence[Result], protocols: Protocols) -> list[Result]:
-    """Return results by explainer: methods before controls, the best of the first protocol first.
+    """Return one model's results on one cohort by explainer.
 
-    Args:
-        results: Results of one model and cohort.
-        protocols: Classes by name, in the order in which their figures stand.
+    Methods stand before controls, the best under the first protocol first.
     """
     names = _used(results, protocols)
     first = {result.explainer: result.primary for result in results if result.protocol == names[0]}
@@ -169,19 +129,14 @@ def arrange(results: Sequence[Result], protocols: Protocols) -> list[Result]:
     return sorted(results, key=rank)
 
 
-@styled
+@style.styled
 def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols) -> None:
     """Draw every score with its interval, and beside it the calibrated score.
 
     The dashed line is the score of a map of noise; on the calibrated axis noise is 0 and, where it
-    stands clear of noise, the truth 1.
-
-    Args:
-        figure: Given by the decorator.
-        results: Results of one model and cohort, from ``arrange``.
-        protocols: Classes by name.
+    stands clear of noise, the truth 1. Results are those of one model and cohort, from ``arrange``.
     """
-    rows = list(dict.fromkeys(result.explainer for result in results))
+    rows = {result.explainer: result.explainer for result in results}
     panels: list[Panel] = []
     for name in _used(results, protocols):
         own = [result for result in results if result.protocol == name]
@@ -194,17 +149,17 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
         if calibrated:
             panels.append(calibrated_panel("", calibrated, truth_is_one(calibrated)))
     height = 1.22 + 0.24 * len(rows)
-    figure.set_size_inches(WIDTH, height)
+    figure.set_size_inches(style.WIDTH, height)
     ratios = [3 if panel.title else 2 for panel in panels]
     grid = figure.subplots(
         1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": ratios}
     )[0]
-    left = min(0.3, (0.2 + CHARACTER * max(map(len, rows))) / WIDTH)
+    left = min(0.3, (0.2 + style.CHARACTER * max(map(len, rows))) / style.WIDTH)
     figure.subplots_adjust(left, 0.62 / height, 0.985, 1 - 0.35 / height, 0.13)
     for axes, panel in zip(grid, panels, strict=True):
-        draw_panel(axes, panel, rows, set(CONTROLS))
+        draw_panel(axes, panel, list(rows), set(CONTROLS))
         axes.spines["left"].set_visible(False)
-    name_rows(grid[0], dict(zip(rows, rows, strict=True)), set(CONTROLS))
+    name_rows(grid[0], rows, set(CONTROLS))
 
 
 def _used(results: Sequence[Result], protocols: Protocols) -> list[str]:
@@ -213,17 +168,12 @@ def _used(results: Sequence[Result], protocols: Protocols) -> list[str]:
 
 
 def _score_panel(protocol: str, results: Sequence[Result]) -> Panel:
-    first = results[0].primary
-    return Panel(
-        protocol,
-        score_label(first.statistic, first.direction),
-        {result.explainer: result.primary for result in results},
-        {
-            result.explainer: result.state if result.state != SCORED else "no value"
-            for result in results
-            if result.primary.estimate is None
-        },
-        noise=next(
-            (result.primary.estimate for result in results if result.explainer == RANDOM), None
-        ),
-    )
+    scores = {result.explainer: result.primary for result in results}
+    words = {
+        result.explainer: result.state if result.state != SCORED else "no value"
+        for result in results
+        if result.primary.estimate is None
+    }
+    label = score_label(results[0].primary.statistic, results[0].primary.direction)
+    noise = scores[RANDOM].estimate if RANDOM in scores else None
+    return Panel(protocol, label, scores, words, noise)

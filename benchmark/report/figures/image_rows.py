@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from benchmark.arrays import BoolArray, FloatArray
+from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.report.figures.style import DPI, INK, MUTED, WIDTH, styled
-
-Plane = npt.NDArray[np.float32]
 
 _GAP = 4  # pixels between tiles
 _TEXT = 30  # pixels above a row
@@ -34,9 +31,9 @@ class Tile:
         is_map: Whether ``image`` itself is a map.
     """
 
-    image: Plane
+    image: ImageArray
     text: str = ""
-    over: Plane | None = None
+    over: ImageArray | None = None
     outline: BoolArray | None = None
     scale: float | None = None
     is_map: bool = False
@@ -44,12 +41,7 @@ class Tile:
 
 @styled
 def draw_image_rows(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:
-    """Fill the figure with rows of tiles, each row behind its label.
-
-    Args:
-        figure: Given by the decorator.
-        rows: Label and tiles of each row; all images of one shape.
-    """
+    """Fill the figure with rows of tiles, all of one shape, each row behind its label."""
     pixels_high, pixels_wide = rows[0][1][0].image.shape
     columns = max(len(tiles) for _, tiles in rows)
     # Sizes on the page, in pixels of the figure.

@@ -7,7 +7,7 @@ as long.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import matplotlib
@@ -17,14 +17,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.arrays import BoolArray, Rows
+from benchmark.arrays import BoolArray, ImageArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.report.figures.style import DPI, INK, MUTED, styled
 from benchmark.trial.outputs import Evaluation
-
-Array = npt.NDArray[np.float32]
-Region = BoolArray
-Dashes = tuple[int, tuple[float, ...]]
 
 SUBJECTS_PER_GROUP = 5
 CONFIDENT = 0.8
@@ -34,7 +30,6 @@ _TILE = 128  # pixels; larger planes are averaged down, much smaller ones are ma
 _GAP = 4  # pixels between tiles
 _LEFT, _RIGHT, _TOP, _BOTTOM = 128, 6, 70, 30  # pixels around a mosaic
 _STRIP_TOP = 36  # pixels above a strip
-_ROI, _CONTROL = "#00e5ff", "#dcdcdc"
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Planes:
     """Planes that volumes are cut to; two-dimensional images pass unchanged.
 
     Attributes:
-        axis: Array axis that is cut across, or None for two-dimensional images.
+        axis: ImageArray axis that is cut across, or None for two-dimensional images.
         indices: Index of each subject's plane along that axis.
         order: Order of the two axes that remain: upright first.
         flips: Whether each of these runs against the way it is shown.
@@ -57,14 +52,10 @@ class Planes:
         """Return the planes [n, h, w] of a stack [n, 1, *S]."""
         if self.axis is None:
             return stack[:, 0]
-        cuts = [
-            volume[0].take(index, self.axis)
-            for volume, index in zip(stack, self.indices, strict=True)
-        ]
-        planes = np.stack(cuts).transpose(0, *(axis + 1 for axis in self.order))
-        for axis, flip in enumerate(self.flips, start=1):
-            planes = np.flip(planes, axis) if flip else planes
-        return planes
+        volumes = zip(stack[:, 0], self.indices, strict=True)
+        cuts = np.stack([volume.take(index, self.axis) for volume, index in volumes])
+        planes = cuts.transpose(0, *(axis + 1 for axis in self.order))
+        return np.flip(planes, tuple(axis for axis, flip in enumerate(self.flips, 1) if flip))
 
 
 @dataclass(frozen=True)
@@ -86,26 +77,20 @@ class Tiles:
     groups: tuple[str, ...]
     subjects: tuple[str, ...]
     own_probabilities: tuple[float, ...]
-    images: Array
-    foreground: Region
-    rois: Region
-    control_rois: Region
+    images: ImageArray
+    foreground: BoolArray
+    rois: BoolArray
+    control_rois: BoolArray
     aspect: float
     planes: Planes
 
 
 def choose_rows(cohort: Cohort, evaluation: Evaluation) -> Rows:
-    """Return which images to show: five subjects a group, from the surest to the least sure.
+    """Return which test images to show: five subjects a group, from the surest to the least sure.
 
     Subjects that the model gives their own group with a probability of at least 0.8 come first,
     spread evenly over the order of that probability; where they are too few, the next follow.
-
-    Args:
-        cohort: Test split, N images.
-        evaluation: Outputs of the model on the same N images.
-
-    Returns:
-        Row numbers, group 0 before group 1, each by falling probability.
+    Rows of group 0 stand before those of group 1, each by falling probability.
     """
     own = evaluation.own_probability
     chosen: list[int] = []
@@ -129,17 +114,14 @@ def cut_tiles(cohort: Cohort, evaluation: Evaluation, rows: Rows) -> Tiles:
 
     Volumes are cut at the centre of the subject's regions, across the axis that runs closest to
     front–back, and shown upright with the patient's left on the left.
-
-    Args:
-        cohort: Test split.
-        evaluation: Outputs of the model on the same images.
-        rows: Row numbers to show.
     """
     subset = cohort.take(rows)
-    anatomy = subset.anatomy
-    rois = _union([anatomy.rois[name] for name in anatomy.truth or anatomy.rois], subset)
-    control_rois = _union(list(anatomy.control_rois.values()), subset)
-    planes = _find_planes(subset, np.where(_is_filled(rois), rois, anatomy.foreground))
+    anatomy, nowhere = subset.anatomy, np.zeros(subset.images.shape, dtype=np.bool_)
+    truth = [anatomy.rois[name] for name in anatomy.truth or anatomy.rois]
+    rois = np.logical_or.reduce([nowhere, *truth])
+    control_rois = np.logical_or.reduce([nowhere, *anatomy.control_rois.values()])
+    has_roi = rois.any(axis=tuple(range(1, rois.ndim)), keepdims=True)
+    planes = _find_planes(subset, np.where(has_roi, rois, anatomy.foreground))
     spacing = [size for axis, size in enumerate(subset.geometry.spacing) if axis != planes.axis]
     return Tiles(
         groups=tuple(subset.group_names[group] for group in subset.groups),
@@ -155,16 +137,12 @@ def cut_tiles(cohort: Cohort, evaluation: Evaluation, rows: Rows) -> Tiles:
 
 
 @styled
-def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array]) -> None:
+def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageArray]) -> None:
     """Draw the bare image and each method's importance over it.
 
     Each map is divided by its own 99.5th percentile inside the foreground, so colours compare
-    places within a map and never strengths between maps.
-
-    Args:
-        figure: Given by the decorator.
-        tiles: The n shown subjects.
-        importance: Non-negative planes [n, h, w] by method.
+    places within a map and never strengths between maps. Importance is non-negative planes
+    [n, h, w], by method.
     """
     grey = _shrink(tiles.images)[..., None].repeat(3, -1)
     columns = [grey]
@@ -179,8 +157,7 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
     figure.set_size_inches(figure_width / DPI, figure_height / DPI)
     left, bottom = _LEFT / figure_width, _BOTTOM / figure_height
     axes = figure.add_axes((left, bottom, width / figure_width, height / figure_height))
-    _show_mosaic(axes, mosaic, (len(grey), len(columns)))
-    _outline_regions(axes, tiles, lambda masks: np.stack([masks] * len(columns), axis=1))
+    _show_mosaic(axes, mosaic, tiles, lambda masks: np.stack([masks] * len(columns), axis=1))
     for row, column, word in notes:
         axes.text(column + 0.5, row + 0.9, word, color="white", fontsize=6, ha="center")
     characters = max(6, int(width / len(columns) / DPI / 0.071))
@@ -203,15 +180,10 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, Array])
 
 
 @styled
-def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
-    """Draw the n subjects side by side, and one method's importance over each below.
+def draw_strip(figure: Figure, tiles: Tiles, importance: ImageArray) -> None:
+    """Draw the n subjects side by side, and one method's importance [n, h, w] over each below.
 
     Nobody is named: above each stand the group and the probability that the model gives it.
-
-    Args:
-        figure: Given by the decorator.
-        tiles: The n shown subjects.
-        importance: Non-negative planes [n, h, w] of the method.
     """
     grey = _shrink(tiles.images)[..., None].repeat(3, -1)
     strength, words = _normalise(importance, tiles.foreground)
@@ -220,8 +192,7 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
     figure_height = height + _STRIP_TOP
     figure.set_size_inches(width / DPI, figure_height / DPI)
     axes = figure.add_axes((0, 0, 1, height / figure_height))
-    _show_mosaic(axes, mosaic, (2, len(grey)))
-    _outline_regions(axes, tiles, lambda masks: np.stack([masks] * 2))
+    _show_mosaic(axes, mosaic, tiles, lambda masks: np.stack([masks] * 2))
     for column, word in words.items():
         axes.text(column + 0.5, 1.9, word, color="white", fontsize=6, ha="center")
     labels = zip(tiles.groups, tiles.own_probabilities, strict=True)
@@ -230,45 +201,40 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: Array) -> None:
         axes.text(column + 0.5, -0.05, text, ha="center", va="bottom", fontsize=6.5)
 
 
-def _size_in_pixels(mosaic: Array, tiles: Tiles) -> tuple[int, int]:
+def _size_in_pixels(mosaic: ImageArray, tiles: Tiles) -> tuple[int, int]:
     """Return width and height of a mosaic on the page."""
     # A whole number of figure pixels for each of the mosaic, so that nothing is resampled.
     scale = max(1, _TILE // (max(_shrink(tiles.images).shape[1:]) + _GAP))
     return scale * mosaic.shape[1], round(scale * mosaic.shape[0] * tiles.aspect)
 
 
-def _show_mosaic(axes: Axes, mosaic: Array, shape: tuple[int, int]) -> None:
-    """Fill the axes with a mosaic of so many rows and columns, a unit for each tile."""
-    axes.set_axis_off()
-    extent = (0.0, float(shape[1]), float(shape[0]), 0.0)
-    pixels = (mosaic * 255).round().astype(np.uint8)
-    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
-
-
-def _outline_regions(axes: Axes, tiles: Tiles, arrange: Callable[[Array], Array]) -> None:
-    """Outline control regions and, over them, regions that the disease changes.
+def _show_mosaic(
+    axes: Axes, mosaic: ImageArray, tiles: Tiles, arrange: Callable[[ImageArray], ImageArray]
+) -> None:
+    """Fill the axes with a mosaic, a unit for each tile, and draw the rims of its regions.
 
     Args:
-        axes: Holds the mosaic.
+        axes: Holds nothing else.
+        mosaic: Picture of all tiles.
         tiles: The n shown subjects.
         arrange: Takes masks [n, h, w] to [rows, columns, h, w], as the mosaic has them.
     """
-    dashed, solid = (0, (2.2, 1.4)), (0, ())
-    _outline(axes, arrange(_shrink(tiles.control_rois.astype(np.float32))), (_CONTROL, dashed))
-    _outline(axes, arrange(_shrink(tiles.rois.astype(np.float32))), (_ROI, solid))
-
-
-def _outline(axes: Axes, masks: Array, line: tuple[str, Dashes]) -> None:
-    """Draw the rim of masks [rows, columns, h, w] over a mosaic of such tiles."""
-    mosaic = _mosaic(masks[..., None], fill=0.0)[..., 0]
-    if mosaic.max() <= 0.5:
-        return
-    (height, width), (rows, columns) = mosaic.shape, masks.shape[:2]
+    axes.set_axis_off()
+    regions = ((tiles.control_rois, "#dcdcdc", (0, (2.2, 1.4))), (tiles.rois, "#00e5ff", (0, ())))
+    pixels = (mosaic * 255).round().astype(np.uint8)
+    height, width, _ = mosaic.shape
+    rows, columns = arrange(tiles.images).shape[:2]
+    extent = (0.0, float(columns), float(rows), 0.0)
+    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
     xs, ys = (np.arange(width) + 0.5) * columns / width, (np.arange(height) + 0.5) * rows / height
-    axes.contour(xs, ys, mosaic, [0.5], colors=line[0], linestyles=[line[1]], linewidths=0.6)
+    for masks, colour, dashes in regions:
+        arranged = arrange(_shrink(masks.astype(np.float32)))
+        rims = _mosaic(arranged[..., None], fill=0.0)[..., 0]
+        if rims.max() > 0.5:
+            axes.contour(xs, ys, rims, [0.5], colors=colour, linestyles=[dashes], linewidths=0.6)
 
 
-def _normalise(maps: Array, foreground: Region) -> tuple[Array, dict[int, str]]:
+def _normalise(maps: ImageArray, foreground: BoolArray) -> tuple[ImageArray, dict[int, str]]:
     """Return maps in [0, 1], and a word for each that has nothing to show."""
     scaled, words = np.zeros_like(maps, dtype=np.float32), {}
     for row, (plane, inside) in enumerate(zip(maps, foreground, strict=True)):
@@ -284,36 +250,36 @@ def _normalise(maps: Array, foreground: Region) -> tuple[Array, dict[int, str]]:
     return scaled, words
 
 
-def _blend(grey: Array, strength: Array) -> Array:
+def _blend(grey: ImageArray, strength: ImageArray) -> ImageArray:
     """Return colours [n, h, w, 3]: stronger is brighter and hides more of the image."""
     colours = matplotlib.colormaps["inferno"](0.25 + 0.75 * strength)[..., :3]
     opacity = (_OPACITY * strength)[..., None]
-    blended: Array = ((1 - opacity) * grey + opacity * colours).astype(np.float32)
+    blended: ImageArray = ((1 - opacity) * grey + opacity * colours).astype(np.float32)
     return blended
 
 
-def _mosaic(tiles: Array, fill: float) -> Array:
+def _mosaic(tiles: ImageArray, fill: float) -> ImageArray:
     """Return one picture [rows · h', columns · w', C] of tiles [rows, columns, h, w, C]."""
     gap = (_GAP // 2, _GAP - _GAP // 2)
     padded = np.pad(tiles, ((0, 0), (0, 0), gap, gap, (0, 0)), constant_values=fill)
     rows, columns, height, width, channels = padded.shape
     in_order = padded.transpose(0, 2, 1, 3, 4)
-    mosaic: Array = in_order.reshape(rows * height, columns * width, channels)
+    mosaic: ImageArray = in_order.reshape(rows * height, columns * width, channels)
     return mosaic
 
 
-def _shrink(planes: Array) -> Array:
+def _shrink(planes: ImageArray) -> ImageArray:
     """Return planes [n, h, w] averaged over blocks until a page can show every pixel."""
     factor = -(-max(planes.shape[1:]) // _TILE)
     if factor == 1:
         return planes
     height, width = (length // factor for length in planes.shape[1:])
     cropped = planes[:, : height * factor, : width * factor]
-    blocks: Array = cropped.reshape(len(planes), height, factor, width, factor).mean((2, 4))
+    blocks: ImageArray = cropped.reshape(len(planes), height, factor, width, factor).mean((2, 4))
     return blocks
 
 
-def _find_planes(cohort: Cohort, regions: Region) -> Planes:
+def _find_planes(cohort: Cohort, regions: BoolArray) -> Planes:
     """Return the coronal plane through the middle of each subject's region."""
     if len(cohort.shape) == 2:
         return Planes(None, ())
@@ -327,18 +293,6 @@ def _find_planes(cohort: Cohort, regions: Region) -> Planes:
     middles = tuple(int(np.median(np.nonzero(region[0])[axis])) for region in regions)
     flips = bool(directions[0] > 0), bool(directions[1] < 0)
     return Planes(axis, middles, (order[0], order[1]), flips)
-
-
-def _union(masks: Sequence[Region], cohort: Cohort) -> Region:
-    union = np.zeros(cohort.images.shape, dtype=np.bool_)
-    for mask in masks:
-        union |= mask
-    return union
-
-
-def _is_filled(masks: Region) -> Region:
-    """Return whether each mask holds anything, to broadcast against masks [n, 1, *S]."""
-    return np.asarray(masks.any(axis=tuple(range(1, masks.ndim)), keepdims=True))
 
 
 def _wrap(text: str, characters: int) -> str:

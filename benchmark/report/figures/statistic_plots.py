@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from benchmark.arrays import FloatArray
 from benchmark.reading import Condition, Plot, Statistic
+from benchmark.report.figures import style
 from benchmark.report.figures.panels import Layout, PanelGrid
-from benchmark.report.figures.style import (
-    CHARACTER,
-    COLOURS,
-    GREYS,
-    INK,
-    MUTED,
-    extent,
-    known,
-    limits,
-    styled,
-)
 from benchmark.results.result import ConditionedEstimate, Result
 from benchmark.results.scores import ORACLE
 
@@ -57,20 +50,20 @@ class _Chart:
     def points(self) -> list[ConditionedEstimate]:
         return [point for panel in self.panels for point in panel.points]
 
+    def is_baseline(self, series: Series) -> bool:
+        return self.colours[series] in style.GREYS
+
 
 def is_drawable(results: Sequence[Result], statistic: Statistic) -> bool:
     """Return whether these results hold any readings that the statistic's plot asks for."""
     return any(_points(result, statistic) for result in results)
 
 
-@styled
+@style.styled
 def draw_statistic(figure: Figure, results: Sequence[Result], statistic: Statistic) -> None:
     """Draw a statistic over its conditions as its ``plot`` declares, a panel per explainer.
 
-    Args:
-        figure: Given by the decorator.
-        results: Results of one model, cohort and protocol, from ``arrange``.
-        statistic: ``is_drawable`` from these results.
+    Results are those of one model, cohort and protocol, from ``arrange``, and ``is_drawable``.
     """
     chart = _chart(results, statistic)
     if chart.plot.kind == "curve":
@@ -82,7 +75,7 @@ def draw_statistic(figure: Figure, results: Sequence[Result], statistic: Statist
 def describe_statistic(results: Sequence[Result], statistic: Statistic) -> str:
     """Return the caption of ``draw_statistic`` with the same arguments."""
     chart = _chart(results, statistic)
-    baselines = [_label(series) for series, colour in chart.colours.items() if colour in GREYS]
+    baselines = [_label(series) for series in chart.colours if chart.is_baseline(series)]
     sentence = statistic.description[:1].upper() + statistic.description[1:]
     return (
         f"{sentence}. Means over subjects with 95 % intervals, for each {chart.plot.x}"
@@ -94,9 +87,9 @@ def describe_statistic(results: Sequence[Result], statistic: Statistic) -> str:
 
 def _draw_curves(figure: Figure, chart: _Chart) -> None:
     x_name, points = chart.plot.x, chart.points
-    x_limits = limits([float(point.conditions[x_name]) for point in points], 0.0)
-    y_limits = limits(extent(points), 0.08)
-    gutter = 0.1 + CHARACTER * max(len(_label(series)) for series in chart.colours)
+    x_limits = style.limits([float(point.conditions[x_name]) for point in points], 0.0)
+    y_limits = style.limits(style.extent(points), 0.08)
+    gutter = 0.1 + style.CHARACTER * max(len(_label(series)) for series in chart.colours)
     layout = Layout(chart.columns, 1.45, left=0.62, gutter=max(0.55, gutter), top=0.3)
     grid = PanelGrid(figure, [panel.title for panel in chart.panels], layout, x_limits, y_limits)
     for index, panel in enumerate(chart.panels):
@@ -105,17 +98,15 @@ def _draw_curves(figure: Figure, chart: _Chart) -> None:
             grid.axes.hlines(grid.up(index, (0.0,)), left, right, colors="#bdbdbd", linewidth=0.7)
         ends = []
         # Baselines first, so that the line that is asked about lies on top.
-        for series in sorted(panel.series, key=lambda key: chart.colours[key] not in GREYS):
+        for series in sorted(panel.series, key=chart.is_baseline, reverse=True):
             line = sorted(panel.series[series], key=lambda point: float(point.conditions[x_name]))
-            colour, is_baseline = chart.colours[series], chart.colours[series] in GREYS
+            colour, is_baseline = chart.colours[series], chart.is_baseline(series)
             alpha, width = (0.4, 0.9) if is_baseline else (0.2, 1.6)
             xs = grid.right(index, (float(point.conditions[x_name]) for point in line))
-            ys = grid.up(index, (known(point.estimate) for point in line))
-            lows = grid.up(index, (known(point.low, known(point.estimate)) for point in line))
-            highs = grid.up(index, (known(point.high, known(point.estimate)) for point in line))
+            lows, ys, highs = (grid.up(index, numbers) for numbers in _spans(line))
             grid.axes.fill_between(xs, lows, highs, color=colour, alpha=alpha, linewidth=0)
             grid.axes.plot(xs, ys, color=colour, linewidth=width, marker=".", markersize=3.5)
-            ends.append((float(ys[-1]), _label(series), MUTED if is_baseline else colour))
+            ends.append((float(ys[-1]), _label(series), style.MUTED if is_baseline else colour))
         corner = float(grid.right(index, x_limits)[1]), float(grid.up(index, y_limits)[1])
         _label_ends(grid.axes, corner, ends)
     grid.frame(x_name, chart.plot.label)
@@ -128,9 +119,9 @@ def _draw_bars(figure: Figure, chart: _Chart) -> None:
     methods = [
         point for panel in chart.panels if panel.explainer != ORACLE for point in panel.points
     ]
-    x_limits = limits([0.0, *extent(methods or chart.points)], 0.02)
+    x_limits = style.limits([0.0, *style.extent(methods or chart.points)], 0.02)
     height = 0.12 * len(names) * (len(chart.colours) + 1)
-    left = 0.2 + CHARACTER * max(map(len, names))
+    left = 0.2 + style.CHARACTER * max(map(len, names))
     layout = Layout(chart.columns, height, left=left, gutter=0.15, top=0.55)
     titles = [panel.title for panel in chart.panels]
     grid = PanelGrid(figure, titles, layout, x_limits, (len(names) - 0.5, -0.5))
@@ -143,15 +134,15 @@ def _draw_bars(figure: Figure, chart: _Chart) -> None:
             shift = (step - (len(chart.colours) - 1) / 2) * thickness
             groups = (names.index(str(bar.conditions[chart.plot.x])) for bar in bars)
             ys = grid.up(index, (group + shift for group in groups))
-            ends = grid.right(index, (known(bar.estimate) for bar in bars))
-            lows = grid.right(index, (known(bar.low, known(bar.estimate)) for bar in bars))
-            highs = grid.right(index, (known(bar.high, known(bar.estimate)) for bar in bars))
+            numbers = _spans(bars)
+            lows, ends, highs = (grid.right(index, values) for values in numbers)
             bar_height = 0.9 * thickness * height / len(names)
             grid.axes.barh(ys, ends - zero, bar_height, left=zero, color=colour, linewidth=0)
-            grid.axes.hlines(ys, lows, highs, color=INK, linewidth=0.8)
-            for bar, y, end in zip(bars, ys, ends, strict=True):
-                if known(bar.estimate) > x_limits[1]:
-                    _label_cut(grid.axes, float(end), float(y), known(bar.estimate))
+            grid.axes.hlines(ys, lows, highs, color=style.INK, linewidth=0.8)
+            for value, y, end in zip(numbers[1], ys, ends, strict=True):
+                if value > x_limits[1]:  # the bar ends beyond the scale
+                    text = grid.axes.text(end - 0.05, y, f"{value:.3g} ▸", color="white")
+                    text.set(fontsize=6, ha="right", va="center_baseline")
     grid.frame(chart.plot.label, "", names)
     figure.legend(
         handles=[Patch(color=colour) for colour in chart.colours.values()],
@@ -167,7 +158,7 @@ def _points(result: Result, statistic: Statistic) -> list[ConditionedEstimate]:
     plot = statistic.plot
     if plot is None:
         return []
-    names = {plot.x, *plot.series} | ({plot.panel} if plot.panel else set())
+    names = {plot.x, *plot.series, plot.panel} - {None}
     return [
         row
         for row in result.statistics
@@ -204,8 +195,8 @@ def _chart(results: Sequence[Result], statistic: Statistic) -> _Chart:
 def _series_colours(keys: Sequence[Series]) -> dict[Series, str]:
     baselines = [key for key in keys if _BASELINES & {str(value) for value in key}]
     others = [key for key in keys if key not in baselines]
-    colours = {key: COLOURS[index % len(COLOURS)] for index, key in enumerate(others)}
-    return colours | {key: GREYS[index % len(GREYS)] for index, key in enumerate(baselines)}
+    pairs = [*zip(others, cycle(style.COLOURS)), *zip(baselines, cycle(style.GREYS))]
+    return dict(pairs)
 
 
 def _label_ends(
@@ -221,17 +212,9 @@ def _label_ends(
         ceiling -= _LINE_HEIGHT
 
 
-def _label_cut(axes: Axes, right: float, up: float, value: float) -> None:
-    """Write its value into a bar that ends beyond the scale."""
-    axes.text(
-        right - 0.05,
-        up,
-        f"{value:.3g} ▸",
-        color="white",
-        fontsize=6,
-        ha="right",
-        va="center_baseline",
-    )
+def _spans(points: Sequence[ConditionedEstimate]) -> FloatArray:
+    """Return lows, estimates and highs, [3, n]."""
+    return np.reshape([style.span(point) for point in points], (-1, 3)).T
 
 
 def _label(series: Series) -> str:

@@ -51,9 +51,10 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def styled(maker: Callable[Concatenate[Figure, P], None]) -> Callable[P, Figure]:
-    """Turn a function that fills a figure into one that returns it, in the report's style.
+    """Turn a function that fills a figure, its first argument, into one that returns the figure.
 
-    ``Figure`` objects are used directly, never pyplot, so no global state is touched.
+    It has the report's style. ``Figure`` objects are used directly, never pyplot, so no global
+    state is touched.
     """
 
     def make(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -67,14 +68,11 @@ def styled(maker: Callable[Concatenate[Figure, P], None]) -> Callable[P, Figure]
 
 
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write a figure as PNG and SVG; the same figure gives the same bytes.
+    """Write a ``styled`` figure as PNG and SVG, the same bytes each time, and return their paths.
 
     Args:
         figure: Figure of a ``styled`` function.
         stem: Path without its ending.
-
-    Returns:
-        Paths of the PNG and the SVG.
     """
     png, svg = Path(f"{stem}.png"), Path(f"{stem}.svg")
     with matplotlib.rc_context(_STYLE):
@@ -96,6 +94,12 @@ def extent(points: Iterable[Estimate | Number]) -> list[float]:
     """Return every number of the estimates and their intervals."""
     numbers = (number for point in points for number in (point.low, point.estimate, point.high))
     return [number for number in numbers if number is not None]
+
+
+def span(point: Estimate | Number) -> tuple[float, float, float]:
+    """Return low, estimate and high; the estimate stands in for limits that do not exist."""
+    estimate = known(point.estimate)
+    return known(point.low, estimate), estimate, known(point.high, estimate)
 
 
 def known(value: float | None, otherwise: float = math.nan) -> float:

@@ -20,10 +20,11 @@ import pytest
 from exhibits import PROTOCOLS, build_explained_model, ended, scored
 from html_pages import Reader
 
+from benchmark.arrays import ImageArray
 from benchmark.errors import InputError, StoreError
 from benchmark.reading import Reading, Sample
 from benchmark.records.record import Outcome, Record
-from benchmark.report import digest, map_files, webpage
+from benchmark.report import digest, webpage
 from benchmark.report.figures import overlays
 from benchmark.report.folder import MARKER
 from benchmark.report.glossary import terms_in
@@ -401,14 +402,14 @@ def test_maps_are_read_when_needed_and_not_held(tmp_path: Path) -> None:
     assert max(lazy.read.values()) == 2  # once to see whether they are new, once to draw
 
 
-class _Lazy(Mapping[str, map_files.Maps]):
+class _Lazy(Mapping[str, ImageArray]):
     """Maps that count how often they are read."""
 
-    def __init__(self, maps: Mapping[str, map_files.Maps]) -> None:
+    def __init__(self, maps: Mapping[str, ImageArray]) -> None:
         self._maps = maps
         self.read: Counter[str] = Counter()
 
-    def __getitem__(self, name: str) -> map_files.Maps:
+    def __getitem__(self, name: str) -> ImageArray:
         self.read[name] += 1
         return self._maps[name]
 
