@@ -77,8 +77,6 @@ class Section:
     """Everything that the page says of one model on one cohort.
 
     Attributes:
-        cohort: Name of the cohort.
-        model: Name of the model.
         results: Result of each explainer under each protocol, in the order of the figures.
         records: Records that the results were made from, in the same order.
         health: Health of each protocol.
@@ -151,10 +149,7 @@ def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
 def format_number(value: float | None, *beside: float | None) -> str:
     """Return a number with three decimals, or three digits where those say little; or words.
 
-    Args:
-        value: The number.
-        beside: Numbers it stands with, such as the limits of its interval; the largest of all
-            decides the form.
+    The largest of the number and those that it stands beside, such as limits, decides the form.
     """
     if value is None or not math.isfinite(value):
         return NO_NUMBER

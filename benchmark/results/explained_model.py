@@ -84,7 +84,7 @@ def explained_model(
     """Return what to show of a model on a cohort, or None where nothing was measured.
 
     Args:
-        trial: Trial with the archive that the maps are in.
+        trial: Trial of this model and cohort, with the archive that the maps are in.
         explainers: Explainers by name.
         records: Records of this model and cohort.
     """

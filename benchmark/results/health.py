@@ -21,9 +21,6 @@ class Health:
     """What a run tells of a protocol's health on one model and cohort.
 
     Attributes:
-        cohort: Name of the cohort.
-        model: Name of the model.
-        protocol: Name of the protocol.
         healthy: Whether it tells truth from noise; None where that is not known.
         reason: One sentence that begins with ``healthy``, ``unhealthy`` or ``not known``.
     """

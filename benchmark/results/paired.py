@@ -19,15 +19,9 @@ _ALIGNED = "_aligned"
 
 @dataclass(frozen=True)
 class Comparison:
-    """The paired difference ``first`` − ``second`` of scores on one model and cohort.
+    """The paired difference between the scores of two explainers, ``first`` − ``second``.
 
     Attributes:
-        cohort: Name of the cohort.
-        model: Name of the model.
-        protocol: Name of the protocol.
-        statistic: Name of the score.
-        first: Name of an explainer.
-        second: Name of the other.
         interval: The difference over the subjects that have both.
     """
 

@@ -49,13 +49,7 @@ def score_label(statistic: str, direction: Direction) -> str:
 
 
 def calibrated_panel(title: str, values: Values, to_truth: bool) -> Panel:
-    """Return the panel of calibrated scores.
-
-    Args:
-        title: Text above it.
-        values: Numbers by row.
-        to_truth: Whether 1 is the truth, or numbers are distances from noise.
-    """
+    """Return the panel of calibrated scores, where 1 is the truth, or of distances from noise."""
     ends = [-0.1, 1.1] if to_truth else [0.0]
     low, high = style.limits([*ends, *style.extent(values.values())], 0.02)
     return Panel(

@@ -162,21 +162,15 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageAr
         axes.text(column + 0.5, row + 0.9, word, color="white", fontsize=6, ha="center")
     characters = max(6, int(width / len(columns) / DPI / 0.071))
     for column, title in enumerate(["image", *importance]):
-        text = _wrap(title, characters)
-        x, y = column + 0.5, -0.06
-        axes.text(x, y, text, ha="center", va="bottom", fontsize=7.5, fontweight="bold")
+        name = _wrap(title, characters)
+        heading = axes.text(column + 0.5, -0.06, name, ha="center", va="bottom", fontsize=7.5)
+        heading.set_fontweight("bold")
     labels = zip(tiles.groups, tiles.subjects, tiles.own_probabilities, strict=True)
     for row, (group, subject, probability) in enumerate(labels):
         text = f"{group}\n{_shorten(subject, 16)}\nprobability {probability:.2f}"
         axes.text(-0.06, row + 0.5, text, ha="right", va="center", fontsize=7, color=INK)
-    figure.text(
-        left,
-        5 / figure_height,
-        "solid cyan: regions that the disease changes\ndashed grey: control regions",
-        color=MUTED,
-        fontsize=6,
-        linespacing=1.3,
-    )
+    legend = "solid cyan: regions that the disease changes\ndashed grey: control regions"
+    figure.text(left, 5 / figure_height, legend, color=MUTED, fontsize=6, linespacing=1.3)
 
 
 @styled
@@ -213,11 +207,7 @@ def _show_mosaic(
 ) -> None:
     """Fill the axes with a mosaic, a unit for each tile, and draw the rims of its regions.
 
-    Args:
-        axes: Holds nothing else.
-        mosaic: Picture of all tiles.
-        tiles: The n shown subjects.
-        arrange: Takes masks [n, h, w] to [rows, columns, h, w], as the mosaic has them.
+    ``arrange`` takes masks [n, h, w] to [rows, columns, h, w], as the mosaic has them.
     """
     axes.set_axis_off()
     regions = ((tiles.control_rois, "#dcdcdc", (0, (2.2, 1.4))), (tiles.rois, "#00e5ff", (0, ())))
@@ -254,8 +244,7 @@ def _blend(grey: ImageArray, strength: ImageArray) -> ImageArray:
     """Return colours [n, h, w, 3]: stronger is brighter and hides more of the image."""
     colours = matplotlib.colormaps["inferno"](0.25 + 0.75 * strength)[..., :3]
     opacity = (_OPACITY * strength)[..., None]
-    blended: ImageArray = ((1 - opacity) * grey + opacity * colours).astype(np.float32)
-    return blended
+    return np.asarray((1 - opacity) * grey + opacity * colours, dtype=np.float32)
 
 
 def _mosaic(tiles: ImageArray, fill: float) -> ImageArray:
@@ -264,8 +253,7 @@ def _mosaic(tiles: ImageArray, fill: float) -> ImageArray:
     padded = np.pad(tiles, ((0, 0), (0, 0), gap, gap, (0, 0)), constant_values=fill)
     rows, columns, height, width, channels = padded.shape
     in_order = padded.transpose(0, 2, 1, 3, 4)
-    mosaic: ImageArray = in_order.reshape(rows * height, columns * width, channels)
-    return mosaic
+    return in_order.reshape(rows * height, columns * width, channels)
 
 
 def _shrink(planes: ImageArray) -> ImageArray:

@@ -85,10 +85,7 @@ class PanelGrid:
     def frame(self, x_label: str, y_label: str, names: Sequence[str] = ()) -> None:
         """Draw scales: numbers below the lowest panels and left of the first column.
 
-        Args:
-            x_label: Text under the whole figure.
-            y_label: Text beside it.
-            names: Labels at 0, 1, 2 … in place of numbers on the upright scale.
+        Names stand at 0, 1, 2 … in place of numbers on the upright scale.
         """
         xs, ys = _ticks(self._x), [] if names else _ticks(self._y)
         lines: list[FloatArray] = []

@@ -134,24 +134,18 @@ def _draw_bars(figure: Figure, chart: _Chart) -> None:
             shift = (step - (len(chart.colours) - 1) / 2) * thickness
             groups = (names.index(str(bar.conditions[chart.plot.x])) for bar in bars)
             ys = grid.up(index, (group + shift for group in groups))
-            numbers = _spans(bars)
-            lows, ends, highs = (grid.right(index, values) for values in numbers)
+            spans = _spans(bars)
+            lows, ends, highs = (grid.right(index, values) for values in spans)
             bar_height = 0.9 * thickness * height / len(names)
             grid.axes.barh(ys, ends - zero, bar_height, left=zero, color=colour, linewidth=0)
             grid.axes.hlines(ys, lows, highs, color=style.INK, linewidth=0.8)
-            for value, y, end in zip(numbers[1], ys, ends, strict=True):
+            for value, y, end in zip(spans[1], ys, ends, strict=True):
                 if value > x_limits[1]:  # the bar ends beyond the scale
                     text = grid.axes.text(end - 0.05, y, f"{value:.3g} ▸", color="white")
                     text.set(fontsize=6, ha="right", va="center_baseline")
     grid.frame(chart.plot.label, "", names)
-    figure.legend(
-        handles=[Patch(color=colour) for colour in chart.colours.values()],
-        labels=[_label(series) for series in chart.colours],
-        loc="upper left",
-        ncols=4,
-        frameon=False,
-        borderaxespad=0.1,
-    )
+    handles = [Patch(color=colour, label=_label(key)) for key, colour in chart.colours.items()]
+    figure.legend(handles=handles, loc="upper left", ncols=4, frameon=False, borderaxespad=0.1)
 
 
 def _points(result: Result, statistic: Statistic) -> list[ConditionedEstimate]:

@@ -70,9 +70,7 @@ def styled(maker: Callable[Concatenate[Figure, P], None]) -> Callable[P, Figure]
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write a ``styled`` figure as PNG and SVG, the same bytes each time, and return their paths.
 
-    Args:
-        figure: Figure of a ``styled`` function.
-        stem: Path without its ending.
+    ``stem`` is the path of both without an ending.
     """
     png, svg = Path(f"{stem}.png"), Path(f"{stem}.svg")
     with matplotlib.rc_context(_STYLE):
