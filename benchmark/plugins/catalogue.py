@@ -14,8 +14,9 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic
@@ -27,7 +28,6 @@ from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind
 
 BUILT_IN = "built-in"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
-_COHORT_FILES = ("baselines.cohorts.nifti", "NiftiSource", "write_cohort")
 
 
 class _WrongKindError(PluginError):
@@ -36,28 +36,22 @@ class _WrongKindError(PluginError):
 
 @dataclass
 class Shelf(Generic[P]):
-    """All plugins of one kind.
-
-    Attributes:
-        kind: Kind of all plugins on it.
-    """
+    """All plugins of one kind."""
 
     kind: Kind[P]
-    _by_name: dict[str, Entry[P]] | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def entries(self) -> tuple[Entry[P], ...]:
         """Every plugin by name, also those that cannot be imported.
 
         Raises:
             PluginError: If two plugins go by one name.
         """
-        if self._by_name is None:
-            by_name: dict[str, Entry[P]] = {}
-            for entry in (*self._built_in(), *self._installed()):
-                _add(by_name, entry)
-            self._by_name = dict(sorted(by_name.items()))
-        return tuple(self._by_name.values())
+        by_name: dict[str, Entry[P]] = {}
+        for entry in (*self._built_in(), *self._installed()):
+            if (first := by_name.setdefault(entry.name, entry)) is not entry:
+                raise _duplicate(first, entry)
+        return tuple(by_name[name] for name in sorted(by_name))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,7 +95,7 @@ class Shelf(Generic[P]):
 
     def _installed(self) -> Iterator[Entry[P]]:
         for point in sorted(entry_points(group=self.kind.group), key=lambda point: point.name):
-            origin = _distribution(point)
+            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
             try:
                 entry = self._entry(self._checked(point.load(), point.value), point.name, origin)
             except (Exception, SystemExit) as error:
@@ -117,17 +111,14 @@ class Shelf(Generic[P]):
             ) from error
         sha256 = hashlib.sha256(source).hexdigest()
         module = run_file(path, source, sha256)
-        known = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
+        names = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
+        known = f"{self.kind.name} classes in it: {names}"
         if not class_name or class_name.endswith(".py"):
-            raise PluginError(
-                f"Name the class as {path}:Class; {self.kind.name} classes in it: {known}."
-            )
+            raise PluginError(f"Name the class as {path}:Class; {known}.")
         if not hasattr(module, class_name):
-            raise PluginError(
-                f"{path} has no class {class_name!r}; {self.kind.name} classes in it: {known}."
-            )
-        plugin = self._checked(getattr(module, class_name), f"{path}:{class_name}")
+            raise PluginError(f"{path} has no class {class_name!r}; {known}.")
         location = f"{path}:{class_name}"
+        plugin = self._checked(getattr(module, class_name), location)
         entry = self._entry(plugin, path.stem, str(path), location, sha256)
         namesake = next((other for other in self.entries if other.name == entry.name), None)
         if namesake is not None:
@@ -137,8 +128,7 @@ class Shelf(Generic[P]):
     def _from_toml(self, path: Path) -> Entry[P]:
         if not path.is_file():
             raise PluginError(f"The cohort file {path} does not exist.")
-        module, source, _ = _COHORT_FILES
-        plugin: type[P] = getattr(importlib.import_module(module), source)
+        plugin: type[P] = _from_cohort_files("NiftiSource")
         return Entry("cohort", str(path), str(path), str(path), plugin, argument=path)
 
     def _classes(self, module: ModuleType) -> list[type[P]]:
@@ -192,14 +182,7 @@ class Shelf(Generic[P]):
 
 
 class Catalogue:
-    """Every plugin that a run may name.
-
-    Attributes:
-        explainers: Attribution methods and controls.
-        models: Sources of classifiers.
-        cohorts: Sources of images.
-        protocols: Questions that are asked of explainers.
-    """
+    """Every plugin that a run may name, on a shelf for each kind."""
 
     def __init__(self) -> None:
         self.explainers = Shelf(EXPLAINERS)
@@ -219,8 +202,7 @@ class Catalogue:
             PluginError: If it cannot be imported, or is of no kind.
         """
         shelves: dict[str, Shelf[Any]] = vars(self)
-        other_shelves = [shelf for name, shelf in shelves.items() if name != kind]
-        for shelf in (shelves[kind], *other_shelves):
+        for shelf in sorted(shelves.values(), key=lambda shelf: shelf is not shelves[kind]):
             with suppress(_WrongKindError):
                 return shelf.find(spec)
         return shelves[kind].find(spec)
@@ -228,15 +210,12 @@ class Catalogue:
 
 def cohort_writer() -> Callable[..., Path]:
     """Return the function that writes a cohort into a folder and returns its ``cohort.toml``."""
-    module, _, function_name = _COHORT_FILES
-    write: Callable[..., Path] = getattr(importlib.import_module(module), function_name)
+    write: Callable[..., Path] = _from_cohort_files("write_cohort")
     return write
 
 
-def _add(by_name: dict[str, Entry[P]], entry: Entry[P]) -> None:
-    if entry.name in by_name:
-        raise _duplicate(by_name[entry.name], entry)
-    by_name[entry.name] = entry
+def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a function
+    return getattr(importlib.import_module("baselines.cohorts.nifti"), name)
 
 
 def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:
@@ -244,7 +223,3 @@ def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:
         f"Two {first.kind}s go by the name {first.name!r}: {first.location} ({first.origin}) "
         f"and {second.location} ({second.origin}); rename one."
     )
-
-
-def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

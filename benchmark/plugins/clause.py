@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal
 
 from benchmark.errors import ContractError, short_message
-
-P = TypeVar("P")
+from benchmark.plugins.kinds import P
 
 State = Literal["held", "broken", "not asked"]
 
@@ -29,7 +29,8 @@ class Clause:
         claim: Statement that must hold.
         mend: Advice for a plugin of which it does not hold.
         basis: Whether the clauses after it make no sense where this one is broken.
-        examine: Function of the contract that raises ``Broken``, or returns a remark or None.
+        examine: Function of the contract that raises ``Broken`` or ``NotAsked``, or returns a
+            remark or None.
     """
 
     claim: str
@@ -40,14 +41,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Check:
-    """A clause and the plugin that it is checked on; calling it examines the plugin.
-
-    Attributes:
-        name: Name of the clause.
-        plugin: Name of the plugin.
-        clause: Statement that must hold, and how to mend the plugin.
-        examine: Function that raises ``Broken`` or ``NotAsked``, or returns a remark or None.
-    """
+    """A clause and the plugin that it is checked on; calling it examines the plugin."""
 
     name: str
     plugin: str
@@ -85,7 +79,6 @@ class Finding:
     """Result of a check.
 
     Attributes:
-        check: Check that was made.
         state: Outcome; ``not asked`` where this machine cannot check the clause, or where a clause
             that it builds on is broken.
         detail: Fault and how to mend it, reason why it was not checked, or a remark.
@@ -118,10 +111,7 @@ class Contract(Generic[P]):
     def checks(self) -> tuple[Check, ...]:
         """Checks of this plugin, one a clause."""
         return tuple(
-            Check(name.replace("_", " "), self.name, clause_, self._examine(clause_))
+            Check(name.replace("_", " "), self.name, clause_, partial(clause_.examine, self))
             for name, clause_ in vars(type(self)).items()
             if isinstance(clause_, Clause)
         )
-
-    def _examine(self, clause_: Clause) -> Callable[[], str | None]:
-        return lambda: clause_.examine(self)

@@ -21,14 +21,12 @@ class Entry(Generic[P]):
 
     Attributes:
         kind: Kind of plugin, such as ``"explainer"``.
-        name: Name in the catalogue.
         origin: ``built-in``, the distribution and its version, or the path.
         location: Module and class, or path and class, for messages.
         plugin_class: Class of the plugin; None where it could not be imported.
         error: Reason why it could not be imported.
         source_sha256: Hash of its file, where it was loaded from a path.
         argument: Only argument of the constructor, for a cohort that a file describes.
-        chosen_settings: Arguments of the constructor, by name.
     """
 
     kind: str
@@ -55,12 +53,10 @@ class Entry(Generic[P]):
     @property
     def description(self) -> str:
         """One sentence for tables: title, description or first docstring line of the class."""
-        if self.plugin_class is None:
-            return ""
-        for name in ("title", "description"):
-            if text := getattr(self.plugin_class, name, ""):
-                return str(text)
-        return (inspect.getdoc(self.plugin_class) or "").split("\n", maxsplit=1)[0]
+        plugin = self.plugin_class
+        text = getattr(plugin, "title", "") or getattr(plugin, "description", "")
+        docstring = (plugin and inspect.getdoc(plugin)) or ""
+        return str(text) or docstring.split("\n", maxsplit=1)[0]
 
     @property
     def declared(self) -> dict[str, str | tuple[int, int] | None]:
@@ -77,10 +73,7 @@ class Entry(Generic[P]):
         return tuple(inspect.signature(self.plugin).parameters) if self.argument is None else ()
 
     def set(self, settings: Mapping[str, object]) -> Entry[P]:
-        """Return the entry whose plugin is made with these settings.
-
-        Args:
-            settings: Arguments of the constructor by name; its defaults hold for the rest.
+        """Return the entry whose plugin is made with these settings, and defaults for the rest.
 
         Raises:
             InputError: If the plugin has no such setting, or refuses the value.

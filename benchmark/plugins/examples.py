@@ -33,13 +33,7 @@ _ANATOMY = 0.15
 
 @dataclass(frozen=True)
 class Example:
-    """A model with images that fit it.
-
-    Attributes:
-        name: Description in a few words, for messages.
-        classifier: Model that no other example shares.
-        cohort: Cohort with all splits.
-    """
+    """A model with images that fit it, and its description in a few words."""
 
     name: str
     classifier: Classifier
@@ -58,7 +52,15 @@ def build_examples() -> tuple[Example, ...]:
 @lru_cache(maxsize=2)
 def _cohort(dimensions: int) -> Cohort:
     # So many that the reference group of the training split is full.
-    return build_cohort(SHAPE_2D if dimensions == 2 else SHAPE_3D, subjects=96)
+    return build_cohort(_shape(dimensions), subjects=96)
+
+
+def _shape(dimensions: int) -> tuple[int, ...]:
+    return SHAPE_2D if dimensions == 2 else SHAPE_3D
+
+
+def _convolution(dimensions: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+    return nn.Conv2d if dimensions == 2 else nn.Conv3d
 
 
 @lru_cache(maxsize=2)
@@ -69,19 +71,10 @@ def build_trained(dimensions: int = 2) -> Classifier:
 
 
 def build_trunk(dimensions: int = 2, inputs: int = 1) -> nn.Sequential:
-    """Return an untrained trunk of two stages; the maps are half as wide as the image.
-
-    Args:
-        dimensions: Number of spatial dimensions, 2 or 3.
-        inputs: Number of channels of the image.
-    """
-    conv: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if dimensions == 2 else nn.Conv3d
-    norm: type[nn.BatchNorm2d] | type[nn.BatchNorm3d] = (
-        nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
-    )
-    stem = nn.Sequential(
-        OrderedDict(conv=conv(inputs, WIDTH, 3, 1, 1), norm=norm(WIDTH), relu=nn.ReLU())
-    )
+    """Return an untrained trunk of two stages; the maps are half as wide as the image."""
+    conv = _convolution(dimensions)
+    norm = nn.BatchNorm2d(WIDTH) if dimensions == 2 else nn.BatchNorm3d(WIDTH)
+    stem = nn.Sequential(OrderedDict(conv=conv(inputs, WIDTH, 3, 1, 1), norm=norm, relu=nn.ReLU()))
     block = nn.Sequential(OrderedDict(conv=conv(WIDTH, WIDTH, 3, 2, 1), relu=nn.ReLU()))
     return nn.Sequential(OrderedDict(stem=stem, block=block))
 
@@ -100,17 +93,12 @@ def build_classifier(
         input_shape: Shape *S of an image; ``SHAPE_2D`` or ``SHAPE_3D`` unless given.
         preprocessing: Preprocessing of images; unless given they stay grey and as they are.
     """
-    shape = input_shape or (SHAPE_2D if dimensions == 2 else SHAPE_3D)
+    shape = input_shape or _shape(dimensions)
     inputs = 1 if preprocessing is None else preprocessing.channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk, head = build_trunk(dimensions, inputs), nn.Linear(WIDTH, 2)
     return Classifier("tiny", trunk, head, shape, preprocessing=preprocessing)
-
-
-def build_images(count: int, shape: Sequence[int] = SHAPE_2D, seed: int = 0) -> Tensor:
-    """Return images of uniform noise, [count, 1, *shape] float32 in [0, 1]."""
-    return torch.rand(count, 1, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 def build_cohort(
@@ -149,9 +137,8 @@ def build_cohort(
         split = _SPLIT_CYCLE[(index // 2) % len(_SPLIT_CYCLE)]
         person = {"age": float(generator.uniform(55, 85)), "sex": ("f", "m")[(index // 2) % 2]}
         for _ in range(visits):
-            image = np.where(foreground, level + pattern, 0.05) + generator.normal(
-                0, 0.04, tuple(shape)
-            )
+            noise = generator.normal(0, 0.04, tuple(shape))
+            image = np.where(foreground, level + pattern, 0.05) + noise
             for mask in rois.values():
                 image[mask] -= _CONTRAST * group
             images.append(np.clip(image, 0, 1)[None])
@@ -162,9 +149,9 @@ def build_cohort(
         return np.broadcast_to(mask, stacked.shape).copy()
 
     anatomy = Anatomy(
-        foreground=of_all(foreground),
-        rois={name: of_all(mask) for name, mask in rois.items()},
-        control_rois={name: of_all(mask) for name, mask in controls.items()},
+        of_all(foreground),
+        {name: of_all(mask) for name, mask in rois.items()},
+        {name: of_all(mask) for name, mask in controls.items()},
         truth=names if truth else (),
     )
     geometry = Geometry((1.5,) * len(shape), np.diag([1.5, 1.5, 1.5, 1.0]), registered=True)
@@ -180,8 +167,7 @@ def _ellipsoid(shape: Sequence[int], centre: Sequence[float], radius: float) -> 
     """Return the voxels within ``radius`` of ``centre``, both in shares of each axis."""
     axes = np.meshgrid(*(np.arange(length) / (length - 1) for length in shape), indexing="ij")
     distance = sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True))
-    inside: BoolArray = np.asarray(distance <= radius**2)
-    return inside
+    return np.asarray(distance <= radius**2)
 
 
 class _Patches(nn.Module):
@@ -189,8 +175,7 @@ class _Patches(nn.Module):
 
     def __init__(self, dimensions: int, shape: Sequence[int], width: int = 16) -> None:
         super().__init__()
-        conv: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if dimensions == 2 else nn.Conv3d
-        self.embed = conv(1, width, 4, 4)
+        self.embed = _convolution(dimensions)(1, width, 4, 4)
         self.block = nn.TransformerEncoderLayer(
             width, 2, 2 * width, dropout=0.0, activation="gelu", batch_first=True
         )
@@ -208,13 +193,8 @@ class _Patches(nn.Module):
 
 
 def build_transformer(dimensions: int = 2, seed: int = 0) -> Classifier:
-    """Return an untrained vision transformer: 4-pixel patches, one block, a class token.
-
-    Args:
-        dimensions: Number of spatial dimensions, 2 or 3.
-        seed: Seed of the weights; the global random state is left as it was.
-    """
-    shape = SHAPE_2D if dimensions == 2 else SHAPE_3D
+    """Return an untrained vision transformer: 4-pixel patches, one block, a class token."""
+    shape = _shape(dimensions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk, head = _Patches(dimensions, shape), nn.Linear(16, 2)

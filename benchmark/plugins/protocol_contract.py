@@ -19,8 +19,6 @@ from benchmark.reading import Reading, Verdict, find
 from benchmark.target import Target
 from benchmark.trial import Peers, Runtime, Trial
 
-Values = dict[tuple[str, str, str], float]
-
 
 class _Gradient(Explainer):
     """The gradient, a simple explainer that protocols are checked with."""
@@ -42,10 +40,7 @@ class _Blank(_Gradient):
 
 
 class ProtocolContract(Contract[SanityProtocol[Any]]):
-    """The clauses that every protocol is held to, with the settings that it has by default.
-
-    They are checked on a small conv net that was trained on the images of 96 subjects.
-    """
+    """The clauses that every protocol is held to by default, on a small conv net that learned."""
 
     @cached_property
     def _measured(self) -> list[Reading]:
@@ -56,7 +51,7 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
         "List every statistic that a reading names in `statistics`.",
         basis=True,
     )
-    def declaration(self) -> str | None:  # noqa: D102
+    def declaration(self) -> None:  # noqa: D102
         protocol = self.build()
         names = {statistic.name for statistic in protocol.statistics}
         for name in ("primary", "chance"):
@@ -65,28 +60,25 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
         major, _, minor = str(protocol.version).partition(".")
         if not (major.isdigit() and minor.isdigit()):
             raise Broken(f"`version` is {protocol.version!r}")
-        return None
 
     @clause(
         "readings hold the score without conditions, and statistics that were declared",
         "Return a Reading of `primary` with empty conditions, one value for each of its images.",
         basis=True,
     )
-    def readings(self) -> str | None:  # noqa: D102
+    def readings(self) -> None:  # noqa: D102
         protocol = self.build()
-        readings = self._measured
         names = {statistic.name for statistic in protocol.statistics}
-        if undeclared := {reading.statistic for reading in readings} - names:
-            raise Broken(f"there is a reading of {sorted(undeclared)[0]!r}")
-        if find(readings, protocol.primary) is None:
+        if undeclared := {reading.statistic for reading in self._measured} - names:
+            raise Broken(f"there is a reading of {min(undeclared)!r}")
+        if find(self._measured, protocol.primary) is None:
             raise Broken(f"there is no reading of {protocol.primary!r} without conditions")
-        return None
 
     @clause(
         "order of subjects and size of batches change nothing",
         "Draw from benchmark.seeding.stream, named by suite, protocol, subject and condition.",
     )
-    def order(self) -> str | None:  # noqa: D102
+    def order(self) -> None:  # noqa: D102
         protocol, cohort = self.build(), build_examples()[0].cohort
         reversed_cohort = cohort.take(np.arange(len(cohort))[::-1])
         first = _values(self._measured)
@@ -97,28 +89,25 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
         for key, value in first.items():
             if not np.isclose(value, second[key], rtol=tolerance, atol=tolerance, equal_nan=True):
                 raise Broken(f"{key[0]!r} of {key[2]!r} is {value:.6g} and then {second[key]:.6g}")
-        return None
 
     @clause(
         "a map of zeros gets no number, and each missing value a reason",
         "Give NaN with a reason where a map ranks nothing.",
     )
-    def blank_map(self) -> str | None:  # noqa: D102
+    def blank_map(self) -> None:  # noqa: D102
         protocol = self.build()
         score = find(protocol.readings(_trial(_Blank())), protocol.primary)
         if score is None or not np.isnan(score.values).all():
             raise Broken("it is scored")
         if any(key not in score.reasons for key in score.sample.keys):
             raise Broken("a value is missing without a reason")
-        return None
 
     @clause(
         "the verdict follows from readings alone",
         "Return a Verdict, with a reason where it is a failure.",
     )
     def verdict(self) -> str | None:  # noqa: D102
-        readings = self._measured
-        first, second = self.build().verdict(readings), self.build().verdict(readings)
+        first, second = (self.build().verdict(self._measured) for _ in range(2))
         if not isinstance(first, Verdict) or first != second:
             raise Broken(f"it is {first!r} and then {second!r}")
         if first.passed is False and not first.reason:
@@ -133,7 +122,7 @@ def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int =
     return Trial(explainer, build_trained().copy(), cohort or example.cohort, runtime, peers)
 
 
-def _values(readings: list[Reading]) -> Values:
+def _values(readings: list[Reading]) -> dict[tuple[str, str, str], float]:
     return {
         (reading.statistic, str(sorted(reading.conditions.items())), key): float(value)
         for reading in readings

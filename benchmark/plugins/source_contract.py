@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from itertools import product
 
@@ -25,16 +24,7 @@ _ROUNDING = 1e-3
 
 
 class ModelContract(Contract[ModelSource]):
-    """The clauses that every source of a classifier is held to.
-
-    Args:
-        build: Function that makes the source.
-        name: Name of the source in messages.
-    """
-
-    def __init__(self, build: Callable[[], ModelSource], name: str) -> None:
-        super().__init__(build, name)
-        self._cohorts: dict[tuple[int, ...], Cohort] = {}
+    """The clauses that every source of a classifier is held to."""
 
     @clause(
         "`load(input_shape)` returns a classifier for some shape of image or volume",
@@ -53,17 +43,16 @@ class ModelContract(Contract[ModelSource]):
         "Load a file, or draw under a seed of your own; what is random would change every score's "
         "identity.",
     )
-    def repeatability(self) -> str | None:  # noqa: D102
+    def repeatability(self) -> None:  # noqa: D102
         (first, _), (second, _) = self._loaded(), self._loaded()
         if first.weights_sha256 != second.weights_sha256:
             raise Broken("two calls give other weights")
-        return None
 
     @clause(
         "logits are finite and depend on the image",
         "Look at `preprocessing`: images come grey and in [0, 1].",
     )
-    def logits(self) -> str | None:  # noqa: D102
+    def logits(self) -> None:  # noqa: D102
         classifier, cohort = self._loaded()
         images = cohort.batch(np.arange(_IMAGES)).images.requires_grad_()
         margins = Margin(0, 1)(*classifier(images))
@@ -72,13 +61,12 @@ class ModelContract(Contract[ModelSource]):
         (gradient,) = torch.autograd.grad(margins.sum(), images)
         if not gradient.isfinite().all() or not gradient.any():
             raise Broken("no gradient of theirs reaches the image")
-        return None
 
     @clause(
         "an image's logits do not depend on the rest of its batch",
         "Keep batch norm in evaluation mode, and normalise within each image.",
     )
-    def independence(self) -> str | None:  # noqa: D102
+    def independence(self) -> None:  # noqa: D102
         classifier, cohort = self._loaded()
         images = cohort.batch(np.arange(_IMAGES)).images
         with torch.no_grad():
@@ -87,7 +75,6 @@ class ModelContract(Contract[ModelSource]):
         difference = float((batch_logits - single_logits).abs().max())
         if difference > _ROUNDING * max(1.0, float(batch_logits.abs().max())):
             raise Broken(f"alone they differ by {difference:.2g}")
-        return None
 
     @clause(
         "every part can be randomised",
@@ -111,7 +98,7 @@ class ModelContract(Contract[ModelSource]):
                 continue
             if not isinstance(classifier, Classifier):
                 raise Broken(f"it returns {type(classifier).__name__}")
-            cohort = self._cohorts.setdefault(shape, build_cohort(shape))
+            cohort = build_cohort(shape)
             return source.fit(classifier, cohort), cohort
         raise Broken(refusal)
 
@@ -138,38 +125,29 @@ class CohortContract(Contract[CohortSource]):
         "the same cohort comes every time",
         "Seed whatever is random, and read files in a fixed order.",
     )
-    def repeatability(self) -> str | None:  # noqa: D102
+    def repeatability(self) -> None:  # noqa: D102
         if self.build().load().fingerprint != self._cohort.fingerprint:
             raise Broken("two calls give other fingerprints")
-        return None
 
     @clause(
         "both groups are in the training and in the test split",
         "Divide with benchmark.cohort.split_by_subject; scores come from the test split, what "
         "methods compare with and encoders are fitted to from the training split.",
     )
-    def splits(self) -> str | None:  # noqa: D102
-        cohort = self._cohort
-        splits = np.array(cohort.participants["split"])
+    def splits(self) -> None:  # noqa: D102
+        people = self._cohort.participants
         for split, group in product(("train", "test"), (0, 1)):
-            count = len(
-                {
-                    cohort.subjects[row]
-                    for row in np.flatnonzero((splits == split) & (cohort.groups == group))
-                }
-            )
-            if count < 2:
-                raise Broken(f"the {split} split has {count} of {cohort.group_names[group]}")
-        return None
+            members = people[(people["split"] == split) & (people["group"] == group)]
+            if (count := members["subject"].astype(str).nunique()) < 2:
+                raise Broken(f"the {split} split has {count} of {self._cohort.group_names[group]}")
 
     @clause(
         "images show something within the foreground",
         "Scale grey values of the foreground to [0, 1], not those of the background.",
     )
-    def images(self) -> str | None:  # noqa: D102
+    def images(self) -> None:  # noqa: D102
         cohort = self._cohort
         for row in range(len(cohort)):
             values = np.asarray(cohort.images[row])[cohort.anatomy.foreground[row]]
             if not values.size or values.min() == values.max():
                 raise Broken(f"image {cohort.keys[row]!r} is blank within its foreground")
-        return None

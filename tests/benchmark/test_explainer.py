@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from images import build_images
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError
 from benchmark.explainer import Explainer, importance, map_distance
-from benchmark.plugins.examples import build_images
 from benchmark.target import Margin, Target
 
 Behaviour = Callable[[Classifier, Tensor], Any]

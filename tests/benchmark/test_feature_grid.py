@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torchvision
+from images import build_images
 from torch import Tensor, nn
 
 from benchmark.feature_grid import FeatureGrid, trace_grid, upsample, upsample_aligned
-from benchmark.plugins.examples import build_images
 
 
 def resnet50() -> nn.Module:

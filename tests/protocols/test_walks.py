@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from images import build_images
 from torch import Tensor, nn
 from trials import build_trial, cohort_of, trained
 
@@ -12,7 +13,7 @@ from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PrefixMemory
 from benchmark.errors import ClassifierError
-from benchmark.plugins.examples import build_classifier, build_images, build_transformer
+from benchmark.plugins.examples import build_classifier, build_transformer
 from protocols.randomization.walks import BOTTOM_UP, CASCADE, INDEPENDENT, altered, steps
 
 MODELS = [

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from images import build_images
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,7 +14,7 @@ from baselines.explainers.attention import AttentionRollout, GradAttention
 from baselines.models.smallvit import SmallViT
 from benchmark.classifier import Classifier
 from benchmark.feature_grid import upsample
-from benchmark.plugins.examples import build_classifier, build_images, build_transformer
+from benchmark.plugins.examples import build_classifier, build_transformer
 from benchmark.target import Margin, Target
 
 TARGET = Margin(0, 1)

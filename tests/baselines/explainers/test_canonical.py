@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from images import build_images
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +18,7 @@ from baselines.explainers.canonical import (
 )
 from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter
 from benchmark.errors import UnsupportedError
-from benchmark.plugins.examples import build_classifier, build_images, build_transformer
+from benchmark.plugins.examples import build_classifier, build_transformer
 
 ALL = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Linear, GlobalAveragePool, Sum)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from images import build_images
 from torch import Tensor, nn
 
 from baselines.explainers.class_activation import (
@@ -25,14 +26,7 @@ from baselines.explainers.class_activation import (
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.explainer import Explainer
 from benchmark.feature_grid import FeatureGrid, upsample, upsample_aligned
-from benchmark.plugins.examples import (
-    SHAPE_2D,
-    SHAPE_3D,
-    WIDTH,
-    build_classifier,
-    build_cohort,
-    build_images,
-)
+from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, WIDTH, build_classifier, build_cohort
 from benchmark.target import ClassLogit, Margin, Projection, Target
 
 PLAIN = (CAM(), GradCAM(), GradCAMPlusPlus(), HiResCAM(), LayerCAM())

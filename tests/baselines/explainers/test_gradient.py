@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from images import build_images
 from torch import nn
 from torch.nn import functional
 
@@ -19,7 +20,6 @@ from benchmark.plugins.examples import (
     SHAPE_3D,
     build_classifier,
     build_cohort,
-    build_images,
     build_transformer,
 )
 from benchmark.target import ClassLogit, Margin, Projection, Target

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from images import build_images
 from scipy.stats import spearmanr
 
 from baselines.explainers.perturbation import MASKS, RISE, Occlusion, draw_masks
-from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort, build_images, build_trained
+from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort, build_trained
 from benchmark.target import Margin
 
 TARGET = Margin(0, 1)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from images import build_images
 from linear_models import linear
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from baselines.explainers.guided import GuidedBackprop, GuidedGradCAM
 from baselines.explainers.relevance import LRPComposite, LRPEpsilon, LRPGamma
 from benchmark.classifier import Classifier
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.examples import build_classifier, build_images, build_trained
+from benchmark.plugins.examples import build_classifier, build_trained
 from benchmark.target import ClassLogit, Margin
 
 TARGET = Margin(0, 1)

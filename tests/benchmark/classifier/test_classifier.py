@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from images import build_images
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter, Preprocessing
 from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
 from benchmark.errors import ClassifierError
-from benchmark.plugins.examples import (
-    SHAPE_2D,
-    SHAPE_3D,
-    WIDTH,
-    build_classifier,
-    build_images,
-    build_trunk,
-)
+from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, WIDTH, build_classifier, build_trunk
 from benchmark.target import Margin
 
 

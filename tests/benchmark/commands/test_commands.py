@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from benchmark.commands.app import GROUP, app
 from benchmark.commands.exits import STOPPED
-from benchmark.plugins.catalogue import Catalogue, Shelf
+from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.store import Store
 from benchmark.report import writer
 from benchmark.results.explained_model import ExplainedModel
@@ -347,14 +347,14 @@ def test_unsupported_pairs_name_their_reason(monkeypatch: pytest.MonkeyPatch) ->
     from benchmark.running.plan import unsupported_pairs
     from benchmark.running.suite import load_suite
 
-    catalogue, known = Catalogue(), {}
+    catalogue = Catalogue()
     for shelf, names in (
         (catalogue.explainers, ("Picky", "Bright")),
         (catalogue.models, ("TinyModel",)),
         (catalogue.cohorts, ("TinyCohort",)),
     ):
-        known[id(shelf)] = tuple(shelf.find(fakes.spec(name)) for name in names)  # type: ignore[attr-defined]
-    monkeypatch.setattr(Shelf, "entries", property(lambda shelf: known[id(shelf)]))
+        entries = [shelf.find(fakes.spec(name)) for name in names]  # type: ignore[attr-defined]
+        vars(shelf)["entries"] = tuple(entries)
     suite = load_suite("v1").model_copy(update={"cohorts": ("tiny",)})
     assert unsupported_pairs(catalogue, suite) == [
         {

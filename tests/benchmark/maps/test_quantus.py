@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 import quantus
 import torch
+from images import build_images
 from quantus.helpers.model.pytorch_model import PyTorchModel
 from torch import Tensor, nn
 from trials import build_trial, trained
@@ -26,7 +27,7 @@ from benchmark.classifier.redrawing import redraw
 from benchmark.maps import localisation, similarity
 from benchmark.maps.imputers import NoisyLinear
 from benchmark.maps.masks import descending_order, top_q
-from benchmark.plugins.examples import build_classifier, build_images
+from benchmark.plugins.examples import build_classifier
 from benchmark.reading import Reading, find, summarise
 from benchmark.seeding import stream
 from benchmark.target import own_margin

@@ -303,8 +303,7 @@ def test_finished_runs_are_shown_again_without_a_pass(
         catalogue.cohorts.find(fakes.spec("TinyCohort")),
         catalogue.models.find(fakes.spec("TinyModel")),
     ]
-    entries = Shelf.entries.fget
-    assert entries is not None
+    entries = Shelf.entries.func
 
     def with_named(shelf: Shelf[Any]) -> tuple[Entry[Any], ...]:
         return *entries(shelf), *(entry for entry in named if entry.kind == shelf.kind.name)
