@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.arrays import Arrays
 from benchmark.records.files import write_atomically
-
-Arrays = dict[str, npt.NDArray[np.generic]]
 
 _CHECKSUM, _IDENTITY = "__sha256__", "__identity__"
 
@@ -21,15 +20,13 @@ _CHECKSUM, _IDENTITY = "__sha256__", "__identity__"
 class ArrayFolder:
     """A folder of arrays by the text that identifies them; a ``benchmark.trial.ArrayArchive``.
 
-    Args:
-        folder: Path of the folder.
-        prepare: Function that makes the folder; called before anything is kept.
+    ``prepare`` makes the folder, and is called before anything is kept.
     """
 
     def __init__(self, folder: Path, prepare: Callable[[], None]) -> None:
         self._folder, self._prepare = folder, prepare
 
-    def load(self, identity: str) -> Arrays | None:
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
         """Return the arrays, or None where they are missing, torn or altered."""
         try:
             # np.load leaves a file open that it opened itself and then cannot read.
@@ -41,7 +38,7 @@ class ArrayFolder:
             return None
         return arrays if kept_identity == identity and checksum == _digest(arrays) else None
 
-    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def save(self, identity: str, arrays: Arrays) -> None:
         """Keep the arrays, and replace those that were kept under that identity before.
 
         Raises:
@@ -60,7 +57,7 @@ class ArrayFolder:
         return self._folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.npz"
 
 
-def _digest(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
+def _digest(arrays: Arrays) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())

@@ -50,13 +50,8 @@ def write_text(path: Path, text: str) -> None:
 def write_atomically(path: Path, content: bytes | memoryview, replace: bool = True) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut.
 
-    Args:
-        path: Path of the file, in a folder that exists.
-        content: Content of the whole file.
-        replace: Whether an existing file is replaced.
-
     Raises:
-        FileExistsError: If the file exists and must not be replaced.
+        FileExistsError: If the file exists and ``replace`` is False.
         StoreError: If the file cannot be written; no temporary file stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,7 +36,7 @@ def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
         platform=platform.platform(),
         packages=_versions(),
         git=_git_state(),
-        device=_device_name(device),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
         device_type=device.type,
         driver=_driver(device),
         dtype="float32",
@@ -58,12 +59,10 @@ def peak_memory() -> int | None:
 
 @cache
 def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = dict.fromkeys(_PACKAGES)
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
     return versions
 
 
@@ -78,17 +77,12 @@ def _git_state() -> GitState | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        process = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return process.stdout.strip()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    command = ["git", *arguments]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.check_output(
+            command, cwd=root, stderr=subprocess.PIPE, text=True, timeout=10
+        ).strip()
+    return None
 
 
 @cache
@@ -107,12 +101,9 @@ def processor_name() -> str:
 
 
 def _driver(device: torch.device) -> str | None:
-    if device.type != "cuda":
-        return None
-    try:
-        return DRIVER.read_text("ascii").strip() or None
-    except OSError:
-        return None
+    with suppress(OSError):
+        return (device.type == "cuda" and DRIVER.read_text("ascii").strip()) or None
+    return None
 
 
 class GitState(StrictModel):

@@ -103,14 +103,7 @@ class Resources(StrictModel):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a cell.
-
-    Attributes:
-        state: State in which the cell ended.
-        reason: Sentence that explains it; always given unless the cell passed.
-        verdict: Judgement of the protocol, where the cell was scored.
-        readings: Everything that was measured.
-    """
+    """Result of a cell; the reason is always given unless the cell passed."""
 
     state: State
     reason: str | None = None
@@ -122,17 +115,9 @@ class Record(SealedModel):
     """A finished cell.
 
     Attributes:
-        schema_version: Version of this format.
-        identity: Everything that the score depends on.
-        identity_sha256: Hash of the identity.
-        names: Names of the parts in tables.
-        state: State in which the cell ended.
         reason: Reason why it did not pass.
         verdict: ``pass`` or ``fail`` where it was scored and the protocol passes judgement.
         samples: Images that readings refer to by position.
-        readings: Everything that was measured.
-        provenance: Machine and software that measured it.
-        resources: Cost of the measurement.
         created: Time of the measurement, UTC in ISO 8601.
         checksum: SHA-256 of the canonical JSON of all the rest.
     """
@@ -161,30 +146,29 @@ class Record(SealedModel):
         resources: Resources,
     ) -> Record:
         """Return the record of a cell that has just ended."""
-        samples, readings = _entries(outcome.readings)
-        fields: dict[str, Any] = {
-            "identity": identity,
-            "identity_sha256": identity.sha256,
-            "names": names,
-            "state": outcome.state,
-            "reason": outcome.reason,
-            "verdict": outcome.verdict,
-            "samples": samples,
-            "readings": readings,
-            "provenance": provenance,
-            "resources": resources,
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        draft = cls.model_construct(**fields)
-        return cls(**fields, checksum=draft.compute_checksum())
+        positions: dict[Sample, int] = {}
+        readings = [
+            _to_entry(reading, positions.setdefault(reading.sample, len(positions)))
+            for reading in outcome.readings
+        ]
+        draft = cls.model_construct(
+            identity=identity,
+            identity_sha256=identity.sha256,
+            names=names,
+            state=outcome.state,
+            reason=outcome.reason,
+            verdict=outcome.verdict,
+            samples=tuple(SampleEntry.model_validate(vars(sample)) for sample in positions),
+            readings=tuple(readings),
+            provenance=provenance,
+            resources=resources,
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        return cls(**dict(draft), checksum=draft.compute_checksum())
 
     @classmethod
     def from_json(cls, text: str, source: str = "the record") -> Record:
         """Read a record, and refuse anything that ``to_json`` would not have written.
-
-        Args:
-            text: Content of the file.
-            source: Origin of the text, for the message.
 
         Raises:
             StoreError: If it is not JSON, a key stands twice, a number is NaN or infinite, a field
@@ -258,67 +242,38 @@ def largest_difference(first: Record, second: Record) -> float:
     """Return the largest difference of any value; infinite where the records differ in form."""
     if first.content == second.content:
         return 0.0
-    if (first.identity, first.state, first.samples) != (
-        second.identity,
-        second.state,
-        second.samples,
-    ) or len(first.readings) != len(second.readings):
+    (form, numbers), (other_form, other_numbers) = map(_form_and_numbers, (first, second))
+    if form != other_form:
         return math.inf
-    largest = 0.0
+    differences = (abs(old - new) for old, new in zip(numbers, other_numbers, strict=True))
+    return max(differences, default=0.0)
+
+
+def _form_and_numbers(record: Record) -> tuple[object, list[float]]:
+    """Return the content of a record without its numbers, and the numbers."""
     no_numbers = {"values": (), "denominators": None}
-    for entry, other_entry in zip(first.readings, second.readings, strict=True):
-        if entry.model_copy(update=no_numbers) != other_entry.model_copy(update=no_numbers):
-            return math.inf
-        pairs = [
-            (entry.values, other_entry.values),
-            (entry.denominators or (), other_entry.denominators or ()),
-        ]
-        if any(len(old) != len(new) for old, new in pairs):
-            return math.inf
-        numbers = [pair for old, new in pairs for pair in zip(old, new, strict=True)]
-        for old, new in numbers:
-            if old is None or new is None:
-                if old is not new:
-                    return math.inf
-            else:
-                largest = max(largest, abs(old - new))
-    return largest
+    entries = [entry.model_copy(update=no_numbers) for entry in record.readings]
+    columns = [
+        column or () for entry in record.readings for column in (entry.values, entry.denominators)
+    ]
+    missing = [[value is None for value in column] for column in columns]
+    numbers = [value for column in columns for value in column if value is not None]
+    return (record.identity, record.state, record.samples, entries, missing), numbers
 
 
-def _entries(
-    readings: Sequence[Reading],
-) -> tuple[tuple[SampleEntry, ...], tuple[ReadingEntry, ...]]:
-    positions: dict[Sample, int] = {}
-    entries = []
-    for reading in readings:
-        values, reasons = _plain_values(reading)
-        below = reading.denominators
-        entries.append(
-            ReadingEntry(
-                statistic=reading.statistic,
-                sample=positions.setdefault(reading.sample, len(positions)),
-                conditions=dict(sorted(reading.conditions.items())),
-                values=values,
-                reasons=reasons,
-                denominators=None if below is None else _to_plain(below),
-            )
-        )
-    samples = tuple(
-        SampleEntry.model_validate(
-            {"keys": sample.keys, "subjects": sample.subjects, "groups": sample.groups}
-        )
-        for sample in positions
-    )
-    return samples, tuple(entries)
-
-
-def _plain_values(reading: Reading) -> tuple[tuple[float | None, ...], dict[str, str]]:
-    """Return values and reasons; an infinite value becomes none, with a reason."""
-    reasons: Mapping[str, str] = dict(reading.reasons)
+def _to_entry(reading: Reading, sample: int) -> ReadingEntry:
+    """Return a reading of that sample; an infinite value becomes none, with a reason."""
     infinite = np.flatnonzero(np.isinf(reading.values))
-    if len(infinite):
-        reasons = {**reasons, **{reading.sample.keys[row]: "infinite value" for row in infinite}}
-    return _to_plain(reading.values), dict(reasons)
+    reasons = {reading.sample.keys[row]: "infinite value" for row in infinite}
+    below = reading.denominators
+    return ReadingEntry(
+        statistic=reading.statistic,
+        sample=sample,
+        conditions=dict(sorted(reading.conditions.items())),
+        values=_to_plain(reading.values),
+        reasons={**reading.reasons, **reasons},
+        denominators=None if below is None else _to_plain(below),
+    )
 
 
 def _to_plain(values: FloatArray) -> tuple[float | None, ...]:

@@ -13,7 +13,6 @@ moment leaves whole files behind, and temporary ones that the next run sweeps up
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,17 +24,14 @@ from benchmark.records.arrays import ArrayFolder
 from benchmark.records.files import is_temporary, store_errors, write_atomically
 from benchmark.records.record import Record
 
-FORMAT = 1
-_MARKER = "store.json"
+_FORMAT = 1
+_MARKER, _MARK = "store.json", f'{{"format": {_FORMAT}}}\n'
 _FOLDERS = ("records", "failures", "arrays")
 _STALE_SECONDS = 24 * 60 * 60
 
 
 class Store:
     """A folder of records, which is made when something is first written.
-
-    Args:
-        path: Path of the folder; it need not exist.
 
     Raises:
         StoreError: If there is something else than a store at the path.
@@ -58,7 +54,7 @@ class Store:
         with store_errors(self.path):
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / _MARKER, _line({"format": FORMAT}))
+        write_atomically(self.path / _MARKER, _MARK.encode())
         self._sweep()
         self._prepared = True
 
@@ -75,11 +71,8 @@ class Store:
         """Keep a record.
 
         The file of a finished cell is never replaced: the same content changes nothing, and other
-        content is an error. A failed cell is kept apart, and replaced by its next attempt.
-
-        Args:
-            record: Record of a cell that ended.
-            log: Traceback of a failed cell.
+        content is an error. A failed cell is kept apart, with the traceback as its log, and
+        replaced by its next attempt.
 
         Raises:
             StoreError: If the store holds another result under this identity, or cannot be
@@ -108,11 +101,11 @@ class Store:
         Raises:
             StoreError: If a file is damaged.
         """
-        yield from _read_folder(self.path / "records")
+        return _read_folder(self.path / "records")
 
     def failures(self) -> Iterator[Record]:
         """Yield the latest attempt of each failed cell, by identity."""
-        yield from _read_folder(self.path / "failures")
+        return _read_folder(self.path / "failures")
 
     def _record_path(self, identity_sha256: str) -> Path:
         return self.path / "records" / f"{identity_sha256}.json"
@@ -137,19 +130,19 @@ class Store:
                     f"name an empty or new folder, or one with a {_MARKER}."
                 )
             marker = (self.path / _MARKER).read_text("utf-8")
-        if marker != _line({"format": FORMAT}).decode():
+        if marker != _MARK:
             raise StoreError(
                 f"The store {self.path} has the format {marker.strip()!r}, "
-                f"but this version reads format {FORMAT}."
+                f"but this version reads format {_FORMAT}."
             )
 
     def _sweep(self) -> None:
         """Remove what killed runs left; a young temporary file may belong to a running one."""
         oldest = time.time() - _STALE_SECONDS
         for folder in (self.path, *(self.path / name for name in _FOLDERS)):
-            for path in folder.iterdir():
+            for path in filter(is_temporary, folder.iterdir()):
                 with suppress(OSError):
-                    if is_temporary(path) and path.stat().st_mtime < oldest:
+                    if path.stat().st_mtime < oldest:
                         path.unlink()
 
 
@@ -182,16 +175,9 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def merge(stores: Sequence[Path], into: Path) -> int:
-    """Copy the finished cells, failures and arrays of stores into one.
+    """Copy cells and arrays of stores into one, and return how many finished cells it then holds.
 
     All contradictions are found before anything is written.
-
-    Args:
-        stores: Folders of the stores to read.
-        into: Folder of the store to write, made if missing.
-
-    Returns:
-        Number of finished cells that the store then holds.
 
     Raises:
         StoreError: If a folder is no store, or two hold different results under one identity.
@@ -243,7 +229,3 @@ def _read(path: Path) -> Record:
     if path.stem != record.identity_sha256:
         raise StoreError(f"The record {path} belongs under the name {record.identity_sha256}.json.")
     return record
-
-
-def _line(value: object) -> bytes:
-    return (json.dumps(value) + "\n").encode()

@@ -8,12 +8,7 @@ from typing import NoReturn
 
 
 class RefusedJsonError(ValueError):
-    """A text that is JSON to some readers and not to others.
-
-    Args:
-        fault: Name of the fault, such as ``duplicate-key``.
-        detail: One sentence.
-    """
+    """A text that is JSON to some readers and not to others, with the name of its fault."""
 
     def __init__(self, fault: str, detail: str) -> None:
         self.fault, self.detail = fault, detail
@@ -23,12 +18,7 @@ class RefusedJsonError(ValueError):
 def parse_strictly(
     text: str, parse_float: Callable[[str], float] = float, parse_int: Callable[[str], int] = int
 ) -> object:
-    """Return what a JSON text says.
-
-    Args:
-        text: Content of a file.
-        parse_float: Reads a number with a point or exponent; may refuse it.
-        parse_int: Reads an integer; may refuse it.
+    """Return what a JSON text says; the two functions read its numbers, and may refuse them.
 
     Raises:
         RefusedJsonError: ``duplicate-key`` or ``not-finite``, or what the two functions raise.
