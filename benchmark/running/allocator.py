@@ -17,27 +17,19 @@ _TRIM_THRESHOLD = 512 * 2**20
 
 
 def tune_allocator() -> bool:
-    """Raise glibc's mmap and trim thresholds; call before torch is imported.
+    """Raise glibc's mmap and trim thresholds, and return whether it took both.
 
-    Returns:
-        Whether glibc took both; False on any other C library, where nothing is done.
+    On any other C library nothing is done. To be called before torch is imported.
     """
-    if not sys.platform.startswith("linux") or not _is_glibc():
+    if not sys.platform.startswith("linux"):
         return False
     try:
+        if not (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc"):
+            return False
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, ValueError):
         return False
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
-    taken = (
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD),
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD),
-    )
+    thresholds = {_M_MMAP_THRESHOLD: _MMAP_THRESHOLD, _M_TRIM_THRESHOLD: _TRIM_THRESHOLD}
+    taken = [mallopt(name, size) for name, size in thresholds.items()]
     return all(taken)
-
-
-def _is_glibc() -> bool:
-    try:
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (ValueError, OSError):
-        return False

@@ -38,13 +38,8 @@ from benchmark.trial import Peers, Runtime, Trial
 class CellRunner:
     """Measures the cells of one model on one cohort, and holds what they share.
 
-    Args:
-        plan: Plugins and settings of the run.
-        cells: Cells of this model and cohort, at least one.
-        cohort: Cohort with all splits.
-        classifier: Model on the device of the run.
-        runtime: Device and batch size; the batch size is halved where a GPU's memory asks for it.
-        peers: Explainers and models that the trial is compared with.
+    Attributes:
+        trial: Trial of one of the explainers; all cells share its memory.
     """
 
     def __init__(
@@ -54,20 +49,15 @@ class CellRunner:
         cohort: Cohort,
         classifier: Classifier,
         runtime: Runtime,
-        peers: Peers | None = None,
+        peers: Peers,
     ) -> None:
         self._plan, self._cells, self._runtime = plan, cells, runtime
         self._explainers: dict[str, Explainer] = {
             name: plan.explainers[name].create()
             for name in dict.fromkeys(cell.explainer for cell in cells)
         }
-        self._trial = Trial(
-            next(iter(self._explainers.values())),
-            classifier,
-            cohort,
-            runtime,
-            peers=peers or Peers(),
-        )
+        explainer = self._explainers[cells[0].explainer]
+        self.trial = Trial(explainer, classifier, cohort, runtime, peers=peers)
         # Passes that a finished cell took, by protocol and by the declared cost of a map.
         self._finished_passes: dict[str, dict[int, int]] = {}
         self._cells_left = Counter(cell.explainer for cell in cells)
@@ -75,39 +65,33 @@ class CellRunner:
         self._start = classifier.passes.snapshot()
 
     @property
-    def trial(self) -> Trial:
-        """Trial of one of the explainers; all cells share its memory."""
-        return self._trial
-
-    @property
     def spent(self) -> PassCounter:
         """Passes that all cells have taken so far."""
-        return self._trial.passes.since(self._start)
+        return self.trial.passes.since(self._start)
 
     def measure_cells(
         self, store: Store, progress: Progress, fresh: bool
     ) -> Iterator[tuple[Cell, Record, bool]]:
         """Yield each cell, its committed record, and whether it had to be measured."""
-        passes = self._trial.passes
+        passes = self.trial.passes
         passes.listener = progress.advanced
         try:
             for cell in self._cells:
-                identity, names = self._identity(cell), self._names(cell)
-                kept = store.get(identity.sha256)
+                kept = store.get(self._identity(cell).sha256)
                 if kept is not None and not fresh:
                     record, measured = kept, False
                 else:
                     progress.cell_started(cell, self._expected_passes(cell))
                     record, measured = self._commit(cell, kept, store), True
                 self._note_passes(cell, record)
-                yield cell, record.renamed(names), measured
+                yield cell, record.renamed(self._names(cell)), measured
                 self._forget(cell)
         finally:
             passes.listener = None
 
     def explained_model(self, records: Sequence[Record]) -> ExplainedModel | None:
         """Return the maps to show, which come from the archive without a pass."""
-        return explained_model(self._trial, self._explainers, records)
+        return explained_model(self.trial, self._explainers, records)
 
     def _commit(self, cell: Cell, kept: Record | None, store: Store) -> Record:
         record, log = self._measure(cell)
@@ -123,9 +107,9 @@ class CellRunner:
         return record
 
     def _measure(self, cell: Cell) -> tuple[Record, str]:
-        before, start = self._trial.passes.snapshot(), time.perf_counter()
+        before, start = self.trial.passes.snapshot(), time.perf_counter()
         outcome, log = self._attempt(cell)
-        spent = self._trial.passes.since(before)
+        spent = self.trial.passes.since(before)
         resources = Resources(
             seconds=round(time.perf_counter() - start, 3),
             forward=spent.forward,
@@ -163,9 +147,8 @@ class CellRunner:
             torch.cuda.empty_cache()
 
     def _trial_of(self, cell: Cell) -> Trial:
-        return replace(
-            self._trial, explainer=self._explainers[cell.explainer], runtime=self._runtime
-        )
+        explainer = self._explainers[cell.explainer]
+        return replace(self.trial, explainer=explainer, runtime=self._runtime)
 
     def _expected_passes(self, cell: Cell) -> int:
         """Return how many passes a cell may take, or 0 where none of its protocol is finished.
@@ -202,7 +185,7 @@ class CellRunner:
         try:
             return Identity(
                 suite=plan.suite.version,
-                cohort_fingerprint=self._trial.cohort.fingerprint,
+                cohort_fingerprint=self.trial.cohort.fingerprint,
                 weights_sha256=self._weights_sha256,
                 explainer=PluginIdentity(
                     name=cell.explainer,
@@ -221,12 +204,8 @@ class CellRunner:
             ) from error
 
     def _names(self, cell: Cell) -> Names:
-        return Names(
-            cohort=self._trial.cohort.name,
-            model=cell.model,
-            explainer=cell.explainer,
-            protocol=cell.protocol,
-        )
+        cohort, protocol = self.trial.cohort.name, cell.protocol
+        return Names(cohort=cohort, model=cell.model, explainer=cell.explainer, protocol=protocol)
 
 
 def conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
@@ -238,10 +217,10 @@ def conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:
     verdict = protocol.verdict(readings)
     if verdict.state == "scored" and not np.isfinite(score.values).any():
         return Outcome("failed", _why_no_value(score), None, readings)
-    if verdict.state != "scored" or verdict.passed is None:
-        return Outcome(verdict.state, verdict.reason, None, readings)
-    word: VerdictWord = "pass" if verdict.passed else "fail"
-    return Outcome("scored", verdict.reason, word, readings)
+    word: VerdictWord | None = None
+    if verdict.state == "scored" and verdict.passed is not None:
+        word = "pass" if verdict.passed else "fail"
+    return Outcome(verdict.state, verdict.reason, word, readings)
 
 
 def _why_no_value(score: Reading) -> str:

@@ -11,21 +11,15 @@ from benchmark.errors import DeviceError
 
 
 def resolve_device(spec: str) -> torch.device:
-    """Return the device of that name.
-
-    Args:
-        spec: Name: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; ``auto`` is the first GPU where there
-            is one.
+    """Return ``cpu``, ``cuda`` or ``cuda:i``, or for ``auto`` the first GPU where there is one.
 
     Raises:
         DeviceError: If this machine does not have the device.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     known = ["auto", "cpu", *(f"cuda:{index}" for index in range(gpus))]
-    if spec == "auto":
-        return torch.device("cuda:0" if gpus else "cpu")
-    name = "cuda:0" if spec == "cuda" else spec
-    if name not in known[1:]:
+    name = {"auto": "cuda:0" if gpus else "cpu", "cuda": "cuda:0"}.get(spec, spec)
+    if name not in known:
         raise DeviceError(f"There is no device {spec!r} here; known: {', '.join(known)}.")
     return torch.device(name)
 

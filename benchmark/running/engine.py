@@ -6,21 +6,22 @@ A cell is committed before it is reported as done, and a failing cell never stop
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmark.arrays import Arrays
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, PluginError, SanityError, short_message
 from benchmark.model_source import load_fitted
 from benchmark.plugins.entry import Entry
+from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.record import Record
 from benchmark.records.store import Store
@@ -33,8 +34,6 @@ from benchmark.running.suite import Cell
 from benchmark.training import Recipe, recipe_card
 from benchmark.training.relatives import commit, relation
 from benchmark.trial import ArrayArchive, Peers, Runtime
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,18 +69,12 @@ class Finished:
 
 
 def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None = None) -> Finished:
-    """Score every cell of a plan.
-
-    Args:
-        plan: Cells to score.
-        store: Store that finished cells are taken from and committed to.
-        settings: Settings of the computation.
-        progress: Listener to the course of the run; none unless given.
+    """Score every cell of a plan, and tell a listener the course of the run.
 
     Raises:
         InputError: If a cohort or model cannot be loaded, or the store cannot be written.
     """
-    progress = Silence() if progress is None else progress
+    progress = progress or Silence()
     store.prepare()
     archive: ArrayArchive = _Fresh(store.arrays) if settings.fresh else store.arrays
     records: list[Record] = []
@@ -106,11 +99,6 @@ def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None 
 
 def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path]:
     """Train the models that protocols compare each model with, and yield where each was written.
-
-    Args:
-        plan: Plan of one model on one cohort.
-        folder: Folder that the weights are written to.
-        settings: Settings of the computation.
 
     Raises:
         InputError: If cohort or model cannot be loaded.
@@ -139,7 +127,7 @@ class _Fresh:
         """Return the arrays, if this run made them."""
         return self._arrays.load(identity) if identity in self._made else None
 
-    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def save(self, identity: str, arrays: Arrays) -> None:
         """Keep the arrays, and replace those of earlier runs."""
         self._arrays.save(identity, arrays)
         self._made.add(identity)
@@ -171,7 +159,7 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[
 
 
 @contextmanager
-def _blaming(entry: Entry[T]) -> Iterator[None]:
+def _blaming(entry: Entry[P]) -> Iterator[None]:
     """Name the plugin in whatever its own code raises."""
     try:
         yield

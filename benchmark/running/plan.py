@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, SanityError
@@ -12,27 +12,18 @@ from benchmark.explainer import Explainer, why_unsupported
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue, Shelf
 from benchmark.plugins.entry import Entry
-from benchmark.plugins.kinds import AnyProtocol
+from benchmark.plugins.kinds import AnyProtocol, P
 from benchmark.records.identity import PluginIdentity
 from benchmark.running.suite import Cell, Selection, Suite
-
-P = TypeVar("P")
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells and the plugins that they name.
+    """Cells in the order in which they run, and by name the plugins that they need.
 
-    Attributes:
-        suite: Suite with the defaults, settings and seed of the run.
-        cells: Cells in the order in which they run.
-        explainers: Explainers by name.
-        models: Models by name.
-        cohorts: Cohorts by name.
-        protocols: Protocols by name.
-        panel: Explainers that protocols compare the one on trial with, by name.
+    The explainers of the panel are those that protocols compare the one on trial with.
     """
 
     suite: Suite
@@ -65,38 +56,31 @@ class Plan:
     def shard(self, index: int, count: int) -> Plan:
         """Return the plan of every ``count``-th cell.
 
-        Args:
-            index: Number of the shard, from 0 to count − 1 or from 1 to count, as a job array
-                counts.
-            count: Number of shards.
-
         Raises:
-            InputError: If the index is outside of both ranges.
+            InputError: If the index is neither from 0 to count − 1, nor from 1 to count, as a job
+                array counts.
         """
         if count < 1 or not 0 <= index <= count:
             raise InputError(
                 f"Expected a shard i/N with N at least 1 and i from 0 to N − 1 or from 1 to N, "
                 f"but got {index}/{count}."
             )
-        cells = tuple(
-            cell for position, cell in enumerate(self.cells) if position % count == index % count
-        )
-        return replace(self, cells=cells)
+        return replace(self, cells=self.cells[index % count :: count])
 
 
 def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     """Find every plugin of a selection, and lay out its cells.
 
-    Args:
-        catalogue: Catalogue in which names are looked up.
-        suite: Suite that fills in what the selection leaves open, and adds its controls.
-        selection: Names and paths; ``all`` stands for every explainer of the catalogue.
+    The explainer ``all`` stands for every explainer of the catalogue.
 
     Raises:
         InputError: If a name is unknown, a plugin cannot be used, two go by one name, or the
             suite has settings that a protocol or an explainer does not know.
     """
-    chosen = suite.select(_spell_out(catalogue, selection))
+    if ALL in selection.explainers:
+        other_specs = [spec for spec in selection.explainers if spec != ALL]
+        selection = replace(selection, explainers=(*catalogue.explainers.names, *other_specs))
+    chosen = suite.select(selection)
     explainers = _find_entries(catalogue.explainers, chosen.explainers)
     models = _find_entries(catalogue.models, chosen.models)
     cohorts = _find_entries(catalogue.cohorts, chosen.cohorts)
@@ -114,15 +98,9 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
 
 
 def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]]:
-    """Return which explainers cannot be scored on which models, and why.
+    """Return which explainers cannot be scored on which models and cohorts of a suite, and why.
 
-    Args:
-        catalogue: Catalogue whose models and explainers are all tried.
-        suite: Suite whose cohorts are loaded.
-
-    Returns:
-        Dicts of ``explainer`` (``all`` where the model cannot be loaded), ``model``, ``cohort``
-        and ``reason``.
+    The explainer is ``all`` where the model cannot be loaded.
     """
     entries = _find_entries(catalogue.explainers, catalogue.explainers.names)
     explainers = [entry.create() for entry in _configure(catalogue, suite, entries).values()]
@@ -141,13 +119,6 @@ def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]
                 if reason is not None:
                     pairs.append({"explainer": explainer.name, **names, "reason": reason})
     return pairs
-
-
-def _spell_out(catalogue: Catalogue, selection: Selection) -> Selection:
-    if ALL not in selection.explainers:
-        return selection
-    other_specs = tuple(spec for spec in selection.explainers if spec != ALL)
-    return replace(selection, explainers=(*catalogue.explainers.names, *other_specs))
 
 
 def _configure(

@@ -7,6 +7,7 @@ import importlib.resources
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,15 +27,7 @@ Names = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 
 @dataclass(frozen=True)
 class Cell:
-    """A score that is to be made.
-
-    Attributes:
-        cohort: Name of the cohort.
-        model: Name of the model.
-        explainer: Name of the explainer.
-        protocol: Name of the protocol.
-        seed: Seed of the suite.
-    """
+    """A score that is to be made: names of its plugins, and the seed of the suite."""
 
     cohort: str
     model: str
@@ -47,11 +40,7 @@ class Cell:
 class Selection:
     """Names of the plugins that are scored with each other.
 
-    Attributes:
-        explainers: Explainers that were asked for; the suite's controls join them.
-        cohorts: Cohorts, or none for those of the suite.
-        models: Models, or none for those of the suite.
-        protocols: Protocols, or none for those of the suite.
+    The suite's controls join the explainers, and its plugins stand in for each kind left empty.
     """
 
     explainers: tuple[str, ...]
@@ -77,9 +66,7 @@ class Suite(StrictModel):
 
     Attributes:
         version: Version, part of every score's identity and of the names of its random streams.
-        cohorts: Default cohorts.
-        models: Default models.
-        protocols: Default protocols.
+        cohorts, models, protocols: Those that are scored by default.
         health: Controls that every run scores as well.
         seed: Seed of random masks and of randomised copies of the model.
         protocol: Settings of protocols, by name.
@@ -105,22 +92,17 @@ class Suite(StrictModel):
     def select(self, selection: Selection) -> Selection:
         """Return the selection with the suite's defaults and controls filled in."""
         return Selection(
-            explainers=_unique((*selection.explainers, *self.health)),
-            cohorts=_unique(selection.cohorts or self.cohorts),
-            models=_unique(selection.models or self.models),
-            protocols=_unique(selection.protocols or self.protocols),
+            _unique((*selection.explainers, *self.health)),
+            _unique(selection.cohorts or self.cohorts),
+            _unique(selection.models or self.models),
+            _unique(selection.protocols or self.protocols),
         )
 
     def cells(self, selection: Selection) -> tuple[Cell, ...]:
         """Return every cell, by cohort, model, explainer and protocol, each in the order given."""
         selected = self.select(selection)
-        return tuple(
-            Cell(cohort, model, explainer, protocol, self.seed)
-            for cohort in selected.cohorts
-            for model in selected.models
-            for explainer in selected.explainers
-            for protocol in selected.protocols
-        )
+        names = product(selected.cohorts, selected.models, selected.explainers, selected.protocols)
+        return tuple(Cell(*names_of_cell, self.seed) for names_of_cell in names)
 
     def config(self, protocol: type[SanityProtocol[Any]]) -> ProtocolConfig:
         """Return the settings of a protocol: the suite's, or its defaults.
@@ -133,35 +115,36 @@ class Suite(StrictModel):
             return protocol.Config.model_validate(settings)
         except ValidationError as error:
             known = ", ".join(protocol.Config.model_fields) or "none"
-            source = f"Suite {self.version!r}, [protocol.{protocol.name}]"
             raise SuiteError(
-                f"{source}: {_first_fault(error)}; settings known: {known}."
+                f"Suite {self.version!r}, [protocol.{protocol.name}]: {_first_fault(error)}; "
+                f"settings known: {known}."
             ) from error
 
 
 def load_suite(spec: str) -> Suite:
     """Return a suite that ships with the package, such as ``"v1"``, or the suite of a TOML file.
 
-    Args:
-        spec: Version, or path that ends in ``.toml``.
-
     Raises:
         SuiteError: If there is no such suite, its file says something that a suite does not, or it
             is frozen and was altered.
     """
     if spec.endswith(".toml"):
-        return _parse(_read(Path(spec)), spec)
+        path = Path(spec)
+        try:
+            return _parse(path.read_text("utf-8"), spec)
+        except OSError as error:
+            raise SuiteError(f"The suite {path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise SuiteError(f"The suite {path} is not UTF-8 text.") from error
     root = importlib.resources.files(_SHIPPED)
-    known = sorted(
-        folder.name for folder in root.iterdir() if folder.joinpath("suite.toml").is_file()
-    )
+    known = sorted(path.name for path in root.iterdir() if (path / "suite.toml").is_file())
     if spec not in known:
         raise SuiteError(
             f"Unknown suite {spec!r}; known: {', '.join(known)}, or the path of a .toml file."
         )
-    file, seal = root.joinpath(spec, "suite.toml"), root.joinpath(spec, "suite.sha256")
+    seal = root / spec / "suite.sha256"
     # Bytes, since the hash must not depend on how a system ends its lines.
-    content = file.read_bytes()
+    content = (root / spec / "suite.toml").read_bytes()
     if seal.is_file() and hashlib.sha256(content).hexdigest() != seal.read_text("utf-8").split()[0]:
         raise SuiteError(
             f"The suite {spec!r} is frozen, but its suite.toml is not the one of suite.sha256; "
@@ -170,25 +153,14 @@ def load_suite(spec: str) -> Suite:
     return _parse(content.decode(), f"{spec}/suite.toml")
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise SuiteError(f"The suite {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"The suite {path} is not UTF-8 text.") from error
-
-
 def _parse(text: str, source: str) -> Suite:
     try:
         suite = Suite.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"The suite {source} is not TOML: {error}.") from error
     except ValidationError as error:
-        known = ", ".join(Suite.model_fields)
-        raise SuiteError(
-            f"The suite {source}: {_first_fault(error)}; keys known: {known}."
-        ) from error
+        known = f"keys known: {', '.join(Suite.model_fields)}"
+        raise SuiteError(f"The suite {source}: {_first_fault(error)}; {known}.") from error
     if unlisted := [name for name in suite.protocol if name not in suite.protocols]:
         raise SuiteError(
             f"The suite {source} has settings [protocol.{unlisted[0]}], "
