@@ -12,6 +12,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from typing import Any, Generic
 
 from benchmark.errors import PluginError, UnknownNameError, short_message
 from benchmark.plugins.entry import Entry
-from benchmark.plugins.files import needs_no_argument, run_file
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 
 BUILT_IN = "built-in"
@@ -59,10 +59,7 @@ class Shelf(Generic[P]):
         return tuple(entry.name for entry in self.entries if entry.error is None)
 
     def find(self, spec: str) -> Entry[P]:
-        """Return the plugin of that name or path.
-
-        Args:
-            spec: Name, ``path/to/file.py:Class``, or for a cohort ``path/to/cohort.toml``.
+        """Return the plugin of a name, of ``path/to/file.py:Class``, or of a ``cohort.toml``.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
@@ -110,7 +107,7 @@ class Shelf(Generic[P]):
                 f"The {self.kind.name} file {path} cannot be read: {error.strerror}."
             ) from error
         sha256 = hashlib.sha256(source).hexdigest()
-        module = run_file(path, source, sha256)
+        module = _run_file(path, source, sha256)
         names = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
         known = f"{self.kind.name} classes in it: {names}"
         if not class_name or class_name.endswith(".py"):
@@ -141,7 +138,7 @@ class Shelf(Generic[P]):
             and f"{plugin.__module__}.".startswith(f"{module.__name__}.")
             and not plugin.__name__.startswith("_")
             and not inspect.isabstract(plugin)
-            and (self.kind.name == "protocol" or needs_no_argument(plugin))
+            and (self.kind.name == "protocol" or _needs_no_argument(plugin))
         ]
 
     def _checked(self, plugin: object, location: str) -> type[P]:
@@ -191,11 +188,7 @@ class Catalogue:
         self.protocols = Shelf(PROTOCOLS)
 
     def find(self, spec: str, kind: str) -> Entry[Any]:
-        """Return a plugin of whatever kind a file's class is, or of ``kind`` by its name.
-
-        Args:
-            spec: Name, or ``path/to/file.py:Class``.
-            kind: Name of a shelf, such as ``"explainers"``.
+        """Return a plugin of whatever kind a file's class is, or by its name on a shelf.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
@@ -216,6 +209,39 @@ def cohort_writer() -> Callable[..., Path]:
 
 def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a function
     return getattr(importlib.import_module("baselines.cohorts.nifti"), name)
+
+
+def _run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
+    """Run a file's source as a module whose name holds its hash.
+
+    The bytes that were hashed are the bytes that run. The name keeps what is cached under a class
+    from outliving an edit of its file.
+    """
+    name = f"medsanity_plugin_{sha256[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"{path} cannot be imported: {short_message(error)}") from error
+    return module
+
+
+def _needs_no_argument(plugin: type) -> bool:
+    """Return whether a class can be made without an argument."""
+    try:
+        parameters = inspect.signature(plugin).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return all(
+        parameter.default is not inspect.Parameter.empty or parameter.kind in variable
+        for parameter in parameters
+    )
 
 
 def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:

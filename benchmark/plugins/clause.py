@@ -97,12 +97,7 @@ def clause(
 
 
 class Contract(Generic[P]):
-    """All clauses of one kind of plugin, in the order in which they stand in its class.
-
-    Args:
-        build: Function that makes the plugin.
-        name: Name of the plugin in messages.
-    """
+    """All clauses of one kind of plugin, in the order in which they stand in its class."""
 
     def __init__(self, build: Callable[[], P], name: str) -> None:
         self.build, self.name = build, name

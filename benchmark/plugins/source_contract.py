@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
@@ -53,8 +54,8 @@ class ModelContract(Contract[ModelSource]):
         "Look at `preprocessing`: images come grey and in [0, 1].",
     )
     def logits(self) -> None:  # noqa: D102
-        classifier, cohort = self._loaded()
-        images = cohort.batch(np.arange(_IMAGES)).images.requires_grad_()
+        classifier, images = self._loaded()
+        images = images[:_IMAGES].requires_grad_()
         margins = Margin(0, 1)(*classifier(images))
         if not margins.isfinite().all():
             raise Broken("some are not finite")
@@ -67,8 +68,8 @@ class ModelContract(Contract[ModelSource]):
         "Keep batch norm in evaluation mode, and normalise within each image.",
     )
     def independence(self) -> None:  # noqa: D102
-        classifier, cohort = self._loaded()
-        images = cohort.batch(np.arange(_IMAGES)).images
+        classifier, images = self._loaded()
+        images = images[:_IMAGES]
         with torch.no_grad():
             batch_logits = classifier(images)[0]
             single_logits = torch.cat([classifier(image)[0] for image in images.split(1)])
@@ -81,13 +82,12 @@ class ModelContract(Contract[ModelSource]):
         "Hold parameters in layers that torch knows how to draw, in trunk or head.",
     )
     def randomisation(self) -> str | None:  # noqa: D102
-        classifier, cohort = self._loaded()
-        randomised = classifier.randomised(0, cohort.batch(np.arange(_FEW)).images)
-        if not randomised(cohort.batch(np.arange(_IMAGES)).images)[0].isfinite().all():
+        classifier, images = self._loaded()
+        if not classifier.randomised(0, images)(images[:_IMAGES])[0].isfinite().all():
             raise Broken("logits of the randomised model are not finite")
         return None
 
-    def _loaded(self) -> tuple[Classifier, Cohort]:
+    def _loaded(self) -> tuple[Classifier, Tensor]:
         """Return the fitted classifier of the first shape that it takes, and images for it."""
         source, refusal = self.build(), ""
         for shape in _SHAPES:
@@ -99,7 +99,7 @@ class ModelContract(Contract[ModelSource]):
             if not isinstance(classifier, Classifier):
                 raise Broken(f"it returns {type(classifier).__name__}")
             cohort = build_cohort(shape)
-            return source.fit(classifier, cohort), cohort
+            return source.fit(classifier, cohort), cohort.batch(np.arange(_FEW)).images
         raise Broken(refusal)
 
 

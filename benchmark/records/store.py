@@ -117,10 +117,8 @@ class Store:
             if not self.path.is_dir():
                 raise StoreError(f"The store {self.path} is a file; a folder was expected.")
             names = {path.name for path in self.path.iterdir() if not is_temporary(path)}
-            if not names:
-                return
             if _MARKER not in names:
-                # A process that was killed while making the store has left empty folders only.
+                # A process that was killed while making the store has left empty folders at most.
                 if names <= set(_FOLDERS) and not any(
                     any((self.path / name).iterdir()) for name in names
                 ):

@@ -12,15 +12,9 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from benchmark import errors
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
-from benchmark.errors import (
-    NotAssessableError,
-    PluginError,
-    StoreError,
-    UnsupportedError,
-    short_message,
-)
 from benchmark.explainer import Explainer
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, SCORED, Reading, find
@@ -132,16 +126,16 @@ class CellRunner:
             try:
                 protocol = self._plan.protocol(cell.protocol)
                 return conclude(protocol, protocol.readings(self._trial_of(cell))), ""
-            except UnsupportedError as error:
+            except errors.UnsupportedError as error:
                 return Outcome("unsupported", str(error)), ""
-            except NotAssessableError as error:
+            except errors.NotAssessableError as error:
                 return Outcome("not assessable", str(error)), ""
-            except StoreError:
+            except errors.StoreError:
                 raise
             except Exception as error:
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if not out_of_memory or self._runtime.batch_size == 1:
-                    return Outcome("failed", short_message(error)), traceback.format_exc()
+                    return Outcome("failed", errors.short_message(error)), traceback.format_exc()
             # Not inside the handler, where the traceback would keep the tensors alive.
             self._runtime = replace(self._runtime, batch_size=self._runtime.batch_size // 2)
             torch.cuda.empty_cache()
@@ -198,7 +192,7 @@ class CellRunner:
             )
         except ValidationError as error:
             key, message = first_fault(error)
-            raise PluginError(
+            raise errors.PluginError(
                 f"Version and config of {cell.explainer!r} and {cell.protocol!r} must be plain "
                 f"text and JSON, but {key}: {message}."
             ) from error

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from benchmark.errors import SuiteError
 from benchmark.protocol import ProtocolConfig, SanityProtocol
-from benchmark.records.identity import StrictModel
+from benchmark.records.identity import StrictModel, first_fault
 from benchmark.seeding import stream_name
 
 _SHIPPED = "leaderboard"
@@ -116,7 +116,7 @@ class Suite(StrictModel):
         except ValidationError as error:
             known = ", ".join(protocol.Config.model_fields) or "none"
             raise SuiteError(
-                f"Suite {self.version!r}, [protocol.{protocol.name}]: {_first_fault(error)}; "
+                f"Suite {self.version!r}, [protocol.{protocol.name}]: {_describe(error)}; "
                 f"settings known: {known}."
             ) from error
 
@@ -160,7 +160,7 @@ def _parse(text: str, source: str) -> Suite:
         raise SuiteError(f"The suite {source} is not TOML: {error}.") from error
     except ValidationError as error:
         known = f"keys known: {', '.join(Suite.model_fields)}"
-        raise SuiteError(f"The suite {source}: {_first_fault(error)}; {known}.") from error
+        raise SuiteError(f"The suite {source}: {_describe(error)}; {known}.") from error
     if unlisted := [name for name in suite.protocol if name not in suite.protocols]:
         raise SuiteError(
             f"The suite {source} has settings [protocol.{unlisted[0]}], "
@@ -169,15 +169,15 @@ def _parse(text: str, source: str) -> Suite:
     return suite
 
 
-def _first_fault(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     """Return a clause about the first fault: its key, its value, and what is wrong with it."""
     fault = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in fault["loc"]) or "the file"
+    key, message = first_fault(error)
+    key = key or "the file"
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
     if fault["type"] == "extra_forbidden":
         return f"the key {key!r} is unknown"
-    message = fault["msg"].removeprefix("Value error, ")
     return f"{key!r} is {fault['input']!r}, but: {message[:1].lower()}{message[1:]}"
 
 

@@ -118,16 +118,6 @@ class PublishedRecord(SealedModel):
             raise FaultError("not-canonical", location, detail)
         return record
 
-    @classmethod
-    def schema_text(cls) -> str:
-        """Return the JSON Schema of a record, as the board publishes it.
-
-        It says which fields there are and of what kind. Only ``from_json`` and the board can check
-        that checksum, identity and sidecar fit, and that no field contradicts another.
-        """
-        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-        return json.dumps(schema | cls.model_json_schema(), indent=1, sort_keys=True) + "\n"
-
     def to_json(self) -> str:
         """Return the only valid text of this record: a line per field, and per subject."""
         fields = self.model_dump(mode="json")
