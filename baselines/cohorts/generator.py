@@ -116,13 +116,7 @@ class Rendered:
 
 
 def render(person: Person, view: View, rng: np.random.Generator) -> Rendered:
-    """Return the image and masks of a subject.
-
-    Args:
-        person: Subject to image.
-        view: Part of the head that is imaged.
-        rng: Random stream of the subject, so that no other subject changes this one.
-    """
+    """Return the image and masks of a subject; ``rng`` is the subject's own random stream."""
     template = load_template()
     points = _pose(view.points, person.tiv, rng)
     for knots, deviation in _DEFORMATION:
@@ -143,14 +137,7 @@ def render(person: Person, view: View, rng: np.random.Generator) -> Rendered:
 
 
 def draw_groups(counts: Mapping[str, int], seed: int) -> pd.DataFrame:
-    """Return subjects assigned to splits and groups, both groups equally often in each split.
-
-    Args:
-        counts: Number of subjects of each split, which is even.
-        seed: Seed of the cohort.
-
-    Returns:
-        Table of ``subject``, ``group`` and ``split`` with a row a subject, ordered as ``counts``.
+    """Return ``subject``, ``group`` and ``split``, both groups equally often in each split.
 
     Raises:
         CohortError: If a split has an odd number of subjects.
@@ -174,13 +161,7 @@ def subject_stream(number: int, seed: int) -> np.random.Generator:
 
 
 def make_cohort(name: str, view: View, counts: Mapping[str, int], seed: int) -> Cohort:
-    """Return a whole cohort, drawn and rendered.
-
-    Args:
-        name: Name of the cohort.
-        view: Part of the head that is imaged.
-        counts: Number of subjects of each split, which is even.
-        seed: Seed of the cohort.
+    """Return a whole cohort, drawn and rendered, with ``counts`` subjects in each split.
 
     Raises:
         CohortError: If a split has an odd number of subjects.
@@ -233,12 +214,8 @@ def build_cohort(
 ) -> Cohort:
     """Return the cohort of a phantom's arrays.
 
-    Args:
-        name: Name of the cohort.
-        view: Part of the head that is imaged.
-        images: [N, 1, *S] grey levels; 255 stands for 1.0.
-        participants: Table of one row a subject.
-        masks: [N, 1, *S] masks by name: ``foreground``, the regions, and ``control:`` + region.
+    Images are [N, 1, *S] grey levels, of which 255 stands for 1.0; masks are [N, 1, *S], named
+    ``foreground``, by their region, or ``control:`` + region.
     """
     return Cohort(
         name=name,
@@ -285,11 +262,10 @@ def _widen_ventricles(points: Array, age: float) -> Array:
 
 
 def _frame(points: Array, side: int, centre: Sequence[float]) -> tuple[Array, Array, Array]:
-    """Return the hippocampus's frame on one side, moved to ``centre`` of the right side.
+    """Return a hippocampus's radius [*S], 1 on the ellipsoid, and coordinates [*S, 3] in semi-axes.
 
-    Returns:
-        Radius [*S], 1 on the ellipsoid; coordinates [*S, 3] in units of the semi-axes; the axes
-        [3, 3], one a row: along its length, to the right, upwards.
+    The axes [3, 3] come third: along its length, to the right, upwards. ``centre`` is that of the
+    right side.
     """
     length = _LONG_AXIS * np.array([side, 1, 1]) / np.linalg.norm(_LONG_AXIS)
     right = np.array([1.0, 0.0, 0.0]) - length[0] * length

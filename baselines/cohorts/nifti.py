@@ -83,9 +83,6 @@ class NiftiSource(CohortSource):
 def read_cohort(toml_path: Path) -> Cohort:
     """Return the cohort that a ``cohort.toml`` describes, its images in memory as float32.
 
-    Args:
-        toml_path: Path of the file that describes it.
-
     Raises:
         CohortError: If a file is missing, unreadable, on another grid than the rest, or
             contradicts another.

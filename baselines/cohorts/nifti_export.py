@@ -38,18 +38,12 @@ _MASKS = "derivatives/medsanity"
 
 
 def write_cohort(cohort: Cohort, folder: Path) -> Path:
-    """Write a cohort as NIfTI files with ``participants.tsv`` and ``cohort.toml``.
+    """Write a cohort as NIfTI files and tables, and return the path of its ``cohort.toml``.
 
     Images whose values are multiples of 1/255 are stored as bytes, others as float32; either way
     they read back bit by bit. A cohort whose arrays run as ``read_cohort`` lays them out, as the
     phantoms' do, reads back with the same fingerprint; one that runs otherwise comes back turned.
-
-    Args:
-        cohort: Cohort to write.
-        folder: New or empty folder; nothing stays behind if writing fails.
-
-    Returns:
-        Path of the ``cohort.toml``.
+    The folder must be new or empty, and nothing stays behind if writing fails.
 
     Raises:
         CohortError: If the folder holds something, or the cohort does not fit a table of text.

@@ -69,11 +69,6 @@ def build_participants(
 ) -> pd.DataFrame:
     """Return the participants of a cohort, covariates as numbers where all of a column is one.
 
-    Args:
-        rows: Cells of each image by column.
-        groups: Names of group 0 and group 1.
-        path: Path of the table, for messages.
-
     Raises:
         CohortError: If a group is unknown.
     """

@@ -28,12 +28,7 @@ class Template:
     affine: Array
 
     def sample(self, volume: FloatArray, points: Array) -> Array:
-        """Return the values [*S] of a volume at points, interpolated linearly; 0 beyond the edge.
-
-        Args:
-            volume: [X, Y, Z] volume on the grid of ``t1``.
-            points: [*S, 3] points in MNI millimetres.
-        """
+        """Return a volume's values [*S] at points [*S, 3] in MNI mm, linear; 0 beyond the edge."""
         to_index = np.linalg.inv(self.affine)
         indices = points @ to_index[:3, :3].T + to_index[:3, 3]
         return np.asarray(

@@ -157,10 +157,7 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def grid(self, images: int) -> tuple[int, ...]:
-        """Return the spatial shape of the patches.
-
-        Args:
-            images: Number of images that went through the network.
+        """Return the spatial shape of the patches, after so many images went through the network.
 
         Raises:
             UnsupportedError: If no attention was seen, or its tokens are not the image's patches.

@@ -68,11 +68,6 @@ class ComparingExplainer(Explainer):
 def baselines_of(kind: Baseline, images: Tensor, references: References | None = None) -> Tensor:
     """Return the baselines of images, [B, R, 1, *S]; R is 1 but for ``"reference"``.
 
-    Args:
-        kind: Kind of baseline, as for ``ComparingExplainer``.
-        images: [B, 1, *S] images.
-        references: Training images, for the kinds that are made of them.
-
     Raises:
         AttributionError: If the kind is unknown, or needs references and there are none.
     """

@@ -79,12 +79,7 @@ class Sum(nn.Module):
 
 
 class Affine(nn.Module):
-    """A scale and a shift of each channel, as frozen batch norm is one; [B, C, ...] as it came.
-
-    Args:
-        weight: [C] scale.
-        bias: [C] shift.
-    """
+    """A scale [C] and a shift [C] of each channel, as frozen batch norm is one."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -101,11 +96,6 @@ class PairwiseMax(nn.Module):
 
     A rule for ReLU and one for sums then give one for max pooling. Borders are padded with copies
     of the outermost values, which every window that reaches beyond holds anyway.
-
-    Args:
-        kernel: Length of the window along each axis.
-        stride: Stride along each axis.
-        padding: Width of the padding along each axis.
     """
 
     def __init__(
@@ -139,12 +129,8 @@ def canonical(classifier: Classifier, fold: bool = False, pairs: bool = False) -
     """Return a copy in canonical form, which counts its passes into the same counter.
 
     It is made once for a model, and again where the model was moved or its weights were changed.
-
-    Args:
-        classifier: Model, which stays as it is.
-        fold: Whether no batch norm shall be left.
-        pairs: Whether max pooling shall become ``PairwiseMax``, where it has neither dilation nor
-            ceiling.
+    With ``fold`` no batch norm is left; with ``pairs`` max pooling becomes ``PairwiseMax``, where
+    it has neither dilation nor ceiling.
 
     Raises:
         UnsupportedError: If the network cannot be rewritten, as where its ``forward`` depends on
@@ -217,11 +203,9 @@ def _why_different(classifier: Classifier, rewritten: Classifier) -> str | None:
 
 
 def operations(classifier: Classifier) -> Iterator[tuple[str, object]]:
-    """Yield name and kind of everything that a canonical form does.
+    """Yield the name of every module, function or method that a canonical form calls, and its kind.
 
-    Yields:
-        For a module its name and class, for a function its name and itself, for a method of a
-        tensor its name twice.
+    The kind is a module's class, a function itself, and the name again of a method of tensors.
     """
     for part in (classifier.trunk, classifier.pool, classifier.head):
         graph = cast("fx.GraphModule", part)

@@ -97,12 +97,7 @@ class SmoothGrad(Explainer):
 
 
 class Scored(nn.Module):
-    """The explained scalar as a module, [B, 1, *S] → [B], for methods of Captum.
-
-    Args:
-        classifier: Model to explain.
-        target: Function from its output to the scalar.
-    """
+    """The explained scalar as a module, [B, 1, *S] → [B], for methods of Captum."""
 
     def __init__(self, classifier: Classifier, target: Target) -> None:
         super().__init__()

@@ -21,11 +21,6 @@ class ResidualBlock(nn.Module):
 
     Every ReLU is a module of its own and out of place, so that methods which hook or replace
     activations see each one once.
-
-    Args:
-        inputs: Number of channels that come in.
-        outputs: Number of channels that go out.
-        stride: Stride of the first convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

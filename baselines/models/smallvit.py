@@ -27,9 +27,6 @@ class Tokens(nn.Module):
 
     Convolutions before the first block let a transformer learn from few images (Xiao et al. 2021,
     "Early convolutions help transformers see better").
-
-    Args:
-        input_shape: Shape (H, W) of the images.
     """
 
     def __init__(self, input_shape: Sequence[int]) -> None:

@@ -18,11 +18,7 @@ _Parts = tuple[nn.Module, nn.Module | None, nn.Module]
 
 
 class ClassToken(nn.Module):
-    """Normalises tokens and returns the first, [B, T, D] → [B, D].
-
-    Args:
-        norm: Norm of each token.
-    """
+    """Normalises tokens and returns the first, [B, T, D] → [B, D]."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()

@@ -46,10 +46,7 @@ def salt_of(suite: Suite) -> str:
 def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, PublishedRecord]:
     """Return the records of a baseline by cohort, model, explainer and protocol.
 
-    Args:
-        folder: Folder of published records, or a store, or a folder of a store's records.
-        suite: Suite of the records that are taken from a store; it holds their salt.
-        plan: Plan with the explainers and protocols of the records that are taken from a store.
+    Of a store only the records of the suite, and of the plan's explainers and protocols, are taken.
 
     Raises:
         NoBaselineError: If the folder does not exist or cannot be read.
@@ -90,12 +87,7 @@ def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, P
 
 
 def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> PublishedRecord:
-    """Return the published record of a cell, without a sidecar.
-
-    Args:
-        record: Record of a cell that did not fail.
-        plan: Plan with the plugins of the cell.
-        pseudonyms: Names that replace subject ids.
+    """Return the published record of a cell that did not fail, without a sidecar.
 
     Raises:
         InputError: If a published record cannot hold the cell.

@@ -104,9 +104,7 @@ class Decision:
 def judge(pairs: Sequence[Pair], margin: float = MARGIN) -> list[Decision]:
     """Decide on every cell; the family of Holm's correction is the cells whose scores moved.
 
-    Args:
-        pairs: Cells that can be compared, see ``why_incomparable``.
-        margin: Margin δ > 0 in units of the score; a smaller drop is no regression.
+    The margin δ > 0 is in units of the score; a smaller drop is no regression.
     """
     drafts = [_draft(pair, margin) for pair in pairs]
     adjusted = holm([decision.change.p for decision in drafts])

@@ -79,10 +79,6 @@ def compare(request: Request, progress: Progress | None = None) -> Report:
 
     Inconclusive cells are measured once more on the larger sample, where that has a baseline.
 
-    Args:
-        request: Cells, baseline and settings.
-        progress: Listener to the course of the run.
-
     Raises:
         NoBaselineError: If there is nothing to compare with.
         InputError: If a plugin is unknown, or a cell was measured on something else.
@@ -113,15 +109,8 @@ def update(
     """Measure the selection and write it as the baseline, once everything is measured.
 
     A cell that stayed as it was keeps its file, so that a change of the folder is a change of
-    scores.
-
-    Args:
-        request: Cells, baseline and settings.
-        reserve: Whether to measure the larger sample as well, where there is one.
-        progress: Listener to the course of the run.
-
-    Returns:
-        Lines of text, and the exit code; where a cell failed, nothing is written.
+    scores; where a cell failed, nothing is written. With ``reserve`` the larger sample is measured
+    as well, where there is one. Lines of text and the exit code are returned.
 
     Raises:
         InputError: If a plugin is unknown, or the folder cannot be written.

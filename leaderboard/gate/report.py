@@ -163,13 +163,7 @@ def to_json(report: Report) -> str:
 
 
 def bar(difference: Interval, margin: float, reach: float) -> str:
-    """Return an interval in characters; what lies beyond the edges is cut off there.
-
-    Args:
-        difference: Interval of the difference; where it is NaN, the bar is empty.
-        margin: Margin δ, marked at −δ.
-        reach: Value at the right edge; the left edge is −reach.
-    """
+    """Return an interval in characters, −``margin`` marked; beyond ±``reach`` it is cut off."""
 
     def column_of(value: float) -> int:
         share = (min(max(value, -reach), reach) + reach) / (2 * reach)

@@ -25,15 +25,9 @@ from benchmark.target import own_margin
 
 
 def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) -> None:
-    """Write the maps of some test images.
+    """Write the maps [n, 1, *S] of the test images in ``rows``, where the model is supported.
 
-    Args:
-        spec: Path and class of the plugin.
-        suite: Suite file with one cohort and one model.
-        device: Name of the device.
-        rows: Rows of the test split.
-        out: File for the maps [n, 1, *S], in the order of ``rows``; it is not written where the
-            explainer does not support the model.
+    ``spec`` is the plugin's path and class, and the suite has one cohort and one model.
     """
     plan = make_plan(Catalogue(), load_suite(suite), Selection((spec,)))
     (cohort_entry,), (model_entry,) = plan.cohorts.values(), plan.models.values()

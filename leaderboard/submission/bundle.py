@@ -70,16 +70,9 @@ def make_bundle(
     records: Sequence[tuple[PublishedRecord, bytes | None]],
     source: bytes,
 ) -> Path:
-    """Write a bundle, whole or not at all; it replaces an older bundle.
+    """Write a bundle, whole or not at all, and return its folder; an older bundle is replaced.
 
-    Args:
-        out: Folder of the bundle; an existing one must be empty or hold a bundle.
-        manifest: Manifest without ``files``, which are filled in here.
-        records: Records with their sidecars.
-        source: Content of the plugin's file.
-
-    Returns:
-        Folder of the bundle.
+    The hashes that the manifest holds of the bundle's files are filled in here.
 
     Raises:
         StoreError: If the folder holds anything else or cannot be written.
@@ -130,14 +123,9 @@ def check_out(out: Path) -> None:
 
 
 def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Fault]]:
-    """Copy a bundle's plain files, and read them.
+    """Copy a bundle's plain files to an empty workspace, read them, and return all faults as well.
 
-    Args:
-        folder: Folder of the bundle; nothing in it is trusted.
-        workspace: Empty folder for the copy, on which all further work is done.
-
-    Returns:
-        The bundle, or None where its manifest or source cannot be read, and all faults.
+    There is no bundle where its manifest or source cannot be read.
 
     Raises:
         FaultError: ``no-bundle`` where there is no such folder.
@@ -172,14 +160,7 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
 
 
 def admit(bundle: Bundle, into: Path) -> list[Path]:
-    """Write a bundle's records into a folder of records, as reproduced: all of them or none.
-
-    Args:
-        bundle: Bundle without a fault whose scores were reproduced.
-        into: Folder of records.
-
-    Returns:
-        Paths of the records.
+    """Write a faultless bundle's records into a folder, as reproduced: all of them or none.
 
     Raises:
         FaultError: ``name-taken`` where the folder has records of another method by this name, or

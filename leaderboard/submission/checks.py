@@ -70,12 +70,7 @@ class Standard:
 
 
 def expectations_of(records: Iterable[PublishedRecord], control: str) -> dict[CellKey, Expectation]:
-    """Return the expectation of each cell, made from the records of a control.
-
-    Args:
-        records: Trusted records.
-        control: Name of an explainer that is scored on every cell.
-    """
+    """Return the expectation of each cell, made from the trusted records of a control."""
     trusted = [record for record in records if record.names.explainer == control and record.scores]
     people: dict[str, dict[str, tuple[str, int]]] = {}
     for record in trusted:
@@ -101,12 +96,7 @@ def cell_key(record: PublishedRecord) -> CellKey:
 
 
 def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
-    """Return all faults of a bundle that can be found without running it.
-
-    Args:
-        bundle: Bundle that could be read.
-        standard: Standard that it must match.
-    """
+    """Return all faults of a bundle that can be found without running it."""
     faults = [*_manifest_faults(bundle, standard), *_bundle_faults(bundle, standard)]
     for record in bundle.records:
         location = f"records/{record.path}"

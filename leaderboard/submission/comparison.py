@@ -20,13 +20,7 @@ _MEAN_SHARE = 0.04
 
 
 def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -> list[Fault]:
-    """Return the faults of a cell whose results differ.
-
-    Args:
-        submitted: Record of the bundle, whose scale is known to be the protocol's.
-        again: Record that was measured here.
-        location: Path of the record, for messages.
-    """
+    """Return the faults of a cell whose submitted results differ from those measured here."""
     if submitted.identity != again.identity:
         return [Fault("identity-differs", location, "what was measured here is another cell")]
     claim, result = _state_and_verdict(submitted), _state_and_verdict(again)
@@ -63,13 +57,7 @@ def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -
 
 
 def map_faults(kept: Maps, blind: Maps, location: str) -> list[Fault]:
-    """Return a fault where the maps under a protocol are not those that are made without one.
-
-    Args:
-        kept: Maps of some images that a protocol was given, [n, 1, *S].
-        blind: Maps of the same images outside of any protocol.
-        location: Path of the record, for messages.
-    """
+    """Return a fault where a protocol's maps [n, 1, *S] are not those that are made without one."""
     apart = math.inf
     if kept.shape == blind.shape:
         both = [torch.from_numpy(maps.astype(float)) for maps in (kept, blind)]

@@ -10,12 +10,7 @@ from leaderboard.published.fields import Method, Scale
 
 
 def method_of(explainer: type[Explainer], title: str = "") -> Method:
-    """Return the board's description of an explainer.
-
-    Args:
-        explainer: Class of the explainer.
-        title: Title that its author gives it; its name unless given.
-    """
+    """Return the board's description of an explainer, under its name unless it has a title."""
     return Method(
         title=title or explainer.name,
         family=explainer.family,

@@ -64,13 +64,9 @@ class ProcessResult:
 
 
 def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False) -> ProcessResult:
-    """Run a module of this package in a process of its own.
+    """Run a module of this package in a process of its own, whose home is an empty folder.
 
-    Args:
-        arguments: Arguments after ``python -m``.
-        home: Empty folder, which is the working folder and the home of the process.
-        limits: Limits of the process.
-        gpu: Whether it needs the address space of a GPU.
+    On a ``gpu`` the address space is not limited.
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {
@@ -123,13 +119,7 @@ def fault_of(result: ProcessResult, location: str, limits: Limits) -> Fault | No
 def read_result(
     store: Path, submitted: PublishedRecord, result: ProcessResult, location: str
 ) -> Record:
-    """Return the record that a run left of a cell.
-
-    Args:
-        store: Store of the run.
-        submitted: Record of the cell in the bundle.
-        result: Result of the process.
-        location: Path of the record in the bundle, for messages.
+    """Return the record of a submitted cell that a run left in its store.
 
     Raises:
         FaultError: ``rerun-failed``, or ``identity-differs`` where another cell was measured.
@@ -150,16 +140,7 @@ def read_result(
 
 
 def archived_maps(store: Path, test_fingerprint: str, weights_sha256: str) -> Maps | None:
-    """Return the maps of all test images that a run kept, in the order of their keys.
-
-    Args:
-        store: Store of the run.
-        test_fingerprint: Hash of the test split.
-        weights_sha256: Hash of the model's weights.
-
-    Returns:
-        Maps [N, 1, *S], or None where there are none.
-    """
+    """Return the maps [N, 1, *S] of all test images that a run kept, by key, or None."""
     for path in _paths(store / "arrays"):
         arrays = read_arrays(path)
         identity = str(arrays.get("__identity__", "")).split("\n")

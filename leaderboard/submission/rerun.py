@@ -54,15 +54,7 @@ class Sampling:
 
 
 class Rerun:
-    """Runs some of a bundle's cells again, each in a process of its own.
-
-    Args:
-        bundle: Bundle in which no fault was found yet.
-        rules: Rules of the board.
-        cells: Cells of the board.
-        sampling: Choice of the cells.
-        workspace: Empty folder.
-    """
+    """Runs some of a bundle's cells again, each in a process of its own."""
 
     def __init__(
         self, bundle: Bundle, rules: Rules, cells: Cells, sampling: Sampling, workspace: Path
@@ -82,11 +74,7 @@ class Rerun:
         return tuple(random.Random(self._sampling.seed).sample(records, count))
 
     def run(self, progress: Callable[[str], None]) -> list[Fault]:
-        """Run the cells, and return all faults.
-
-        Args:
-            progress: Function that is called with the name of each step before it begins.
-        """
+        """Run the cells and return all faults; ``progress`` hears the name of each step first."""
         progress("contract")
         faults = self._contract()
         for record in self.chosen:

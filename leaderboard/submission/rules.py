@@ -62,11 +62,7 @@ class Rules:
         return importlib.resources.files(_PACKAGE).joinpath(self.spec, "suite.toml").read_bytes()
 
     def only(self, specs: CellKey) -> str:
-        """Return the text of a suite with one cell and no controls.
-
-        Args:
-            specs: Names or absolute paths of cohort, model and protocol.
-        """
+        """Return the text of a suite with one cell, of names or absolute paths, and no controls."""
         cohort, model, protocol = specs
         fields = self.suite.model_dump(mode="json", exclude={"board"})
         fields |= {"cohorts": [cohort], "models": [model], "protocols": [protocol], "health": []}
@@ -77,11 +73,7 @@ class Rules:
 
 
 def read_rules(spec: str, models: Sequence[str] = ()) -> Rules:
-    """Return a suite with the salt of its board.
-
-    Args:
-        spec: Version, or path of a ``.toml`` file.
-        models: Models that replace those of the board.
+    """Return a suite with the salt of its board, whose models may be replaced.
 
     Raises:
         SuiteError: If there is no such suite, or it has no board.

@@ -42,12 +42,7 @@ _TRUTH = frozenset(("truth", "foreground"))
 
 
 def screen(source: bytes, path: str) -> list[Fault]:
-    """Return a fault for everything that a plugin reaches for and should not.
-
-    Args:
-        source: Content of its file.
-        path: Path of its file, for messages.
-    """
+    """Return a fault for everything that a plugin reaches for and should not."""
     try:
         tree = ast.parse(source)
     # A null byte is a ValueError, deep nesting one of the others.

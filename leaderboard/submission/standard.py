@@ -50,9 +50,7 @@ class Cells:
 def load_cells(rules: Rules, references: Path | None) -> Cells:
     """Load cohorts and models of a board, and return its cells.
 
-    Args:
-        rules: Rules of the board.
-        references: Folder of records that are on the board already, or None.
+    ``references`` is the folder of the records that are on the board already.
 
     Raises:
         InputError: If anything cannot be loaded, or the records are of another cohort, model or
@@ -99,12 +97,10 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
 
 
 def judge_of(protocol: AnyProtocol, names: Mapping[str, str]) -> Judge:
-    """Return a function that judges published readings as a protocol does.
+    """Return a function that judges published readings as a protocol of the suite does.
 
-    Args:
-        protocol: Protocol with the suite's settings.
-        names: Real keys and subjects by published name. Resampling depends on the order of
-            subjects' names, so that under pseudonyms a narrow verdict could differ.
+    ``names`` are real keys and subjects by published name. Resampling depends on the order of
+    subjects' names, so that under pseudonyms a narrow verdict could differ.
     """
 
     def judge(readings: Sequence[Reading]) -> tuple[str, str | None]:
