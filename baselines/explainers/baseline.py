@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -34,15 +34,20 @@ class ComparingExplainer(Explainer):
         baseline: Kind of baseline: ``"black"``, ``"mean"`` of the training images, ``"blurred"``,
             the image under a Gaussian of σ one sixteenth of its shortest side, or ``"reference"``,
             images of the training split's reference group.
+
+    Attributes:
+        constants: Settings that no suite can change.
     """
+
+    constants: ClassVar[dict[str, str | int | float]] = {}
 
     def __init__(self, baseline: Baseline) -> None:
         self.baseline = baseline
 
     @property
     def config(self) -> dict[str, str | int | float]:
-        """Kind of baseline."""
-        return {"baseline": self.baseline}
+        """Kind of baseline, and what no suite can change."""
+        return {"baseline": self.baseline, **self.constants}
 
     @property
     def needs_references(self) -> bool:
@@ -65,6 +70,13 @@ class ComparingExplainer(Explainer):
         """Return the attributions [B, 1, *S] of images [B, 1, *S] to baselines [B, R, 1, *S]."""
 
 
+class SingleBaselineExplainer(ComparingExplainer):
+    """A method that compares an image with one baseline: black, the mean, or itself blurred."""
+
+    def __init__(self, baseline: SingleBaseline = "black") -> None:
+        super().__init__(baseline)
+
+
 def baselines_of(kind: Baseline, images: Tensor, references: References | None = None) -> Tensor:
     """Return the baselines of images, [B, R, 1, *S]; R is 1 but for ``"reference"``.
 
@@ -74,18 +86,13 @@ def baselines_of(kind: Baseline, images: Tensor, references: References | None =
     if kind == "black":
         return torch.zeros_like(images)[:, None]
     if kind == "blurred":
-        return _blurred(images)[:, None]
+        sigma, axes = _BLUR * min(images.shape[2:]), tuple(range(2, images.ndim))
+        plain = images.detach().cpu().numpy().astype(np.float64)
+        blurred = gaussian_filter(plain, sigma, mode="nearest", axes=axes)
+        return torch.from_numpy(blurred).to(images)[:, None]
     if kind not in get_args(Baseline):
         raise AttributionError(f"There is no baseline {kind!r}; known: {get_args(Baseline)}.")
     if references is None or not len(references.group):
         raise AttributionError(f"The baseline {kind!r} needs images of the training split.")
     baselines = references.mean if kind == "mean" else references.group
     return baselines.to(images).expand(len(images), *baselines.shape)
-
-
-def _blurred(images: Tensor) -> Tensor:
-    sigma = _BLUR * min(images.shape[2:])
-    axes = tuple(range(2, images.ndim))
-    plain = images.detach().cpu().numpy()
-    blurred = gaussian_filter(plain.astype(np.float64), sigma, mode="nearest", axes=axes)
-    return torch.from_numpy(blurred).to(images)

@@ -24,19 +24,11 @@ from benchmark.classifier import Classifier, GlobalAveragePool
 from benchmark.classifier.batch_norm import BATCH_NORMS
 from benchmark.errors import UnsupportedError
 
+_RELUS = (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
 _ACTIVATIONS: dict[object, type[nn.Module]] = {
-    functional.relu: nn.ReLU,
-    functional.relu_: nn.ReLU,
-    torch.relu: nn.ReLU,
-    torch.relu_: nn.ReLU,
-    "relu": nn.ReLU,
-    "relu_": nn.ReLU,
-    torch.sigmoid: nn.Sigmoid,
-    functional.sigmoid: nn.Sigmoid,
-    "sigmoid": nn.Sigmoid,
-    torch.tanh: nn.Tanh,
-    functional.tanh: nn.Tanh,
-    "tanh": nn.Tanh,
+    **dict.fromkeys(_RELUS, nn.ReLU),
+    **dict.fromkeys((torch.sigmoid, functional.sigmoid, "sigmoid"), nn.Sigmoid),
+    **dict.fromkeys((torch.tanh, functional.tanh, "tanh"), nn.Tanh),
     functional.gelu: nn.GELU,
     functional.silu: nn.SiLU,
 }
@@ -44,26 +36,13 @@ _ACTIVATION_MODULES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-AVERAGE_POOLS = (
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
-    GlobalAveragePool,
-)
+_ADAPTIVE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, *_ADAPTIVE_POOLS, GlobalAveragePool)
 # What changes no value in evaluation mode, only its position.
 REARRANGEMENTS = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.Identity)
-REARRANGING_FUNCTIONS = {
-    torch.stack,
-    torch.cat,
-    torch.concat,
-    torch.flatten,
-    functional.dropout,
-    "flatten",
-    "contiguous",
-}
+_JOINING_FUNCTIONS = {torch.stack, torch.cat, torch.concat}
+_FLATTENING_FUNCTIONS = {torch.flatten, "flatten", "contiguous"}
+REARRANGING_FUNCTIONS = {*_JOINING_FUNCTIONS, *_FLATTENING_FUNCTIONS, functional.dropout}
 _TOLERANCE = 1e-3
 _REWRITTEN: WeakKeyDictionary[Classifier, dict[tuple[bool, bool], tuple[object, Classifier]]] = (
     WeakKeyDictionary()
@@ -125,6 +104,9 @@ class PairwiseMax(nn.Module):
         return padded
 
 
+LINEAR = (*CONVOLUTIONS, nn.Linear, *AVERAGE_POOLS, *REARRANGEMENTS, Sum, Affine)
+
+
 def canonical(classifier: Classifier, fold: bool = False, pairs: bool = False) -> Classifier:
     """Return a copy in canonical form, which counts its passes into the same counter.
 
@@ -166,11 +148,8 @@ def why_no_rule(
 ) -> str | None:
     """Return why a method with rules for some layers cannot explain a model, or None where it can.
 
-    Args:
-        classifier: Model to explain.
-        rewritten: Canonical form of the model, refused where it gives other logits.
-        layers: Classes of layers that the method has a rule for.
-        functions: Functions, and names of methods of tensors, that it has a rule for.
+    Functions are given as such or as names of methods of tensors. A canonical form that gives other
+    logits is refused.
     """
     unknown_layers, unknown_functions = [], []
     for name, kind in operations(rewritten):
@@ -222,11 +201,9 @@ class _Tracer(fx.Tracer):
     """Stops at every layer of torch, also where a subclass only chooses its arguments."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, (nn.Sequential, nn.ModuleList)):
-            return False
-        if isinstance(m, GlobalAveragePool):
-            return True
-        return type(m).forward.__module__.startswith("torch.nn.modules")
+        is_torchs = type(m).forward.__module__.startswith("torch.nn.modules")
+        is_container = isinstance(m, (nn.Sequential, nn.ModuleList))
+        return isinstance(m, GlobalAveragePool) or (is_torchs and not is_container)
 
 
 def _rewrite(module: nn.Module, fold: bool, pairs: bool) -> fx.GraphModule:
@@ -240,7 +217,7 @@ def _rewrite(module: nn.Module, fold: bool, pairs: bool) -> fx.GraphModule:
             with traced.graph.inserting_before(node):
                 stacked = traced.graph.call_function(torch.stack, (list(node.args[:2]), -1))
             _replace(traced, node, Sum(), (stacked,))
-        elif fold and _is(traced, node, BATCH_NORMS):
+        elif fold and isinstance(_layer(traced, node), BATCH_NORMS):
             _fold(traced, node)
         elif pairs and (pool := _tournament(traced, node)) is not None:
             _replace(traced, node, pool, (node.args[0],))
@@ -259,16 +236,15 @@ def _is_branch(argument: object) -> bool:
     return isinstance(argument, fx.Node) and argument.op != "get_attr"
 
 
-def _is(traced: fx.GraphModule, node: fx.Node, kinds: tuple[type[nn.Module], ...]) -> bool:
-    return node.op == "call_module" and isinstance(
-        traced.get_submodule(cast("str", node.target)), kinds
-    )
+def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Return the module that a node calls, or None where it calls none."""
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """Return the module that shall stand for a node, or None where it is no activation."""
-    if _is(traced, node, _ACTIVATION_MODULES):
-        fresh = copy.deepcopy(traced.get_submodule(cast("str", node.target)))
+    if isinstance(layer := _layer(traced, node), _ACTIVATION_MODULES):
+        fresh = copy.deepcopy(layer)
         if hasattr(fresh, "inplace"):
             fresh.inplace = cast("Any", False)
         return fresh
@@ -278,9 +254,9 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 def _tournament(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """Return the pairwise form of a node that is max pooling, or None where it has none."""
-    if not _is(traced, node, MAX_POOLS):
+    pool = cast("Any", _layer(traced, node))
+    if not isinstance(pool, MAX_POOLS):
         return None
-    pool = cast("Any", traced.get_submodule(cast("str", node.target)))
     count = MAX_POOLS.index(type(pool)) + 1
 
     def along(value: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -302,11 +278,12 @@ def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module, args: Any
 
 def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
     """Fold batch norm into the layer that feeds it alone, or make it an ``Affine``."""
-    norm = cast("nn.BatchNorm2d", traced.get_submodule(cast("str", node.target)))
-    before = cast("fx.Node", node.args[0])
-    feeds_it_alone = len(before.users) == 1 and _calls(traced, before) == 1
-    if feeds_it_alone and _is(traced, before, (*CONVOLUTIONS, nn.Linear)):
-        layer = traced.get_submodule(cast("str", before.target))
+    norm, before = cast("nn.BatchNorm2d", _layer(traced, node)), cast("fx.Node", node.args[0])
+    calls = sum(
+        other.op == "call_module" and other.target == before.target for other in traced.graph.nodes
+    )
+    layer = _layer(traced, before)
+    if isinstance(layer, (*CONVOLUTIONS, nn.Linear)) and len(before.users) == calls == 1:
         merge: Any = (
             fusion.fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fusion.fuse_conv_bn_eval
         )
@@ -316,16 +293,7 @@ def _fold(traced: fx.GraphModule, node: fx.Node) -> None:
         node.replace_all_uses_with(cast("fx.Node", node.args[0]))
         traced.graph.erase_node(node)
     else:
-        _replace(traced, node, _affine(norm), node.args)
-
-
-def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
-    return sum(
-        other.op == "call_module" and other.target == node.target for other in traced.graph.nodes
-    )
-
-
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> Affine:
-    mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
-    scale = (variance + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
-    return Affine(scale, (0 if norm.bias is None else norm.bias) - mean * scale)
+        mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+        scale = (variance + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+        affine = Affine(scale, (0 if norm.bias is None else norm.bias) - mean * scale)
+        _replace(traced, node, affine, node.args)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.explainers.baseline import Baseline, ComparingExplainer, SingleBaseline
+from baselines.explainers.baseline import Baseline, ComparingExplainer, SingleBaselineExplainer
 from baselines.explainers.gradient import at_once, gradient_of
 from benchmark.classifier import Classifier
 from benchmark.seeding import torch_stream
 from benchmark.target import Target
 
 STEPS = 64
-_RULE = "gausslegendre"
 
 
-class IntegratedGradients(ComparingExplainer):
+class IntegratedGradients(SingleBaselineExplainer):
     """Integrated gradients from one baseline.
 
     The attributions of an image add up to target(image) − target(baseline), up to the error of the
@@ -28,10 +28,6 @@ class IntegratedGradients(ComparingExplainer):
 
     The maps are Captum's to rounding, and 1.8 times as fast: the network runs with batch norm
     folded, and the nodes are computed once rather than for every image.
-
-    Args:
-        baseline: Kind of baseline, ``"black"``, ``"mean"`` or ``"blurred"``; for ``"reference"``
-            see ``GradientSHAP``.
     """
 
     name = "integrated_gradients"
@@ -39,14 +35,7 @@ class IntegratedGradients(ComparingExplainer):
     polarity = "absolute"
     passes = (STEPS, STEPS)
     paper = "Sundararajan et al. 2017, Axiomatic attribution for deep networks"
-
-    def __init__(self, baseline: SingleBaseline = "black") -> None:
-        super().__init__(baseline)
-
-    @property
-    def config(self) -> dict[str, str | int | float]:
-        """Baseline, number of nodes and quadrature rule."""
-        return {**super().config, "method": _RULE, "steps": STEPS}
+    constants: ClassVar = {"method": "gausslegendre", "steps": STEPS}
 
     def compare(
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
@@ -83,14 +72,10 @@ class GradientSHAP(ComparingExplainer):
     polarity = "absolute"
     passes = (STEPS, STEPS)
     paper = "Erion et al. 2021, Improving performance of deep learning models with axiomatic priors"
+    constants: ClassVar = {"samples": STEPS}
 
     def __init__(self, baseline: Baseline = "reference") -> None:
         super().__init__(baseline)
-
-    @property
-    def config(self) -> dict[str, str | int | float]:
-        """Baseline and number of draws."""
-        return {**super().config, "samples": STEPS}
 
     def compare(
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from captum.attr import Occlusion as CaptumOcclusion
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.explainers.baseline import ComparingExplainer, SingleBaseline
+from baselines.explainers.baseline import SingleBaselineExplainer
 from baselines.explainers.gradient import Scored, at_once
 from benchmark.classifier import Classifier
 from benchmark.seeding import torch_stream
@@ -23,14 +24,11 @@ MASKS = 256
 _KEPT = 0.5
 
 
-class Occlusion(ComparingExplainer):
+class Occlusion(SingleBaselineExplainer):
     """The loss of the target where a window is replaced by the baseline, by Captum.
 
     Windows overlap by half: 15 along each axis of an image, each an eighth of it wide, and 7 along
     each axis of a volume, each a quarter wide. A pixel gets the mean over the windows that hold it.
-
-    Args:
-        baseline: Kind of baseline, ``"black"``, ``"mean"`` or ``"blurred"``.
     """
 
     name = "occlusion"
@@ -38,14 +36,7 @@ class Occlusion(ComparingExplainer):
     polarity = "absolute"
     passes = (1 + WINDOWS[2] ** 2, 0)
     paper = "Zeiler and Fergus 2014, Visualizing and understanding convolutional networks"
-
-    def __init__(self, baseline: SingleBaseline = "black") -> None:
-        super().__init__(baseline)
-
-    @property
-    def config(self) -> dict[str, str | int | float]:
-        """Baseline, and windows along each axis of an image and of a volume."""
-        return {**super().config, "windows": WINDOWS[2], "windows_3d": WINDOWS[3]}
+    constants: ClassVar = {"windows": WINDOWS[2], "windows_3d": WINDOWS[3]}
 
     def compare(
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
@@ -53,9 +44,7 @@ class Occlusion(ComparingExplainer):
         """Return the mean losses [B, 1, *S]; see the base class."""
         count = WINDOWS[images.ndim - 2]
         strides = [max(1, math.ceil(length / (count + 1))) for length in images.shape[2:]]
-        windows = [
-            min(2 * step, side) for step, side in zip(strides, images.shape[2:], strict=True)
-        ]
+        windows = list(map(min, [2 * step for step in strides], images.shape[2:]))
         with torch.no_grad():
             losses: Tensor = CaptumOcclusion(Scored(classifier.streamlined(), target)).attribute(
                 images.detach(),
@@ -67,17 +56,13 @@ class Occlusion(ComparingExplainer):
         return losses.to(images)
 
 
-class RISE(ComparingExplainer):
+class RISE(SingleBaselineExplainer):
     """The mean of random masks, each weighted by what the target makes of the image under it.
 
     256 masks, the same for every image: a coarse grid of cells that are kept or replaced with equal
     chance, shifted at random and interpolated. The paper weighs with probabilities; here it is the
     target minus its mean over the masks, which takes away a constant and the noise that a constant
-    brings.
-
-    Args:
-        baseline: Kind of baseline that shows where a mask is 0: ``"black"``, as in the paper,
-            ``"mean"`` or ``"blurred"``.
+    brings. The baseline, black as in the paper unless chosen, shows where a mask is 0.
     """
 
     name = "rise"
@@ -85,14 +70,7 @@ class RISE(ComparingExplainer):
     polarity = "absolute"
     passes = (MASKS, 0)
     paper = "Petsiuk et al. 2018, RISE: randomized input sampling for explanation"
-
-    def __init__(self, baseline: SingleBaseline = "black") -> None:
-        super().__init__(baseline)
-
-    @property
-    def config(self) -> dict[str, str | int | float]:
-        """Baseline, number of masks, and cells along each axis of an image and of a volume."""
-        return {**super().config, "masks": MASKS, "cells": CELLS[2], "cells_3d": CELLS[3]}
+    constants: ClassVar = {"masks": MASKS, "cells": CELLS[2], "cells_3d": CELLS[3]}
 
     def compare(
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
@@ -103,12 +81,8 @@ class RISE(ComparingExplainer):
         maps = []
         with torch.no_grad():
             for image, baseline in zip(images.split(1), baselines[:, 0].split(1), strict=True):
-                scores = torch.cat(
-                    [
-                        target(*folded(baseline + mask * (image - baseline)))
-                        for mask in masks.split(size)
-                    ]
-                )
+                masked = (baseline + part * (image - baseline) for part in masks.split(size))
+                scores = torch.cat([target(*folded(inputs)) for inputs in masked])
                 weights = (scores - scores.mean()) / (_KEPT * len(masks))
                 maps.append(torch.tensordot(weights, masks, dims=1)[None])
         return torch.cat(maps)

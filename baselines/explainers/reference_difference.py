@@ -15,18 +15,8 @@ from captum.attr import DeepLift
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.explainers.baseline import ComparingExplainer, SingleBaseline
-from baselines.explainers.canonical import (
-    AVERAGE_POOLS,
-    CONVOLUTIONS,
-    REARRANGEMENTS,
-    REARRANGING_FUNCTIONS,
-    Affine,
-    PairwiseMax,
-    Sum,
-    canonical,
-    why_no_rule,
-)
+from baselines.explainers import canonical as forms
+from baselines.explainers.baseline import ComparingExplainer, SingleBaselineExplainer
 from baselines.explainers.gradient import Scored, at_once
 from benchmark.classifier import Classifier
 from benchmark.classifier.batch_norm import BATCH_NORMS
@@ -36,28 +26,17 @@ from benchmark.target import Target
 
 # Captum's rules for what is not linear.
 _RULES = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
-_LINEAR = (
-    *CONVOLUTIONS,
-    nn.Linear,
-    *BATCH_NORMS,
-    *AVERAGE_POOLS,
-    *REARRANGEMENTS,
-    Sum,
-    Affine,
-    PairwiseMax,
-)
+_LINEAR = (*forms.LINEAR, *BATCH_NORMS, forms.PairwiseMax)
 # Captum's hooks keep every activation of a pass, which then leaves the caches.
 _PAIRS = 16
-_LINEAR_FUNCTIONS = {*REARRANGING_FUNCTIONS, functional.avg_pool2d, functional.adaptive_avg_pool2d}
+_POOLING_FUNCTIONS = {functional.avg_pool2d, functional.adaptive_avg_pool2d}
+_LINEAR_FUNCTIONS = forms.REARRANGING_FUNCTIONS | _POOLING_FUNCTIONS
 
 
-class DeepLIFT(ComparingExplainer):
+class DeepLIFT(SingleBaselineExplainer):
     """DeepLIFT with the rescale rule, by Captum.
 
     The attributions of an image add up to target(image) − target(baseline).
-
-    Args:
-        baseline: Kind of baseline, ``"black"``, ``"mean"`` or ``"blurred"``.
     """
 
     name = "deeplift"
@@ -66,22 +45,19 @@ class DeepLIFT(ComparingExplainer):
     passes = (2, 2)
     paper = "Shrikumar et al. 2017, Learning important features through propagating differences"
 
-    def __init__(self, baseline: SingleBaseline = "black") -> None:
-        super().__init__(baseline)
-
     def supports(self, classifier: Classifier) -> str | None:
         """Return which layer has no rule, or None where all have one."""
         try:
-            rewritten = canonical(classifier, fold=True, pairs=True)
+            rewritten = forms.canonical(classifier, fold=True, pairs=True)
         except UnsupportedError as error:
             return str(error)
-        return why_no_rule(classifier, rewritten, (*_RULES, *_LINEAR), _LINEAR_FUNCTIONS)
+        return forms.why_no_rule(classifier, rewritten, (*_RULES, *_LINEAR), _LINEAR_FUNCTIONS)
 
     def compare(
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
     ) -> Tensor:
         """Return the mean over baselines of the contributions; see the base class."""
-        method = DeepLift(Scored(canonical(classifier, fold=True, pairs=True), target))
+        method = DeepLift(Scored(forms.canonical(classifier, fold=True, pairs=True), target))
         count, size = baselines.shape[1], min(_PAIRS, at_once(images[:1]))
         repeated = images.detach().repeat_interleave(count, 0).split(size)
         maps = []

@@ -22,17 +22,8 @@ from zennit.composites import SpecialFirstLayerMapComposite
 from zennit.core import Composite, Hook
 from zennit.rules import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
 
-from baselines.explainers.canonical import (
-    AVERAGE_POOLS,
-    CONVOLUTIONS,
-    MAX_POOLS,
-    REARRANGEMENTS,
-    REARRANGING_FUNCTIONS,
-    Affine,
-    Sum,
-    canonical,
-    why_no_rule,
-)
+from baselines.explainers import canonical as forms
+from baselines.explainers.canonical import CONVOLUTIONS
 from benchmark.classifier import Classifier
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
@@ -40,11 +31,11 @@ from benchmark.target import Target
 
 Bias = Literal["kept", "none"]
 
-# What hands relevance on as its gradient does: winners take all, rearrangements change nothing.
-_HANDED_ON = (*MAX_POOLS, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, *REARRANGEMENTS)
+# What hands relevance on as its gradient does: winners take all.
+_HANDED_ON = (*forms.MAX_POOLS, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU)
-_KNOWN_MODULES = (*CONVOLUTIONS, nn.Linear, *AVERAGE_POOLS, *_HANDED_ON, *_ACTIVATIONS, Sum, Affine)
-_KNOWN_FUNCTIONS = {*REARRANGING_FUNCTIONS, functional.max_pool2d, functional.max_pool3d}
+_KNOWN_MODULES = (*forms.LINEAR, *_HANDED_ON, *_ACTIVATIONS)
+_KNOWN_FUNCTIONS = forms.REARRANGING_FUNCTIONS | {functional.max_pool2d, functional.max_pool3d}
 
 Rules = list[tuple[tuple[type[nn.Module], ...], Hook]]
 
@@ -72,14 +63,14 @@ class _Relevance(Explainer):
     def supports(self, classifier: Classifier) -> str | None:
         """Return which layer no rule is known for, or None where all have one."""
         try:
-            rewritten = canonical(classifier, fold=True)
+            rewritten = forms.canonical(classifier, fold=True)
         except UnsupportedError as error:
             return str(error)
-        return why_no_rule(classifier, rewritten, _KNOWN_MODULES, _KNOWN_FUNCTIONS)
+        return forms.why_no_rule(classifier, rewritten, _KNOWN_MODULES, _KNOWN_FUNCTIONS)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the relevance of each pixel [B, 1, *S], summed over channels."""
-        rewritten = canonical(classifier, fold=True)
+        rewritten = forms.canonical(classifier, fold=True)
         inputs = classifier.preprocessing(images).detach().requires_grad_()
         classifier.passes.add_forward(len(images))
         classifier.passes.add_backward(len(images))
@@ -95,19 +86,15 @@ class _Relevance(Explainer):
         affine = Pass() if zero else Epsilon(epsilon=self.stabiliser)
         shared: Rules = [
             (_ACTIVATIONS, Pass()),
-            ((Sum, *AVERAGE_POOLS), Norm(stabilizer=self.stabiliser)),
-            ((Affine,), affine),
+            ((forms.Sum, *forms.AVERAGE_POOLS), Norm(stabilizer=self.stabiliser)),
+            ((forms.Affine,), affine),
         ]
         first, others = self._rules(zero)
         return SpecialFirstLayerMapComposite(layer_map=shared + others, first_map=first)
 
     @abstractmethod
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        """Return the rules of the first layer, if it has others, and of all linear layers.
-
-        Args:
-            zero: Names of the parameters that count as zero, or None.
-        """
+        """Return rules of the first layer, and of all linear ones; ``zero`` is left out."""
 
 
 class LRPEpsilon(_Relevance):
@@ -118,7 +105,6 @@ class LRPEpsilon(_Relevance):
 
     Args:
         epsilon: Size of ε as that share.
-        bias: Treatment of biases, ``"kept"`` or ``"none"``.
     """
 
     name = "lrp_epsilon"
@@ -149,7 +135,6 @@ class LRPGamma(_Relevance):
 
     Args:
         gamma: Weight γ by which positive weights count more.
-        bias: Treatment of biases, ``"kept"`` or ``"none"``.
     """
 
     name = "lrp_gamma"
@@ -180,8 +165,7 @@ class LRPComposite(_Relevance):
         flat = Flat(stabilizer=self.stabiliser, zero_params=zero)
         plus = ZPlus(stabilizer=self.stabiliser, zero_params=zero)
         epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
-        first: Rules = [((*CONVOLUTIONS, nn.Linear), flat)]
-        return first, [(CONVOLUTIONS, plus), ((nn.Linear,), epsilon)]
+        return [((*CONVOLUTIONS, nn.Linear), flat)], [(CONVOLUTIONS, plus), ((nn.Linear,), epsilon)]
 
 
 def _shares(
