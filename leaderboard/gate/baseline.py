@@ -21,11 +21,7 @@ from leaderboard.published.pseudonyms import Pseudonyms
 from leaderboard.published.record import PublishedRecord, publish
 from leaderboard.submission.from_plugins import method_of, scale_of
 
-SALT_VARIABLE = "MEDSANITY_SALT"
-PUBLIC_SALT = "medsanity"
 _STORED_RECORD = re.compile(r"[0-9a-f]{64}\.json")
-
-CellKey = tuple[str, str, str, str]
 
 
 class NoBaselineError(InputError):
@@ -38,12 +34,11 @@ def salt_of(suite: Suite) -> str:
     It is the salt that the suite publishes; else that of the environment variable MEDSANITY_SALT,
     which must be a secret where subjects are people; else one that everybody knows.
     """
-    if suite.board is not None:
-        return suite.board.salt
-    return os.environ.get(SALT_VARIABLE) or PUBLIC_SALT
+    own = os.environ.get("MEDSANITY_SALT") or "medsanity"
+    return own if suite.board is None else suite.board.salt
 
 
-def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, PublishedRecord]:
+def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[Names, PublishedRecord]:
     """Return the records of a baseline by cohort, model, explainer and protocol.
 
     Of a store only the records of the suite, and of the plan's explainers and protocols, are taken.
@@ -55,15 +50,14 @@ def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, Publi
         raise NoBaselineError(
             f"The baseline {folder} is no folder; --update-baseline writes one there."
         )
+    in_store = _is_store_like(folder)
     try:
-        published = (
-            _read_store(folder, suite, plan) if _is_store_like(folder) else _read_published(folder)
-        )
+        published = _read_store(folder, suite, plan) if in_store else _read_published(folder)
     except InputError as error:
         raise NoBaselineError(f"The baseline {folder} cannot be read: {error}") from error
-    records: dict[CellKey, PublishedRecord] = {}
+    records: dict[Names, PublishedRecord] = {}
     for record in published:
-        if records.setdefault(cell_key(record.names), record) is not record:
+        if records.setdefault(record.names, record) is not record:
             raise NoBaselineError(
                 f"The baseline {folder} holds two results for {cell_label(record.names)}; name a "
                 "store that holds one, or write a baseline with --update-baseline."
@@ -71,7 +65,7 @@ def read_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, Publi
     return records
 
 
-def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[CellKey, PublishedRecord]:
+def read_own_baseline(folder: Path, suite: Suite, plan: Plan) -> dict[Names, PublishedRecord]:
     """Return the present records of a baseline, and show that it can be written.
 
     Raises:
@@ -97,16 +91,9 @@ def publish_bare(record: Record, plan: Plan, pseudonyms: Pseudonyms) -> Publishe
     try:
         published, _ = publish(record, method, scale, pseudonyms, "gate")
     except ValidationError as error:
-        _, message = first_fault(error)
-        raise InputError(
-            f"{cell_label(record.names)} cannot be written as a record: {message}."
-        ) from error
+        reason = f"cannot be written as a record: {first_fault(error)[1]}"
+        raise InputError(f"{cell_label(record.names)} {reason}.") from error
     return published.resealed({"readings": None})
-
-
-def cell_key(names: Names) -> CellKey:
-    """Return the names of a cell as a key."""
-    return names.cohort, names.model, names.explainer, names.protocol
 
 
 def cell_label(names: Names) -> str:
@@ -134,6 +121,5 @@ def _read_store(folder: Path, suite: Suite, plan: Plan) -> Sequence[PublishedRec
 
 
 def _is_store_like(folder: Path) -> bool:
-    return is_store(folder) or any(
-        _STORED_RECORD.fullmatch(path.name) for path in folder.glob("*.json")
-    )
+    names = (path.name for path in folder.glob("*.json"))
+    return is_store(folder) or any(map(_STORED_RECORD.fullmatch, names))

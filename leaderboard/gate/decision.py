@@ -82,10 +82,8 @@ class Decision:
     """Decision on a cell.
 
     Attributes:
-        names: Names of cohort, model, explainer and protocol.
         outcome: Outcome, of which ``unchanged`` and ``pass`` are good.
         reason: Clause that explains the outcome.
-        change: Change of the score.
         notes: Other differences, which decide nothing.
     """
 
@@ -148,8 +146,7 @@ def _draft(pair: Pair, margin: float) -> Decision:
     """Return a decision where no test is needed, and elsewhere a draft with a p-value."""
     old, new = pair.old, pair.new
     if new is None:
-        reason = pair.failure or "it failed"
-        return Decision(old.names, "failed", reason, Change(old=_score(old)))
+        return Decision(old.names, "failed", pair.failure or "it failed", Change(old=_score(old)))
     notes = _notes(old, new)
     if old.state != SCORED or new.state != SCORED:
         return replace(_decide_by_state(old, new), notes=notes)
@@ -174,18 +171,14 @@ def _with_p_value(old: PublishedRecord, change: Change, error: float, margin: fl
     if math.isnan(change.old) and math.isnan(change.new):
         return Decision(old.names, "inconclusive", "neither run makes one number", change)
     if math.isnan(change.new):
-        reason = "the subjects no longer make one number"
-        return Decision(old.names, "regression", reason, change)
+        return Decision(old.names, "regression", "the subjects no longer make one number", change)
     if math.isnan(change.old):
         return Decision(old.names, "pass", "the subjects make one number, and did not", change)
-    constant = old.scale.aggregate == "constant"
-    if difference.n_subjects < 2 and not constant:
+    if difference.n_subjects < 2 and old.scale.aggregate != "constant":
         return Decision(old.names, "inconclusive", "fewer than two subjects have a value", change)
     distance = difference.estimate + margin
-    if error > 0:
-        p = float(stats.t.cdf(distance / error, max(difference.n_subjects - 1, 1)))
-    else:
-        p = float(distance >= 0)
+    degrees = max(difference.n_subjects - 1, 1)
+    p = float(stats.t.cdf(distance / error, degrees) if error > 0 else distance >= 0)
     if old.scale.direction == "none":
         p = min(2 * p, 1.0)  # the side was chosen after looking
     return Decision(old.names, "inconclusive", "", replace(change, p=p))
@@ -194,26 +187,24 @@ def _with_p_value(old: PublishedRecord, change: Change, error: float, margin: fl
 def _conclude(draft: Decision, adjusted: float, margin: float) -> Decision:
     change = replace(draft.change, adjusted=adjusted)
     low, high = change.difference.low, change.difference.high
-    outcome: Outcome
+    outcome: Outcome = "inconclusive"
     if low > -margin:
         outcome, reason = "pass", f"a drop of {margin:g} or more is ruled out"
-    elif high < -margin and adjusted < ALPHA:
+    elif not high < -margin:  # also where there is no limit
+        reason = f"the interval holds a drop of {margin:g}"
+    elif adjusted < ALPHA:
         outcome, reason = "regression", f"it dropped by more than {margin:g}"
-    elif high < -margin:
-        outcome = "inconclusive"
-        reason = f"a drop of more than {margin:g} is not certain among so many cells"
     else:
-        outcome, reason = "inconclusive", f"the interval holds a drop of {margin:g}"
+        reason = f"a drop of more than {margin:g} is not certain among so many cells"
     return replace(draft, outcome=outcome, reason=reason, change=change)
 
 
 def _decide_by_state(old: PublishedRecord, new: PublishedRecord) -> Decision:
-    change = Change(old=_score(old), new=_score(new))
+    change = Change(_score(old), _score(new))
     if old.state == new.state:
         return Decision(old.names, "unchanged", f"it was and is {new.state}", change)
-    reason = f"it was {old.state} and is {new.state}"
-    if new.state != SCORED:
-        reason += f": {new.reason}"
+    why = "" if new.state == SCORED else f": {new.reason}"
+    reason = f"it was {old.state} and is {new.state}{why}"
     outcome: Outcome = "regression" if old.state == SCORED else "pass"
     return Decision(old.names, outcome, reason, change)
 
@@ -274,10 +265,9 @@ def _share_lost(old: PublishedRecord, new: PublishedRecord) -> float:
 
 
 def _score(record: PublishedRecord) -> float:
-    score = record.score
-    if score is None:
+    if record.score is None:
         return _NAN
-    return float(distributions([score], record.scale.aggregate)[0][0])
+    return float(distributions([record.score], record.scale.aggregate)[0][0])
 
 
 def _notes(old: PublishedRecord, new: PublishedRecord) -> tuple[str, ...]:

@@ -17,16 +17,8 @@ from benchmark.running import engine
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell, Selection, Suite
-from leaderboard.gate.baseline import (
-    CellKey,
-    NoBaselineError,
-    cell_key,
-    cell_label,
-    publish_bare,
-    read_baseline,
-    read_own_baseline,
-    salt_of,
-)
+from leaderboard.gate import baseline as baselines
+from leaderboard.gate.baseline import cell_label
 from leaderboard.gate.decision import Pair, judge, why_incomparable
 from leaderboard.gate.report import Report
 from leaderboard.published.folder import write_records
@@ -44,8 +36,6 @@ class Request:
     Attributes:
         baseline: Folder of published records, or a store, or a folder of a store's records.
         suite: Suite, whose controls are gated only where they are asked for.
-        selection: Selection of the cells.
-        settings: Settings of the computation.
         store: Store that finished cells are kept in and taken from; None measures everything anew.
         margin: Largest drop that is no regression, above 0, in units of the score.
 
@@ -84,20 +74,19 @@ def compare(request: Request, progress: Progress | None = None) -> Report:
         InputError: If a plugin is unknown, or a cell was measured on something else.
     """
     plan = make_plan_of(request)
-    old = read_baseline(request.baseline, request.suite, plan)
+    old = baselines.read_baseline(request.baseline, request.suite, plan)
     cells = _gated(plan, old, request)
     pairs, ungated = _pairs(_only(plan, cells), request, old, progress)
     if not pairs:
-        raise NoBaselineError(f"The baseline {request.baseline} is of other cohorts.")
-    ungated += [_names_of(cell) for cell in plan.cells if cell not in cells]
+        raise baselines.NoBaselineError(f"The baseline {request.baseline} is of other cohorts.")
+    others = [cell for cell in plan.cells if cell not in cells]
+    ungated += [Names.model_validate(cell, from_attributes=True) for cell in others]
     decisions = judge(pairs, request.margin)
-    still_open = {
-        cell_key(decision.names) for decision in decisions if decision.outcome == "inconclusive"
-    }
+    still_open = {decision.names for decision in decisions if decision.outcome == "inconclusive"}
     second = _on_reserve(request, plan, still_open, progress) if still_open else {}
     if second:
         # All cells are one family again, with the larger sample for those that have one.
-        combined = [second.get(cell_key(pair.old.names), pair) for pair in pairs]
+        combined = [second.get(pair.old.names, pair) for pair in pairs]
         decisions = judge(combined, request.margin)
     enlarged = tuple(pair.old.names for pair in second.values())
     return Report(request.suite.version, request.margin, tuple(decisions), tuple(ungated), enlarged)
@@ -116,35 +105,27 @@ def update(
         InputError: If a plugin is unknown, or the folder cannot be written.
     """
     plan = make_plan_of(request)
-    kept = {request.baseline: read_own_baseline(request.baseline, request.suite, plan)}
+    kept = {request.baseline: baselines.read_own_baseline(request.baseline, request.suite, plan)}
     measured = {request.baseline: _measure(plan, request, progress)}
     if reserve:
         larger = _enlarged(request, plan)
-        kept[request.reserve] = read_own_baseline(request.reserve, larger.suite, plan)
+        kept[request.reserve] = baselines.read_own_baseline(request.reserve, larger.suite, plan)
         records, failures = _measure(_larger_cells(larger, plan), larger, progress)
-        sizes = {
-            cell_key(record.names): len(record.scores) for record in measured[request.baseline][0]
-        }
-        enlarged = [
-            record
-            for record in records
-            if len(record.scores) > sizes.get(cell_key(record.names), 0)
-        ]
+        sizes = {record.names: len(record.scores) for record in measured[request.baseline][0]}
+        enlarged = [record for record in records if len(record.scores) > sizes.get(record.names, 0)]
         measured[request.reserve] = enlarged, failures
     failed = [failure for _, failures in measured.values() for failure in failures.items()]
     if failed:
         lines = [f"{cell_label(names)} failed: {reason}" for names, reason in failed]
         return [*lines, "nothing was written"], FAILED
-    lines, total = [], 0
+    lines = []
     for folder, (records, _) in measured.items():
-        changed = []
-        for record in records:
-            if change := _what_changed(kept[folder].get(cell_key(record.names)), record):
-                changed.append(record)
-                lines.append(f"{folder.name}: {cell_label(record.names)}: {change}")
-        write_records(folder, [(record, None) for record in changed])
-        total += len(changed)
-    lines.append(f"baseline: {request.baseline}, {total} cells written")
+        olds = [kept[folder].get(record.names) for record in records]
+        changes = list(zip(records, map(_what_changed, olds, records), strict=True))
+        write_records(folder, [(record, None) for record, change in changes if change])
+        changed = [(cell_label(record.names), change) for record, change in changes if change]
+        lines += [f"{folder.name}: {label}: {change}" for label, change in changed]
+    lines.append(f"baseline: {request.baseline}, {len(lines)} cells written")
     scored = any(record.state == "scored" for records, _ in measured.values() for record in records)
     return lines, DONE if scored else NOTHING_MEASURED
 
@@ -159,48 +140,41 @@ def make_plan_of(request: Request) -> Plan:
     return make_plan(Catalogue(), alone, request.selection)
 
 
-def _gated(plan: Plan, old: Mapping[CellKey, PublishedRecord], request: Request) -> list[Cell]:
+def _gated(plan: Plan, old: Mapping[Names, PublishedRecord], request: Request) -> list[Cell]:
     """Return the cells with a baseline, and refuse a named plugin that has none."""
     cells = [cell for cell in plan.cells if _is_in(cell, old)]
-    named: dict[str, Sequence[str]] = {"explainer": tuple(plan.explainers)}
-    if request.selection.models:
-        named["model"] = tuple(plan.models)
-    if request.selection.protocols:
-        named["protocol"] = tuple(plan.protocols)
-    for kind, names in named.items():
-        for name in names:
-            if not any(getattr(cell, kind) == name for cell in cells):
-                raise NoBaselineError(
-                    f"The baseline {request.baseline} holds no cell of the {kind} {name!r}; "
-                    "--update-baseline adds what it measures."
-                )
+    named = [("explainer", name) for name in plan.explainers]
+    named += [("model", name) for name in plan.models if request.selection.models]
+    named += [("protocol", name) for name in plan.protocols if request.selection.protocols]
+    for kind, name in named:
+        if not any(getattr(cell, kind) == name for cell in cells):
+            raise baselines.NoBaselineError(
+                f"The baseline {request.baseline} holds no cell of the {kind} {name!r}; "
+                "--update-baseline adds what it measures."
+            )
     return cells
 
 
 def _pairs(
-    plan: Plan, request: Request, old: Mapping[CellKey, PublishedRecord], progress: Progress | None
+    plan: Plan, request: Request, old: Mapping[Names, PublishedRecord], progress: Progress | None
 ) -> tuple[list[Pair], list[Names]]:
     """Measure a plan, and return its cells with their baselines, and those without one."""
     records, failures = _measure(plan, request, progress)
-    pairs, ungated = [], []
+    pairs = []
     for record in records:
-        before = old.get(cell_key(record.names))
-        if before is None:
-            ungated.append(record.names)
-        elif (why := why_incomparable(before.identity, record.identity)) is not None:
+        if (before := old.get(record.names)) is None:
+            continue
+        if (why := why_incomparable(before.identity, record.identity)) is not None:
             raise InputError(
                 f"{cell_label(record.names)} cannot be compared with its baseline: {why}; if that "
                 "is meant, write a new one with --update-baseline."
             )
-        else:
-            pairs.append(Pair(before, record))
+        pairs.append(Pair(before, record))
     for names, reason in failures.items():
-        before = old.get(cell_key(names))
-        if before is None:
-            ungated.append(names)
-        else:
+        if (before := old.get(names)) is not None:
             pairs.append(Pair(before, None, reason))
-    return pairs, ungated
+    measured = [*(record.names for record in records), *failures]
+    return pairs, [names for names in measured if names not in old]
 
 
 def _measure(
@@ -211,35 +185,31 @@ def _measure(
     store_folder = nullcontext(request.store) if request.store else tempfile.TemporaryDirectory()
     with store_folder as folder:
         finished = engine.run(plan, Store(Path(folder)), request.settings, progress)
-    pseudonyms = Pseudonyms(salt_of(request.suite))
+    pseudonyms = Pseudonyms(baselines.salt_of(request.suite))
+    failed = [record for record in finished.records if record.state == "failed"]
     records = [
-        publish_bare(record, plan, pseudonyms)
+        baselines.publish_bare(record, plan, pseudonyms)
         for record in finished.records
         if record.state != "failed"
     ]
-    failures = {
-        record.names: record.reason or "it failed"
-        for record in finished.records
-        if record.state == "failed"
-    }
-    return records, failures
+    return records, {record.names: record.reason or "it failed" for record in failed}
 
 
 def _on_reserve(
-    request: Request, plan: Plan, still_open: set[CellKey], progress: Progress | None
-) -> dict[CellKey, Pair]:
+    request: Request, plan: Plan, still_open: set[Names], progress: Progress | None
+) -> dict[Names, Pair]:
     """Return inconclusive cells on the larger sample, where they have a baseline of it."""
     if not request.reserve.is_dir():
         return {}
     larger = _enlarged(request, plan)
-    old = read_baseline(request.reserve, larger.suite, plan)
+    old = baselines.read_baseline(request.reserve, larger.suite, plan)
     old = {key: record for key, record in old.items() if key in still_open}
     larger_plan = make_plan_of(larger)
     cells = [cell for cell in larger_plan.cells if _is_in(cell, old)]
     if not cells:
         return {}
     pairs, _ = _pairs(_only(larger_plan, cells), larger, old, progress)
-    return {cell_key(pair.old.names): pair for pair in pairs}
+    return {pair.old.names: pair for pair in pairs}
 
 
 def _enlarged(request: Request, plan: Plan) -> Request:
@@ -284,16 +254,9 @@ def _only(plan: Plan, cells: Sequence[Cell]) -> Plan:
     return replace(plan, cells=tuple(cells))
 
 
-def _is_in(cell: Cell, keys: Mapping[CellKey, PublishedRecord]) -> bool:
+def _is_in(cell: Cell, keys: Mapping[Names, PublishedRecord]) -> bool:
     """Return whether a cell may be among these; the name of a cohort's file is not known yet."""
-    return any(
-        key[1:] == (cell.model, cell.explainer, cell.protocol)
-        and (cell.cohort.endswith(".toml") or key[0] == cell.cohort)
-        for key in keys
-    )
-
-
-def _names_of(cell: Cell) -> Names:
-    return Names(
-        cohort=cell.cohort, model=cell.model, explainer=cell.explainer, protocol=cell.protocol
-    )
+    parts = ["model", "explainer", "protocol"]
+    if not cell.cohort.endswith(".toml"):
+        parts.append("cohort")
+    return any(all(getattr(cell, part) == getattr(key, part) for part in parts) for key in keys)

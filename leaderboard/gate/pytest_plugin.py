@@ -8,50 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 
-class Gate(Protocol):
-    """Fails the test where an explainer got worse than its baseline, or that is not certain."""
-
-    def __call__(
-        self,
-        explainer: str,
-        baseline: str | Path,
-        protocols: Sequence[str] = (),
-        model: str | None = None,
-        margin: float = 0.02,
-        suite: str = "v1",
-        device: str = "auto",
-    ) -> None:
-        """Measure and compare with the baseline.
-
-        Args:
-            explainer: Name, or path/to/file.py:Class.
-            baseline: Folder of published records, or a store.
-            protocols: Names of protocols; the suite's unless given.
-            model: Name or path of a model; the suite's unless given.
-            margin: Largest drop of a score that is no regression.
-            suite: Version, or path of a ``.toml`` file.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
-
-        Raises:
-            InputError: If something is unknown, or there is no baseline.
-        """
-        ...
-
-
 @pytest.fixture
-def medsanity_gate() -> Gate:
-    """Return a function that fails the test where an explainer got worse; see ``Gate``."""
-    return _gate
+def medsanity_gate() -> Callable[..., None]:
+    """Return ``fail_if_worse``."""
+    return fail_if_worse
 
 
-def _gate(
+def fail_if_worse(
     explainer: str,
     baseline: str | Path,
     protocols: Sequence[str] = (),
@@ -60,6 +29,20 @@ def _gate(
     suite: str = "v1",
     device: str = "auto",
 ) -> None:
+    """Fail the test where an explainer got worse than its baseline, or that is not certain.
+
+    Args:
+        explainer: Name, or path/to/file.py:Class.
+        baseline: Folder of published records, or a store.
+        protocols: Names of protocols; the suite's unless given.
+        model: Name or path of a model; the suite's unless given.
+        margin: Largest drop of a score that is no regression.
+        suite: Version, or path of a ``.toml`` file.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+
+    Raises:
+        InputError: If something is unknown, or there is no baseline.
+    """
     # Here, since pytest imports this file whether or not a test asks for the gate.
     from benchmark.running import device as devices
     from benchmark.running import engine

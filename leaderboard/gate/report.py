@@ -6,12 +6,14 @@ summary nor a file beside it.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from xml.etree import ElementTree
 
 from benchmark.commands.exits import DONE, FAILED, INCONCLUSIVE, NOTHING_MEASURED
@@ -25,6 +27,7 @@ _WIDTH = 31
 _PICTURE = "worse ← 0 → better"
 # Characters that XML 1.0 does not allow.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_xml = partial(_NO_XML.sub, "�")
 _SIGNS = {"unchanged": "✅", "pass": "✅", "inconclusive": "❔", "regression": "❌", "failed": "❌"}
 
 
@@ -33,8 +36,6 @@ class Report:
     """Result of a gate.
 
     Attributes:
-        suite: Version of the suite.
-        margin: Margin δ of the decisions.
         decisions: Decisions, one a cell.
         ungated: Cells that were asked for and have no baseline.
         enlarged: Cells that were decided on the larger sample.
@@ -61,8 +62,7 @@ def lines(report: Report) -> list[str]:
         texts.append(f"{decision.outcome:<12} {cell_label(decision.names)}: {_sentence(decision)}")
         texts.extend(f"{'':<12} note: {note}" for note in decision.notes)
     if report.enlarged:
-        cells = ", ".join(map(cell_label, report.enlarged))
-        texts.append(f"decided on the larger sample: {cells}")
+        texts.append(f"decided on the larger sample: {', '.join(map(cell_label, report.enlarged))}")
     if report.ungated:
         texts.append(f"without a baseline, not gated: {', '.join(map(cell_label, report.ungated))}")
     return texts
@@ -89,15 +89,11 @@ def to_markdown(report: Report) -> str:
             f"`{bar(difference, report.margin, reach)}`",
         ]
         rows.append(f"| {' | '.join(cells)} |")
-    notes = [
-        f"- {escaped(cell_label(decision.names))}: {escaped(note)}"
-        for decision in _ordered(report.decisions)
-        for note in decision.notes
-    ]
-    notes += [
-        f"- {escaped(cell_label(names))}: decided on the larger sample" for names in report.enlarged
-    ]
-    notes += [f"- {escaped(cell_label(names))}: no baseline, not gated" for names in report.ungated]
+    decisions = _ordered(report.decisions)
+    noted = [(decision.names, note) for decision in decisions for note in decision.notes]
+    noted += [(names, "decided on the larger sample") for names in report.enlarged]
+    noted += [(names, "no baseline, not gated") for names in report.ungated]
+    notes = [f"- {escaped(cell_label(names))}: {escaped(note)}" for names, note in noted]
     legend = (
         f"A negative difference is worse. `┊` marks the margin −{report.margin:g}, `│` no change, "
         "`●` the difference and `━` its interval; an interval wholly right of `┊` passes, one "
@@ -182,9 +178,7 @@ def bar(difference: Interval, margin: float, reach: float) -> str:
 
 def escaped(text: str) -> str:
     """Return text that Markdown and HTML show as it stands, in one line."""
-    flat = " ".join(text.split())
-    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        flat = flat.replace(character, name)
+    flat = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#+!|~@-])", r"\\\1", flat)
 
 
@@ -218,9 +212,8 @@ def _sentence(decision: Decision) -> str:
 def _interval(value: Interval) -> str:
     if math.isnan(value.estimate):
         return "–"
-    if math.isnan(value.low):
-        return f"{value.estimate:+.4f}"
-    return f"{value.estimate:+.4f} [{value.low:+.4f}, {value.high:+.4f}]"
+    limits = "" if math.isnan(value.low) else f" [{value.low:+.4f}, {value.high:+.4f}]"
+    return f"{value.estimate:+.4f}{limits}"
 
 
 def _number(value: float) -> str:
@@ -228,16 +221,10 @@ def _number(value: float) -> str:
 
 
 def _numbers(change: Change) -> dict[str, object]:
-    difference = change.difference
     return {
         "old": _known(change.old),
         "new": _known(change.new),
-        "difference": {
-            "estimate": _known(difference.estimate),
-            "low": _known(difference.low),
-            "high": _known(difference.high),
-            "n_subjects": difference.n_subjects,
-        },
+        "difference": {name: _known(value) for name, value in asdict(change.difference).items()},
         "p": _known(change.p),
         "p_adjusted": _known(change.adjusted),
     }
@@ -247,15 +234,9 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _xml(text: str) -> str:
-    return _NO_XML.sub("�", text)
-
-
 def exit_code(report: Report) -> int:
     """Return the exit code of the command: 0, 1, 3 or 4."""
-    outcome = worst(report.decisions)
-    if outcome in ("failed", "regression"):
-        return FAILED
-    if outcome == "inconclusive":
-        return INCONCLUSIVE
+    codes = {"failed": FAILED, "regression": FAILED, "inconclusive": INCONCLUSIVE}
+    if (outcome := worst(report.decisions)) in codes:
+        return codes[outcome]
     return DONE if any(decision.scored for decision in report.decisions) else NOTHING_MEASURED

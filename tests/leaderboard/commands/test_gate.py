@@ -110,15 +110,15 @@ def test_a_damaged_baseline_is_no_baseline(tmp_path: Path) -> None:
 
 def test_the_fixture_fails_a_test_where_a_method_got_worse(tmp_path: Path) -> None:
     """If it fails, those who prefer a test are not guarded."""
-    from leaderboard.gate.pytest_plugin import _gate
+    from leaderboard.gate.pytest_plugin import fail_if_worse
 
     good = plugin(tmp_path / "good", "return (1 - images) ** 4")
     assert gate(tmp_path, "Mine", "--update-baseline", file=good).exit_code == 0
     options = {"baseline": tmp_path / "baseline", "suite": str(tmp_path / "suite.toml")}
-    _gate(f"{good}:Mine", **options)
+    fail_if_worse(f"{good}:Mine", **options)
     bad = plugin(tmp_path / "bad", "return images.clone()")
     with pytest.raises(pytest.fail.Exception, match="regression"):
-        _gate(f"{bad}:Mine", **options)
+        fail_if_worse(f"{bad}:Mine", **options)
 
 
 def _of_the_board(baseline: Path, protocol: str, layer: str = "last") -> Decision:
