@@ -33,22 +33,22 @@ def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) 
     (cohort_entry,), (model_entry,) = plan.cohorts.values(), plan.models.values()
     (entry,) = plan.explainers.values()
     explainer, cohort, source = entry.create(), cohort_entry.create().load(), model_entry.create()
-    place = resolve_device(device)
+    torch_device = resolve_device(device)
     with reproducible():
-        classifier = load_fitted(source, cohort, place)
+        classifier = load_fitted(source, cohort, torch_device)
         test = cohort.select("test")
         if why_unsupported(explainer, classifier, has_truth=False) is not None:
             return
-        images = test.batch(np.array(rows), place).images
+        images = test.batch(np.array(rows), torch_device).images
         # The explainer first meets another model, so that a map which it keeps by its image is
         # that model's, and differs.
         for model in (classifier.randomised(1, images), classifier):
             maps = []
             for row in rows:
-                batch = test.batch(np.array([row]), place)
+                batch = test.batch(np.array([row]), torch_device)
                 batch = replace(batch, truth=None, foreground=torch.ones_like(batch.foreground))
                 if explainer.needs_references:
-                    batch = replace(batch, references=cohort.references.to(place))
+                    batch = replace(batch, references=cohort.references.to(torch_device))
                 maps.append(explainer(model, batch, own_margin(int(test.groups[row]))).cpu())
     with out.open("wb") as file:
         np.savez(file, maps=torch.cat(maps).numpy())

@@ -16,17 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.errors import StoreError
+from leaderboard.published import folder as folders
 from leaderboard.published.fault import Fault, FaultError
-from leaderboard.published.folder import (
-    RECORD,
-    SIDECAR,
-    read_bytes,
-    read_folder,
-    read_record,
-    relative_path,
-    walk,
-    write_records,
-)
+from leaderboard.published.folder import RECORD, SIDECAR, read_bytes, relative_path, write_records
 from leaderboard.published.record import MOST_BYTES, PublishedRecord
 from leaderboard.published.sidecar import MOST_PACKED
 from leaderboard.submission.manifest import MANIFEST, MOST_MANIFEST, PART, Manifest
@@ -43,7 +35,6 @@ class Bundle:
 
     Attributes:
         folder: Copy of its plain files, which nobody else writes to.
-        manifest: Content of its manifest.
         records: Records without a fault, by path.
         source: Content of the plugin's file.
     """
@@ -105,18 +96,16 @@ def check_out(out: Path) -> None:
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise StoreError(f"{out} is no folder; name a new one for the bundle.")
-    if not out.is_dir():
-        return
-    names = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if not names:
         return
+    foreign = sorted(names - {MANIFEST, RECORDS, SOURCE})
     try:
         Manifest.from_json(read_bytes(out / MANIFEST, MANIFEST, MOST_MANIFEST))
-        if names <= {MANIFEST, RECORDS, SOURCE}:
+        if not foreign:
             return
     except FaultError:
-        pass
-    foreign = sorted(names - {MANIFEST, RECORDS, SOURCE}) or sorted(names)
+        foreign = foreign or sorted(names)
     raise StoreError(
         f"The folder {out} holds {foreign[0]!r}, which no submission wrote; name a new folder."
     )
@@ -150,9 +139,10 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
         return None, faults
     records: tuple[PublishedRecord, ...] = ()
     if (workspace / RECORDS).is_dir():
-        contents = read_folder(workspace / RECORDS)
-        for fault in contents.faults:
-            faults.append(replace(fault, location=f"{RECORDS}/{fault.location}"))
+        contents = folders.read_folder(workspace / RECORDS)
+        faults += [
+            replace(fault, location=f"{RECORDS}/{fault.location}") for fault in contents.faults
+        ]
         records = contents.records
     source = (workspace / source_path).read_bytes()
     faults += _source_faults(manifest, source, source_path)
@@ -194,7 +184,7 @@ def _check_free(record: PublishedRecord, into: Path) -> None:
     folder = (into / record.path).parent
     for path in sorted(folder.glob(f"*{RECORD}")) if folder.is_dir() else ():
         location = relative_path(path, into)
-        kept = read_record(into, location)
+        kept = folders.read_record(into, location)
         same_method = kept.identity.explainer == record.identity.explainer
         same_submitter = kept.submitter == record.submitter
         same_cell = location != record.path or kept.identity_sha256 == record.identity_sha256
@@ -207,7 +197,7 @@ def _copy(folder: Path, workspace: Path, faults: list[Fault]) -> dict[str, str]:
     """Copy the files that a bundle may hold, and return the hash of each by its path."""
     hashes: dict[str, str] = {}
     bytes_left = MOST_TOTAL
-    for path in walk(folder, faults):
+    for path in folders.walk(folder, faults):
         location = relative_path(path, folder)
         fault = _misfit(location)
         if fault is None and len(hashes) >= MOST_FILES:
@@ -270,11 +260,9 @@ def _source_faults(manifest: Manifest, source: bytes, location: str) -> list[Fau
     if _sha256(source) != manifest.source_sha256:
         detail = "it is not the plugin that the manifest's source_sha256 names"
         faults.append(Fault("source-mismatch", location, detail))
-    other_files = [
-        file for file in manifest.files if file.startswith(f"{SOURCE}/") and file != location
-    ]
-    if other_files:
-        faults.append(Fault("unknown-file", other_files[0], "a plugin is a single file"))
+    plugin_files = [file for file in manifest.files if file.startswith(f"{SOURCE}/")]
+    if others := [file for file in plugin_files if file != location]:
+        faults.append(Fault("unknown-file", others[0], "a plugin is a single file"))
     return faults
 
 

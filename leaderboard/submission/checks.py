@@ -7,6 +7,7 @@ Nothing in this file trusts a bundle, imports its plugin or writes anything.
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ Judge = Callable[[Sequence[Reading]], tuple[str, str | None]]
 # Cohort, model and protocol.
 CellKey = tuple[str, str, str]
 People = Mapping[str, tuple[str, int]]
+# Name and detail of a fault, whose location is known to the caller.
+NamedFault = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,6 @@ class Expectation:
     """Fields that all records of one cohort, model and protocol have in common.
 
     Attributes:
-        cohort_fingerprint: Hash of the cohort.
-        weights_sha256: Hash of the model's weights.
-        protocol: Identity of the protocol.
-        seed: Seed of the suite.
-        scale: Scale of the score.
         people: Subject and group of each image that may be read, by key.
         scored: Keys that every score covers, or None where they are not known.
         judge: Function that derives state and verdict from readings, or None where there is none.
@@ -55,8 +53,6 @@ class Standard:
     """Knowledge of a verifier that submissions are compared with.
 
     Attributes:
-        suite: Version of the suite.
-        suite_sha256: Hash of the suite's file.
         cells: Expectation of each cell of the board.
         built_in: Names of the package's own explainers.
         others: Records that are on the board already.
@@ -72,10 +68,9 @@ class Standard:
 def expectations_of(records: Iterable[PublishedRecord], control: str) -> dict[CellKey, Expectation]:
     """Return the expectation of each cell, made from the trusted records of a control."""
     trusted = [record for record in records if record.names.explainer == control and record.scores]
-    people: dict[str, dict[str, tuple[str, int]]] = {}
+    people: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
     for record in trusted:
-        known_people = people.setdefault(record.names.cohort, {})
-        known_people.update({key: (subject, group) for key, subject, group, *_ in record.scores})
+        people[record.names.cohort] |= {row[0]: row[1:3] for row in record.scores}
     return {
         cell_key(record): Expectation(
             record.identity.cohort_fingerprint,
@@ -97,54 +92,50 @@ def cell_key(record: PublishedRecord) -> CellKey:
 
 def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
     """Return all faults of a bundle that can be found without running it."""
-    faults = [*_manifest_faults(bundle, standard), *_bundle_faults(bundle, standard)]
+    about_manifest = _manifest_faults(bundle, standard)
+    faults = [Fault(name, "manifest.json", detail) for name, detail in about_manifest]
+    faults += _bundle_faults(bundle, standard)
     for record in bundle.records:
         location = f"records/{record.path}"
-        faults += [Fault(name, location, detail) for name, detail in _record_faults(record, bundle)]
-        expected = standard.cells.get(cell_key(record))
-        if expected is None:
+        named_faults = list(_record_faults(record, bundle))
+        if (expected := standard.cells.get(cell_key(record))) is None:
             known = sorted({" × ".join(key) for key in standard.cells})
             detail = f"suite {standard.suite} has no such cell; known: {', '.join(known)}"
-            faults.append(Fault("unknown-cell", location, detail[:300]))
-            continue
-        named_faults = [*_identity_faults(record, expected), *_score_faults(record, expected)]
-        named_faults += _reading_faults(record, bundle, expected)
+            named_faults.append(("unknown-cell", detail[:300]))
+        else:
+            named_faults += [*_identity_faults(record, expected), *_score_faults(record, expected)]
+            named_faults += _reading_faults(record, bundle, expected)
         faults += [Fault(name, location, detail) for name, detail in named_faults]
     return faults
 
 
-def _manifest_faults(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
-    manifest, location = bundle.manifest, "manifest.json"
+def _manifest_faults(bundle: Bundle, standard: Standard) -> Iterator[NamedFault]:
+    manifest = bundle.manifest
     if manifest.suite != standard.suite:
-        detail = f"it is of suite {manifest.suite!r}, and not of {standard.suite!r}"
-        yield Fault("other-suite", location, detail)
+        yield "other-suite", f"it is of suite {manifest.suite!r}, and not of {standard.suite!r}"
     elif manifest.suite_sha256 != standard.suite_sha256:
-        detail = f"its suite {manifest.suite!r} has another file than the one here"
-        yield Fault("other-suite", location, detail)
-    if manifest.explainer.casefold() in {name.casefold() for name in standard.built_in}:
-        detail = f"the package has an explainer {manifest.explainer!r} of its own"
-        yield Fault("name-taken", location, detail)
-    if _simplified(manifest.title) in {_simplified(name) for name in standard.built_in}:
+        yield "other-suite", f"its suite {manifest.suite!r} has another file than the one here"
+    if manifest.explainer.casefold() in map(str.casefold, standard.built_in):
+        yield "name-taken", f"the package has an explainer {manifest.explainer!r} of its own"
+    if _simplified(manifest.title) in map(_simplified, standard.built_in):
         detail = f"the package has a method of its own that is called like {manifest.title!r}"
-        yield Fault("title-taken", location, detail)
+        yield "title-taken", detail
     identity = bundle.records[0].identity.explainer if bundle.records else None
     for other in standard.others:
         same = identity is not None and other.identity.explainer == identity
         if same and other.submitter == manifest.submitter:
             continue
-        if other.names.explainer.casefold() == manifest.explainer.casefold():
-            detail = f"{other.submitter!r} has a method {other.names.explainer!r} on the board"
-            yield Fault("name-taken", location, detail)
+        name, title = other.names.explainer, other.method.title
+        if name.casefold() == manifest.explainer.casefold():
+            yield "name-taken", f"{other.submitter!r} has a method {name!r} on the board"
             return
-        if _simplified(other.method.title) == _simplified(manifest.title):
-            detail = f"{other.submitter!r} has a method {other.method.title!r} on the board"
-            yield Fault("title-taken", location, detail)
+        if _simplified(title) == _simplified(manifest.title):
+            yield "title-taken", f"{other.submitter!r} has a method {title!r} on the board"
             return
 
 
 def _bundle_faults(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
-    present = {cell_key(record) for record in bundle.records}
-    for cell in sorted(standard.cells.keys() - present):
+    for cell in sorted(standard.cells.keys() - map(cell_key, bundle.records)):
         detail = "there is no faultless record of this cell"
         yield Fault("cell-missing", f"records: {' × '.join(cell)}", detail)
     methods = {
@@ -155,7 +146,7 @@ def _bundle_faults(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
         yield Fault("explainer-differs", "records", "they are not all of one method as it is told")
 
 
-def _record_faults(record: PublishedRecord, bundle: Bundle) -> Iterator[tuple[str, str]]:
+def _record_faults(record: PublishedRecord, bundle: Bundle) -> Iterator[NamedFault]:
     manifest, identity = bundle.manifest, record.identity
     if identity.suite != manifest.suite:
         yield "other-suite", f"it is of suite {identity.suite[:40]!r}"
@@ -175,7 +166,7 @@ def _record_faults(record: PublishedRecord, bundle: Bundle) -> Iterator[tuple[st
         yield "failed-cell", "a cell that failed is no result"
 
 
-def _identity_faults(record: PublishedRecord, expected: Expectation) -> Iterator[tuple[str, str]]:
+def _identity_faults(record: PublishedRecord, expected: Expectation) -> Iterator[NamedFault]:
     identity = record.identity
     if identity.cohort_fingerprint != expected.cohort_fingerprint:
         yield "cohort-differs", f"its cohort is {identity.cohort_fingerprint[:12]}"
@@ -189,42 +180,30 @@ def _identity_faults(record: PublishedRecord, expected: Expectation) -> Iterator
     if identity.seed != expected.seed:
         yield "seed-differs", f"its seed is {identity.seed}, and the suite's {expected.seed}"
     if record.scale != expected.scale:
-        wrong = [
-            name
-            for name, value in expected.scale.model_dump().items()
-            if getattr(record.scale, name) != value
-        ]
+        wrong = [name for name, value in expected.scale if getattr(record.scale, name) != value]
         yield "scale-differs", f"{', '.join(wrong)} are not the protocol's"
 
 
-def _score_faults(record: PublishedRecord, expected: Expectation) -> Iterator[tuple[str, str]]:
+def _score_faults(record: PublishedRecord, expected: Expectation) -> Iterator[NamedFault]:
     if not record.scores:
         return
-    rows = {key: (subject, group) for key, subject, group, *_ in record.scores}
-    yield from _people_faults(rows, expected.people)
+    rows, people = {row[0]: row[1:3] for row in record.scores}, expected.people
+    if strangers := sorted(rows.keys() - people.keys()):
+        yield "unknown-subject", f"{len(strangers)} are not of the cohort, such as {strangers[0]}"
+    if renamed := [key for key, person in rows.items() if people.get(key, person) != person]:
+        detail = f"{len(renamed)} have another subject or group than the cohort's, such as "
+        yield "renamed-subject", detail + renamed[0]
     if expected.scored is not None:
         if left_out := sorted(expected.scored - rows.keys()):
             detail = f"it leaves out {len(left_out)} that every method is scored on: {left_out[0]}"
             yield "subject-missing", detail
-        added = sorted(rows.keys() - expected.scored)
-        if added and not rows.keys() - expected.people.keys():
+        if (added := sorted(rows.keys() - expected.scored)) and not strangers:
             yield "unknown-subject", f"{len(added)} are not scored here, such as {added[0]}"
-
-
-def _people_faults(
-    rows: Mapping[str, tuple[str, int]], people: People
-) -> Iterator[tuple[str, str]]:
-    if strangers := sorted(rows.keys() - people.keys()):
-        yield "unknown-subject", f"{len(strangers)} are not of the cohort, such as {strangers[0]}"
-    renamed = [key for key, person in rows.items() if key in people and people[key] != person]
-    if renamed:
-        detail = f"{len(renamed)} have another subject or group than the cohort's, such as "
-        yield "renamed-subject", detail + renamed[0]
 
 
 def _reading_faults(
     record: PublishedRecord, bundle: Bundle, expected: Expectation
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[NamedFault]:
     if record.readings is None:
         if record.state == "scored":
             yield "sidecar-missing", "a scored record needs its readings"
@@ -244,14 +223,13 @@ def _reading_faults(
         yield "verdict-differs", f"its readings cannot be judged: {type(error).__name__}"
         return
     if judged != (record.state, record.verdict):
-        submitted = f"{record.state}, {record.verdict or 'no verdict'}"
-        derived = f"{judged[0]}, {judged[1] or 'no verdict'}"
-        yield "verdict-differs", f"it says {submitted}, but its readings say {derived}"
+        detail = f"it says {record.state}, {record.verdict or 'no verdict'}, but its readings say "
+        yield "verdict-differs", f"{detail}{judged[0]}, {judged[1] or 'no verdict'}"
 
 
 def _sample_faults(
     record: PublishedRecord, readings: Sequence[Reading], people: People
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[NamedFault]:
     """Compare a sidecar's images with the cohort; a protocol may plant groups and rename parts."""
     subjects = {subject for subject, _ in people.values()}
     for sample in dict.fromkeys(reading.sample for reading in readings):
@@ -259,12 +237,10 @@ def _sample_faults(
             detail = f"{len(strangers)} in its sidecar are not of the cohort: {strangers[0][:40]}"
             yield "unknown-subject", detail
         pairs = zip(sample.keys, sample.subjects, strict=True)
-        renamed = [key for key, subject in pairs if people.get(key, (subject, 0))[0] != subject]
-        if renamed:
+        if renamed := [key for key, name in pairs if people.get(key, (name, 0))[0] != name]:
             detail = f"{len(renamed)} in its sidecar have another subject than the cohort's: "
             yield "renamed-subject", detail + renamed[0][:40]
-    score = find(readings, record.scale.statistic)
-    if score is not None and record.scores:
+    if (score := find(readings, record.scale.statistic)) is not None and record.scores:
         sample = score.sample
         rows = zip(sample.keys, sample.subjects, sample.groups, strict=True)
         if set(rows) != {row[:3] for row in record.scores}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -47,9 +46,11 @@ def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -
             f"most of all {key} with {_as_text(claimed[key])} there and "
             f"{_as_text(measured[key])} here"
         )
-        faults.append(Fault("score-differs", location, detail))
-        return faults
-    shift = _mean_difference(claimed, measured)
+        return [*faults, Fault("score-differs", location, detail)]
+    # Over images that have a value on both sides.
+    pairs = [(claimed[key][3], measured[key][3]) for key in claimed]
+    differences = [new - old for old, new in pairs if old is not None and new is not None]
+    shift = abs(float(np.mean(differences))) if differences else 0.0
     if not same_device and shift > _MEAN_SHARE * tolerance:
         detail = f"the mean score is {shift:.3g} away from that here, more than rounding explains"
         faults.append(Fault("score-differs", location, detail))
@@ -77,12 +78,9 @@ def _state_and_verdict(record: PublishedRecord) -> str:
 
 def _close(first: Row, second: Row, tolerance: float) -> bool:
     return first[:3] == second[:3] and all(
-        (old is None) == (new is None)
-        and (
-            old is None
-            or new is None
-            or abs(old - new) <= tolerance + _ROUNDING * max(abs(old), abs(new))
-        )
+        old is new
+        if old is None or new is None
+        else abs(old - new) <= tolerance + _ROUNDING * max(abs(old), abs(new))
         for old, new in zip(first[3:], second[3:], strict=True)
     )
 
@@ -92,15 +90,6 @@ def _distance(first: Row, second: Row) -> float:
     return float("inf") if old is None or new is None else abs(old - new)
 
 
-def _mean_difference(claimed: Mapping[str, Row], measured: Mapping[str, Row]) -> float:
-    """Return by how much the mean scores differ, over images that have a value on both sides."""
-    pairs = [(claimed[key][3], measured[key][3]) for key in claimed]
-    differences = [new - old for old, new in pairs if old is not None and new is not None]
-    return abs(float(np.mean(differences))) if differences else 0.0
-
-
 def _as_text(row: Row) -> str:
-    numbers = ["no value" if value is None else f"{value:.6g}" for value in row[3:4]]
-    if row[4] is not None:
-        numbers.append(f"{row[4]:.6g}")
-    return " / ".join(numbers)
+    value = "no value" if row[3] is None else f"{row[3]:.6g}"
+    return value if row[4] is None else f"{value} / {row[4]:.6g}"

@@ -35,9 +35,8 @@ def _python_file(name: str) -> str:
     return name
 
 
-Title = Annotated[
-    Text, StringConstraints(min_length=1, max_length=80), AfterValidator(_plain_title)
-]
+_TITLE_LENGTH = StringConstraints(min_length=1, max_length=80)
+Title = Annotated[Text, _TITLE_LENGTH, AfterValidator(_plain_title)]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
@@ -45,15 +44,10 @@ class Manifest(StrictModel):
     """Manifest of a submission.
 
     Attributes:
-        kind: Mark of a submission.
-        schema_version: Version of this format.
-        suite: Version of the suite.
-        suite_sha256: Hash of the suite's file.
         title: Title of the method on the board.
         explainer: Name of the method in records.
         class_name: Name of its class.
         source: Name of its file.
-        source_sha256: Hash of its file.
         submitter: Name of whoever measured it.
         files: SHA-256 of every other file, by path with ``/`` between folders.
     """

@@ -69,13 +69,8 @@ def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False
     On a ``gpu`` the address space is not limited.
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environment |= {
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "PYTHONPATH": str(_ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUTF8": "1",
-    }
+    environment |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(_ROOT)}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             # -P, since a file of the working folder could take the name of a module.
@@ -106,14 +101,12 @@ def fault_of(result: ProcessResult, location: str, limits: Limits) -> Fault | No
     if result.code is None:
         detail = f"it was not done after {limits.seconds:g} s; see --timeout"
         return Fault("rerun-timeout", location, detail)
-    if result.code < 0 or result.code > 1:
-        reason = f"exit code {result.code}"
-        if result.code < 0:
-            reason = (
-                f"signal {-result.code}, which may mean that {limits.gib:g} GiB were not enough"
-            )
-        return Fault("rerun-failed", location, f"{reason}: {result.last_line or 'it said nothing'}")
-    return None
+    if result.code in (0, 1):
+        return None
+    reason = f"exit code {result.code}"
+    if result.code < 0:
+        reason = f"signal {-result.code}, which may mean that {limits.gib:g} GiB were not enough"
+    return Fault("rerun-failed", location, f"{reason}: {result.last_line or 'it said nothing'}")
 
 
 def read_result(
@@ -124,16 +117,14 @@ def read_result(
     Raises:
         FaultError: ``rerun-failed``, or ``identity-differs`` where another cell was measured.
     """
-    name = f"{submitted.identity_sha256}.json"
-    if (store / "records" / name).exists():
-        return _read(store / "records" / name, location)
-    other_records = [path for path in _paths(store / "records") if path.suffix == ".json"]
-    failures = [path for path in _paths(store / "failures") if path.suffix == ".json"]
-    if other_records:
+    own = store / "records" / f"{submitted.identity_sha256}.json"
+    if own.exists():
+        return _read(own, location)
+    if other_records := _paths(store / "records", ".json"):
         record = _read(other_records[0], location)
         detail = f"expected {submitted.identity_sha256[:12]}, but {_difference(record, submitted)}"
         raise FaultError("identity-differs", location, detail)
-    if failures:
+    if failures := _paths(store / "failures", ".json"):
         reason = _read(failures[0], location).reason or "it gave no reason"
         raise FaultError("rerun-failed", location, plain(reason)[:300])
     raise FaultError("rerun-failed", location, result.last_line or "it left no result")
@@ -187,9 +178,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _paths(folder: Path) -> list[Path]:
+def _paths(folder: Path, suffix: str = "") -> list[Path]:
     try:
-        return sorted(folder.iterdir())[:100]
+        return [path for path in sorted(folder.iterdir())[:100] if path.name.endswith(suffix)]
     except OSError:
         return []
 

@@ -11,24 +11,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from benchmark.arrays import Rows
 from leaderboard.published.fault import Fault, FaultError, plain
 from leaderboard.published.fields import schema_fault
 from leaderboard.published.folder import read_bytes
 from leaderboard.published.record import PublishedRecord, publish
+from leaderboard.submission import process
 from leaderboard.submission.bundle import Bundle
 from leaderboard.submission.checks import CellKey, cell_key
 from leaderboard.submission.comparison import compare, map_faults
 from leaderboard.submission.manifest import MOST_MANIFEST
-from leaderboard.submission.process import (
-    Limits,
-    Maps,
-    ProcessResult,
-    archived_maps,
-    call,
-    fault_of,
-    read_arrays,
-    read_result,
-)
+from leaderboard.submission.process import Limits, Maps, ProcessResult, call, fault_of
 from leaderboard.submission.rules import Rules
 from leaderboard.submission.standard import Cells
 
@@ -38,14 +31,7 @@ _BLIND_IMAGES = 8
 
 @dataclass(frozen=True)
 class Sampling:
-    """Choice of the cells that are run again, and how they are run.
-
-    Attributes:
-        cells: Largest number of cells.
-        seed: Seed of the draw.
-        device: Name of the device.
-        limits: Limits of each process.
-    """
+    """Choice of at most so many cells, drawn by the seed, and how they are run again."""
 
     cells: int
     seed: int
@@ -74,7 +60,7 @@ class Rerun:
         return tuple(random.Random(self._sampling.seed).sample(records, count))
 
     def run(self, progress: Callable[[str], None]) -> list[Fault]:
-        """Run the cells and return all faults; ``progress`` hears the name of each step first."""
+        """Run the cells and return all faults; ``progress`` gets the name of each step first."""
         progress("contract")
         faults = self._contract()
         for record in self.chosen:
@@ -92,12 +78,9 @@ class Rerun:
         if fault := fault_of(result, location, self._sampling.limits):
             return [fault]
         try:
-            report = json.loads(read_bytes(out, location, MOST_MANIFEST))
-            details = [
-                f"{clause['clause']}: {clause['detail']}"
-                for clause in report["clauses"]
-                if clause["state"] == "broken"
-            ]
+            clauses = json.loads(read_bytes(out, location, MOST_MANIFEST))["clauses"]
+            broken = [clause for clause in clauses if clause["state"] == "broken"]
+            details = [f"{clause['clause']}: {clause['detail']}" for clause in broken]
             return [Fault("contract-broken", location, plain(text)[:400]) for text in details]
         except (FaultError, ValueError, LookupError, TypeError, RecursionError):
             detail = f"the check left nothing to read: {result.last_line}"
@@ -112,24 +95,22 @@ class Rerun:
         result = self._call([*command, "--device", self._sampling.device], home)
         if (fault := fault_of(result, location, self._sampling.limits)) and result.code != 4:
             return [fault]
-        measured = read_result(store, record, result, location)
+        measured = process.read_result(store, record, result, location)
         scale = self._cells.standard.cells[cell_key(record)].scale
+        names = self._rules.pseudonyms
         try:
-            again, _ = publish(
-                measured, record.method, scale, self._rules.pseudonyms, record.submitter
-            )
+            again, _ = publish(measured, record.method, scale, names, record.submitter)
         except ValidationError as error:
             raise schema_fault(error, location) from error
         faults = compare(record, again, location)
-        kept = self._kept_maps(record, store)
-        if kept is not None:
+        if (kept := self._kept_maps(record, store)) is not None:
             faults += self._compare_blind(record, kept, specs)
         return faults
 
     def _kept_maps(self, record: PublishedRecord, store: Path) -> Maps | None:
         """Return the maps that the protocol was given of some test images."""
         test = self._cells.tests[record.names.cohort]
-        maps = archived_maps(store, test.fingerprint, record.identity.weights_sha256)
+        maps = process.archived_maps(store, test.fingerprint, record.identity.weights_sha256)
         if maps is None or len(maps) != len(test):
             return None
         # Maps are kept in the order of keys.
@@ -141,27 +122,22 @@ class Rerun:
         if pair not in self._blind:
             home = self._home()
             out, rows = home / "maps.npz", self._rows(pair[0])
-            command = [
-                "leaderboard.submission.blind_maps",
-                self._plugin,
-                str(self._suite(home, specs)),
-            ]
-            listed = ",".join(map(str, rows.tolist()))
-            result = self._call([*command, self._sampling.device, listed, str(out)], home)
+            module, listed = "leaderboard.submission.blind_maps", ",".join(map(str, rows.tolist()))
+            command = [module, self._plugin, str(self._suite(home, specs)), self._sampling.device]
+            result = self._call([*command, listed, str(out)], home)
             fault = fault_of(result, location, self._sampling.limits)
             if fault is None and result.code:
                 detail = f"by itself it gives no map: {result.last_line}"
                 fault = Fault("map-differs", location, detail)
             if fault is not None:
                 return [fault]
-            maps = read_arrays(out).get("maps")
+            maps = process.read_arrays(out).get("maps")
             self._blind[pair] = None if maps is None else np.asarray(maps, dtype=np.float32)
-        blind = self._blind[pair]
-        if blind is None:
+        if (blind := self._blind[pair]) is None:
             return [Fault("map-differs", location, "by itself it gives no map")]
         return map_faults(kept, blind, location)
 
-    def _rows(self, cohort: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _rows(self, cohort: str) -> Rows:
         count = len(self._cells.tests[cohort])
         drawn = random.Random(self._sampling.seed).sample(range(count), min(_BLIND_IMAGES, count))
         return np.array(sorted(drawn), dtype=np.int64)

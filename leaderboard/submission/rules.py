@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,6 @@ from leaderboard.published.pseudonyms import Pseudonyms
 from leaderboard.submission.checks import CellKey
 
 _PACKAGE = "leaderboard"
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,7 @@ class Rules:
 
     Attributes:
         spec: Version of the suite, or path of its file.
-        suite: Content of the suite.
         salt: Salt of the subjects' pseudonyms.
-        models: Models of the board.
     """
 
     spec: str
@@ -66,9 +62,8 @@ class Rules:
         cohort, model, protocol = specs
         fields = self.suite.model_dump(mode="json", exclude={"board"})
         fields |= {"cohorts": [cohort], "models": [model], "protocols": [protocol], "health": []}
-        fields["protocol"] = {
-            name: table for name, table in fields["protocol"].items() if name == protocol
-        }
+        tables = fields["protocol"].items()
+        fields["protocol"] = {name: table for name, table in tables if name == protocol}
         return "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items())
 
 
@@ -90,24 +85,18 @@ def load_references(folder: Path | None, rules: Rules) -> Path | None:
     Raises:
         StoreError: If the folder does not exist.
     """
-    if folder is None:
-        return rules.records
-    if not folder.is_dir():
+    if folder is not None and not folder.is_dir():
         raise StoreError(f"The folder of records {folder} does not exist.")
-    return folder
+    return folder or rules.records
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML, with tables in one line."""
+    """Return a value as TOML, with tables in one line and keys in quotes."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
 
 
 def check_single_file(spec: str) -> tuple[Path, str]:
@@ -118,7 +107,6 @@ def check_single_file(spec: str) -> tuple[Path, str]:
     """
     path, _, name = spec.rpartition(":")
     if not path.endswith(".py") or not name:
-        raise FaultError(
-            "no-path", spec, "submit takes path/to/file.py:Class; built-in methods are on the board"
-        )
+        detail = "submit takes path/to/file.py:Class; built-in methods are on the board"
+        raise FaultError("no-path", spec, detail)
     return Path(path), name

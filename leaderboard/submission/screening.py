@@ -59,19 +59,15 @@ def screen(source: bytes, path: str) -> list[Fault]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    modules = []
     if isinstance(node, ast.Import):
         modules = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom) and node.level:
         yield "reaches-out", "a relative import"
-        return
     elif isinstance(node, ast.ImportFrom):
         modules = [f"{node.module}.{alias.name}" for alias in node.names]
-    else:
-        return
-    for module in modules:
-        if not _may_be_imported(module):
-            yield "reaches-out", module
-            return
+    if stray := next((module for module in modules if not _may_be_imported(module)), None):
+        yield "reaches-out", stray
 
 
 def _may_be_imported(module: str) -> bool:

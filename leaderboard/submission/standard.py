@@ -18,14 +18,8 @@ from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.suite import Selection
 from leaderboard.published.folder import load_folder
-from leaderboard.submission.checks import (
-    CellKey,
-    Expectation,
-    Judge,
-    People,
-    Standard,
-    expectations_of,
-)
+from leaderboard.submission import checks
+from leaderboard.submission.checks import CellKey, Expectation, Judge, People
 from leaderboard.submission.from_plugins import scale_of
 from leaderboard.submission.rules import Rules
 
@@ -42,7 +36,7 @@ class Cells:
         tests: Test split of each cohort, by name.
     """
 
-    standard: Standard
+    standard: checks.Standard
     specs: Mapping[CellKey, CellKey]
     tests: Mapping[str, Cohort]
 
@@ -65,21 +59,21 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
     }
     others = () if references is None else load_folder(references)
     models = {catalogue.models.find(spec).name: _absolute(spec) for spec in rules.models}
-    protocol_specs = {
-        catalogue.protocols.find(spec).name: _absolute(spec) for spec in suite.protocols
-    }
+    find = catalogue.protocols.find
+    protocol_specs = {find(spec).name: _absolute(spec) for spec in suite.protocols}
     specs: dict[CellKey, CellKey] = {}
-    known = expectations_of(others, CONTROL)
+    known = checks.expectations_of(others, CONTROL)
     cells: dict[CellKey, Expectation] = {}
     for cohort_spec, cohort in cohorts.items():
         people, judges = _people(cohort, rules, plan)
         for model in plan.models:
-            weights = _weights(plan, model, cohort)
+            with reproducible(), torch.random.fork_rng(devices=[]):
+                classifier = load_fitted(plan.models[model].create(), cohort)
             for name in plan.protocols:
                 key = (cohort.name, model, name)
                 expected = Expectation(
                     cohort.fingerprint,
-                    weights,
+                    classifier.weights_sha256,
                     plan.protocol_identity(name),
                     suite.seed,
                     scale_of(plan.protocols[name].plugin),
@@ -91,7 +85,7 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
                 cells[key] = expected
                 specs[key] = (_absolute(cohort_spec), models[model], protocol_specs[name])
     built_in = frozenset(catalogue.explainers.names)
-    standard = Standard(suite.version, rules.sha256, cells, built_in, others)
+    standard = checks.Standard(suite.version, rules.sha256, cells, built_in, others)
     tests = {cohort.name: cohort.select("test") for cohort in cohorts.values()}
     return Cells(standard, specs, tests)
 
@@ -126,17 +120,11 @@ def _people(cohort: Cohort, rules: Rules, plan: Plan) -> tuple[People, dict[str,
     keys, subjects = tuple(test.keys), tuple(map(str, test.subjects))
     groups = tuple(int(group) for group in test.groups)
     published = rules.pseudonyms.sample(Sample(keys, subjects, groups))
-    people = dict(
-        zip(published.keys, zip(published.subjects, published.groups, strict=True), strict=True)
-    )
+    rows = zip(published.keys, published.subjects, published.groups, strict=True)
+    people = {key: (subject, group) for key, subject, group in rows}
     names = dict(zip(published.keys, keys, strict=True))
     names |= dict(zip(published.subjects, subjects, strict=True))
     return people, {name: judge_of(plan.protocol(name), names) for name in plan.protocols}
-
-
-def _weights(plan: Plan, model: str, cohort: Cohort) -> str:
-    with reproducible(), torch.random.fork_rng(devices=[]):
-        return load_fitted(plan.models[model].create(), cohort).weights_sha256
 
 
 def _check_reference(reference: Expectation | None, expected: Expectation, key: CellKey) -> None:
