@@ -63,30 +63,13 @@ class Slice(_Table):
 
 
 class Foreground(_Table):
-    """The files with the masks of the organ.
-
-    Attributes:
-        path: Path pattern of the masks.
-    """
+    """The files with the masks of the organ, by the pattern of their paths."""
 
     path: str
 
 
 class CohortFile(_Table):
-    """The whole file.
-
-    Attributes:
-        name: Name of the cohort.
-        groups: Names of group 0 (reference) and group 1 (case).
-        registered: Whether a voxel means the same place in every subject.
-        truth: Names of the regions whose union is known to hold the whole difference.
-        image: Path pattern of the images.
-        intensity: Intensities that become 0 and 1.
-        foreground: Files with the masks of the organ.
-        rois: Path patterns of regions, by name.
-        control_rois: Path patterns of their control regions, by the region's name.
-        slice: Slice to take; whole volumes where there is none.
-    """
+    """The whole file; images, regions and control regions are patterns of paths."""
 
     name: str
     groups: tuple[str, str]
@@ -120,11 +103,7 @@ def read_cohort_file(toml_path: Path) -> CohortFile:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            nested: dict[str, type[_Table]] = {
-                "intensity": Intensity,
-                "slice": Slice,
-                "foreground": Foreground,
-            }
+            nested = {table.__name__.lower(): table for table in (Intensity, Slice, Foreground)}
             table = nested.get(str(first["loc"][0]), CohortFile)
             problem = f"has the unknown key {key!r}; known: {', '.join(table.model_fields)}"
         elif first["type"] == "missing":
@@ -140,11 +119,8 @@ def format_cohort_file(cohort_file: CohortFile) -> str:
     tables: list[str] = []
     for key, value in cohort_file.model_dump(exclude_none=True).items():
         if isinstance(value, dict) and key != "intensity":
-            tables += [
-                "",
-                f"[{key}]",
-                *(f"{_key(name)} = {_toml(item)}" for name, item in value.items()),
-            ]
+            tables += ["", f"[{key}]"]
+            tables += [f"{_key(name)} = {_toml(item)}" for name, item in value.items()]
         else:
             lines.append(f"{key} = {_toml(value)}")
     return "\n".join([*lines, *tables]) + "\n"
@@ -156,9 +132,8 @@ def _key(name: str) -> str:
 
 def _toml(value: object) -> str:
     if isinstance(value, dict):
-        return (
-            "{ " + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + " }"
-        )
+        items = ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items())
+        return f"{{ {items} }}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     # JSON's strings, numbers and booleans are TOML's, as long as no character is split in two.

@@ -23,8 +23,8 @@ from scipy.interpolate import make_interp_spline
 from scipy.ndimage import binary_fill_holes
 from scipy.special import expit
 
-from baselines.cohorts.template import Array, View, load_template
-from benchmark.arrays import BoolArray
+from baselines.cohorts.template import View, load_template
+from benchmark.arrays import BoolArray, FloatArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.errors import CohortError
 from benchmark.seeding import stream
@@ -98,25 +98,15 @@ def draw_person(rng: np.random.Generator, group: int) -> Person:
     return Person(group, age, sex, tiv, scanner, volumes)
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """One subject's image and masks, each [*S].
+def render(
+    person: Person, view: View, rng: np.random.Generator
+) -> tuple[Bytes, dict[str, BoolArray]]:
+    """Return a subject's image in grey levels and masks by name, each [*S]; see ``build_cohort``.
 
-    Attributes:
-        image: Image in 256 grey levels, as the committed cohort stores them; 255 stands for 1.0.
-        foreground: Brain with its fluid spaces, without holes.
-        rois: Hippocampi by name: the full ellipsoid, with the shell that atrophy vacated.
-        control_rois: Regions of as many voxels elsewhere, by name of their hippocampus.
+    The foreground is the brain with its fluid spaces, without holes; a region the full ellipsoid,
+    with the shell that atrophy vacated; its control as many voxels elsewhere. ``rng`` is the
+    subject's own, so that no other subject changes this one.
     """
-
-    image: Bytes
-    foreground: BoolArray
-    rois: Mapping[str, BoolArray]
-    control_rois: Mapping[str, BoolArray]
-
-
-def render(person: Person, view: View, rng: np.random.Generator) -> Rendered:
-    """Return the image and masks of a subject; ``rng`` is the subject's own random stream."""
     template = load_template()
     points = _pose(view.points, person.tiv, rng)
     for knots, deviation in _DEFORMATION:
@@ -127,13 +117,13 @@ def render(person: Person, view: View, rng: np.random.Generator) -> Rendered:
 
     tissue = template.sample(template.t1, sources)
     tissue = tissue * (1 - fluid) + _CSF * fluid
-    foreground = binary_fill_holes(template.sample(template.brain, sources) >= 0.5)
-    control_rois = {
-        name: _nearest(_frame(points, side, view.control_centre)[0], int(rois[name].sum()))
-        for name, side in SIDES.items()
-    }
+    masks = {"foreground": binary_fill_holes(template.sample(template.brain, sources) >= 0.5)}
+    for name, side in SIDES.items():
+        radius, *_ = _frame(points, side, view.control_centre)
+        masks[name] = rois[name]
+        masks[f"control:{name}"] = _nearest(radius, int(rois[name].sum()))
     image = _scan(tissue, person.scanner, view, rng)
-    return Rendered(np.rint(255 * image).astype(np.uint8), foreground, rois, control_rois)
+    return np.rint(255 * image).astype(np.uint8), masks
 
 
 def draw_groups(counts: Mapping[str, int], seed: int) -> pd.DataFrame:
@@ -176,12 +166,9 @@ def make_cohort(name: str, view: View, counts: Mapping[str, int], seed: int) -> 
     for row, group in enumerate(people["group"]):
         rng = subject_stream(row + 1, seed)
         persons.append(draw_person(rng, int(group)))
-        rendered = render(persons[-1], view, rng)
-        images[row, 0] = rendered.image
-        masks["foreground"][row, 0] = rendered.foreground
-        for roi in SIDES:
-            masks[roi][row, 0] = rendered.rois[roi]
-            masks[f"control:{roi}"][row, 0] = rendered.control_rois[roi]
+        images[row, 0], own_masks = render(persons[-1], view, rng)
+        for kind, mask in own_masks.items():
+            masks[kind][row, 0] = mask
     participants = pd.concat([people, covariates(persons)], axis=1)
     return build_cohort(name, view, images, participants, masks)
 
@@ -193,20 +180,12 @@ def covariates(persons: Sequence[Person]) -> pd.DataFrame:
     tiv / 1450 mL, as studies adjust them; 3686 mm³ is a relative volume of 1. They keep the slight
     dependence on head size that proportional adjustment leaves in real data.
     """
-    rows = [
-        {
-            "age": person.age,
-            "sex": person.sex,
-            "tiv": person.tiv,
-            "scanner": person.scanner,
-            **{
-                f"{name}_volume": round(volume * ELLIPSOID_VOLUME, 1)
-                for name, volume in person.volumes.items()
-            },
-        }
-        for person in persons
-    ]
-    return pd.DataFrame(rows)
+    plain = ("age", "sex", "tiv", "scanner")
+    table = pd.DataFrame([{name: getattr(person, name) for name in plain} for person in persons])
+    for name in SIDES:
+        volumes = [round(person.volumes[name] * ELLIPSOID_VOLUME, 1) for person in persons]
+        table[f"{name}_volume"] = volumes
+    return table
 
 
 def build_cohort(
@@ -232,18 +211,16 @@ def build_cohort(
     )
 
 
-def _pose(points: Array, tiv: float, rng: np.random.Generator) -> Array:
+def _pose(points: FloatArray, tiv: float, rng: np.random.Generator) -> FloatArray:
     """Return points scaled to the head's size, rolled a little, shifted as registration does."""
     angle = 0.03 * rng.standard_normal()
     shift = np.array([1.0, 1.5, 1.0]) * rng.standard_normal(3)
-    roll = np.array(
-        [[np.cos(angle), 0.0, -np.sin(angle)], [0.0, 1.0, 0.0], [np.sin(angle), 0.0, np.cos(angle)]]
-    )
-    posed: Array = (REFERENCE_TIV / tiv) ** (1 / 3) * (points @ roll.T) + shift
-    return posed
+    cosine, sine = np.cos(angle), np.sin(angle)
+    roll = np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0], [sine, 0.0, cosine]])
+    return np.asarray((REFERENCE_TIV / tiv) ** (1 / 3) * (points @ roll.T) + shift)
 
 
-def _smooth_field(view: View, knot_spacing: float, rng: np.random.Generator) -> Array:
+def _smooth_field(view: View, knot_spacing: float, rng: np.random.Generator) -> FloatArray:
     """Return a cubic spline [*S] through standard normal knots about ``knot_spacing`` mm apart."""
     extents = [count * size for count, size in zip(view.shape, view.spacing, strict=True)]
     knots = [max(4, round(extent / knot_spacing) + 1) for extent in extents]
@@ -254,14 +231,15 @@ def _smooth_field(view: View, knot_spacing: float, rng: np.random.Generator) -> 
     return np.asarray(field, dtype=np.float64)
 
 
-def _widen_ventricles(points: Array, age: float) -> Array:
+def _widen_ventricles(points: FloatArray, age: float) -> FloatArray:
     offset = points - _VENTRICLES
     window = np.exp(-(offset**2).sum(axis=-1, keepdims=True) / (2 * _VENTRICLE_REACH**2))
-    widened: Array = points - _VENTRICLE_GROWTH * (age - 64) * window * offset
-    return widened
+    return np.asarray(points - _VENTRICLE_GROWTH * (age - 64) * window * offset)
 
 
-def _frame(points: Array, side: int, centre: Sequence[float]) -> tuple[Array, Array, Array]:
+def _frame(
+    points: FloatArray, side: int, centre: Sequence[float]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return a hippocampus's radius [*S], 1 on the ellipsoid, and coordinates [*S, 3] in semi-axes.
 
     The axes [3, 3] come third: along its length, to the right, upwards. ``centre`` is that of the
@@ -276,8 +254,8 @@ def _frame(points: Array, side: int, centre: Sequence[float]) -> tuple[Array, Ar
 
 
 def _shrink_hippocampi(
-    points: Array, volumes: Mapping[str, float]
-) -> tuple[Array, Array, dict[str, BoolArray]]:
+    points: FloatArray, volumes: Mapping[str, float]
+) -> tuple[FloatArray, FloatArray, dict[str, BoolArray]]:
     """Return points drawn together towards each hippocampus's long axis.
 
     A hippocampus gets thinner, not shorter: its cross-section is proportional to its volume, so
@@ -307,18 +285,17 @@ def _shrink_hippocampi(
     return sources, fluid, rois
 
 
-def _nearest(radius: Array, count: int) -> BoolArray:
+def _nearest(radius: FloatArray, count: int) -> BoolArray:
     """Return the ``count`` voxels of smallest radius."""
     chosen = np.zeros(radius.size, dtype=np.bool_)
     chosen[np.argpartition(radius, count, axis=None)[:count]] = True
     return chosen.reshape(radius.shape)
 
 
-def _scan(tissue: Array, scanner: str, view: View, rng: np.random.Generator) -> Array:
+def _scan(tissue: FloatArray, scanner: str, view: View, rng: np.random.Generator) -> FloatArray:
     """Return the image in [0, 1] that the scanner makes of the tissue."""
     image = np.maximum(tissue, 0) ** _GAMMA[scanner]
     image = image * np.exp(_BIAS * _smooth_field(view, _BIAS_KNOTS, rng))
     image = image * (1 + 0.03 * rng.standard_normal())
     real, imaginary = _NOISE[scanner] * rng.standard_normal((2, *view.shape))
-    scanned: Array = np.clip(_GAIN * np.hypot(image + real, imaginary), 0, 1)
-    return scanned
+    return np.asarray(np.clip(_GAIN * np.hypot(image + real, imaginary), 0, 1))

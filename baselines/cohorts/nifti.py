@@ -89,28 +89,24 @@ def read_cohort(toml_path: Path) -> Cohort:
     """
     toml_path = Path(toml_path)
     recipe = read_cohort_file(toml_path)
-    rows = read_rows(toml_path.with_name(PARTICIPANTS))
-    participants = build_participants(rows, recipe.groups, toml_path.with_name(PARTICIPANTS))
-    reader = _Reader(toml_path.parent, recipe)
+    table_path = toml_path.with_name(PARTICIPANTS)
+    if not (rows := read_rows(table_path)):
+        raise CohortError(f"{table_path} lists no participants.")
+    participants = build_participants(rows, recipe.groups, table_path)
+    reader = _Reader(toml_path.parent, recipe, rows[0])
     masks = {"foreground": recipe.foreground.path}
     masks |= {f"region {name!r}": pattern for name, pattern in recipe.rois.items()}
     masks |= {f"control of {name!r}": pattern for name, pattern in recipe.control_rois.items()}
 
-    images: ImageArray | None = None
-    filled: dict[str, BoolArray] = {}
+    images = np.empty((len(rows), 1, *reader.layout.shape), dtype=np.float32)
+    filled = {title: np.empty(images.shape, dtype=np.bool_) for title in masks}
     for number, row in enumerate(rows):
         image, image_path = reader.image(row)
-        if images is None:
-            images = np.empty((len(rows), 1, *reader.layout.shape), dtype=np.float32)
-            filled = {title: np.empty(images.shape, dtype=np.bool_) for title in masks}
         for title, pattern in masks.items():
-            mask = reader.mask(row, title, pattern)
-            filled[title][number, 0] = reader.arrange_mask(mask, row, title)
+            mask, filled[title][number, 0] = reader.mask(row, title, pattern)
             if title == "foreground":
                 image = _window(image, mask, recipe.intensity, image_path)
         images[number, 0] = reader.layout.arrange(image)
-    if images is None:
-        raise CohortError(f"{toml_path.with_name(PARTICIPANTS)} lists no participants.")
     return Cohort(
         name=recipe.name,
         images=images,
@@ -174,20 +170,16 @@ class Layout:
 
 
 class _Reader:
-    """Reads a cohort's files one by one and holds them all to the grid of the first."""
+    """Reads a cohort's files one by one and holds them all to the grid of the first row's image."""
 
-    def __init__(self, folder: Path, recipe: CohortFile) -> None:
-        self._folder = folder
-        self._recipe = recipe
-        self._layout: Layout | None = None
+    def __init__(self, folder: Path, recipe: CohortFile, first: Mapping[str, str]) -> None:
+        self._folder, self._recipe = folder, recipe
         self._shared: dict[str, BoolArray] = {}
-
-    @property
-    def layout(self) -> Layout:
-        """Layout of the first image; there is none before it is read."""
-        if self._layout is None:
-            raise CohortError(f"No image of {self._recipe.name!r} was read yet.")
-        return self._layout
+        title = f"image of {first['participant_id']!r}"
+        path = folder / _fill(recipe.image, first, title)
+        volume, affine = _read_volume(path, title)
+        cut = _find_slice(recipe.slice, volume.shape, affine, path)
+        self.layout = Layout(volume.shape, affine, path, cut)
 
     def image(self, row: Mapping[str, str]) -> tuple[ImageArray, Path]:
         """Return the intensities [X, Y, Z] of a row's image, and the path of its file."""
@@ -202,34 +194,26 @@ class _Reader:
             raise CohortError(f"The {title}, {path}, is zero everywhere.")
         return volume, path
 
-    def mask(self, row: Mapping[str, str], title: str, pattern: str) -> BoolArray:
-        """Return a row's mask [X, Y, Z]; a shared file is read once."""
-        if title in self._shared:
-            return self._shared[title]
-        volume, _ = self._volume(row, f"{title} of {row['participant_id']!r}", pattern)
-        mask = volume > 0.5
-        if "{" not in pattern:
-            self._shared[title] = mask
-        return mask
-
-    def arrange_mask(
-        self, mask: BoolArray, row: Mapping[str, str], title: str
-    ) -> npt.NDArray[np.generic]:
-        """Return the array [*S] of a mask, and refuse it where it is empty."""
-        array = self.layout.arrange(mask)
+    def mask(
+        self, row: Mapping[str, str], title: str, pattern: str
+    ) -> tuple[BoolArray, npt.NDArray[np.generic]]:
+        """Return a row's mask [X, Y, Z] and its array [*S]; a shared file is read once."""
+        name = f"{title} of {row['participant_id']!r}"
+        mask = self._shared.get(title)
+        if mask is None:
+            mask = self._volume(row, name, pattern)[0] > 0.5
+            if "{" not in pattern:
+                self._shared[title] = mask
+        array, cut = self.layout.arrange(mask), self.layout.cut
         if not array.any():
-            cut = self.layout.cut
             where = "" if cut is None else f" in {_PLANES[cut[0]]} slice {cut[1]}"
-            raise CohortError(f"The {title} of {row['participant_id']!r} is empty{where}.")
-        return array
+            raise CohortError(f"The {name} is empty{where}.")
+        return mask, array
 
     def _volume(self, row: Mapping[str, str], title: str, pattern: str) -> tuple[ImageArray, Path]:
         path = self._folder / _fill(pattern, row, title)
         volume, affine = _read_volume(path, title)
-        if self._layout is None:
-            cut = _find_slice(self._recipe.slice, volume.shape, affine, path)
-            self._layout = Layout(volume.shape, affine, path, cut)
-        first = self._layout
+        first = self.layout
         if volume.shape != first.volume or not np.allclose(affine, first.affine, atol=1e-3):
             raise CohortError(
                 f"The {title}, {path}, lies on the grid {_grid(volume.shape, affine)}, but "

@@ -15,21 +15,10 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from baselines.cohorts.cohort_toml import (
-    CohortFile,
-    Foreground,
-    Intensity,
-    Slice,
-    format_cohort_file,
-)
-from baselines.cohorts.participants import (
-    PARTICIPANTS,
-    SESSIONS,
-    build_participants,
-    format_rows,
-    read_rows,
-)
-from benchmark.arrays import BoolArray, FloatArray
+from baselines.cohorts import participants as tables
+from baselines.cohorts.cohort_toml import CohortFile, format_cohort_file
+from baselines.cohorts.participants import PARTICIPANTS
+from benchmark.arrays import FloatArray
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
 
@@ -70,7 +59,7 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
 
 def _write(cohort: Cohort, folder: Path) -> None:
     rows = _rows(cohort)
-    (folder / PARTICIPANTS).write_text(format_rows(rows), encoding="utf-8")
+    (folder / PARTICIPANTS).write_text(tables.format_rows(rows), encoding="utf-8")
     _check_table(cohort, folder / PARTICIPANTS)
 
     in_bytes = all(
@@ -92,11 +81,8 @@ def _write(cohort: Cohort, folder: Path) -> None:
             _write_volume(folder / pattern.format_map(row), voxels, affine)
 
     _write_description(folder, cohort.name, {"DatasetType": "raw"})
-    _write_description(
-        folder / _MASKS,
-        f"{cohort.name} masks",
-        {"DatasetType": "derivative", "GeneratedBy": [{"Name": "medsanity"}]},
-    )
+    derived = {"DatasetType": "derivative", "GeneratedBy": [{"Name": "medsanity"}]}
+    _write_description(folder / _MASKS, f"{cohort.name} masks", derived)
     # BIDS validators complain about files that the standard does not know.
     (folder / ".bidsignore").write_text("cohort.toml\n", encoding="utf-8")
 
@@ -104,7 +90,7 @@ def _write(cohort: Cohort, folder: Path) -> None:
 def _rows(cohort: Cohort) -> list[dict[str, object]]:
     """Return the table's rows; images of a subject are numbered as sessions where it has many."""
     people, covariates = cohort.participants, cohort.covariates
-    reserved = {"participant_id", *SESSIONS} & set(map(str, covariates.columns))
+    reserved = {"participant_id", *tables.SESSIONS} & set(map(str, covariates.columns))
     if reserved:
         raise CohortError(
             f"The covariate {min(reserved)!r} of cohort {cohort.name!r} has a name that "
@@ -132,7 +118,7 @@ def _rows(cohort: Cohort) -> list[dict[str, object]]:
 
 def _check_table(cohort: Cohort, path: Path) -> None:
     """Refuse a cohort whose covariates do not survive as text, such as text that reads as 1.0."""
-    participants = build_participants(read_rows(path), cohort.group_names, path)
+    participants = tables.build_participants(tables.read_rows(path), cohort.group_names, path)
     if replace(cohort, participants=participants).fingerprint != cohort.fingerprint:
         changed = [
             str(name)
@@ -170,16 +156,14 @@ def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> Coho
             "registered": cohort.geometry.registered,
             "truth": cohort.anatomy.truth,
             "image": f"{subfolder}/{stem}_T1w.nii.gz",
-            "intensity": Intensity(low=0, high=255 if in_bytes else 1),
-            "foreground": Foreground(path=f"{masks}_desc-foreground_mask.nii.gz"),
+            "intensity": {"low": 0, "high": 255 if in_bytes else 1},
+            "foreground": {"path": f"{masks}_desc-foreground_mask.nii.gz"},
             "rois": {name: f"{masks}_label-{label}_mask.nii.gz" for name, label in labels.items()},
             "control_rois": {
                 name: f"{masks}_label-{labels[name]}_desc-control_mask.nii.gz"
                 for name in cohort.anatomy.control_rois
             },
-            "slice": Slice.model_validate({"plane": plane, "index": 0})
-            if len(cohort.shape) == 2
-            else None,
+            "slice": {"plane": plane, "index": 0} if len(cohort.shape) == 2 else None,
         }
     )
 
@@ -189,9 +173,7 @@ def _levels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _write_volume(
-    path: Path,
-    voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8] | BoolArray,
-    affine: FloatArray,
+    path: Path, voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8], affine: FloatArray
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     volume = voxels.reshape((*voxels.shape, 1)[:3])

@@ -80,10 +80,10 @@ def build_participants(
             )
     subjects = [row["participant_id"] for row in rows]
     numbers = [groups.index(row["group"]) for row in rows]
-    has_splits = bool(rows) and "split" in rows[0]
+    has_splits = "split" in rows[0]
     splits = [row["split"] for row in rows] if has_splits else split_by_subject(subjects, numbers)
     columns: dict[str, Sequence[object]] = {"subject": subjects, "group": numbers, "split": splits}
-    for name in rows[0] if rows else ():
+    for name in rows[0]:
         if name not in ("participant_id", "group", "split", *SESSIONS):
             columns[name] = _typed([row[name] for row in rows])
     return pd.DataFrame(columns)
@@ -107,7 +107,7 @@ def format_rows(rows: Sequence[Mapping[str, object]]) -> str:
     Raises:
         CohortError: If a cell holds a tab or a line break.
     """
-    lines = ["\t".join(rows[0])] if rows else []
+    lines = ["\t".join(rows[0])]
     for row in rows:
         cells = [_cell(value) for value in row.values()]
         for name, cell in zip(row, cells, strict=True):

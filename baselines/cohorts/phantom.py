@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +16,7 @@ from baselines.cohorts.template import coronal_view
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import CohortError
+from benchmark.records.files import write_atomically
 
 DATA = Path(__file__).with_name("data") / "phantom.npz"
 # The seed of 0 to 59 whose 600 and whose 200 test subjects both have the intended AUROCs of age
@@ -57,13 +57,11 @@ def read_phantom(path: Path) -> Cohort:
         # Opened here, since NumPy leaves a file open that turns out to be no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images = arrays["images"]
-            people = pd.DataFrame(
-                {
-                    name.removeprefix("participants:"): arrays[name].tolist()
-                    for name in arrays.files
-                    if name.startswith("participants:")
-                }
-            )
+            columns = {
+                name.removeprefix("participants:"): arrays[name].tolist()
+                for name in arrays.files
+                if name.startswith("participants:")
+            }
             masks = {
                 name.removeprefix("mask:"): np.unpackbits(arrays[name], axis=-1).astype(np.bool_)
                 for name in arrays.files
@@ -75,37 +73,29 @@ def read_phantom(path: Path) -> Cohort:
         ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CohortError(f"The phantom's data {path} cannot be read: {error}.") from error
+    people = pd.DataFrame(columns)
     return build_cohort(Phantom.name, coronal_view(), images, people, masks)
 
 
 def write_phantom(path: Path) -> None:
-    """Generate the cohort and write it as a compressed npz, all of it or nothing.
-
-    Args:
-        path: Path of the file; an existing file is replaced.
-    """
+    """Generate the cohort and write it as a compressed npz, all of it or nothing."""
     cohort = generate_phantom()
     anatomy = cohort.anatomy
     masks = {"foreground": anatomy.foreground, **anatomy.rois}
     masks |= {f"control:{name}": mask for name, mask in anatomy.control_rois.items()}
     arrays: dict[str, npt.NDArray[np.generic]] = {
-        "images": np.rint(cohort.images * 255).astype(np.uint8)
+        "images": np.rint(cohort.images * 255).astype(np.uint8),
+        **{f"mask:{name}": np.packbits(mask, axis=-1) for name, mask in masks.items()},
     }
-    for name, mask in masks.items():
-        arrays[f"mask:{name}"] = np.packbits(mask, axis=-1)
     for name in cohort.participants.columns:
         # Object columns would need pickle, which runs code on loading.
         arrays[f"participants:{name}"] = np.array(cohort.participants[name].tolist())
-
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, array in arrays.items():
-                member = zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP)
-                member.compress_type = zipfile.ZIP_DEFLATED
-                buffer = io.BytesIO()
-                np.lib.format.write_array(buffer, array, allow_pickle=False)
-                archive.writestr(member, buffer.getvalue(), compresslevel=9)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, array, allow_pickle=False)
+            archive.writestr(member, buffer.getvalue(), compresslevel=9)
+    write_atomically(path, content.getvalue())

@@ -10,8 +10,6 @@ from scipy.ndimage import map_coordinates
 
 from benchmark.arrays import FloatArray
 
-Array = FloatArray
-
 
 @dataclass(frozen=True)
 class Template:
@@ -25,15 +23,14 @@ class Template:
 
     t1: FloatArray
     brain: FloatArray
-    affine: Array
+    affine: FloatArray
 
-    def sample(self, volume: FloatArray, points: Array) -> Array:
+    def sample(self, volume: FloatArray, points: FloatArray) -> FloatArray:
         """Return a volume's values [*S] at points [*S, 3] in MNI mm, linear; 0 beyond the edge."""
         to_index = np.linalg.inv(self.affine)
         indices = points @ to_index[:3, :3].T + to_index[:3, 3]
-        return np.asarray(
-            map_coordinates(volume, np.moveaxis(indices, -1, 0), output=np.float64, order=1)
-        )
+        indices = np.moveaxis(indices, -1, 0)
+        return np.asarray(map_coordinates(volume, indices, output=np.float64, order=1))
 
 
 @cache
@@ -69,23 +66,22 @@ class View:
     """
 
     shape: tuple[int, ...]
-    affine: Array
+    affine: FloatArray
     control_centre: tuple[float, float, float]
 
     @cached_property
-    def points(self) -> Array:
+    def points(self) -> FloatArray:
         """Centre of every voxel in millimetres, [*S, 3]."""
         shape = (*self.shape, 1)[:3]
         indices = np.moveaxis(np.indices(shape, dtype=np.float64), 0, -1)
-        points: Array = indices @ self.affine[:3, :3].T + self.affine[:3, 3]
+        points = indices @ self.affine[:3, :3].T + self.affine[:3, 3]
         return np.asarray(points.reshape(*self.shape, 3))
 
     @property
     def spacing(self) -> tuple[float, ...]:
         """Voxel size in mm along each axis of *S."""
-        return tuple(float(size) for size in np.linalg.norm(self.affine[:3, :3], axis=0))[
-            : len(self.shape)
-        ]
+        sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return tuple(float(size) for size in sizes[: len(self.shape)])
 
 
 def coronal_view(size: int = 96, spacing: float = 1.5, y: float = -21.0) -> View:
@@ -94,14 +90,8 @@ def coronal_view(size: int = 96, spacing: float = 1.5, y: float = -21.0) -> View
     Row 0 is superior, column 0 the leftmost x.
     """
     edge = (size - 1) / 2 * spacing
-    affine = np.array(
-        [
-            [0.0, spacing, 0.0, -edge],
-            [0.0, 0.0, spacing, y],
-            [-spacing, 0.0, 0.0, edge],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
+    affine = np.eye(4)
+    affine[:3] = [0.0, spacing, 0.0, -edge], [0.0, 0.0, spacing, y], [-spacing, 0.0, 0.0, edge]
     # Lateral parietal cortex and white matter, 52 mm from the hippocampus.
     return View((size, size), affine, control_centre=(46.0, -21.0, 34.0))
 

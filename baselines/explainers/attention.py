@@ -25,6 +25,8 @@ from benchmark.target import Target
 _CONVOLUTIONS = {torch.conv1d, torch.conv2d, torch.conv3d}
 _OTHER_TOKENS = 8
 
+Received = tuple[Tensor, tuple[int, ...]]
+
 
 class _Attention(Explainer):
     """Attention from what the network reads out to the patches, resized to the image.
@@ -54,9 +56,7 @@ class _Attention(Explainer):
         return upsample(cells, images.shape[2:])
 
     @abstractmethod
-    def received(
-        self, classifier: Classifier, images: Tensor, target: Target
-    ) -> tuple[Tensor, tuple[int, ...]]:
+    def received(self, classifier: Classifier, images: Tensor, target: Target) -> Received:
         """Return what each token gives to the readout [B, T], and the grid of patches."""
 
 
@@ -71,9 +71,7 @@ class AttentionRollout(_Attention):
     passes = (1, 0)
     paper = "Abnar and Zuidema 2020, Quantifying attention flow in transformers"
 
-    def received(
-        self, classifier: Classifier, images: Tensor, target: Target
-    ) -> tuple[Tensor, tuple[int, ...]]:
+    def received(self, classifier: Classifier, images: Tensor, target: Target) -> Received:
         """Return the rollout to the readout's token; see the base class."""
         with torch.no_grad(), _Recorder() as recorder:
             classifier(images)
@@ -97,9 +95,7 @@ class GradAttention(_Attention):
         "encoder-decoder transformers"
     )
 
-    def received(
-        self, classifier: Classifier, images: Tensor, target: Target
-    ) -> tuple[Tensor, tuple[int, ...]]:
+    def received(self, classifier: Classifier, images: Tensor, target: Target) -> Received:
         """Return the collected relevance of each token; see the base class."""
         images = images.detach().requires_grad_()
         with _Recorder() as recorder:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from baselines.explainers.gradient import per_image
 from benchmark.classifier import Classifier
 from benchmark.explainer import Explainer
 from benchmark.target import Target
@@ -66,13 +67,13 @@ class Counterfactual(Explainer):
             tangent = goal - score + (gradient * change).flatten(1).sum(1)
             closer = (score - goal).abs() < nearest
             nearest = torch.where(closer, (score - goal).abs(), nearest)
-            best = torch.where(_per_image(closer, images), change, best)
-            enough = _per_image(tangent / reach, images) * smooth
-            proposal = torch.where(_per_image(closer, images), enough, proposal)
+            best = torch.where(per_image(closer, images), change, best)
+            enough = per_image(tangent / reach, images) * smooth
+            proposal = torch.where(per_image(closer, images), enough, proposal)
             share = torch.where(closer, (2 * share).clamp_max(1), share / 2)
-            change = best + _per_image(share, images) * (proposal - best)
+            change = best + per_image(share, images) * (proposal - best)
             change = (images + change).clamp(0, 1) - images
-        is_changed = _per_image(best.flatten(1).any(1), images)
+        is_changed = per_image(best.flatten(1).any(1), images)
         return -torch.where(is_changed, best, change)
 
     def smoothed(self, gradient: Tensor) -> Tensor:
@@ -85,8 +86,3 @@ class Counterfactual(Explainer):
             weights = (weights / weights.sum(1).max()).to(gradient)
             gradient = functional.linear(gradient.movedim(axis, -1), weights).movedim(-1, axis)
         return gradient
-
-
-def _per_image(values: Tensor, images: Tensor) -> Tensor:
-    """Return values [B] in the shape that broadcasts over images, [B, 1, ...]."""
-    return values.view(-1, *[1] * (images.ndim - 1))

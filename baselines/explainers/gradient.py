@@ -118,3 +118,8 @@ def gradient_of(classifier: Classifier, images: Tensor, target: Target) -> Tenso
 def at_once(image: Tensor) -> int:
     """Return how many altered copies of one image go through the network together."""
     return max(1, AT_ONCE // image.numel())
+
+
+def per_image(values: Tensor, images: Tensor) -> Tensor:
+    """Return values [B] in the shape that broadcasts over images, [B, 1, ...]."""
+    return values.view(-1, *[1] * (images.ndim - 1))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from baselines.explainers.baseline import Baseline, ComparingExplainer, SingleBaselineExplainer
-from baselines.explainers.gradient import at_once, gradient_of
+from baselines.explainers.gradient import at_once, gradient_of, per_image
 from benchmark.classifier import Classifier
 from benchmark.seeding import torch_stream
 from benchmark.target import Target
@@ -42,8 +42,7 @@ class IntegratedGradients(SingleBaselineExplainer):
     ) -> Tensor:
         """Return the integrated gradients [B, 1, *S]; see the base class."""
         folded = classifier.streamlined()
-        shape = (-1, *[1] * (images.ndim - 1))
-        nodes, weights = (values.to(images).view(shape) for values in _quadrature())
+        nodes, weights = (per_image(values.to(images), images) for values in _quadrature())
         maps = []
         for image, baseline in zip(images.detach().split(1), baselines[:, 0].split(1), strict=True):
             total, size = torch.zeros_like(image), at_once(image)
@@ -82,9 +81,8 @@ class GradientSHAP(ComparingExplainer):
     ) -> Tensor:
         """Return the expected gradients [B, 1, *S]; see the base class."""
         folded = classifier.streamlined()
-        shape = (-1, *[1] * (images.ndim - 1))
         nodes, baseline_rows = stratified_draws(baselines.shape[1])
-        nodes = nodes.to(images).view(shape)
+        nodes = per_image(nodes.to(images), images)
         maps = []
         for image, others in zip(images.detach().split(1), baselines, strict=True):
             total, size = torch.zeros_like(image), at_once(image)

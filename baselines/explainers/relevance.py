@@ -24,6 +24,7 @@ from zennit.rules import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
 
 from baselines.explainers import canonical as forms
 from baselines.explainers.canonical import CONVOLUTIONS
+from baselines.explainers.gradient import per_image
 from benchmark.classifier import Classifier
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
@@ -127,7 +128,7 @@ class LRPEpsilon(_Relevance):
         spread = activations.flatten(1).square().mean(1).sqrt()
         epsilon = (self.epsilon * spread).clamp_min(self.stabiliser)
         sign = torch.where(activations < 0, -1.0, 1.0).to(activations)
-        return activations + sign * epsilon.view(-1, *[1] * (activations.ndim - 1))
+        return activations + sign * per_image(epsilon, activations)
 
 
 class LRPGamma(_Relevance):

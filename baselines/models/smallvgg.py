@@ -34,13 +34,6 @@ def build_trunk() -> nn.Sequential:
     return nn.Sequential(stages)
 
 
-def build_head() -> nn.Sequential:
-    """Return the untrained head: two linear layers on the cells, not on their mean."""
-    return nn.Sequential(
-        nn.Linear(CELLS**2 * WIDTHS[-1], HIDDEN), nn.ReLU(inplace=True), nn.Linear(HIDDEN, 2)
-    )
-
-
 class SmallVGG(CommittedModel):
     """A plain convolutional network, fully fine-tuned on `phantom`, with committed weights."""
 
@@ -50,5 +43,8 @@ class SmallVGG(CommittedModel):
 
     def assemble(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights."""
-        pool = nn.Sequential(nn.AdaptiveAvgPool2d(CELLS), nn.Flatten())
-        return Classifier(self.name, build_trunk(), build_head(), input_shape, pool)
+        trunk, pool = build_trunk(), nn.Sequential(nn.AdaptiveAvgPool2d(CELLS), nn.Flatten())
+        # Two linear layers on the cells, not on their mean.
+        hidden, last = nn.Linear(CELLS**2 * WIDTHS[-1], HIDDEN), nn.Linear(HIDDEN, 2)
+        head = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
+        return Classifier(self.name, trunk, head, input_shape, pool)

@@ -51,10 +51,9 @@ def cut_torchvision(
     """
     cut = _CUTS.get(type(network).__name__)
     if cut is None:
-        known = ", ".join(_CUTS)
         raise ClassifierError(
             f"A {type(network).__name__} is cut by hand, with benchmark.classifier.Classifier; "
-            f"known: {known}."
+            f"known: {', '.join(_CUTS)}."
         )
     trunk, pool, head = cut(cast("Any", network))
     return Classifier(name, trunk, head, input_shape, pool, preprocessing)
