@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +24,16 @@ from benchmark.report.figures.forest import (
     name_rows,
     score_label,
 )
-from benchmark.report.figures.style import CHANCE, CHARACTER, COLOURS, GREYS, INK, MUTED, WIDTH, known, limits, styled
+from benchmark.report.figures.style import (
+    CHARACTER,
+    COLOURS,
+    GREYS,
+    MUTED,
+    WIDTH,
+    known,
+    limits,
+    styled,
+)
 from benchmark.results.result import Number
 from benchmark.results.scores import RANDOM
 from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Row
@@ -112,9 +121,7 @@ def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, index: i
     panels = _panels(f"{protocol.name}: score", protocol, cells, model.truth_is_one(index))
     height = _fit(figure, len(rows), 1.0)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    figure.subplots_adjust(
-        _name_width(rows) / WIDTH, 0.61 / height, 0.985, 1 - 0.39 / height, 0.07
-    )
+    figure.subplots_adjust(_name_width(rows) / WIDTH, 0.61 / height, 0.985, 1 - 0.39 / height, 0.07)
     for axes, panel in zip(grid, panels, strict=True):
         draw_panel(axes, panel, rows, controls)
     name_rows(grid[0], {name: short(name) for name in rows}, controls)

@@ -57,7 +57,9 @@ def place_labels(axes: Axes, points: Sequence[Spot]) -> None:
     spots = [tuple(map(float, to_inches.transform((point.x, point.y)))) for point in points]
     taken = [_Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in spots]
     for point in points:
-        (x, low), (_, high) = to_inches.transform([(point.x, point.low), (point.x, point.high)]).tolist()
+        (x, low), (_, high) = to_inches.transform(
+            [(point.x, point.low), (point.x, point.high)]
+        ).tolist()
         taken.append(_Box(x - 0.015, low, x + 0.015, high))
     back = to_inches.inverted()
     # Crowded points first: they have the fewest places to choose from.

@@ -7,8 +7,8 @@ from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from leaderboard.site import view
 from leaderboard.board.board import Board
+from leaderboard.site import view
 from leaderboard.site.view import ModelView, RowView
 
 _TIER_MARKS = {"self-reported": "○", "reproduced": "◐", "audited": "●"}
@@ -57,7 +57,9 @@ class Pages:
             overlays: Addresses of pictures of its maps, below the site, by model.
         """
         pictures = [
-            (model_view, overlays[model_view.model.model]) for model_view, _ in entries if model_view.model.model in overlays
+            (model_view, overlays[model_view.model.model])
+            for model_view, _ in entries
+            if model_view.model.model in overlays
         ]
         template = self._environment.get_template("method.html.j2")
         return template.render(root="../", entries=entries, overlays=pictures)

@@ -41,6 +41,7 @@ _CELL = (
     "seconds",
 )
 
+
 def to_csv(board: Board) -> str:
     """Return one row for each model and explainer; what does not exist is an empty cell."""
     cells = [f"{protocol.name}_{column}" for protocol in board.protocols for column in _CELL]

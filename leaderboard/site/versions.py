@@ -79,7 +79,9 @@ def find_versions(folder: Path) -> tuple[Version, ...]:
         protocols = ", ".join(f"{protocol.name} {protocol.version}" for protocol in board.protocols)
         counts = len(board.models), len(ranked), len(board.records)
         versions.append(Version(board.suite, *counts, protocols))
-    return tuple(sorted(versions, key=lambda version: (len(version.name), version.name), reverse=True))
+    return tuple(
+        sorted(versions, key=lambda version: (len(version.name), version.name), reverse=True)
+    )
 
 
 def write_versions(folder: Path) -> Path:

@@ -203,7 +203,11 @@ def format_seconds(value: float | None) -> str:
 
 def decimals_of(numbers: Iterable[Number | None]) -> int:
     """Return how many decimals show the difference between numbers of one column."""
-    known = [abs(number.estimate) for number in numbers if number is not None and number.estimate is not None]
+    known = [
+        abs(number.estimate)
+        for number in numbers
+        if number is not None and number.estimate is not None
+    ]
     largest = max(known, default=1.0)
     return 2 if largest >= 0.2 or largest == 0 else min(4, 2 - math.floor(math.log10(largest)))
 

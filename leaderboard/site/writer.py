@@ -23,11 +23,11 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.errors import StoreError
 from leaderboard.board import changes
-from leaderboard.site import figures as pictures
 from leaderboard.board.board import Board
-from leaderboard.site.table import to_csv
 from leaderboard.published.fault import FaultError
+from leaderboard.site import figures as pictures
 from leaderboard.site.pages import Pages, read_part
+from leaderboard.site.table import to_csv
 from leaderboard.site.view import explainers_of, key_of
 
 MANIFEST = "site.json"

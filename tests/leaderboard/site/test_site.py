@@ -1,19 +1,18 @@
 """The site of a board: whole, the same each time, and with nothing in it that a stranger wrote."""
 
 from __future__ import annotations
-from html_pages import Reader
 
 import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote
 
 import boards
 import pytest
+from html_pages import Reader
 from jinja2 import StrictUndefined
 from matplotlib.figure import Figure
 

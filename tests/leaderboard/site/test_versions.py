@@ -6,9 +6,9 @@ from pathlib import Path
 
 import boards
 import pytest
+from html_pages import Reader
 from publications import many, sealed
 from submissions import tree
-from html_pages import Reader
 from verifying import invoke
 
 from benchmark.errors import StoreError
