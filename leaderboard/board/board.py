@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -9,9 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.reading import Direction, State
 from benchmark.records.record import VerdictWord
 from benchmark.results.result import Number, truth_is_one
+from benchmark.statistics.bootstrap import Interval
 from leaderboard.published.fields import Method, Tier
 
 Status = Literal["ranked", "gate failed", "not ranked", "control"]
+DECIMALS = 4
 
 
 class _Plain(BaseModel):
@@ -50,8 +53,18 @@ class BoardCell(_Plain):
     identity_sha256: str | None = None
 
 
-class BoardStanding(_Plain):
-    """Where a ranked explainer stands; see ``leaderboard.board.ranking.Standing``."""
+class Standing(_Plain):
+    """Where an explainer stands among those that are ranked.
+
+    Attributes:
+        rank: 1 + the number of explainers in better tie groups.
+        low: Lower end of the interval of the rank by total, over resamples of the subjects.
+        high: Upper end of that interval.
+        group: Number of its tie group, from 1.
+        total: Mean of its calibrated scores.
+        mean_rank: Mean of its ranks under each protocol.
+        rank_by_mean_rank: Competition rank by the former.
+    """
 
     rank: int
     low: int
@@ -88,7 +101,7 @@ class Row(_Plain):
     source_sha256: str | None
     status: Status
     reason: str | None
-    standing: BoardStanding | None
+    standing: Standing | None
     cells: tuple[BoardCell, ...]
 
 
@@ -124,18 +137,13 @@ class ModelBoard(_Plain):
     rows: tuple[Row, ...]
 
     def truth_is_one(self, index: int) -> bool:
-        """Return whether a protocol's calibrated scores reach from noise, 0, to the truth, 1.
+        """Return whether calibrated scores under a protocol reach from noise, 0, to the truth, 1.
 
         Args:
             index: Index of the protocol in ``Board.protocols``.
         """
-        return truth_is_one(
-            {
-                row.explainer: number
-                for row in self.rows
-                if (number := row.cells[index].calibrated) is not None
-            }
-        )
+        numbers = {row.explainer: row.cells[index].calibrated for row in self.rows}
+        return truth_is_one({name: own for name, own in numbers.items() if own is not None})
 
 
 class BoardProtocol(_Plain):
@@ -182,3 +190,15 @@ class Board(_Plain):
     def to_json(self) -> str:
         """Return the text of ``board.json``."""
         return self.model_dump_json(indent=1) + "\n"
+
+
+def number_of(interval: Interval) -> Number:
+    """Return the estimate and interval that a board shows."""
+    estimate, low, high = map(rounded, (interval.estimate, interval.low, interval.high))
+    return Number(estimate=estimate, low=low, high=high)
+
+
+def rounded(value: float) -> float | None:
+    """Return the value that a board shows, without the last bits of a processor."""
+    # The sum takes the sign from a negative zero.
+    return round(value, DECIMALS) + 0.0 if math.isfinite(value) else None

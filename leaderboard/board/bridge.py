@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from benchmark.records.identity import canonical_json
+from benchmark.records.identity import StrictModel, canonical_json, first_fault
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import Name, Number, Pseudonym
 from leaderboard.published.folder import read_bytes
@@ -26,7 +26,7 @@ FEWEST_EXPLAINERS = 2
 _ROUNDING = 1e-5
 
 
-class Bridge(BaseModel):
+class Bridge(StrictModel):
     """Scores under two versions of a protocol.
 
     Attributes:
@@ -37,8 +37,6 @@ class Bridge(BaseModel):
         tolerance: Largest difference of a score that is none.
         rows: Model, explainer, image, and the score under either version.
     """
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
     protocol: Name
@@ -55,8 +53,7 @@ class Bridge(BaseModel):
             if (before is None) != (after is None):
                 return math.inf
             if before is not None and after is not None:
-                excess = abs(before - after) - _ROUNDING * abs(before)
-                largest = max(largest, excess)
+                largest = max(largest, abs(before - after) - _ROUNDING * abs(before))
         return largest
 
     def check(self, place: str) -> None:
@@ -65,7 +62,7 @@ class Bridge(BaseModel):
         Raises:
             FaultError: ``bridge-major``, ``bridge-thin`` or ``bridge-breaks``.
         """
-        if _major(self.older) != _major(self.newer):
+        if self.older.split(".")[0] != self.newer.split(".")[0]:
             detail = f"{self.older} and {self.newer} do not compare; a new board is needed"
             raise FaultError("bridge-major", place, detail)
         explainers = {row[1] for row in self.rows}
@@ -80,16 +77,11 @@ class Bridge(BaseModel):
         """Return its text, a line per row."""
         fields = self.model_dump(mode="json")
         rows = ",\n".join(f"  {canonical_json(row)}" for row in fields.pop("rows"))
-        head = canonical_json(fields)[:-1]
-        return f'{head},"rows":[\n{rows}\n]}}\n'
+        return f'{canonical_json(fields)[:-1]},"rows":[\n{rows}\n]}}\n'
 
 
 def make_bridge(older: Sequence[PublishedRecord], newer: Sequence[PublishedRecord]) -> Bridge:
     """Return the bridge between records of the same cells under two versions of a protocol.
-
-    Args:
-        older: Records of one protocol in one version.
-        newer: Records of the same protocol in another version.
 
     Raises:
         FaultError: ``bridge-thin`` where they share no cell; ``bridge-unlike`` where a side holds
@@ -153,9 +145,8 @@ def load_bridges(folder: Path) -> tuple[Bridge, ...]:
         try:
             bridge = Bridge.model_validate_json(canonical_json(parse(text, path.name)))
         except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            key = ".".join(map(str, fault["loc"]))
-            raise FaultError("wrong-type", path.name, f"at {key!r}: {fault['msg']}") from error
+            key, message = first_fault(error)
+            raise FaultError("wrong-type", path.name, f"at {key!r}: {message}") from error
         bridge.check(path.name)
         bridges.append(bridge)
     return tuple(bridges)
@@ -163,14 +154,8 @@ def load_bridges(folder: Path) -> tuple[Bridge, ...]:
 
 def bridged(versions: Sequence[str], protocol: str, bridges: Sequence[Bridge]) -> bool:
     """Return whether bridges lead from each of a protocol's versions to every other."""
+    ends = [{bridge.older, bridge.newer} for bridge in bridges if bridge.protocol == protocol]
     reached = {versions[0]}
-    while True:
-        ends = [{one.older, one.newer} for one in bridges if one.protocol == protocol]
-        more = set().union(*(pair for pair in ends if pair & reached)) - reached
-        if not more:
-            return set(versions) <= reached
+    while more := set().union(*(pair for pair in ends if pair & reached)) - reached:
         reached |= more
-
-
-def _major(version: str) -> str:
-    return version.split(".")[0]
+    return set(versions) <= reached

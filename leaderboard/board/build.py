@@ -2,51 +2,31 @@
 
 Nothing here trusts a number that is not a subject's: scores, intervals, ranks and health are
 computed from the scores of subjects that the records hold, by ``benchmark.results`` as in a run.
-Numbers are rounded to four decimals, so that the last bits of a processor do not show.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import get_args
 
 from benchmark.reading import SCORED, Reading, find, summarise
 from benchmark.records.identity import sha256_of
 from benchmark.results.health import judge_health
-from benchmark.results.result import Number
 from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval
+from leaderboard.board import board as boards
 from leaderboard.board import ranking
-from leaderboard.board.board import (
-    Board,
-    BoardCell,
-    BoardProtocol,
-    BoardStanding,
-    ModelBoard,
-    ProtocolHealth,
-    Row,
-    Status,
-)
+from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Row
 from leaderboard.board.bridge import Bridge
 from leaderboard.board.consistency import check_records
-from leaderboard.board.ranking import Measured
 from leaderboard.board.scores import order_subjects, scores_of
 from leaderboard.published.fields import TIERS
 from leaderboard.published.record import PublishedRecord
 
 # A method that scores only the easy subjects is not ranked with those that score all.
 COVERAGE = 0.9
-DECIMALS = 4
-_NOTHING = Interval(math.nan, math.nan, math.nan, 0)
-
-
-@dataclass(frozen=True)
-class _Column:
-    """The numbers of a protocol by explainer, as a run tells them."""
-
-    score: Mapping[str, Interval]
-    calibrated: Mapping[str, Interval]
+_Numbers = Mapping[str, Mapping[str, Interval]]  # by protocol and explainer
 
 
 def build_board(
@@ -87,14 +67,12 @@ def _protocols(records: Sequence[PublishedRecord]) -> tuple[BoardProtocol, ...]:
     versions: dict[str, set[str]] = {}
     for record in records:
         versions.setdefault(record.names.protocol, set()).add(record.identity.protocol.version)
+    fields = {"question", "statistic", "direction", "gate"}
     protocols = {
         record.names.protocol: BoardProtocol(
             name=record.names.protocol,
             version=", ".join(sorted(versions[record.names.protocol])),
-            question=record.scale.question,
-            statistic=record.scale.statistic,
-            direction=record.scale.direction,
-            gate=record.scale.gate,
+            **record.scale.model_dump(include=fields),
         )
         for record in records
     }
@@ -119,19 +97,15 @@ def _model_board(
     order = order_subjects(samples)
     scores = {protocol: scores_of(own, noise, order) for protocol, own in by_protocol.items()}
     measured, bootstrap = ranking.measure(scores)
-    columns = {
-        protocol: _Column(
-            _summarise(own), measured[protocol].calibrated if protocol in measured else {}
-        )
-        for protocol, own in scores.items()
-    }
-    why = {name: _why_unranked(own, protocols, measured) for name, own in by_explainer.items()}
+    calibrated = {protocol: own.calibrated for protocol, own in measured.items()}
+    summaries = {protocol: _summarise(own) for protocol, own in scores.items()}
+    why = {name: _why_unranked(own, protocols, calibrated) for name, own in by_explainer.items()}
     eligible = [name for name, (status, _) in why.items() if status == "ranked"]
     ranks = ranking.Ranking({}, math.nan)
     if bootstrap is not None:
         ranks = ranking.rank(measured, eligible, bootstrap)
     rows = [
-        _row(name, own, why[name], ranks.standings.get(name), protocols, columns)
+        _row(own, why[name], ranks.standings.get(name), protocols, (summaries, calibrated))
         for name, own in by_explainer.items()
     ]
     first = records[0]
@@ -141,7 +115,7 @@ def _model_board(
         cohort_fingerprint=first.identity.cohort_fingerprint,
         weights_sha256=first.identity.weights_sha256,
         n_subjects=0 if bootstrap is None else bootstrap.n_subjects,
-        tau=_rounded(ranks.tau),
+        tau=boards.rounded(ranks.tau),
         health=tuple(_health(protocol.name, scores.get(protocol.name)) for protocol in protocols),
         rows=tuple(sorted(rows, key=_order)),
     )
@@ -157,18 +131,14 @@ def _summarise(scores: Scores) -> dict[str, Interval]:
     }
 
 
-def _health(protocol: str, scores: Scores | None) -> ProtocolHealth:
-    if scores is None:
-        return ProtocolHealth(protocol=protocol, healthy=None, reason="there is no record")
-    healthy, reason = judge_health(scores)
-    return ProtocolHealth(protocol=protocol, healthy=healthy, reason=reason)
+def _health(protocol: str, scores: Scores | None) -> boards.ProtocolHealth:
+    healthy, reason = (None, "there is no record") if scores is None else judge_health(scores)
+    return boards.ProtocolHealth(protocol=protocol, healthy=healthy, reason=reason)
 
 
 def _why_unranked(
-    own: Mapping[str, PublishedRecord],
-    protocols: Sequence[BoardProtocol],
-    ranked: Mapping[str, Measured],
-) -> tuple[Status, str | None]:
+    own: Mapping[str, PublishedRecord], protocols: Sequence[BoardProtocol], calibrated: _Numbers
+) -> tuple[boards.Status, str | None]:
     if next(iter(own.values())).method.control:
         return "control", "it looks at no model"
     for protocol in protocols:
@@ -185,12 +155,12 @@ def _why_unranked(
             if record.verdict != "pass":
                 return "not ranked", f"{protocol.name} gave no verdict"
             continue
-        if protocol.name not in ranked:
+        if protocol.name not in calibrated:
             return "not ranked", f"{protocol.name} has no score of noise to measure from"
         count, asked = _coverage(record)
         if count < COVERAGE * asked:
             return "not ranked", f"{protocol.name}: {count} of {asked} subjects have a score"
-        if not math.isfinite(ranked[protocol.name].calibrated[record.names.explainer].estimate):
+        if not math.isfinite(calibrated[protocol.name][record.names.explainer].estimate):
             return "not ranked", f"{protocol.name} gave no number"
     return "ranked", None
 
@@ -204,17 +174,16 @@ def _coverage(record: PublishedRecord) -> tuple[int, int]:
 
 
 def _row(
-    name: str,
     own: Mapping[str, PublishedRecord],
-    why: tuple[Status, str | None],
-    standing: ranking.Standing | None,
+    why: tuple[boards.Status, str | None],
+    standing: boards.Standing | None,
     protocols: Sequence[BoardProtocol],
-    columns: Mapping[str, _Column],
+    numbers: tuple[_Numbers, _Numbers],
 ) -> Row:
     first = next(iter(own.values()))
     explainer = first.identity.explainer
     return Row(
-        explainer=name,
+        explainer=explainer.name,
         version=explainer.version,
         config={key: _scalar(value) for key, value in sorted(explainer.config.items())},
         method=first.method,
@@ -223,28 +192,36 @@ def _row(
         source_sha256=explainer.source_sha256,
         status=why[0],
         reason=why[1],
-        standing=None if standing is None else _standing(standing),
+        standing=standing,
         cells=tuple(
-            _cell(protocol, own.get(protocol.name), columns.get(protocol.name))
+            _cell(
+                protocol.name,
+                own.get(protocol.name),
+                *(intervals.get(protocol.name, {}).get(explainer.name) for intervals in numbers),
+            )
             for protocol in protocols
         ),
     )
 
 
 def _cell(
-    protocol: BoardProtocol, record: PublishedRecord | None, column: _Column | None
+    protocol: str,
+    record: PublishedRecord | None,
+    score: Interval | None,
+    calibrated: Interval | None,
 ) -> BoardCell:
-    if record is None or column is None:
-        return BoardCell(protocol=protocol.name, state="missing", reason="there is no record")
-    name, count, asked = record.names.explainer, *_coverage(record)
-    calibrated = column.calibrated.get(name, _NOTHING)
+    if record is None:
+        return BoardCell(protocol=protocol, state="missing", reason="there is no record")
+    count, asked = _coverage(record)
+    if calibrated is not None and math.isnan(calibrated.estimate):
+        calibrated = None
     return BoardCell(
-        protocol=protocol.name,
+        protocol=protocol,
         state=record.state,
         reason=record.reason,
         verdict=record.verdict,
-        score=_number(column.score[name]) if name in column.score else None,
-        calibrated=None if math.isnan(calibrated.estimate) else _number(calibrated),
+        score=None if score is None else boards.number_of(score),
+        calibrated=None if calibrated is None else boards.number_of(calibrated),
         n_subjects=count,
         n_asked=asked,
         seconds=record.resources.seconds,
@@ -254,37 +231,12 @@ def _cell(
     )
 
 
-def _standing(standing: ranking.Standing) -> BoardStanding:
-    return BoardStanding(
-        rank=standing.rank,
-        low=int(standing.interval.low) if math.isfinite(standing.interval.low) else standing.rank,
-        high=int(standing.interval.high)
-        if math.isfinite(standing.interval.high)
-        else standing.rank,
-        group=standing.group,
-        total=_number(standing.total),
-        mean_rank=round(standing.mean_rank, DECIMALS),
-        rank_by_mean_rank=standing.rank_by_mean_rank,
-    )
-
-
 def _order(row: Row) -> tuple[int, int, float, str]:
-    place = ("ranked", "gate failed", "not ranked", "control").index(row.status)
+    place = get_args(boards.Status).index(row.status)
     if row.standing is None:
         return place, 0, 0.0, row.explainer
-    total = row.standing.total.estimate
-    return place, row.standing.rank, -(total or 0.0), row.explainer
+    return place, row.standing.rank, -(row.standing.total.estimate or 0.0), row.explainer
 
 
 def _scalar(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _number(interval: Interval) -> Number:
-    estimate, low, high = map(_rounded, (interval.estimate, interval.low, interval.high))
-    return Number(estimate=estimate, low=low, high=high)
-
-
-def _rounded(value: float) -> float | None:
-    # The sum takes the sign from a negative zero.
-    return round(value, DECIMALS) + 0.0 if math.isfinite(value) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 from benchmark.statistics.rank_intervals import ranks_of_replicates
 from benchmark.statistics.significance import holm
+from leaderboard.board.board import DECIMALS, Standing, number_of
 
 ALPHA = 0.05
 # Below this, two totals are equal but for rounding.
@@ -40,27 +41,6 @@ class Measured:
 
     calibrated: Mapping[str, Interval]
     replicates: Mapping[str, FloatArray]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where an explainer stands among those that are ranked.
-
-    Attributes:
-        rank: 1 + the number of explainers in better tie groups.
-        interval: Interval of the rank by total, over resamples of the subjects.
-        group: Number of its tie group, from 1.
-        total: Mean of its calibrated scores.
-        mean_rank: Mean of its ranks under each protocol.
-        rank_by_mean_rank: Competition rank by the former.
-    """
-
-    rank: int
-    interval: Interval
-    group: int
-    total: Interval
-    mean_rank: float
-    rank_by_mean_rank: int
 
 
 @dataclass(frozen=True)
@@ -82,14 +62,21 @@ def measure(scores: Mapping[str, Scores]) -> tuple[dict[str, Measured], SubjectB
     Args:
         scores: Scores by protocol; of gates and of protocols without noise only the subjects count.
     """
-    whole, rows = _union(scores)
+    whole = _union(scores)
     if not len(whole):
         return {}, None
-    measured = {
-        protocol: _measure(own, partial(_spread, whole=whole, rows=rows[protocol]))
-        for protocol, own in scores.items()
-        if own.can_be_calibrated
-    }
+    measured = {}
+    for protocol, own in scores.items():
+        if own.can_be_calibrated:
+            readings = [entry.reading for entry in own.entries if entry.reading is not None]
+            names = [entry.explainer for entry in own.entries if entry.reading is not None]
+            calibration = Calibration(own)
+            spread = partial(_spread, protocol=protocol, whole=whole)
+            replicates = calibration.replicates(readings, spread).T
+            measured[protocol] = Measured(
+                dict(zip(names, calibration.intervals(readings), strict=True)),
+                dict(zip(names, replicates, strict=True)),
+            )
     return measured, shared_bootstrap(whole.subjects)
 
 
@@ -121,16 +108,23 @@ def rank(
     order = sorted(range(len(explainers)), key=lambda index: (-estimates[index], explainers[index]))
     groups = _tie_groups(estimates, replicates, order)
     intervals = ranks_of_replicates(estimates, replicates, bootstrap, _EQUAL)
-    mean_ranks = _mean_ranks(measured, explainers)
+    ranks = [
+        stats.rankdata(-np.round([own.calibrated[name].estimate for name in explainers], 9), "min")
+        for own in measured.values()
+    ]
+    mean_ranks = np.mean(ranks, axis=0)
     by_mean = stats.rankdata(np.round(mean_ranks, 9), method="min").astype(int).tolist()
     firsts = {group: 1 + sum(other < group for other in groups) for group in groups}
     standings = {
         explainers[index]: Standing(
             rank=firsts[groups[index]],
-            interval=intervals[index],
+            low=_end(intervals[index].low, firsts[groups[index]]),
+            high=_end(intervals[index].high, firsts[groups[index]]),
             group=groups[index],
-            total=bootstrap.statistic_interval(float(estimates[index]), replicates[:, index]),
-            mean_rank=float(mean_ranks[index]),
+            total=number_of(
+                bootstrap.statistic_interval(float(estimates[index]), replicates[:, index])
+            ),
+            mean_rank=round(float(mean_ranks[index]), DECIMALS),
             rank_by_mean_rank=by_mean[index],
         )
         for index in order
@@ -141,44 +135,32 @@ def rank(
     return Ranking(standings, tau)
 
 
-def _measure(scores: Scores, spread: Callable[[Reading], Reading]) -> Measured:
-    readings = {
-        entry.explainer: entry.reading for entry in scores.entries if entry.reading is not None
+def _union(scores: Mapping[str, Scores]) -> Sample:
+    """Return a sample with a row for every image of every protocol, keyed by both."""
+    samples = {
+        (protocol, entry.reading.sample)
+        for protocol, own in scores.items()
+        for entry in own.entries
+        if entry.reading is not None
     }
-    calibration = Calibration(scores)
-    intervals = calibration.intervals(list(readings.values()))
-    replicates = calibration.replicates(list(readings.values()), spread)
-    return Measured(
-        dict(zip(readings, intervals, strict=True)), dict(zip(readings, replicates.T, strict=True))
+    rows = sorted(
+        {
+            (protocol, *image)
+            for protocol, sample in samples
+            for image in zip(sample.keys, sample.subjects, sample.groups, strict=True)
+        }
+    )
+    return Sample(
+        tuple(f"{protocol}/{key}" for protocol, key, *_ in rows),
+        tuple(subject for _, _, subject, _ in rows),
+        tuple(group for *_, group in rows),
     )
 
 
-def _union(scores: Mapping[str, Scores]) -> tuple[Sample, dict[str, dict[str, int]]]:
-    """Return a sample with a row for every image of every protocol, and the rows by image."""
-    images: dict[tuple[str, str], tuple[str, int]] = {}
-    for protocol, own in scores.items():
-        for entry in own.entries:
-            if entry.reading is None:
-                continue
-            sample = entry.reading.sample
-            for key, subject, group in zip(
-                sample.keys, sample.subjects, sample.groups, strict=True
-            ):
-                images[protocol, key] = subject, group
-    rows: dict[str, dict[str, int]] = {protocol: {} for protocol in scores}
-    for row, (protocol, key) in enumerate(sorted(images)):
-        rows[protocol][key] = row
-    ordered = [images[image] for image in sorted(images)]
-    return Sample(
-        tuple(f"{protocol}/{key}" for protocol, key in sorted(images)),
-        tuple(subject for subject, _ in ordered),
-        tuple(group for _, group in ordered),
-    ), rows
-
-
-def _spread(reading: Reading, whole: Sample, rows: Mapping[str, int]) -> Reading:
+def _spread(reading: Reading, protocol: str, whole: Sample) -> Reading:
     """Return the reading on the whole sample, NaN where it says nothing."""
-    own = [rows[key] for key in reading.sample.keys]
+    rows = {key: row for row, key in enumerate(whole.keys)}
+    own = [rows[f"{protocol}/{key}"] for key in reading.sample.keys]
 
     def on_whole(values: FloatArray) -> FloatArray:
         spread = np.full(len(whole), np.nan)
@@ -223,10 +205,5 @@ def _holm_pairs(
     return holm(p_values).tolist() if p_values else []
 
 
-def _mean_ranks(measured: Mapping[str, Measured], explainers: Sequence[str]) -> FloatArray:
-    ranks = [
-        stats.rankdata(-np.round([own.calibrated[name].estimate for name in explainers], 9), "min")
-        for own in measured.values()
-    ]
-    mean: FloatArray = np.mean(ranks, axis=0)
-    return mean
+def _end(end: float, rank: int) -> int:
+    return int(end) if math.isfinite(end) else rank

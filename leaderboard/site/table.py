@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.results.table import Value, of_number, write_table
-from leaderboard.board.board import Board, BoardCell, BoardStanding, ModelBoard, Row
+from leaderboard.board.board import Board, BoardCell, ModelBoard, Row, Standing
 
 _ROW = (
     "cohort",
@@ -64,7 +64,7 @@ def _values(model: ModelBoard, row: Row) -> list[Value]:
     return [*words, *_of_standing(row.standing), row.tier, row.submitter, *cells]
 
 
-def _of_standing(standing: BoardStanding | None) -> tuple[Value, ...]:
+def _of_standing(standing: Standing | None) -> tuple[Value, ...]:
     if standing is None:
         return (None,) * 9
     return (

@@ -15,10 +15,10 @@ from leaderboard.board.board import (
     Board,
     BoardCell,
     BoardProtocol,
-    BoardStanding,
     ModelBoard,
     ProtocolHealth,
     Row,
+    Standing,
 )
 from leaderboard.published.fields import Method
 from leaderboard.site import figures as pictures
@@ -232,7 +232,7 @@ def _model(model: str, seed: int) -> ModelBoard:
     for place, index in enumerate(order):
         low = int(np.flatnonzero(groups == groups[place])[0]) + 1
         high = int(np.flatnonzero(groups == groups[place])[-1]) + 1
-        standing = BoardStanding(
+        standing = Standing(
             rank=low,
             low=max(1, place - 1),
             high=min(len(order), max(high, place + 2)),

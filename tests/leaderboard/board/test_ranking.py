@@ -63,7 +63,7 @@ def test_totals_are_means_of_scores_between_noise_and_truth() -> None:
             for one in (first, second)
         ]
         total = found.standings[name].total
-        assert total.estimate == pytest.approx(np.mean(shares))
+        assert total.estimate == pytest.approx(np.mean(shares), abs=5e-5)
         assert total.low < total.estimate < total.high
 
 
@@ -72,10 +72,10 @@ def test_without_a_truth_the_unit_is_the_protocols_own() -> None:
     values = draws(0, random=0.1, x=0.6, y=0.4)
     found = stand(scores(values), explainers=("x", "y"))
     expected = values["x"].mean() - values["random"].mean()
-    assert found.standings["x"].total.estimate == pytest.approx(expected)
+    assert found.standings["x"].total.estimate == pytest.approx(expected, abs=5e-5)
     lower = {name: -column for name, column in values.items()}
     turned = stand(scores(lower, direction="lower"), explainers=("x", "y"))
-    assert turned.standings["x"].total.estimate == pytest.approx(expected)
+    assert turned.standings["x"].total.estimate == pytest.approx(expected, abs=5e-5)
 
 
 def test_clear_differences_give_ranks_of_their_own() -> None:
@@ -88,9 +88,7 @@ def test_clear_differences_give_ranks_of_their_own() -> None:
         ("y", 2, 2),
         ("z", 3, 3),
     ]
-    assert all(
-        one.interval.low == one.interval.high == one.rank for one in found.standings.values()
-    )
+    assert all(one.low == one.high == one.rank for one in found.standings.values())
     assert found.tau == 1.0
 
 
