@@ -136,6 +136,11 @@ class ModelBoard(_Plain):
     health: tuple[ProtocolHealth, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def key(self) -> str:
+        """Address of the model's section and of its folder of figures; names hold no slash."""
+        return f"{self.cohort}/{self.model}"
+
     def truth_is_one(self, index: int) -> bool:
         """Return whether calibrated scores under a protocol reach from noise, 0, to the truth, 1.
 
@@ -186,6 +191,17 @@ class Board(_Plain):
     models: tuple[ModelBoard, ...]
     records: dict[str, str]
     content: str
+
+    @property
+    def has_many_cohorts(self) -> bool:
+        """Whether a model's name alone does not say which cohort it is on."""
+        return len({model.cohort for model in self.models}) > 1
+
+    @property
+    def ranked(self) -> set[str]:
+        """Names of the explainers that are ranked on at least one model."""
+        rows = (row for model in self.models for row in model.rows)
+        return {row.explainer for row in rows if row.status == "ranked"}
 
     def to_json(self) -> str:
         """Return the text of ``board.json``."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from typing import Any, Concatenate, ParamSpec
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,35 +41,15 @@ from leaderboard.site.labels import Spot, place_labels
 
 LINE = 0.215  # inches, of a row
 _LONGEST = 28
+P = ParamSpec("P")
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _BAND = "#f1f4f7"
+_HOLLOW: dict[str, Any] = {
+    "markerfacecolor": "none",
+    "markeredgecolor": COLOURS[1],
+    "markersize": 7.5,
+}
 _SIZE = re.compile(rb'width="([\d.]+)pt" height="([\d.]+)pt"')
-
-
-def draw_forest(model: ModelBoard, protocol: BoardProtocol, index: int) -> bytes:
-    """Return the scores of all explainers under one protocol, the best on top, with intervals.
-
-    Args:
-        model: Model whose rows are drawn.
-        protocol: Column of the board.
-        index: Index of the protocol among those of the board.
-    """
-    return _as_svg(partial(_forest, model=model, protocol=protocol, index=index))
-
-
-def draw_ranks(model: ModelBoard) -> bytes:
-    """Return the ranks of a model's explainers in both ways, with intervals and tie groups."""
-    return _as_svg(partial(_ranks, rows=[row for row in model.rows if row.standing]))
-
-
-def draw_costs(model: ModelBoard) -> bytes:
-    """Return the totals of a model's explainers against the image passes that they took."""
-    return _as_svg(partial(_costs, model=model))
-
-
-def draw_method(board: Board, explainer: str) -> bytes:
-    """Return one explainer's scores: a panel for each protocol, a line for each model."""
-    return _as_svg(partial(_method, board=board, explainer=explainer))
 
 
 def size_of(svg: bytes) -> tuple[int, int]:
@@ -94,28 +74,42 @@ def total_of(row: Row) -> Number | None:
     return Number(estimate=sum(numbers) / len(numbers), low=None, high=None)
 
 
-def _as_svg(draw: Callable[[Figure], None]) -> bytes:
-    sink = io.BytesIO()
-    _draw_into(draw, sink)
-    return sink.getvalue()
+def _as_svg(draw: Callable[Concatenate[Figure, P], None]) -> Callable[P, bytes]:
+    """Turn a function that fills a figure into one that returns its text as SVG."""
+
+    def make(*args: P.args, **kwargs: P.kwargs) -> bytes:
+        sink = io.BytesIO()
+
+        @styled
+        def fill(figure: Figure) -> None:
+            # Saved within the style: ticks are made, and glyphs turned into paths, only then.
+            draw(figure, *args, **kwargs)
+            figure.savefig(sink, format="svg", metadata=_NO_METADATA)
+
+        fill()
+        return sink.getvalue()
+
+    make.__doc__ = draw.__doc__
+    return make
 
 
-@styled
-def _draw_into(figure: Figure, draw: Callable[[Figure], None], sink: io.BytesIO) -> None:
-    # Saved within the style: ticks are made, and glyphs turned into paths, only then.
-    draw(figure)
-    figure.savefig(sink, format="svg", metadata=_NO_METADATA)
+@_as_svg
+def draw_forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, index: int) -> None:
+    """Draw the scores of all explainers under one protocol, the best on top, with intervals.
 
-
-def _forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, index: int) -> None:
+    Args:
+        figure: Figure to fill.
+        model: Model whose rows are drawn.
+        protocol: Column of the board.
+        index: Index of the protocol among those of the board.
+    """
     cells = {row.explainer: row.cells[index] for row in model.rows}
     controls = {row.explainer for row in model.rows if row.status == "control"}
     sign = -1 if protocol.direction == "lower" else 1
 
-    def order(name: str) -> tuple[bool, float, str]:
+    def order(name: str) -> tuple[float, str]:
         score = cells[name].score
-        value = None if score is None else score.estimate
-        return value is None, 0.0 if value is None else -sign * value, name
+        return -sign * known(None if score is None else score.estimate, -sign * math.inf), name
 
     rows = sorted(cells, key=order)
     panels = _panels(f"{protocol.name}: score", protocol, cells, model.truth_is_one(index))
@@ -141,24 +135,21 @@ def _panels(
     calibrated = {
         row: cell.calibrated for row, cell in cells.items() if cell.calibrated is not None
     }
-    panels = [
-        Panel(
-            title,
-            score_label(protocol.statistic, protocol.direction),
-            scores,
-            words,
-            noise=None if noise is None else noise.estimate,
-        )
-    ]
-    return [*panels, calibrated_panel("calibrated", calibrated, to_truth)] if calibrated else panels
+    label = score_label(protocol.statistic, protocol.direction)
+    panel = Panel(title, label, scores, words, None if noise is None else noise.estimate)
+    if not calibrated:
+        return [panel]
+    return [panel, calibrated_panel("calibrated", calibrated, to_truth)]
 
 
-def _method(figure: Figure, board: Board, explainer: str) -> None:
+@_as_svg
+def draw_method(figure: Figure, board: Board, explainer: str) -> None:
+    """Draw one explainer's scores: a panel for each protocol, a line for each model."""
     entries = [
         (model, row) for model in board.models for row in model.rows if row.explainer == explainer
     ]
     rows = {
-        f"{model.model}, {model.cohort}" if _many_cohorts(board) else model.model: row
+        f"{model.model}, {model.cohort}" if board.has_many_cohorts else model.model: row
         for model, row in entries
     }
     names, count = list(rows), len(board.protocols)
@@ -183,7 +174,10 @@ def _method(figure: Figure, board: Board, explainer: str) -> None:
     name_rows(grid[0][0], {name: short(name) for name in names}, set())
 
 
-def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
+@_as_svg
+def draw_ranks(figure: Figure, model: ModelBoard) -> None:
+    """Draw the ranks of a model's explainers in both ways, with intervals and tie groups."""
+    rows = [row for row in model.rows if row.standing]
     names = [row.explainer for row in rows]
     height = _fit(figure, max(1, len(names)), 0.95)
     axes = figure.subplots()
@@ -204,19 +198,10 @@ def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
             axes.axhspan(up - 0.5, up + 0.5, color=_BAND, linewidth=0, zorder=0)
         axes.hlines(up, standing.low, standing.high, color=COLOURS[0], linewidth=1.6)
         axes.plot([standing.rank], [up], "o", color=COLOURS[0], markersize=5, zorder=3)
-        axes.plot(
-            [standing.rank_by_mean_rank],
-            [up],
-            "D",
-            markerfacecolor="none",
-            markeredgecolor=COLOURS[1],
-            markersize=7.5,
-            zorder=4,
-        )
+        axes.plot([standing.rank_by_mean_rank], [up], "D", **_HOLLOW, zorder=4)
     _brackets(axes, [row.standing.group for row in rows if row.standing])
     axes.plot([], [], "o-", color=COLOURS[0], markersize=5, label="by total, with 95 % interval")
-    hollow = axes.plot([], [], "D", linestyle="", markersize=7.5, label="by mean rank")[0]
-    hollow.set(markerfacecolor="none", markeredgecolor=COLOURS[1])
+    axes.plot([], [], "D", **_HOLLOW, linestyle="", label="by mean rank")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
 
 
@@ -227,26 +212,15 @@ def _brackets(axes: Axes, groups: Sequence[int]) -> None:
         if len(own) == 1:
             continue
         low, high = min(own) - 0.3, max(own) + 0.3
-        axes.plot(
-            [1.005, 1.012, 1.012, 1.005],
-            [low, low, high, high],
-            transform=axes.get_yaxis_transform(),
-            color=MUTED,
-            linewidth=1,
-            clip_on=False,
-        )
-        axes.text(
-            1.02,
-            (low + high) / 2,
-            f"{len(own)} tied",
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=7,
-            color=MUTED,
-        )
+        beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": MUTED}
+        bracket = [1.005, 1.012, 1.012, 1.005], [low, low, high, high]
+        axes.plot(*bracket, linewidth=1, clip_on=False, **beside)
+        axes.text(1.02, (low + high) / 2, f"{len(own)} tied", va="center", fontsize=7, **beside)
 
 
-def _costs(figure: Figure, model: ModelBoard) -> None:
+@_as_svg
+def draw_costs(figure: Figure, model: ModelBoard) -> None:
+    """Draw the totals of a model's explainers against the image passes that they took."""
     points = [
         (row, passes_of(row), total)
         for row in model.rows
@@ -307,7 +281,3 @@ def _name_width(names: Sequence[str]) -> float:
 def short(name: str) -> str:
     """Return a name that fits beside a figure."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
-
-def _many_cohorts(board: Board) -> bool:
-    return len({model.cohort for model in board.models}) > 1

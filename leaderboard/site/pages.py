@@ -39,7 +39,7 @@ class Pages:
             sizes=sizes,
             marks=view.MARKS,
             tier_marks=_TIER_MARKS,
-            many_cohorts=len({model.cohort for model in board.models}) > 1,
+            many_cohorts=board.has_many_cohorts,
         )
 
     def index(self) -> str:
@@ -56,13 +56,8 @@ class Pages:
             entries: Its rows, with the models that they are of.
             overlays: Addresses of pictures of its maps, below the site, by model.
         """
-        pictures = [
-            (model_view, overlays[model_view.model.model])
-            for model_view, _ in entries
-            if model_view.model.model in overlays
-        ]
         template = self._environment.get_template("method.html.j2")
-        return template.render(root="../", entries=entries, overlays=pictures)
+        return template.render(root="../", entries=entries, overlays=overlays)
 
 
 def make_environment() -> Environment:

@@ -3,89 +3,58 @@
 from __future__ import annotations
 
 from benchmark.results.table import Value, of_number, write_table
-from leaderboard.board.board import Board, BoardCell, ModelBoard, Row, Standing
-
-_ROW = (
-    "cohort",
-    "model",
-    "explainer",
-    "version",
-    "title",
-    "family",
-    "status",
-    "reason",
-    "rank",
-    "rank_low",
-    "rank_high",
-    "tie_group",
-    "total",
-    "total_low",
-    "total_high",
-    "mean_rank",
-    "rank_by_mean_rank",
-    "tier",
-    "submitter",
-)
-_CELL = (
-    "state",
-    "verdict",
-    "score",
-    "low",
-    "high",
-    "calibrated",
-    "calibrated_low",
-    "calibrated_high",
-    "subjects",
-    "forward_passes",
-    "backward_passes",
-    "seconds",
-)
+from leaderboard.board.board import Board, BoardCell, ModelBoard, Row
 
 
 def to_csv(board: Board) -> str:
     """Return one row for each model and explainer; what does not exist is an empty cell."""
-    cells = [f"{protocol.name}_{column}" for protocol in board.protocols for column in _CELL]
-    rows = (_values(model, row) for model in board.models for row in model.rows)
-    return write_table([*_ROW, *cells], rows)
+    rows = [_values(model, row) for model in board.models for row in model.rows]
+    return write_table(list(rows[0]), (list(row.values()) for row in rows))
 
 
-def _values(model: ModelBoard, row: Row) -> list[Value]:
-    words = (
-        model.cohort,
-        model.model,
-        row.explainer,
-        row.version,
-        row.method.title,
-        row.method.family,
-        row.status,
-        row.reason,
-    )
-    cells = [value for cell in row.cells for value in _of_cell(cell)]
-    return [*words, *_of_standing(row.standing), row.tier, row.submitter, *cells]
+def _values(model: ModelBoard, row: Row) -> dict[str, Value]:
+    standing = row.standing
+    total, total_low, total_high = of_number(standing.total if standing else None)
+    values: dict[str, Value] = {
+        "cohort": model.cohort,
+        "model": model.model,
+        "explainer": row.explainer,
+        "version": row.version,
+        "title": row.method.title,
+        "family": row.method.family,
+        "status": row.status,
+        "reason": row.reason,
+        "rank": standing.rank if standing else None,
+        "rank_low": standing.low if standing else None,
+        "rank_high": standing.high if standing else None,
+        "tie_group": standing.group if standing else None,
+        "total": total,
+        "total_low": total_low,
+        "total_high": total_high,
+        "mean_rank": standing.mean_rank if standing else None,
+        "rank_by_mean_rank": standing.rank_by_mean_rank if standing else None,
+        "tier": row.tier,
+        "submitter": row.submitter,
+    }
+    for cell in row.cells:
+        values |= {f"{cell.protocol}_{name}": value for name, value in _of_cell(cell).items()}
+    return values
 
 
-def _of_standing(standing: Standing | None) -> tuple[Value, ...]:
-    if standing is None:
-        return (None,) * 9
-    return (
-        standing.rank,
-        standing.low,
-        standing.high,
-        standing.group,
-        *of_number(standing.total),
-        standing.mean_rank,
-        standing.rank_by_mean_rank,
-    )
-
-
-def _of_cell(cell: BoardCell) -> tuple[Value, ...]:
-    return (
-        cell.state,
-        cell.verdict,
-        *of_number(cell.score),
-        *of_number(cell.calibrated),
-        cell.n_subjects,
-        cell.forward,
-        cell.backward,
-        cell.seconds,
-    )
+def _of_cell(cell: BoardCell) -> dict[str, Value]:
+    score, low, high = of_number(cell.score)
+    calibrated, calibrated_low, calibrated_high = of_number(cell.calibrated)
+    return {
+        "state": cell.state,
+        "verdict": cell.verdict,
+        "score": score,
+        "low": low,
+        "high": high,
+        "calibrated": calibrated,
+        "calibrated_low": calibrated_low,
+        "calibrated_high": calibrated_high,
+        "subjects": cell.n_subjects,
+        "forward_passes": cell.forward,
+        "backward_passes": cell.backward,
+        "seconds": cell.seconds,
+    }

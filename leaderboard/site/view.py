@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from benchmark.results.result import Number
 from leaderboard.board.board import Board, BoardCell, ModelBoard, Row, Status
@@ -13,13 +13,10 @@ from leaderboard.site.figures import passes_of, total_of
 
 NO_NUMBER = "no number"
 MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "missing": "∅"}
-TOTAL, RANK = "total", "rank"
 # A bar in a table: 64 wide, with room for half a dot at both ends.
 _BAR, _ROOM = 64.0, 4.0
 # A score beyond these says no more than that it is far away.
 _LIMITS = (-1.0, 2.5)
-
-Edge = Literal["only", "first", "middle", "last"]
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,13 @@ class Tie:
     Attributes:
         letter: Letter of the group, A for the best.
         count: Number of its members.
-        edge: Position of the row in the group.
+        edge: Position of the row in the group: ``first``, ``middle``, ``last`` or ``only``.
         banded: Whether its rows are shaded.
     """
 
     letter: str
     count: int
-    edge: Edge
+    edge: str
     banded: bool
 
 
@@ -121,16 +118,6 @@ class ModelView:
     listings: tuple[Listing, ...]
     scales: dict[str, Scale]
 
-    @property
-    def key(self) -> str:
-        """Address of the section; names hold no slash."""
-        return key_of(self.model)
-
-
-def key_of(model: ModelBoard) -> str:
-    """Return the address of a model's section and of its folder of figures."""
-    return f"{model.cohort}/{model.model}"
-
 
 def view_model(model: ModelBoard, board: Board) -> ModelView:
     """Return what the page shows of a model."""
@@ -146,10 +133,10 @@ def view_model(model: ModelBoard, board: Board) -> ModelView:
         )
         for row in model.rows
     ]
-    statuses: tuple[Status, ...] = ("ranked", "gate failed", "not ranked", "control")
-    listings = (
-        Listing(name, tuple(row for row in rows if row.row.status == name)) for name in statuses
-    )
+    listings = [
+        Listing(status, tuple(row for row in rows if row.row.status == status))
+        for status in get_args(Status)
+    ]
     return ModelView(model, tuple(listings), _scales(model, board))
 
 
@@ -172,9 +159,7 @@ def format_number(value: float | None, decimals: int = 3) -> str:
     """Return a number with a true minus sign, or words where there is none."""
     if value is None:
         return NO_NUMBER
-    text = f"{value:.{decimals}f}"
-    text = text.lstrip("-") if float(text) == 0 else text
-    return text.replace("-", "−")
+    return f"{value:z.{decimals}f}".replace("-", "−")
 
 
 def format_range(number: Number, decimals: int = 3) -> str:
@@ -226,19 +211,12 @@ def _ties(model: ModelBoard) -> dict[str, Tie]:
     for row in model.rows:
         if row.standing is not None:
             groups.setdefault(row.standing.group, []).append(row.explainer)
-    return {
-        name: Tie(letter_of(group), len(names), _edge(index, len(names)), group % 2 == 1)
-        for group, names in groups.items()
-        for index, name in enumerate(names)
-    }
-
-
-def _edge(index: int, count: int) -> Edge:
-    if count == 1:
-        return "only"
-    if index == 0:
-        return "first"
-    return "last" if index == count - 1 else "middle"
+    ties = {}
+    for group, names in groups.items():
+        edges = ["only"] if len(names) == 1 else ["first", *["middle"] * (len(names) - 2), "last"]
+        for name, edge in zip(names, edges, strict=True):
+            ties[name] = Tie(letter_of(group), len(names), edge, group % 2 == 1)
+    return ties
 
 
 def _verdicts(cells: Iterable[BoardCell]) -> Literal["all", "some", "none"]:
@@ -249,23 +227,24 @@ def _verdicts(cells: Iterable[BoardCell]) -> Literal["all", "some", "none"]:
 
 
 def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
-    scales = {}
-    for index, protocol in enumerate(board.protocols):
-        if protocol.gate:
-            continue
-        numbers = [row.cells[index].calibrated for row in model.rows]
-        scales[protocol.name] = _scale(numbers, model.truth_is_one(index))
+    scales = {
+        protocol.name: _scale(
+            [row.cells[index].calibrated for row in model.rows], model.truth_is_one(index)
+        )
+        for index, protocol in enumerate(board.protocols)
+        if not protocol.gate
+    }
     to_truth = bool(scales) and all(scale.truth_is_one for scale in scales.values())
-    scales[TOTAL] = _scale([total_of(row) for row in model.rows], to_truth)
+    scales["total"] = _scale([total_of(row) for row in model.rows], to_truth)
     ranked = sum(row.standing is not None for row in model.rows)
-    scales[RANK] = Scale(1, max(2, ranked), 0)
+    scales["rank"] = Scale(1, max(2, ranked), 0)
     return scales
 
 
 def _scale(numbers: Iterable[Number | None], truth_is_one: bool) -> Scale:
     known = [number for number in numbers if number is not None]
-    values = [value for number in known for value in (number.low, number.estimate, number.high)]
-    finite = [value for value in values if value is not None]
+    ends = [value for number in known for value in (number.low, number.estimate, number.high)]
+    finite = [value for value in ends if value is not None]
     low, high = min([0.0, *finite]), max([1.0 if truth_is_one else 0.0, *finite])
     low, high = max(low, _LIMITS[0]), min(high, _LIMITS[1])
     return Scale(low, high if high > low else low + 1, decimals_of(known), truth_is_one)

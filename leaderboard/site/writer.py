@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,13 +21,15 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from benchmark.errors import StoreError
+from benchmark.records.files import write_atomically
 from leaderboard.board import changes
 from leaderboard.board.board import Board
 from leaderboard.published.fault import FaultError
+from leaderboard.published.fields import NAME_PATTERN
 from leaderboard.site import figures as pictures
 from leaderboard.site.pages import Pages, read_part
 from leaderboard.site.table import to_csv
-from leaderboard.site.view import explainers_of, key_of
+from leaderboard.site.view import explainers_of
 
 MANIFEST = "site.json"
 CHANGES, BOARD, SCHEMA = "CHANGES.md", "board.json", "record.schema.json"
@@ -36,7 +37,6 @@ CHANGES, BOARD, SCHEMA = "CHANGES.md", "board.json", "record.schema.json"
 _PARTS = ("board.css", "board.js", SCHEMA)
 _PLAIN = ("index.html", "board.csv", BOARD, CHANGES, *_PARTS)
 _FOLDERS = ("methods", "figures", "overlays")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 _WEBP = b"RIFFWEBP"  # around four bytes of length
 
 
@@ -64,7 +64,8 @@ def write_site(
     _check_names(board)
     try:
         files = _render(board, _read_overlays(board, overlays), versioned)
-        files[CHANGES] = _changelog(board, out).encode()
+        earlier = (out / CHANGES).read_text("utf-8") if (out / CHANGES).is_file() else ""
+        files[CHANGES] = changes.update(_read_json(out / BOARD), earlier, board).encode()
         _write(out, files, board.content)
     except OSError as error:
         raise StoreError(f"The board cannot be written to {out}: {error}.") from error
@@ -83,10 +84,9 @@ def _render(board: Board, overlays: Mapping[str, bytes], versioned: bool) -> dic
             if (address := _overlay(name, model_view.model.model)) in overlays
         }
         files[f"methods/{name}.html"] = pages.method(entries, addresses).encode()
-    files |= {name: read_part(name).encode() for name in _PARTS}
-    files |= {"board.csv": to_csv(board).encode(), BOARD: board.to_json().encode()}
-    files["index.html"] = pages.index().encode()
-    return files
+    texts = {"index.html": pages.index(), "board.csv": to_csv(board), BOARD: board.to_json()}
+    texts |= {name: read_part(name) for name in _PARTS}
+    return files | {name: text.encode() for name, text in texts.items()}
 
 
 def _figures(board: Board) -> dict[str, bytes]:
@@ -95,7 +95,7 @@ def _figures(board: Board) -> dict[str, bytes]:
     for name in explainers_of(board):
         figures[f"figures/methods/{name}.svg"] = pictures.draw_method(board, name)
     for model in board.models:
-        folder = f"figures/models/{key_of(model)}"
+        folder = f"figures/models/{model.key}"
         for index, protocol in enumerate(board.protocols):
             drawn = pictures.draw_forest(model, protocol, index)
             figures[f"{folder}/protocol.{protocol.name}.svg"] = drawn
@@ -130,17 +130,14 @@ def _write(out: Path, files: Mapping[str, bytes], content: str) -> None:
 
 def _put_manifest(out: Path, names: Sequence[str], content: str) -> None:
     manifest = {"schema_version": 1, "content": content, "matplotlib": version("matplotlib")}
-    text = json.dumps(manifest | {"files": names}, indent=1) + "\n"
-    if not _same(out / MANIFEST, text.encode()):
-        temporary = out / f".{MANIFEST}.tmp"
-        temporary.write_text(text, "utf-8")
-        temporary.replace(out / MANIFEST)
+    text = (json.dumps(manifest | {"files": names}, indent=1) + "\n").encode()
+    if not _same(out / MANIFEST, text):
+        write_atomically(out / MANIFEST, text)
 
 
 def _earlier_files(out: Path) -> set[str]:
     """Return the files of an earlier site, those alone that a site may have."""
-    manifest = _read_json(out / MANIFEST)
-    names = manifest.get("files") if manifest is not None else None
+    names = (_read_json(out / MANIFEST) or {}).get("files")
     if not isinstance(names, list):
         return set()
     return {name for name in names if isinstance(name, str) and _is_ours(name)}
@@ -148,10 +145,8 @@ def _earlier_files(out: Path) -> set[str]:
 
 def _is_ours(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    if name in _PLAIN:
-        return True
-    plain = all(_NAME.fullmatch(part.removesuffix(PurePosixPath(part).suffix)) for part in parts)
-    return len(parts) > 1 and parts[0] in _FOLDERS and plain and ".." not in parts
+    plain = all(NAME_PATTERN.fullmatch(PurePosixPath(part).stem) for part in parts)
+    return name in _PLAIN or (len(parts) > 1 and parts[0] in _FOLDERS and plain)
 
 
 def _inside(out: Path, name: str) -> Path:
@@ -162,17 +157,9 @@ def _inside(out: Path, name: str) -> Path:
     return path
 
 
-def _changelog(board: Board, out: Path) -> str:
-    path = out / CHANGES
-    text = path.read_text("utf-8") if path.is_file() else ""
-    return changes.update(_read_json(out / BOARD), text, board)
-
-
 def _read_json(path: Path) -> dict[str, object] | None:
-    if not path.is_file():
-        return None
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes()) if path.is_file() else None
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
@@ -206,7 +193,7 @@ def _check_names(board: Board) -> None:
         names |= {model.cohort: "cohort", model.model: "model"}
         names |= {row.explainer: "explainer" for row in model.rows}
     for name, kind in names.items():
-        if _NAME.fullmatch(name) is None:
+        if NAME_PATTERN.fullmatch(name) is None:
             raise FaultError("odd-name", kind, f"{name[:80]!r} cannot be the name of a file")
 
 
