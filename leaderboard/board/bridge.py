@@ -19,7 +19,7 @@ from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import Name, Number, Pseudonym
 from leaderboard.published.folder import read_bytes
 from leaderboard.published.record import MOST_BYTES, PublishedRecord
-from leaderboard.published.strict_json import decode, parse
+from leaderboard.published.strict_json import parse
 
 # One explainer may be blind to what a version changes.
 FEWEST_EXPLAINERS = 2
@@ -141,9 +141,9 @@ def load_bridges(folder: Path) -> tuple[Bridge, ...]:
     """
     bridges = []
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        text = decode(read_bytes(path, path.name, MOST_BYTES), path.name, MOST_BYTES)
+        fields = parse(read_bytes(path, path.name, MOST_BYTES), path.name, MOST_BYTES)
         try:
-            bridge = Bridge.model_validate_json(canonical_json(parse(text, path.name)))
+            bridge = Bridge.model_validate_json(canonical_json(fields))
         except ValidationError as error:
             key, message = first_fault(error)
             raise FaultError("wrong-type", path.name, f"at {key!r}: {message}") from error

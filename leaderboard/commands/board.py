@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import BAD_INPUT, exit_on_error
-from benchmark.records.files import check_file, write_text
+from benchmark.records.files import write_text
 from benchmark.results import scores
 from leaderboard.board import bridge as bridges
 from leaderboard.board import build
@@ -87,10 +87,8 @@ def bridge(
         ]
         made = bridges.make_bridge(*sides)
         made.check(str(out))
-        check_file(out)
         write_text(out, made.to_json())
         explainers = len({explainer for _, explainer, *_ in made.rows})
-        line = f"bridge: {out}, {protocol} {made.older} and {made.newer}, {explainers} explainers"
-        terminal.print_lines(
-            terminal.make_console(), [f"{line}, no score moves by more than {made.tolerance:g}"]
-        )
+        line = f"bridge: {out}, {protocol} {made.older} and {made.newer}, {explainers} explainers, "
+        line += f"no score moves by more than {made.tolerance:g}"
+        terminal.print_lines(terminal.make_console(), [line])

@@ -70,11 +70,8 @@ def gate(
             typer.echo(str(error), err=True)
             raise typer.Exit(NO_BASELINE) from error
         if not update_baseline:
-            for path, write in (
-                (summary, reports.to_markdown),
-                (junit, reports.to_junit),
-                (json_file, reports.to_json),
-            ):
+            writers = reports.to_markdown, reports.to_junit, reports.to_json
+            for path, write in zip((summary, junit, json_file), writers, strict=True):
                 if path is not None:
                     write_text(path, write(report))
             lines, code = reports.lines(report), reports.exit_code(report)

@@ -16,7 +16,6 @@ from benchmark.report.figures import overlays
 from benchmark.report.figures.style import DPI
 from benchmark.results.explained_model import recall_explained_models
 
-OVERLAY = ".webp"
 _SHOWN_PER_GROUP = 3
 
 
@@ -34,7 +33,7 @@ def draw_overlays(
             signed = torch.from_numpy(maps[chosen])
             planes = tiles.planes.cut(importance(signed, explained.polarities[name]).numpy())
             figure = overlays.draw_strip(tiles, planes.astype(np.float32))
-            path = folder / f"{name}.{explained.model}{OVERLAY}"
+            path = folder / f"{name}.{explained.model}.webp"
             figure.savefig(path, dpi=DPI, pil_kwargs={"quality": 80})
             count += 1
     return count

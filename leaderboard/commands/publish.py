@@ -22,8 +22,6 @@ from leaderboard.published import fields, folder, pseudonyms
 from leaderboard.published import record as records
 from leaderboard.submission import from_plugins
 
-SELF_REPORTED = "self-reported"
-
 
 def publish(
     out: Annotated[Path, typer.Option(help="Folder of records to write.")],
@@ -32,7 +30,7 @@ def publish(
     submitter: options.Submitter = "medsanity",
     tier: Annotated[
         str, typer.Option(help="Who vouches: self-reported, reproduced or audited.")
-    ] = SELF_REPORTED,
+    ] = fields.TIERS[0],
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for pictures of maps; shows images of subjects.")
     ] = None,

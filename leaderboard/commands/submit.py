@@ -116,10 +116,9 @@ def _published(
         scale = from_plugins.scale_of(plan.protocols[record.names.protocol].plugin)
         try:
             method = from_plugins.method_of(entry.plugin, card.title)
-            published.append(
-                records.publish(record, method, scale, board.pseudonyms, card.submitter)
-            )
+            sealed = records.publish(record, method, scale, board.pseudonyms, card.submitter)
         except ValidationError as error:
             cell = f"{record.names.model} × {record.names.protocol}"
             raise fields.schema_fault(error, cell) from error
+        published.append(sealed)
     return published

@@ -6,6 +6,7 @@ import json
 import secrets
 import tempfile
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -90,10 +91,9 @@ def _run_again(
     given: tuple[rules.Rules, standard.Cells, reruns.Sampling],
     homes: Path,
 ) -> list[faults.Fault]:
-    board, own, sampling = given
-    again = reruns.Rerun(bundle, board, own, sampling, homes)
-    count = len(again.chosen)
-    line = f"{count} of {len(bundle.records)} cells are run again (--seed {sampling.seed})"
+    again = reruns.Rerun(bundle, *given, homes)
+    counts = f"{len(again.chosen)} of {len(bundle.records)}"
+    line = f"{counts} cells are run again (--seed {given[-1].seed})"
     terminal.print_lines(console, [line])
     with console.status("") as status:
         return again.run(lambda step: status.update(f"running again: {step}"))
@@ -104,9 +104,7 @@ def _print_scores(console: Console, bundle: bundles.Bundle) -> None:
     manifest = bundle.manifest
     who = f"{manifest.title} ({manifest.explainer}) by {manifest.submitter}"
     terminal.print_lines(console, [f"{faults.plain(who)}, suite {manifest.suite}"])
-    table = Table()
-    for heading in ("model", "protocol", "score [95 % interval]", "n", "verdict", "state"):
-        table.add_column(heading)
+    table = Table("model", "protocol", "score [95 % interval]", "n", "verdict", "state")
     for record in bundle.records:
         score, text, count = record.score, "–", "0"
         if score is not None:
@@ -132,12 +130,8 @@ def _json(bundle: Path, problems: Sequence[faults.Fault], sampling: reruns.Sampl
     report = {
         "bundle": str(bundle),
         "faults": [
-            {
-                "name": fault.name,
-                "place": faults.plain(fault.location),
-                "detail": faults.plain(fault.detail),
-            }
-            for fault in problems
+            {"name": name, "place": faults.plain(location), "detail": faults.plain(detail)}
+            for name, location, detail in map(astuple, problems)
         ],
         "rerun": None if sampling is None else {"cells": sampling.cells, "seed": sampling.seed},
         "tier": "reproduced" if sampling is not None and not problems else "self-reported",

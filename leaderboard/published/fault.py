@@ -35,13 +35,7 @@ class Fault:
 
 
 class FaultError(InputError):
-    """A fault that ends the work.
-
-    Args:
-        name: Name of the fault.
-        location: File, or file and key in it.
-        detail: Clause that says what arrived and what was expected.
-    """
+    """A fault that ends the work; its arguments are those of ``Fault``."""
 
     def __init__(self, name: str, location: str, detail: str) -> None:
         self.fault = Fault(name, location, detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
@@ -13,12 +13,9 @@ from benchmark.records.identity import Sha256, StrictModel, first_fault
 from leaderboard.published.fault import FaultError
 
 Tier = Literal["self-reported", "reproduced", "audited"]
-
-TIERS: tuple[Tier, ...] = ("self-reported", "reproduced", "audited")
+TIERS: tuple[Tier, ...] = get_args(Tier)
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
-
-_ONE_LINE = 400
 
 
 def _plain_text(text: str) -> str:
@@ -35,12 +32,9 @@ def _plain_name(name: str) -> str:
     return name
 
 
-Text = Annotated[str, StringConstraints(max_length=_ONE_LINE), AfterValidator(_plain_text)]
-
+Text = Annotated[str, StringConstraints(max_length=400), AfterValidator(_plain_text)]
 Name = Annotated[str, AfterValidator(_plain_name)]
-
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}(#[0-9a-f]{1,8})?$")]
-
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -101,12 +95,7 @@ class SidecarSeal(StrictModel):
 
 
 def schema_fault(error: ValidationError, location: str) -> FaultError:
-    """Return the first fault of a file, named.
-
-    Args:
-        error: Refusal by the model of the file.
-        location: Name of the file, for the message.
-    """
+    """Return the first fault that a model finds in a file, named."""
     key, message = first_fault(error)
     name, bar, detail = message.partition("|")
     if bar:

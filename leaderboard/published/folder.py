@@ -74,9 +74,8 @@ def load_folder(folder: Path) -> tuple[PublishedRecord, ...]:
         FaultError: The first fault of any file.
     """
     contents = read_folder(folder)
-    if contents.faults:
-        first = contents.faults[0]
-        raise FaultError(first.name, first.location, first.detail)
+    for fault in contents.faults:
+        raise FaultError(fault.name, fault.location, fault.detail)
     return contents.records
 
 
@@ -124,10 +123,9 @@ def read_readings(folder: Path, record: PublishedRecord) -> list[Reading]:
 def write_records(
     folder: Path, published: Iterable[tuple[PublishedRecord, bytes | None]]
 ) -> list[Path]:
-    """Write records and their sidecars, each whole or not at all; a file that is equal stays.
+    """Write records and sidecars, each whole or not at all; return the paths of the records.
 
-    Returns:
-        Paths of the records.
+    A file that is equal stays.
 
     Raises:
         StoreError: If a file cannot be written.
@@ -136,12 +134,11 @@ def write_records(
     for record, sidecar in published:
         path = folder / record.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        sidecar_path = path.with_suffix(SIDECAR)
         if sidecar is not None:
-            _write(sidecar_path, sidecar)
+            _write(path.with_suffix(SIDECAR), sidecar)
         _write(path, record.to_json().encode())
         if sidecar is None:
-            sidecar_path.unlink(missing_ok=True)
+            path.with_suffix(SIDECAR).unlink(missing_ok=True)
         paths.append(path)
     return paths
 

@@ -35,11 +35,10 @@ class Pseudonyms:
         return self._sample(sample)
 
     def _make(self, sample: Sample) -> Sample:
-        keys = []
-        for key, subject in zip(sample.keys, sample.subjects, strict=True):
-            if key == subject:
-                keys.append(self.name(subject))
-            else:
-                # An image's own part may say who it is of, so it is renamed with its subject's.
-                keys.append(f"{self.name(subject)}#{self.name(key)[:8]}")
-        return Sample(tuple(keys), tuple(map(self.name, sample.subjects)), sample.groups)
+        names = tuple(map(self.name, sample.subjects))
+        keys = tuple(
+            # An image's own part may say who it is of, so it is renamed with its subject's.
+            name if key == subject else f"{name}#{self.name(key)[:8]}"
+            for key, subject, name in zip(sample.keys, sample.subjects, names, strict=True)
+        )
+        return Sample(keys, names, sample.groups)

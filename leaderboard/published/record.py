@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -16,29 +17,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import StringConstraints, ValidationError, model_validator
 
+from benchmark.arrays import FloatArray
 from benchmark.reading import SCORED, Reading, Sample, State, find
 from benchmark.records.identity import Identity, Names, Sha256, canonical_json
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record, Resources, SealedModel, VerdictWord
+from leaderboard.published import fields as kinds
 from leaderboard.published.fault import FaultError
-from leaderboard.published.fields import (
-    NAME_PATTERN,
-    Method,
-    Number,
-    Pseudonym,
-    Scale,
-    SidecarSeal,
-    Text,
-    Tier,
-    schema_fault,
-)
+from leaderboard.published.fields import Method, Number, Pseudonym, Scale, SidecarSeal, Text, Tier
 from leaderboard.published.pseudonyms import Pseudonyms
 from leaderboard.published.sidecar import pack
-from leaderboard.published.strict_json import decode, parse
+from leaderboard.published.strict_json import parse
 
 SCHEMA_VERSION = 1
 MOST_BYTES = 2**19
-
 
 # Key, subject, group, value, and the denominator where the score is a ratio.
 Row = tuple[Pseudonym, Pseudonym, Literal[0, 1], Number | None, Number | None]
@@ -89,22 +81,17 @@ class PublishedRecord(SealedModel):
     @classmethod
     def seal(cls, **fields: Any) -> PublishedRecord:  # noqa: ANN401 - the model's own fields
         """Return a record with identity hash and checksum filled in."""
-        fields |= {"identity_sha256": fields["identity"].sha256}
-        draft = cls.model_construct(**fields)
-        return cls(**fields, checksum=draft.compute_checksum())
+        fields["identity_sha256"] = fields["identity"].sha256
+        return cls(**fields, checksum=cls.model_construct(**fields).compute_checksum())
 
     @classmethod
     def from_json(cls, content: bytes, location: str) -> PublishedRecord:
         """Read a record, and refuse every byte that ``to_json`` would not have written.
 
-        Args:
-            content: Content of the file.
-            location: Path of the file, for messages.
-
         Raises:
             FaultError: Named by what is wrong.
         """
-        value = parse(decode(content, location, MOST_BYTES), location)
+        value = parse(content, location, MOST_BYTES)
         if isinstance(value, dict) and value.get("schema_version") != SCHEMA_VERSION:
             version = repr(value.get("schema_version"))[:100]
             detail = f"it has schema version {version}; known: {SCHEMA_VERSION}"
@@ -112,7 +99,7 @@ class PublishedRecord(SealedModel):
         try:
             record = cls.model_validate_json(canonical_json(value))
         except ValidationError as error:
-            raise schema_fault(error, location) from error
+            raise kinds.schema_fault(error, location) from error
         if record.to_json().encode() != content:
             detail = "it is not written as records are; nothing but the layout differs"
             raise FaultError("not-canonical", location, detail)
@@ -122,18 +109,10 @@ class PublishedRecord(SealedModel):
         """Return the only valid text of this record: a line per field, and per subject."""
         fields = self.model_dump(mode="json")
         rows = ",\n".join(f"  {canonical_json(row)}" for row in fields["scores"])
-        fields["scores"] = None
-        lines = []
-        for name, value in fields.items():
-            text = canonical_json(value)
-            if name == "scores":
-                text = f"[\n{rows}\n ]" if rows else "[]"
-            lines.append(f" {json.dumps(name)}: {text}")
+        texts = {name: canonical_json(value) for name, value in fields.items()}
+        texts["scores"] = f"[\n{rows}\n ]" if rows else "[]"
+        lines = [f" {json.dumps(name)}: {text}" for name, text in texts.items()]
         return "{\n" + ",\n".join(lines) + "\n}\n"
-
-    def with_tier(self, tier: Tier) -> PublishedRecord:
-        """Return the record with another tier."""
-        return self.resealed({"tier": tier})
 
     @property
     def path(self) -> str:
@@ -161,7 +140,7 @@ class PublishedRecord(SealedModel):
             raise ValueError("identity-mismatch|identity_sha256 is not that of the identity")
         for part in ("cohort", "model", "explainer", "protocol"):
             name = getattr(self.names, part)
-            if NAME_PATTERN.fullmatch(name) is None or name in (".", ".."):
+            if kinds.NAME_PATTERN.fullmatch(name) is None or name in (".", ".."):
                 raise ValueError(f"odd-name|the {part} is called {name[:80]!r}")
         for part in ("explainer", "protocol"):
             if getattr(self.names, part) != getattr(self.identity, part).name:
@@ -183,8 +162,7 @@ class PublishedRecord(SealedModel):
             raise ValueError(f"state-mismatch|a record that is {self.state} needs a reason")
         ratio = self.scale.aggregate == "ratio"
         for key, _, _, value, denominator in self.scores:
-            wrong = (value is None) != (denominator is None) if ratio else denominator is not None
-            if wrong:
+            if (value is None) != (denominator is None) if ratio else denominator is not None:
                 raise ValueError(f"state-mismatch|the denominator of {key} does not fit")
 
 
@@ -198,14 +176,6 @@ def publish(
 ) -> tuple[PublishedRecord, bytes | None]:
     """Return the published record of a finished cell, and its sidecar.
 
-    Args:
-        record: Record of a store; a failed one cannot be published.
-        method: Description of the explainer.
-        scale: Scale of the score.
-        pseudonyms: Names that replace subject ids.
-        submitter: Name of whoever measured it.
-        tier: Kind of confirmation.
-
     Raises:
         FaultError: ``failed-cell``, or ``sidecar-malformed`` where a value is beyond float32.
     """
@@ -213,45 +183,35 @@ def publish(
         raise FaultError("failed-cell", record.names.protocol, record.reason or "it failed")
     readings = [_with_pseudonyms(reading, pseudonyms) for reading in record.to_readings()]
     sidecar = pack(readings) if readings else None
-    scored = record.state == SCORED
-    score = find(readings, scale.statistic) if scored else None
-    return (
-        PublishedRecord.seal(
-            identity=record.identity,
-            names=record.names,
-            method=method,
-            scale=scale,
-            submitter=submitter,
-            tier=tier,
-            state=record.state,
-            reason=record.reason,
-            verdict=record.verdict,
-            scores=() if score is None else rows_of(score),
-            readings=None if sidecar is None else seal_of(sidecar),
-            provenance=record.provenance,
-            resources=record.resources,
-            created=record.created,
-        ),
-        sidecar,
+    score = find(readings, scale.statistic) if record.state == SCORED else None
+    sealed = PublishedRecord.seal(
+        identity=record.identity,
+        names=record.names,
+        method=method,
+        scale=scale,
+        submitter=submitter,
+        tier=tier,
+        state=record.state,
+        reason=record.reason,
+        verdict=record.verdict,
+        scores=() if score is None else rows_of(score),
+        readings=None if sidecar is None else seal_of(sidecar),
+        provenance=record.provenance,
+        resources=record.resources,
+        created=record.created,
     )
+    return sealed, sidecar
 
 
 def rows_of(score: Reading) -> tuple[Row, ...]:
     """Return the rows of a score in the order of keys, with six significant digits."""
-    sample = score.sample
-    values = _plain(score.values)
-    denominators: Sequence[float | None] = [None] * len(sample)
+    sample, values, denominators = score.sample, score.values, np.full(len(score.values), np.nan)
     if score.denominators is not None:
-        denominators = _plain(score.denominators)
-        missing = [None in pair for pair in zip(values, denominators, strict=True)]
-        values = [
-            None if is_missing else value for value, is_missing in zip(values, missing, strict=True)
-        ]
-        denominators = [
-            None if is_missing else value
-            for value, is_missing in zip(denominators, missing, strict=True)
-        ]
-    rows = zip(sample.keys, sample.subjects, sample.groups, values, denominators, strict=True)
+        missing = np.isnan(values) | np.isnan(score.denominators)
+        values = np.where(missing, np.nan, values)
+        denominators = np.where(missing, np.nan, score.denominators)
+    numbers = map(_plain, values), map(_plain, denominators)
+    rows = zip(sample.keys, sample.subjects, sample.groups, *numbers, strict=True)
     return tuple(sorted(rows))  # type: ignore[arg-type] # groups are 0 and 1
 
 
@@ -267,9 +227,9 @@ def _with_pseudonyms(reading: Reading, pseudonyms: Pseudonyms) -> Reading:
     return replace(reading, sample=sample, reasons=reasons)
 
 
-def _plain(values: Sequence[float] | np.ndarray[Any, Any]) -> list[float | None]:
-    return [None if np.isnan(value) else float(f"{value:.6g}") for value in values]
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _array(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _array(values: Sequence[float | None]) -> FloatArray:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -23,14 +23,13 @@ from benchmark.reading import Condition, Reading, Sample
 from benchmark.records.identity import StrictModel, canonical_json, first_fault
 from benchmark.records.record import SampleEntry
 from leaderboard.published.fault import FaultError
-from leaderboard.published.strict_json import decode, parse
+from leaderboard.published.strict_json import parse
 
 # The largest that suite v1 writes has 0.1 MB, and 0.4 MB unpacked.
 MOST_PACKED, MOST_UNPACKED = 2**22, 2**24
 _TABLE, _VALUES = "table.json", "values"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DROPPED_BITS = 5
-_FORMAT = 1
 # What a damaged zip raises depends on where it is damaged.
 _DAMAGED = (
     *(zipfile.BadZipFile, lzma.LZMAError, EOFError, OSError, ValueError),
@@ -66,9 +65,6 @@ def rounded(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
 def pack(readings: Sequence[Reading]) -> bytes:
     """Return the sidecar of readings.
 
-    Args:
-        readings: Readings of one cell.
-
     Raises:
         FaultError: ``sidecar-malformed`` where a value lies beyond float32.
     """
@@ -91,12 +87,11 @@ def pack(readings: Sequence[Reading]) -> bytes:
         {name: list(getattr(sample, name)) for name in ("keys", "subjects", "groups")}
         for sample in positions
     ]
-    numbers = np.concatenate(parts) if parts else np.zeros(0)
     with np.errstate(over="ignore"):
-        values = rounded(numbers)
-    if (np.isinf(values)).any():
+        values = rounded(np.concatenate([*parts, []]))
+    if np.isinf(values).any():
         raise FaultError("sidecar-malformed", _VALUES, "a value is infinite or beyond float32")
-    table = {"format": _FORMAT, "samples": samples, "columns": columns}
+    table = {"format": 1, "samples": samples, "columns": columns}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         _add(archive, _TABLE, canonical_json(table).encode())
@@ -107,16 +102,12 @@ def pack(readings: Sequence[Reading]) -> bytes:
 def unpack(content: bytes, location: str) -> list[Reading]:
     """Return the readings of a sidecar.
 
-    Args:
-        content: Content of the file.
-        location: Path of the file, for messages.
-
     Raises:
         FaultError: ``sidecar-bomb`` or ``sidecar-malformed``, or what ``parse`` raises.
     """
     table_text, numbers = _members(content, location)
     table_location = f"{location}!{_TABLE}"
-    fields = parse(decode(table_text, table_location, MOST_UNPACKED), table_location)
+    fields = parse(table_text, table_location, MOST_UNPACKED)
     try:
         table = _Table.model_validate_json(canonical_json(fields))
     except ValidationError as error:
@@ -142,20 +133,12 @@ def _readings(table: _Table, numbers: bytes, location: str) -> list[Reading]:
     if np.isinf(values).any():
         raise FaultError("sidecar-malformed", location, "a value is infinite")
     readings = []
-    ends = np.cumsum([0, *widths])
-    for column, start, end in zip(table.columns, ends, ends[1:], strict=False):
-        part = values[start:end]
-        half = len(samples[column.sample])
-        readings.append(
-            Reading(
-                column.statistic,
-                samples[column.sample],
-                part[:half],
-                column.conditions,
-                column.reasons,
-                part[half:] if column.ratio else None,
-            )
-        )
+    parts = np.split(values, np.cumsum(widths)[:-1])
+    for column, part in zip(table.columns, parts, strict=False):  # of no column, one
+        sample = samples[column.sample]
+        own, below = part[: len(sample)], part[len(sample) :] if column.ratio else None
+        about = column.conditions, column.reasons
+        readings.append(Reading(column.statistic, sample, own, *about, below))
     return readings
 
 

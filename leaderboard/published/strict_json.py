@@ -16,8 +16,8 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-def decode(content: bytes, location: str, most_bytes: int) -> str:
-    """Return the text of a file that was read.
+def parse(content: bytes, location: str, most_bytes: int) -> object:
+    """Return the value of a JSON file, refusing what two readers might read differently.
 
     Args:
         content: Content of the file.
@@ -25,25 +25,17 @@ def decode(content: bytes, location: str, most_bytes: int) -> str:
         most_bytes: Size beyond which a file is refused.
 
     Raises:
-        FaultError: ``too-large``, ``empty`` or ``not-utf8``.
+        FaultError: ``too-large``, ``empty``, ``not-utf8``, ``not-json``, ``duplicate-key``,
+            ``not-finite``, ``huge-number``, ``too-deep`` or ``lone-surrogate``.
     """
     if len(content) > most_bytes:
         raise FaultError("too-large", location, f"it has more than {most_bytes:,} bytes")
     if not content.strip():
         raise FaultError("empty", location, "it holds nothing")
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FaultError("not-utf8", location, f"byte {error.start} is not UTF-8") from error
-
-
-def parse(text: str, location: str) -> object:
-    """Return the value of a JSON text, refusing what two readers might read differently.
-
-    Raises:
-        FaultError: ``not-json``, ``duplicate-key``, ``not-finite``, ``huge-number``, ``too-deep``
-            or ``lone-surrogate``.
-    """
     _check_depth(text, location)
     try:
         value = parse_strictly(text, _float, _int)

@@ -164,7 +164,7 @@ def admit(bundle: Bundle, into: Path) -> list[Path]:
         if record.readings is not None:
             sidecar_path = record.path.removesuffix(RECORD) + SIDECAR
             sidecar = read_bytes(bundle.records_folder / sidecar_path, sidecar_path, MOST_PACKED)
-        published.append((record.with_tier("reproduced"), sidecar))
+        published.append((record.resealed({"tier": "reproduced"}), sidecar))
     paths = [into / record.path for record in bundle.records]
     written = [file for path in paths for file in (path, path.with_suffix(SIDECAR))]
     old_contents = {path: path.read_bytes() if path.is_file() else None for path in written}

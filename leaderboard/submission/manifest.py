@@ -12,7 +12,7 @@ from pydantic import AfterValidator, StringConstraints, ValidationError
 from benchmark.records.identity import Sha256, StrictModel, canonical_json
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import Name, Text, schema_fault
-from leaderboard.published.strict_json import decode, parse
+from leaderboard.published.strict_json import parse
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -83,7 +83,7 @@ class Manifest(StrictModel):
         Raises:
             FaultError: Named by what is wrong.
         """
-        value = parse(decode(content, MANIFEST, MOST_MANIFEST), MANIFEST)
+        value = parse(content, MANIFEST, MOST_MANIFEST)
         if isinstance(value, dict) and value.get("schema_version", 1) != SCHEMA_VERSION:
             detail = f"it has schema version {value['schema_version']!r}; known: {SCHEMA_VERSION}"
             raise FaultError("unknown-schema", MANIFEST, detail[:200])

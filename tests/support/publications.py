@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -55,12 +54,6 @@ def scores_of(explainer: str, protocol: str, subjects: int = SUBJECTS) -> npt.ND
     easy = np.random.default_rng(7).normal(0, 0.3, subjects)
     own = np.random.default_rng(sum(map(ord, explainer + protocol))).normal(0, 0.05, subjects)
     return MEANS[explainer] + easy * (explainer != "random") + own
-
-
-def schema_text() -> str:
-    """Return the JSON Schema of a record, as the board publishes it."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(schema | PublishedRecord.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def published(

@@ -12,7 +12,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 from paths import ROOT
-from publications import schema_text
 from submissions import tree
 from verifying import invoke
 
@@ -169,5 +168,6 @@ def test_every_record_is_as_its_published_schema_says(
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
-    """If it fails, write ``schema_text()`` to the file, and build the board."""
-    assert json.loads(SCHEMA.read_text()) == json.loads(schema_text())
+    """If it fails, write the schema of today to the file, and build the board."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    assert json.loads(SCHEMA.read_text()) == dialect | PublishedRecord.model_json_schema()
