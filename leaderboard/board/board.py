@@ -104,6 +104,27 @@ class Row(_Plain):
     standing: Standing | None
     cells: tuple[BoardCell, ...]
 
+    @property
+    def total(self) -> Number | None:
+        """Mean of the calibrated scores, also of what is not ranked; with no interval there."""
+        if self.standing is not None:
+            return self.standing.total
+        estimates = [cell.calibrated.estimate for cell in self.cells if cell.calibrated is not None]
+        numbers = [estimate for estimate in estimates if estimate is not None]
+        if not numbers or len(numbers) < len(estimates):
+            return None
+        return Number(estimate=sum(numbers) / len(numbers), low=None, high=None)
+
+    @property
+    def passes(self) -> int:
+        """Image passes, forward and backward, of all protocols together."""
+        return sum((cell.forward or 0) + (cell.backward or 0) for cell in self.cells)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all protocols together."""
+        return sum(cell.seconds or 0 for cell in self.cells)
+
 
 class ProtocolHealth(_Plain):
     """Whether a protocol tells truth from noise on a model; None where a control is missing."""

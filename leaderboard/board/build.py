@@ -89,21 +89,15 @@ def _model_board(
     for record in records:
         by_explainer.setdefault(record.names.explainer, {})[record.names.protocol] = record
         by_protocol.setdefault(record.names.protocol, []).append(record)
-    samples = [
-        score.sample
-        for record in records
-        if (score := find(noise.get(record.path, ()), record.scale.statistic)) is not None
-    ]
-    order = order_subjects(samples)
+    noise_scores = (find(noise.get(record.path, ()), record.scale.statistic) for record in records)
+    order = order_subjects(score.sample for score in noise_scores if score is not None)
     scores = {protocol: scores_of(own, noise, order) for protocol, own in by_protocol.items()}
     measured, bootstrap = ranking.measure(scores)
     calibrated = {protocol: own.calibrated for protocol, own in measured.items()}
     summaries = {protocol: _summarise(own) for protocol, own in scores.items()}
     why = {name: _why_unranked(own, protocols, calibrated) for name, own in by_explainer.items()}
     eligible = [name for name, (status, _) in why.items() if status == "ranked"]
-    ranks = ranking.Ranking({}, math.nan)
-    if bootstrap is not None:
-        ranks = ranking.rank(measured, eligible, bootstrap)
+    ranks = ranking.rank(measured, eligible, bootstrap)
     rows = [
         _row(own, why[name], ranks.standings.get(name), protocols, (summaries, calibrated))
         for name, own in by_explainer.items()

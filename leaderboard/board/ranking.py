@@ -81,7 +81,7 @@ def measure(scores: Mapping[str, Scores]) -> tuple[dict[str, Measured], SubjectB
 
 
 def rank(
-    measured: Mapping[str, Measured], explainers: Sequence[str], bootstrap: SubjectBootstrap
+    measured: Mapping[str, Measured], explainers: Sequence[str], bootstrap: SubjectBootstrap | None
 ) -> Ranking:
     """Rank explainers that have a score under every protocol.
 
@@ -95,9 +95,9 @@ def rank(
     Args:
         measured: Calibrated scores by protocol.
         explainers: Names of those to rank.
-        bootstrap: Bootstrap that the replicates come from.
+        bootstrap: Bootstrap that the replicates come from; None where nothing is measured.
     """
-    if not explainers or not measured:
+    if not explainers or bootstrap is None or not measured:
         return Ranking({}, math.nan)
     estimates = np.mean(
         [[own.calibrated[name].estimate for name in explainers] for own in measured.values()], 0

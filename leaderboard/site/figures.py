@@ -34,9 +34,8 @@ from benchmark.report.figures.style import (
     limits,
     styled,
 )
-from benchmark.results.result import Number
 from benchmark.results.scores import RANDOM
-from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard, Row
+from leaderboard.board.board import Board, BoardCell, BoardProtocol, ModelBoard
 from leaderboard.site.labels import Spot, place_labels
 
 LINE = 0.215  # inches, of a row
@@ -56,22 +55,6 @@ def size_of(svg: bytes) -> tuple[int, int]:
     """Return the width and height of a figure in points."""
     width, height = (float(size) for size in _SIZE.search(svg).groups())  # type: ignore[union-attr]
     return round(width), round(height)
-
-
-def passes_of(row: Row) -> int:
-    """Return the image passes, forward and backward, of all protocols together."""
-    return sum((cell.forward or 0) + (cell.backward or 0) for cell in row.cells)
-
-
-def total_of(row: Row) -> Number | None:
-    """Return the mean of a row's calibrated scores: the board's own total if it is ranked."""
-    if row.standing is not None:
-        return row.standing.total
-    estimates = [cell.calibrated.estimate for cell in row.cells if cell.calibrated is not None]
-    numbers = [estimate for estimate in estimates if estimate is not None]
-    if not numbers or len(numbers) < len(estimates):
-        return None
-    return Number(estimate=sum(numbers) / len(numbers), low=None, high=None)
 
 
 def _as_svg(draw: Callable[Concatenate[Figure, P], None]) -> Callable[P, bytes]:
@@ -222,9 +205,9 @@ def _brackets(axes: Axes, groups: Sequence[int]) -> None:
 def draw_costs(figure: Figure, model: ModelBoard) -> None:
     """Draw the totals of a model's explainers against the image passes that they took."""
     points = [
-        (row, passes_of(row), total)
+        (row, row.passes, total)
         for row in model.rows
-        if (total := total_of(row)) is not None and total.estimate is not None and passes_of(row)
+        if (total := row.total) is not None and total.estimate is not None and row.passes
     ]
     figure.set_size_inches(WIDTH, 5.6)
     axes = figure.subplots()

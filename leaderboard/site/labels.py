@@ -63,8 +63,8 @@ def place_labels(axes: Axes, points: Sequence[Spot]) -> None:
         taken.append(_Box(x - 0.015, low, x + 0.015, high))
     back = to_inches.inverted()
     # Crowded points first: they have the fewest places to choose from.
-    order = sorted(range(len(points)), key=lambda index: (-_neighbours(index, spots), index))
-    for index in order:
+    neighbours = [sum(math.dist(spot, other) < 0.7 for other in spots) for spot in spots]
+    for index in sorted(range(len(points)), key=lambda index: (-neighbours[index], index)):
         name, at = points[index].name, spots[index]
         box = _free_box(name, at, taken, frame)
         if box is None:
@@ -100,7 +100,3 @@ def _free_box(name: str, at: tuple[float, ...], taken: Sequence[_Box], frame: _B
             if within and not any(box.meets(other) for other in taken):
                 return box
     return None
-
-
-def _neighbours(index: int, spots: Sequence[tuple[float, ...]]) -> int:
-    return sum(math.dist(spots[index], other) < 0.7 for other in spots)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
 from benchmark.results.result import Number
-from leaderboard.board.board import Board, BoardCell, ModelBoard, Row, Status
-from leaderboard.site.figures import passes_of, total_of
+from leaderboard.board.board import Board, ModelBoard, Row, Status
 
 NO_NUMBER = "no number"
 MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "missing": "∅"}
@@ -69,19 +69,18 @@ class RowView:
     Attributes:
         row: Row of the board.
         tie: If it is ranked.
-        verdicts: ``all`` where it passes every protocol, ``some`` where it fails at least one,
-            or ``none`` where it does neither.
-        total: Mean calibrated score, also of what is not ranked.
-        passes: Image passes of all protocols together.
-        seconds: Time of all protocols together.
     """
 
     row: Row
     tie: Tie | None
-    verdicts: Literal["all", "some", "none"]
-    total: Number | None
-    passes: int
-    seconds: float
+
+    @property
+    def verdicts(self) -> Literal["all", "some", "none"]:
+        """Whether it passes every protocol, ``all``, fails ``some``, or does neither."""
+        verdicts = [cell.verdict for cell in self.row.cells]
+        if "fail" in verdicts:
+            return "some"
+        return "all" if "pass" in verdicts and set(verdicts) <= {"pass", None} else "none"
 
     @property
     def search(self) -> str:
@@ -92,52 +91,27 @@ class RowView:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The rows of one status.
-
-    Attributes:
-        status: Status of all its rows.
-        rows: Rows in the order of the board.
-    """
-
-    status: Status
-    rows: tuple[RowView, ...]
-
-
-@dataclass(frozen=True)
 class ModelView:
     """A section of the board.
 
     Attributes:
         model: Model of the board.
-        listings: One for each status, also empty ones.
+        listings: Rows of each status, also of those that none has, in the order of the board.
         scales: Scales of protocols that are not gates, by name, and of total and rank.
     """
 
     model: ModelBoard
-    listings: tuple[Listing, ...]
+    listings: dict[Status, list[RowView]]
     scales: dict[str, Scale]
 
 
 def view_model(model: ModelBoard, board: Board) -> ModelView:
     """Return what the page shows of a model."""
     ties = _ties(model)
-    rows = [
-        RowView(
-            row=row,
-            tie=ties.get(row.explainer),
-            verdicts=_verdicts(row.cells),
-            total=total_of(row),
-            passes=passes_of(row),
-            seconds=sum(cell.seconds or 0 for cell in row.cells),
-        )
-        for row in model.rows
-    ]
-    listings = [
-        Listing(status, tuple(row for row in rows if row.row.status == status))
-        for status in get_args(Status)
-    ]
-    return ModelView(model, tuple(listings), _scales(model, board))
+    listings: dict[Status, list[RowView]] = {status: [] for status in get_args(Status)}
+    for row in model.rows:
+        listings[row.status].append(RowView(row, ties.get(row.explainer)))
+    return ModelView(model, listings, _scales(model, board))
 
 
 def families_of(board: Board) -> list[str]:
@@ -150,7 +124,7 @@ def explainers_of(board: Board) -> dict[str, list[tuple[ModelView, RowView]]]:
     """Return every explainer's rows with the models they are of, by name."""
     entries: dict[str, list[tuple[ModelView, RowView]]] = {}
     for view in (view_model(model, board) for model in board.models):
-        for row in (row for listing in view.listings for row in listing.rows):
+        for row in chain.from_iterable(view.listings.values()):
             entries.setdefault(row.row.explainer, []).append((view, row))
     return dict(sorted(entries.items()))
 
@@ -186,17 +160,6 @@ def format_seconds(value: float | None) -> str:
     return f"{value:.0f} s" if value < 600 else f"{value / 60:.0f} min"
 
 
-def decimals_of(numbers: Iterable[Number | None]) -> int:
-    """Return how many decimals show the difference between numbers of one column."""
-    known = [
-        abs(number.estimate)
-        for number in numbers
-        if number is not None and number.estimate is not None
-    ]
-    largest = max(known, default=1.0)
-    return 2 if largest >= 0.2 or largest == 0 else min(4, 2 - math.floor(math.log10(largest)))
-
-
 def letter_of(group: int) -> str:
     """Return the letter of a tie group: A to Z, then AA and so on."""
     text = ""
@@ -219,13 +182,6 @@ def _ties(model: ModelBoard) -> dict[str, Tie]:
     return ties
 
 
-def _verdicts(cells: Iterable[BoardCell]) -> Literal["all", "some", "none"]:
-    verdicts = [cell.verdict for cell in cells]
-    if "fail" in verdicts:
-        return "some"
-    return "all" if "pass" in verdicts and set(verdicts) <= {"pass", None} else "none"
-
-
 def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
     scales = {
         protocol.name: _scale(
@@ -235,7 +191,7 @@ def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
         if not protocol.gate
     }
     to_truth = bool(scales) and all(scale.truth_is_one for scale in scales.values())
-    scales["total"] = _scale([total_of(row) for row in model.rows], to_truth)
+    scales["total"] = _scale([row.total for row in model.rows], to_truth)
     ranked = sum(row.standing is not None for row in model.rows)
     scales["rank"] = Scale(1, max(2, ranked), 0)
     return scales
@@ -247,4 +203,9 @@ def _scale(numbers: Iterable[Number | None], truth_is_one: bool) -> Scale:
     finite = [value for value in ends if value is not None]
     low, high = min([0.0, *finite]), max([1.0 if truth_is_one else 0.0, *finite])
     low, high = max(low, _LIMITS[0]), min(high, _LIMITS[1])
-    return Scale(low, high if high > low else low + 1, decimals_of(known), truth_is_one)
+    estimates = [abs(number.estimate) for number in known if number.estimate is not None]
+    # As many as show the difference between numbers of one column.
+    largest, decimals = max(estimates, default=1.0), 2
+    if 0 < largest < 0.2:
+        decimals = min(4, 2 - math.floor(math.log10(largest)))
+    return Scale(low, high if high > low else low + 1, decimals, truth_is_one)
