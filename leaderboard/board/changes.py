@@ -8,11 +8,11 @@ from typing import Any
 from leaderboard.board.board import Board
 
 SHORT_HASH = 12
-_TITLE = "# Changes"
-_LEAD = (
-    "Each section is a build of the board, the newest first, named by the start of the checksum "
-    "of its records."
-)
+_HEAD = """# Changes
+
+Each section is a build of the board, the newest first, named by the start of the checksum of its \
+records.
+"""
 
 
 def update(previous_board: Mapping[str, Any] | None, previous_text: str, board: Board) -> str:
@@ -58,7 +58,5 @@ def _records(board: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 
 def _with(text: str, board: Board, lines: list[str]) -> str:
-    head = f"{_TITLE}\n\n{_LEAD}\n"
-    earlier = text.removeprefix(head)
     section = "\n".join([f"## {board.content[:SHORT_HASH]}", "", *lines])
-    return f"{head}\n{section}\n{earlier}"
+    return f"{_HEAD}\n{section}\n{text.removeprefix(_HEAD)}"

@@ -92,10 +92,7 @@ def rank(
 
     Rank, then aggregate: explainers are ranked under each protocol, and the ranks averaged.
 
-    Args:
-        measured: Calibrated scores by protocol.
-        explainers: Names of those to rank.
-        bootstrap: Bootstrap that the replicates come from; None where nothing is measured.
+    Nobody is ranked where nothing is measured, and there is no bootstrap.
     """
     if not explainers or bootstrap is None or not measured:
         return Ranking({}, math.nan)

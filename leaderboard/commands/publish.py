@@ -91,11 +91,8 @@ def _split(
     shelves = (("explainer", catalogue.explainers), ("protocol", catalogue.protocols))
     known, unknown = [], Counter[tuple[str, str]]()
     for record in finished:
-        missing = [
-            (kind, name)
-            for kind, shelf in shelves
-            if (name := getattr(record.names, kind)) not in shelf.names
-        ]
+        names = [(kind, getattr(record.names, kind), shelf.names) for kind, shelf in shelves]
+        missing = [(kind, name) for kind, name, installed in names if name not in installed]
         unknown.update(missing)
         if not missing:
             known.append(record)

@@ -13,6 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
@@ -83,10 +84,7 @@ def pack(readings: Sequence[Reading]) -> bytes:
         parts.append(reading.values)
         if reading.denominators is not None:
             parts.append(reading.denominators)
-    samples = [
-        {name: list(getattr(sample, name)) for name in ("keys", "subjects", "groups")}
-        for sample in positions
-    ]
+    samples = [asdict(sample) for sample in positions]
     with np.errstate(over="ignore"):
         values = rounded(np.concatenate([*parts, []]))
     if np.isinf(values).any():
@@ -162,8 +160,6 @@ def _members(content: bytes, location: str) -> tuple[bytes, bytes]:
                     parts.append(member.read(MOST_UNPACKED + 1))
                 if len(parts[-1]) > MOST_UNPACKED:
                     raise FaultError("sidecar-bomb", location, bomb)
-    except FaultError:
-        raise
     except _DAMAGED as error:
         detail = f"it cannot be unpacked: {error}"
         raise FaultError("sidecar-malformed", location, detail) from error

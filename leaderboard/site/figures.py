@@ -78,14 +78,7 @@ def _as_svg(draw: Callable[Concatenate[Figure, P], None]) -> Callable[P, bytes]:
 
 @_as_svg
 def draw_forest(figure: Figure, model: ModelBoard, protocol: BoardProtocol, index: int) -> None:
-    """Draw the scores of all explainers under one protocol, the best on top, with intervals.
-
-    Args:
-        figure: Figure to fill.
-        model: Model whose rows are drawn.
-        protocol: Column of the board.
-        index: Index of the protocol among those of the board.
-    """
+    """Draw all explainers' scores under the board's ``index``-th protocol, the best on top."""
     cells = {row.explainer: row.cells[index] for row in model.rows}
     controls = {row.explainer for row in model.rows if row.status == "control"}
     sign = -1 if protocol.direction == "lower" else 1

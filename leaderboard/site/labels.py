@@ -44,11 +44,9 @@ class _Box(NamedTuple):
 
 
 def place_labels(axes: Axes, points: Sequence[Spot]) -> None:
-    """Write a name beside every point; a thin line leads to one that stands further off.
+    """Write a name beside every point, over no point, interval or other name.
 
-    Args:
-        axes: Axes with their final limits.
-        points: Neither the points nor their intervals are written over.
+    A thin line leads to one that stands further off. The axes have their final limits already.
     """
     figure = axes.figure
     to_inches = axes.transData + figure.dpi_scale_trans.inverted()

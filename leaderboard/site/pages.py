@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -48,14 +48,18 @@ class Pages:
         return template.render(root="", views=self._views, families=view.families_of(self._board))
 
     def method(
-        self, entries: Sequence[tuple[ModelView, RowView]], overlays: Mapping[str, str]
+        self, name: str, entries: Sequence[tuple[ModelView, RowView]], pictures: Collection[str]
     ) -> str:
         """Return the page of one method.
 
         Args:
+            name: Name of the method.
             entries: Its rows, with the models that they are of.
-            overlays: Addresses of pictures of its maps, below the site, by model.
+            pictures: Addresses of pictures of maps, below the site.
         """
+        models = [model_view.model for model_view, _ in entries]
+        addresses = [(model, f"overlays/{name}.{model.model}.webp") for model in models]
+        overlays = [(model, address) for model, address in addresses if address in pictures]
         template = self._environment.get_template("method.html.j2")
         return template.render(root="../", entries=entries, overlays=overlays)
 

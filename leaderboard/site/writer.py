@@ -26,7 +26,7 @@ from leaderboard.board import changes
 from leaderboard.board.board import Board
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import NAME_PATTERN
-from leaderboard.site import figures as pictures
+from leaderboard.site import figures as drawings
 from leaderboard.site.pages import Pages, read_part
 from leaderboard.site.table import to_csv
 from leaderboard.site.view import explainers_of
@@ -63,7 +63,8 @@ def write_site(
     """
     _check_names(board)
     try:
-        files = _render(board, _read_overlays(board, overlays), versioned)
+        pictures = {} if overlays is None else _read_overlays(board, overlays)
+        files = _render(board, pictures, versioned)
         earlier = (out / CHANGES).read_text("utf-8") if (out / CHANGES).is_file() else ""
         files[CHANGES] = changes.update(_read_json(out / BOARD), earlier, board).encode()
         _write(out, files, board.content)
@@ -74,16 +75,11 @@ def write_site(
 
 def _render(board: Board, overlays: Mapping[str, bytes], versioned: bool) -> dict[str, bytes]:
     figures = _figures(board)
-    sizes = {address: pictures.size_of(figure) for address, figure in figures.items()}
+    sizes = {address: drawings.size_of(figure) for address, figure in figures.items()}
     pages = Pages(board, versioned, sizes)
     files = {**overlays, **figures}
     for name, entries in explainers_of(board).items():
-        addresses = {
-            model_view.model.model: address
-            for model_view, _ in entries
-            if (address := _overlay(name, model_view.model.model)) in overlays
-        }
-        files[f"methods/{name}.html"] = pages.method(entries, addresses).encode()
+        files[f"methods/{name}.html"] = pages.method(name, entries, overlays).encode()
     texts = {"index.html": pages.index(), "board.csv": to_csv(board), BOARD: board.to_json()}
     texts |= {name: read_part(name) for name in _PARTS}
     return files | {name: text.encode() for name, text in texts.items()}
@@ -93,14 +89,14 @@ def _figures(board: Board) -> dict[str, bytes]:
     """Return every figure by its address below the site."""
     figures = {}
     for name in explainers_of(board):
-        figures[f"figures/methods/{name}.svg"] = pictures.draw_method(board, name)
+        figures[f"figures/methods/{name}.svg"] = drawings.draw_method(board, name)
     for model in board.models:
         folder = f"figures/models/{model.key}"
         for index, protocol in enumerate(board.protocols):
-            drawn = pictures.draw_forest(model, protocol, index)
+            drawn = drawings.draw_forest(model, protocol, index)
             figures[f"{folder}/protocol.{protocol.name}.svg"] = drawn
-        figures[f"{folder}/ranks.svg"] = pictures.draw_ranks(model)
-        figures[f"{folder}/cost.svg"] = pictures.draw_costs(model)
+        figures[f"{folder}/ranks.svg"] = drawings.draw_ranks(model)
+        figures[f"{folder}/cost.svg"] = drawings.draw_costs(model)
     return figures
 
 
@@ -165,26 +161,18 @@ def _read_json(path: Path) -> dict[str, object] | None:
     return content if isinstance(content, dict) else None
 
 
-def _read_overlays(board: Board, folder: Path | None) -> dict[str, bytes]:
+def _read_overlays(board: Board, folder: Path) -> dict[str, bytes]:
     """Return the pictures of maps that are there, by their place in the site."""
-    if folder is None:
-        return {}
-    pictures = {}
-    for model in board.models:
-        for row in model.rows:
-            address = _overlay(row.explainer, model.model)
-            path = folder / PurePosixPath(address).name
-            if not path.is_file() or path.is_symlink():
-                continue
+    overlays = {}
+    pairs = [(row.explainer, model.model) for model in board.models for row in model.rows]
+    for explainer, model in pairs:
+        path = folder / f"{explainer}.{model}.webp"
+        if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
             if content[:4] + content[8:12] != _WEBP:
                 raise StoreError(f"The overlay {path} is not a WebP file.")
-            pictures[address] = content
-    return pictures
-
-
-def _overlay(explainer: str, model: str) -> str:
-    return f"overlays/{explainer}.{model}.webp"
+            overlays[f"overlays/{path.name}"] = content
+    return overlays
 
 
 def _check_names(board: Board) -> None:
