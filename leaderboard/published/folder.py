@@ -210,6 +210,11 @@ def read_bytes(path: Path, location: str, most: int) -> bytes:
     return content
 
 
+def holds(path: Path, content: bytes) -> bool:
+    """Return whether a plain file is there and has this content."""
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
+
+
 def _check_score(record: PublishedRecord, readings: Sequence[Reading], location: str) -> None:
     unpacked, published = find(readings, record.scale.statistic), record.score
     if published is None:
@@ -227,5 +232,5 @@ def _check_score(record: PublishedRecord, readings: Sequence[Reading], location:
 
 
 def _write(path: Path, content: bytes) -> None:
-    if not path.is_file() or path.is_symlink() or path.read_bytes() != content:
+    if not holds(path, content):
         write_atomically(path, content)

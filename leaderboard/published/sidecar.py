@@ -132,7 +132,7 @@ def _readings(table: _Table, numbers: bytes, location: str) -> list[Reading]:
         raise FaultError("sidecar-malformed", location, "a value is infinite")
     readings = []
     parts = np.split(values, np.cumsum(widths)[:-1])
-    for column, part in zip(table.columns, parts, strict=False):  # of no column, one
+    for column, part in zip(table.columns, parts, strict=False):  # a split has at least one part
         sample = samples[column.sample]
         own, below = part[: len(sample)], part[len(sample) :] if column.ratio else None
         about = column.conditions, column.reasons

@@ -26,6 +26,7 @@ from leaderboard.board import changes
 from leaderboard.board.board import Board
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import NAME_PATTERN
+from leaderboard.published.folder import holds
 from leaderboard.site import figures as drawings
 from leaderboard.site.pages import Pages, read_part
 from leaderboard.site.table import to_csv
@@ -105,7 +106,7 @@ def _write(out: Path, files: Mapping[str, bytes], content: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     earlier = _earlier_files(out)
     fresh = {
-        name: content for name, content in files.items() if not _same(_inside(out, name), content)
+        name: content for name, content in files.items() if not holds(_inside(out, name), content)
     }
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
         for name, text in fresh.items():
@@ -127,7 +128,7 @@ def _write(out: Path, files: Mapping[str, bytes], content: str) -> None:
 def _put_manifest(out: Path, names: Sequence[str], content: str) -> None:
     manifest = {"schema_version": 1, "content": content, "matplotlib": version("matplotlib")}
     text = (json.dumps(manifest | {"files": names}, indent=1) + "\n").encode()
-    if not _same(out / MANIFEST, text):
+    if not holds(out / MANIFEST, text):
         write_atomically(out / MANIFEST, text)
 
 
@@ -183,10 +184,6 @@ def _check_names(board: Board) -> None:
     for name, kind in names.items():
         if NAME_PATTERN.fullmatch(name) is None:
             raise FaultError("odd-name", kind, f"{name[:80]!r} cannot be the name of a file")
-
-
-def _same(path: Path, content: bytes) -> bool:
-    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
 
 
 def _remove_empty(out: Path) -> None:
