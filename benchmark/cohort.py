@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmark.arrays import BoolArray, ImageArray
+from benchmark.arrays import BoolArray, FloatArray, ImageArray, Rows
 from benchmark.errors import CohortError
 
 __all__ = ["SPLITS", "Anatomy", "Batch", "Cohort", "Geometry", "References", "split_by_subject"]
@@ -42,7 +42,7 @@ class Geometry:
     """
 
     spacing: tuple[float, ...]
-    affine: npt.NDArray[np.float64]
+    affine: FloatArray
     registered: bool = False
 
 
@@ -96,7 +96,7 @@ class Batch:
         references: References to compare the images with, where a method needs them.
     """
 
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     keys: tuple[str, ...]
     images: Tensor
     foreground: Tensor
@@ -142,9 +142,9 @@ class Cohort:
 
     def __post_init__(self) -> None:
         """Refuse a cohort that contradicts itself."""
-        _check_participants(self)
-        _check_arrays(self)
-        _check_images(self)
+        faults = chain(_participant_faults(self), _array_faults(self), _image_faults(self))
+        for fault in faults:
+            raise CohortError(f"Cohort {self.name!r}{fault}.")
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -156,7 +156,7 @@ class Cohort:
         return tuple(self.images.shape[2:])
 
     @cached_property
-    def groups(self) -> npt.NDArray[np.int64]:
+    def groups(self) -> Rows:
         """Group of each image, [N]: 0 reference, 1 case."""
         return self.participants["group"].to_numpy(dtype=np.int64, copy=True)
 
@@ -194,7 +194,7 @@ class Cohort:
             union |= self.anatomy.rois[name]
         return union
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Cohort:
+    def take(self, rows: Rows) -> Cohort:
         """Return the cohort of these rows, in this order."""
         anatomy = self.anatomy
         return replace(
@@ -202,10 +202,10 @@ class Cohort:
             images=self.images[rows],
             participants=self.participants.iloc[rows].reset_index(drop=True),
             anatomy=Anatomy(
-                foreground=anatomy.foreground[rows],
-                rois={name: mask[rows] for name, mask in anatomy.rois.items()},
-                control_rois={name: mask[rows] for name, mask in anatomy.control_rois.items()},
-                truth=anatomy.truth,
+                anatomy.foreground[rows],
+                {name: mask[rows] for name, mask in anatomy.rois.items()},
+                {name: mask[rows] for name, mask in anatomy.control_rois.items()},
+                anatomy.truth,
             ),
         )
 
@@ -225,7 +225,7 @@ class Cohort:
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self))), device)
 
-    def batch(self, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+    def batch(self, rows: Rows, device: torch.device | str = "cpu") -> Batch:
         """Return these rows on ``device``."""
         truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
         return Batch(
@@ -242,7 +242,7 @@ class Cohort:
         in_training = (self.participants["split"] == "train").to_numpy()
         rows = np.flatnonzero(in_training if in_training.any() else ~in_training)
         rows = rows[np.argsort(np.array(self.keys)[rows])]
-        mean: npt.NDArray[np.float64] = np.zeros(self.images.shape[1:])
+        mean: FloatArray = np.zeros(self.images.shape[1:])
         for row in rows:
             mean += self.images[row] / len(rows)
         reference_rows = rows[self.groups[rows] == 0][:REFERENCE_IMAGES]
@@ -295,9 +295,6 @@ def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int =
         subjects: [N] subject of each image.
         groups: [N] group of each image; a subject counts to the group of its first image.
         seed: Seed of the division.
-
-    Returns:
-        [N] split of each image.
     """
     group_of: dict[str, int] = {}
     for subject, group in zip(subjects, groups, strict=True):
@@ -320,81 +317,52 @@ def _to_json(value: object) -> object:
     return int(value) if isinstance(value, (int, np.integer)) else str(value)
 
 
-def _check_participants(cohort: Cohort) -> None:
+def _participant_faults(cohort: Cohort) -> Iterator[str]:
     people = cohort.participants
     if missing := [column for column in _OWN_COLUMNS if column not in people.columns]:
-        raise CohortError(
-            f"Cohort {cohort.name!r} lacks the participants column(s) {', '.join(missing)}; "
-            f"it has {', '.join(map(str, people.columns)) or 'none'}."
-        )
+        present = ", ".join(map(str, people.columns)) or "none"
+        yield f" lacks the participants column(s) {', '.join(missing)}; it has {present}"
     if len(people) != len(cohort.images):
-        raise CohortError(
-            f"Cohort {cohort.name!r} has {len(cohort.images)} images "
-            f"but {len(people)} rows of participants."
-        )
+        yield f" has {len(cohort.images)} images but {len(people)} rows of participants"
     if unknown := sorted(set(people["split"].astype(str)) - set(SPLITS)):
-        raise CohortError(
-            f"Cohort {cohort.name!r} has the unknown split(s) {', '.join(unknown)}; "
-            f"known: {', '.join(SPLITS)}."
-        )
-    if not set(people["group"]) <= {0, 1}:
-        raise CohortError(
-            f"Cohort {cohort.name!r} must hold groups 0 and 1 only, "
-            f"but got {sorted(set(people['group']))}."
-        )
+        yield f" has the unknown split(s) {', '.join(unknown)}; known: {', '.join(SPLITS)}"
+    if not (groups := set(people["group"])) <= {0, 1}:
+        yield f" must hold groups 0 and 1 only, but got {sorted(groups)}"
     splits = people.groupby("subject")["split"].nunique()
     if torn := [str(subject) for subject in splits.index[splits > 1]]:
-        raise CohortError(
-            f"Cohort {cohort.name!r} has subject {torn[0]!r} in more than one split; "
-            "a subject must stay in one, or scores leak."
-        )
+        rule = "a subject must stay in one, or scores leak"
+        yield f" has subject {torn[0]!r} in more than one split; {rule}"
 
 
-def _check_arrays(cohort: Cohort) -> None:
+def _array_faults(cohort: Cohort) -> Iterator[str]:
     anatomy, images = cohort.anatomy, cohort.images
     if images.dtype != np.float32 or images.ndim not in (4, 5) or images.shape[1] != 1:
-        raise CohortError(
-            f"Cohort {cohort.name!r} needs images [N, 1, H, W] or [N, 1, D, H, W] float32, "
-            f"but got {list(images.shape)} {images.dtype}."
-        )
+        expected = "images [N, 1, H, W] or [N, 1, D, H, W] float32"
+        yield f" needs {expected}, but got {list(images.shape)} {images.dtype}"
     masks = {"foreground": anatomy.foreground, **anatomy.rois}
     masks |= {f"control of {name}": mask for name, mask in anatomy.control_rois.items()}
     for name, mask in masks.items():
         if mask.shape != images.shape or mask.dtype != np.bool_:
-            raise CohortError(
-                f"Cohort {cohort.name!r} needs the mask {name!r} as {list(images.shape)} bool, "
-                f"but got {list(mask.shape)} {mask.dtype}."
-            )
+            expected = f"the mask {name!r} as {list(images.shape)} bool"
+            yield f" needs {expected}, but got {list(mask.shape)} {mask.dtype}"
+    known = f"but its regions are {', '.join(sorted(anatomy.rois)) or 'none'}"
     if unknown := sorted(set(anatomy.truth) - set(anatomy.rois)):
-        raise CohortError(
-            f"Cohort {cohort.name!r} names {unknown[0]!r} as truth, but its regions are "
-            f"{', '.join(sorted(anatomy.rois)) or 'none'}."
-        )
+        yield f" names {unknown[0]!r} as truth, {known}"
     if unknown := sorted(set(anatomy.control_rois) - set(anatomy.rois)):
-        raise CohortError(
-            f"Cohort {cohort.name!r} has a control region for {unknown[0]!r}, but its regions are "
-            f"{', '.join(sorted(anatomy.rois)) or 'none'}."
-        )
-    if len(cohort.geometry.spacing) != images.ndim - 2:
-        raise CohortError(
-            f"Cohort {cohort.name!r} needs {images.ndim - 2} spacings in mm, "
-            f"but got {len(cohort.geometry.spacing)}."
-        )
+        yield f" has a control region for {unknown[0]!r}, {known}"
+    if (spacings := len(cohort.geometry.spacing)) != images.ndim - 2:
+        yield f" needs {images.ndim - 2} spacings in mm, but got {spacings}"
 
 
-def _check_images(cohort: Cohort) -> None:
+def _image_faults(cohort: Cohort) -> Iterator[str]:
     for row, subject in enumerate(cohort.subjects):
         image, foreground = cohort.images[row], cohort.anatomy.foreground[row]
         if not foreground.any():
-            raise CohortError(f"Cohort {cohort.name!r}: the foreground of {subject!r} is empty.")
-        inside = image[foreground]
+            yield f": the foreground of {subject!r} is empty"
         low, high = float(image.min()), float(image.max())
         if not np.isfinite(low + high) or low < 0 or high > 1:
-            raise CohortError(
-                f"Cohort {cohort.name!r}: the image of {subject!r} must lie in [0, 1], "
-                f"but spans [{low:.4g}, {high:.4g}]."
-            )
+            span = f"[{low:.4g}, {high:.4g}]"
+            yield f": the image of {subject!r} must lie in [0, 1], but spans {span}"
+        inside = image[foreground]
         if inside.min() == inside.max():
-            raise CohortError(
-                f"Cohort {cohort.name!r}: the image of {subject!r} is constant on its foreground."
-            )
+            yield f": the image of {subject!r} is constant on its foreground"

@@ -90,16 +90,10 @@ class Explainer(ABC):
         """
 
     def __call__(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
-        """Return the attributions of a batch after checking that they are such.
+        """Return the attributions of a batch, [B, 1, *S] float32, after checking them.
 
-        Args:
-            classifier: Model to explain.
-            batch: Images, with the foreground and truth that controls may look at.
-            target: Scalar to explain.
-
-        Returns:
-            [B, 1, *S] float32 without graph. Values that are not finite are let through: they cost
-            the subject its score, with a reason, and not the method its run.
+        Values that are not finite are let through: they cost the subject its score, with a reason,
+        and not the method its run.
 
         Raises:
             AttributionError: If the result has another shape, type or device, or if the network,
@@ -114,16 +108,10 @@ class Explainer(ABC):
         return attributions.detach().to(torch.float32)
 
     def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
-        """Return the attributions of a batch; override it to see more than the images.
+        """Return the attributions [B, 1, *S] of a batch; override it to see more than the images.
 
-        Args:
-            classifier: Model to explain.
-            batch: Images, their keys, and ``references`` where ``needs_references`` asks for them.
-                A method that looks at foreground or truth is a ``Control``.
-            target: Scalar to explain.
-
-        Returns:
-            [B, 1, *S].
+        The batch brings ``references`` where ``needs_references`` asks for them. A method that
+        looks at foreground or truth is a ``Control``.
         """
         return self.attribute(classifier, batch.images, target)
 
@@ -134,25 +122,17 @@ class Explainer(ABC):
             AttributionError: If it has another shape, type or device.
         """
         if not isinstance(attributions, Tensor):
-            raise AttributionError(
-                f"Explainer {self.name!r} must return a tensor, "
-                f"but returned {type(attributions).__name__}."
-            )
-        if attributions.shape != images.shape:
-            raise AttributionError(
-                f"Explainer {self.name!r} must return attributions {list(images.shape)}, "
-                f"but returned {list(attributions.shape)}."
-            )
-        if not attributions.is_floating_point():
-            raise AttributionError(
-                f"Explainer {self.name!r} must return floating-point attributions, "
-                f"but returned {attributions.dtype}."
-            )
-        if attributions.device != images.device:
-            raise AttributionError(
-                f"Explainer {self.name!r} must leave its attributions on {images.device}, "
-                f"but returned them on {attributions.device}."
-            )
+            duty, fault = "return a tensor", f"{type(attributions).__name__}"
+        elif attributions.shape != images.shape:
+            duty, fault = f"return attributions {list(images.shape)}", f"{list(attributions.shape)}"
+        elif not attributions.is_floating_point():
+            duty, fault = "return floating-point attributions", f"{attributions.dtype}"
+        elif attributions.device != images.device:
+            duty = f"leave its attributions on {images.device}"
+            fault = f"them on {attributions.device}"
+        else:
+            return
+        raise AttributionError(f"Explainer {self.name!r} must {duty}, but returned {fault}.")
 
 
 class Control(Explainer):
@@ -193,10 +173,7 @@ def importance(attributions: Tensor, polarity: Polarity) -> Tensor:
 def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: bool) -> str | None:
     """Return why the explainer cannot be scored, or None where it can.
 
-    Args:
-        explainer: Explainer; a control depends on the cohort, any other on the model.
-        classifier: Model to explain.
-        has_truth: Whether the cohort knows where its groups differ.
+    A control depends on whether the cohort knows where its groups differ, any other on the model.
     """
     if isinstance(explainer, Control):
         return explainer.supports_cohort(has_truth)
@@ -206,24 +183,16 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
 def check_independence(
     explainer: Explainer, classifier: Classifier, batch: Batch, target: Target, batch_map: Tensor
 ) -> None:
-    """Refuse a map that depends on the other images of its batch.
+    """Refuse a map [1, 1, *S] that was made in a larger batch and depends on its other images.
 
-    The first image is explained again without the others. Rounding moves maps of a float32 network
+    Its image is explained again without the others. Rounding moves maps of a float32 network
     by up to 1e-4 of their largest value, and a ReLU at its kink single pixels by more; what
     normalises, ranks or averages over a batch moves all of the map.
-
-    Args:
-        explainer: Explainer that made the map.
-        classifier: Model that was explained.
-        batch: Batch of one image, the first of the batch that was explained.
-        target: Scalar that was explained.
-        batch_map: [1, 1, *S] map of that image, made among the others.
 
     Raises:
         AttributionError: If the two maps differ by more than 5 % in the L2 norm.
     """
-    lone_map = explainer(classifier, batch, target).to(batch_map.device)
-    if not same_map(lone_map, batch_map):
+    if not same_map(explainer(classifier, batch, target).to(batch_map.device), batch_map):
         raise AttributionError(
             f"Explainer {explainer.name!r} gives an image another map when it is explained alone; "
             "a map must not depend on the rest of its batch."
@@ -254,13 +223,12 @@ def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     python_state, flags = random.getstate(), _flags()
     yield
-    if (flags_after := _flags()) != flags:
-        changed = next(flag for flag, value in flags.items() if flags_after[flag] != value)
-        raise AttributionError(f"Explainer {name!r} changed torch's {changed}.")
+    flags_after = _flags()
+    if changes := [flag for flag, value in flags.items() if flags_after[flag] != value]:
+        raise AttributionError(f"Explainer {name!r} changed torch's {changes[0]}.")
     after = _fingerprint(classifier)
-    for part, value in before.items():
-        if after[part] != value:
-            raise AttributionError(f"Explainer {name!r} changed the network's {part}.")
+    if changes := [part for part, value in before.items() if after[part] != value]:
+        raise AttributionError(f"Explainer {name!r} changed the network's {changes[0]}.")
     drawn = not torch.equal(torch_state, torch.get_rng_state())
     drawn |= _comparable(numpy_state) != _comparable(np.random.get_state())  # noqa: NPY002
     drawn |= python_state != random.getstate()

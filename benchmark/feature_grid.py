@@ -9,7 +9,7 @@ operators that really run, so blocks, branches and functional calls need no spec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = ["FeatureGrid", "trace_grid", "upsample", "upsample_aligned"]
 
 _aten = torch.ops.aten
-_CONVOLUTIONS = {_aten.convolution.default}
-_POOLS = {
-    _aten.max_pool2d_with_indices.default,
-    _aten.max_pool3d_with_indices.default,
-    _aten.avg_pool2d.default,
-    _aten.avg_pool3d.default,
-}
+_MAX_POOLS = (_aten.max_pool2d_with_indices.default, _aten.max_pool3d_with_indices.default)
+_POOLS = (*_MAX_POOLS, _aten.avg_pool2d.default, _aten.avg_pool3d.default)
 _PADS = {
     _aten.constant_pad_nd.default,
     _aten.reflection_pad2d.default,
@@ -56,26 +52,24 @@ class FeatureGrid:
 def trace_grid(trunk: nn.Module, example: Tensor) -> FeatureGrid:
     """Return the sampling grid of a trunk's output, followed through its operators in one pass.
 
+    Where branches with different centres meet, it is the mean of their centres. It is empty where
+    the maps are not spatial, or where they went through an operator whose sampling is not known,
+    such as a transposed convolution or a token merge: then the cells traced do not span the image.
+
     Args:
         trunk: Module from images to feature maps [B, K, *s]; maps of another rank are not spatial.
         example: [1, C, *S] image; any will do.
-
-    Returns:
-        The grid of the trunk's output; where branches with different centres meet, the mean of
-        their centres. An empty grid where the maps are not spatial, or where they went through an
-        operator whose sampling is not known, such as a transposed convolution or a token merge:
-        then the cells traced do not span the image.
     """
-    dimensions = example.ndim - 2
-    example = example.clone()
+    example, size = example.clone(), example.shape[2:]
     # Inference mode, and the fused attention kernels of nn.TransformerEncoderLayer, hide operators.
-    with torch.no_grad(), _GridMode(example, dimensions) as mode:
+    with torch.no_grad(), _GridMode(example) as mode:
         maps = trunk(example)
         grid = mode.grid_of(maps)
-    if maps.ndim != example.ndim or grid is None:
-        return FeatureGrid((), (), ())
-    traced = FeatureGrid(tuple(maps.shape[2:]), grid.offset, grid.step)
-    return traced if _spans(traced, example.shape[2:]) else FeatureGrid((), (), ())
+    if maps.ndim == example.ndim and grid is not None:
+        traced = FeatureGrid(tuple(maps.shape[2:]), grid.offset, grid.step)
+        if _spans(traced, size):
+            return traced
+    return FeatureGrid((), (), ())
 
 
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
@@ -107,13 +101,11 @@ def upsample_aligned(maps: Tensor, size: Sequence[int], grid: FeatureGrid) -> Te
 
 def _interpolation_matrix(grid: FeatureGrid, axis: int, length: int) -> Tensor:
     """Return the linear interpolation from cells to pixels, [length, cells] float64."""
-    cells = grid.shape[axis]
-    pixels = torch.arange(length, dtype=torch.float64)
-    position = ((pixels - grid.offset[axis]) / grid.step[axis]).clamp(0, cells - 1)
+    cells, rows = grid.shape[axis], torch.arange(length)
+    position = ((rows.double() - grid.offset[axis]) / grid.step[axis]).clamp(0, cells - 1)
     lower = position.floor().clamp(max=max(cells - 2, 0)).long()
     share = position - lower
     weights = torch.zeros(length, cells, dtype=torch.float64)
-    rows = torch.arange(length)
     weights[rows, lower] += 1 - share
     weights[rows, (lower + 1).clamp(max=cells - 1)] += share
     return weights
@@ -121,11 +113,11 @@ def _interpolation_matrix(grid: FeatureGrid, axis: int, length: int) -> Tensor:
 
 def _spans(grid: FeatureGrid, size: Sequence[int]) -> bool:
     """Return whether the margins before the first and after the last cell agree to one step."""
-    for axis, length in enumerate(size):
-        last = grid.offset[axis] + grid.step[axis] * (grid.shape[axis] - 1)
-        if abs(grid.offset[axis] - (length - 1 - last)) > grid.step[axis]:
-            return False
-    return True
+    axes = zip(size, grid.shape, grid.offset, grid.step, strict=True)
+    return all(
+        abs(offset - (length - 1 - (offset + step * (cells - 1)))) <= step
+        for length, cells, offset, step in axes
+    )
 
 
 @dataclass(frozen=True)
@@ -139,11 +131,11 @@ class _Grid:
 class _GridMode(TorchDispatchMode):
     """Carries a sampling grid from the inputs of each operator to its outputs."""
 
-    def __init__(self, example: Tensor, dimensions: int) -> None:
+    def __init__(self, example: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._dimensions = example.ndim - 2
         self._grids: Any = WeakTensorKeyDictionary()
-        self._grids[example] = _Grid((0.0,) * dimensions, (1.0,) * dimensions)
-        self._dimensions = dimensions
+        self._grids[example] = _Grid((0.0,) * self._dimensions, (1.0,) * self._dimensions)
 
     def grid_of(self, tensor: Tensor) -> _Grid | None:
         """Return the grid that ``tensor`` is sampled on, or None where it does not stem from it."""
@@ -162,30 +154,25 @@ class _GridMode(TorchDispatchMode):
         if not grids:
             return result
         grid = _mean(grids)
-        if func in _CONVOLUTIONS and not args[6]:
-            kernel = args[1].shape[2:]
-            grid = self._advance(grid, kernel, args[3], args[4], args[5])
+        if func is _aten.convolution.default and not args[6]:
+            grid = self._advance(grid, args[1].shape[2:], *args[3:6])
         elif func in _POOLS:
             kernel = args[1]
             stride = args[2] if len(args) > 2 and args[2] else kernel
             padding = args[3] if len(args) > 3 else [0]
-            dilation = args[4] if "max_pool" in str(func) and len(args) > 4 else [1]
+            dilation = args[4] if func in _MAX_POOLS and len(args) > 4 else [1]
             grid = self._advance(grid, kernel, stride, padding, dilation)
         elif func in _PADS:
             grid = self._pad(grid, args[1])
-        for tensor in _tensors(result if isinstance(result, (tuple, list)) else (result,)):
+        for tensor in _tensors(result):
             self._grids[tensor] = grid
         return result
 
     def _pad(self, grid: _Grid, padding: Sequence[int]) -> _Grid:
         # Listed from the last axis to the first, as (before, after).
-        before = [int(width) for width in padding[0::2]]
-        before = ([0] * self._dimensions + before[::-1])[-self._dimensions :]
-        offset = [
-            start - step * width
-            for start, step, width in zip(grid.offset, grid.step, before, strict=True)
-        ]
-        return _Grid(tuple(offset), grid.step)
+        before = ([0] * self._dimensions + list(padding[-2::-2]))[-self._dimensions :]
+        axes = zip(grid.offset, grid.step, before, strict=True)
+        return _Grid(tuple(start - step * width for start, step, width in axes), grid.step)
 
     def _advance(
         self,
@@ -207,12 +194,8 @@ class _GridMode(TorchDispatchMode):
         return _Grid(tuple(offset), tuple(step))
 
 
-def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            yield from _tensors(value)
+def _tensors(values: object) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def _mean(grids: Sequence[_Grid]) -> _Grid:

@@ -70,10 +70,10 @@ class Statistic:
         direction: Which way is better, or none.
         aggregate: How subjects make one number: their mean; the mean of the two groups' means (of
             one, where the other has no value), where groups respond so differently that chance in
-            their mix would swamp the rest; the
-            mean of group A minus that of group B; the AUROC of telling B from A; the ratio of the
-            mean to that of the reading's denominators, which is no number where the interval of
-            the latter holds 0; or constant, one number of the model that every subject bears.
+            their mix would swamp the rest; the mean of group A minus that of group B; the AUROC of
+            telling B from A; the ratio of the mean to that of the reading's denominators, which is
+            no number where the interval of the latter holds 0; or constant, one number of the model
+            that every subject bears.
         plot: How a report draws it, or None where a table says enough.
     """
 
@@ -98,12 +98,7 @@ def statistic(
 ) -> Statistic:
     """Return a statistic for a protocol to declare as a class attribute, which names it.
 
-    Args:
-        description: As ``Statistic.description``.
-        direction: As ``Statistic.direction``.
-        aggregate: As ``Statistic.aggregate``.
-        plot: As ``Statistic.plot``.
-        name: Name in records, where it is not that of the attribute.
+    Arguments are the attributes of ``Statistic``; ``name`` only where the attribute's is another.
     """
     return Statistic(name, description, direction, aggregate, plot)
 
@@ -188,8 +183,8 @@ def subject_means(reading: Reading) -> FloatArray:
     subjects, known = np.array(reading.sample.subjects), ~np.isnan(reading.values)
     if len(set(reading.sample.subjects)) == len(subjects):
         return reading.values[known]
-    own = [reading.values[known & (subjects == one)] for one in np.unique(subjects[known])]
-    return np.array([values.mean() for values in own])
+    names = np.unique(subjects[known])
+    return np.array([reading.values[known & (subjects == name)].mean() for name in names])
 
 
 def summarise(reading: Reading, aggregate: Aggregate = "mean") -> Interval:
@@ -204,12 +199,9 @@ def summarise_all(readings: Sequence[Reading], aggregate: Aggregate = "mean") ->
     subjects = np.asarray(readings[0].sample.subjects)
     bootstrap = shared_bootstrap(readings[0].sample.subjects)
     estimates, replicates = distributions(readings, aggregate)
-    return [
-        bootstrap.statistic_interval(
-            float(estimate), drawn, len(np.unique(subjects[~np.isnan(one.values)]))
-        )
-        for one, estimate, drawn in zip(readings, estimates, replicates.T, strict=True)
-    ]
+    counts = [len(np.unique(subjects[~np.isnan(reading.values)])) for reading in readings]
+    parts = zip(estimates.tolist(), replicates.T, counts, strict=True)
+    return [bootstrap.statistic_interval(*part) for part in parts]
 
 
 def distributions(
@@ -220,7 +212,8 @@ def distributions(
     Replicates of readings on the same sample come from the same resamples, so any function of
     several aggregates is bootstrapped by applying it to their replicates.
     """
-    sample, columns = readings[0].sample, np.column_stack([one.values for one in readings])
+    sample = readings[0].sample
+    columns = np.column_stack([reading.values for reading in readings])
     bootstrap, groups = shared_bootstrap(sample.subjects), np.asarray(sample.groups)
     if aggregate == "auroc":
         estimates = [bootstrap.auroc_estimate(column, groups) for column in columns.T]
@@ -248,17 +241,15 @@ def _ratios(
     readings: Sequence[Reading], columns: FloatArray, bootstrap: SubjectBootstrap
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean over mean, [M] and [R, M]; NaN where what is divided by may be nothing."""
-    ones = np.ones(len(columns))
-    below = np.column_stack(
-        [ones if one.denominators is None else one.denominators for one in readings]
-    )
+    ones, denominators = np.ones(len(columns)), [reading.denominators for reading in readings]
+    below = np.column_stack([ones if column is None else column for column in denominators])
     either = np.isnan(columns) | np.isnan(below)
     columns, below = np.where(either, np.nan, columns), np.where(either, np.nan, below)
     means, replicates = _means(below), bootstrap.replicates(below)
     limits = [bootstrap.statistic_interval(*pair) for pair in zip(means, replicates.T, strict=True)]
-    sound = np.array([one.low > 0 or one.high < 0 for one in limits])
-    safe, safe_replicates = np.where(sound, means, np.nan), np.where(sound, replicates, np.nan)
-    safe_replicates = np.where(safe_replicates == 0, np.nan, safe_replicates)
+    is_sound = np.array([limit.low > 0 or limit.high < 0 for limit in limits])
+    safe = np.where(is_sound, means, np.nan)
+    safe_replicates = np.where(is_sound & (replicates != 0), replicates, np.nan)
     return _means(columns) / safe, bootstrap.replicates(columns) / safe_replicates
 
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
-from benchmark.classifier.passes import PassCounter
-from benchmark.classifier.prefix_memory import PrefixMemory
+from benchmark.classifier.passes import PassCounter, PrefixMemory
 from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
 from benchmark.errors import ClassifierError, UnsupportedError
 from benchmark.feature_grid import FeatureGrid, trace_grid
@@ -108,14 +107,7 @@ class Classifier(nn.Module):
         self._check()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and embedding.
-
-        Args:
-            images: [B, 1, *S] in [0, 1].
-
-        Returns:
-            Logits [B, 2] and embedding [B, D].
-        """
+        """Return logits [B, 2] and embedding [B, D] of images [B, 1, *S] in [0, 1]."""
         return self.tail(self.feature_maps(images))
 
     def feature_maps(self, images: Tensor) -> Tensor:
@@ -124,7 +116,7 @@ class Classifier(nn.Module):
         if images.requires_grad:
             # An alias, so that the hook belongs to this pass alone and goes with its graph.
             images = images.view_as(images)
-            images.register_hook(self._count_backward)
+            images.register_hook(lambda gradient: self.passes.add_backward(len(gradient)))
         prepared = self.preprocessing(images)
         if self._resume is not None and not images.requires_grad:
             count, memory = self._resume
@@ -174,12 +166,11 @@ class Classifier(nn.Module):
             else:
                 names[owner or "head"].append(name)
         filled = [part for part in parts if names[part]]
-        if ownerless:
-            names[filled[0]] += ownerless
-        stages = [
-            Stage(part.removeprefix("trunk."), parts[part], tuple(names[part])) for part in filled
-        ]
-        return tuple(reversed(stages))
+        names[filled[0]] += ownerless
+        return tuple(
+            Stage(part.removeprefix("trunk."), parts[part], tuple(names[part]))
+            for part in reversed(filled)
+        )
 
     @cached_property
     def feature_grid(self) -> FeatureGrid:
@@ -207,12 +198,9 @@ class Classifier(nn.Module):
         return copy.deepcopy(self, shared)
 
     def cut(self, layer: str) -> Classifier:
-        """Return the same model with the output of another layer as its feature maps.
+        """Return the same model with the output of a child of the trunk as its feature maps.
 
         Layers and counter are shared; what follows the layer becomes part of the pool.
-
-        Args:
-            layer: Name of a child of the trunk.
 
         Raises:
             UnsupportedError: If the trunk has no such layer, or is not a plain sequence of layers.
@@ -241,12 +229,11 @@ class Classifier(nn.Module):
         other = self.copy()
         with suppress(Exception):  # tracing runs the user's code on proxies; anything may come back
             other.trunk = fuse(other.trunk)
-        flat = len(self.input_shape) == 2
-        layout = torch.channels_last if flat else torch.channels_last_3d
-        return other.to(memory_format=layout)
+        is_flat = len(self.input_shape) == 2
+        return other.to(memory_format=torch.channels_last if is_flat else torch.channels_last_3d)
 
     def randomised(self, seed: int, images: Tensor) -> Classifier:
-        """Return a copy with every parameter redrawn and batch norm re-estimated.
+        """Return a copy ``name~seed`` with every parameter redrawn and batch norm re-estimated.
 
         Each parameter is drawn from its module's own initialiser, on a stream of its own, so two
         layers of one shape do not become equal. A parameter that no initialiser owns, such as a
@@ -256,9 +243,6 @@ class Classifier(nn.Module):
             seed: Seed of the redrawn parameters.
             images: [M, 1, *S] training images that batch norm's running statistics are taken from;
                 with the trained ones activations are squashed, and a method is flattered.
-
-        Returns:
-            A copy named ``name~seed``.
 
         Raises:
             ClassifierError: If a parameter stayed as it was.
@@ -271,13 +255,10 @@ class Classifier(nn.Module):
         return other
 
     def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
-        """Return a copy that has some stages of another model of the same architecture.
+        """Return a copy with some stages of a donor of the same architecture.
 
-        Args:
-            donor: Model whose parameters are taken, such as a fully randomised copy.
-            stages: Stages of this model that are replaced.
-            images: [M, 1, *S] training images that batch norm is re-estimated on, from the first
-                replaced stage onwards; before it nothing has changed.
+        Batch norm is re-estimated on training images [M, 1, *S] from the first replaced stage
+        onwards; before it nothing has changed.
 
         Raises:
             ClassifierError: If a parameter of these stages stayed as it was.
@@ -291,9 +272,8 @@ class Classifier(nn.Module):
         self._check_changed(other, names)
         # Stages run from the head to the stem: the later in the list, the earlier in a pass.
         stemmost = max(index for index, stage in enumerate(all_stages) if stage in stages)
-        before = {
-            id(part) for stage in all_stages[stemmost + 1 :] for part in stage.module.modules()
-        }
+        earlier = nn.ModuleList(stage.module for stage in all_stages[stemmost + 1 :])
+        before = set(map(id, earlier.modules()))
         unchanged = {name for name, part in self.named_modules() if id(part) in before}
         reestimate_batch_norm(other, lambda: other.feature_maps(images), unchanged)
         return other
@@ -305,21 +285,14 @@ class Classifier(nn.Module):
             raise ClassifierError(f"Randomising {self.name!r} left {unchanged[0]} as it was.")
 
     def resume_after(self, stages: int, memory: PrefixMemory) -> None:
-        """Take the activations after the first stages of the trunk from ``memory``.
+        """Take the activations after the first children of a sequential trunk from ``memory``.
 
         This is for copies that leave these stages as they were. It holds for passes that need no
         gradient of the images, with no hook on the stages; any other pass goes through the whole
         trunk.
-
-        Args:
-            stages: Number of children of the trunk, which must be sequential.
-            memory: Memory that the copies of one model share.
         """
         if isinstance(self.trunk, nn.Sequential) and 0 < stages < len(self.trunk):
             self._resume = (stages, memory)
-
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.passes.add_backward(len(gradient))
 
     def _check(self) -> None:
         try:

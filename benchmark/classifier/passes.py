@@ -1,10 +1,13 @@
-"""Counter of the images that pass through a network, forward and backward."""
+"""Passes through a network: how many images made them, and activations that need no second one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
+
+import torch
+from torch import Tensor, nn
 
 
 @dataclass
@@ -48,3 +51,23 @@ class PassCounter:
     def since(self, earlier: PassCounter) -> PassCounter:
         """Return what was counted after ``earlier``."""
         return PassCounter(self.forward - earlier.forward, self.backward - earlier.backward)
+
+
+class PrefixMemory:
+    """Activations of the stages that several copies of a model share, of the last ``batches``."""
+
+    def __init__(self, batches: int = 16) -> None:
+        self._batches = batches
+        self._known: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def after(self, count: int, prefix: nn.Module, images: Tensor) -> Tensor:
+        """Return the activations after ``prefix``, the first ``count`` stages."""
+        known = self._known.setdefault(count, [])
+        for batch, activations in known:
+            if batch.shape == images.shape and torch.equal(batch, images):
+                return activations
+        with torch.no_grad():
+            fresh: Tensor = prefix(images)
+        known.append((images, fresh))
+        del known[: -self._batches]
+        return fresh

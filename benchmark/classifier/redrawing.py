@@ -29,12 +29,9 @@ def redraw(module: nn.Module, seed: int) -> None:
 def reestimate_batch_norm(
     module: nn.Module, run: Callable[[], object], keep: Collection[str] = ()
 ) -> None:
-    """Set batch norm's running statistics to the moments over a batch, layer after layer.
+    """Set batch norm's running statistics to the moments over the batch that ``run`` sends.
 
-    Args:
-        module: Module, which is changed in place.
-        run: Function that sends the batch through the module.
-        keep: Names of the layers that stay as they are.
+    Layers named in ``keep`` stay as they are.
     """
     layers = [
         part
@@ -57,8 +54,6 @@ def reestimate_batch_norm(
 
 def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
     """Redraw a parameter by its module's initialiser and return whether there is one."""
-    if not (hasattr(part, "reset_parameters") or hasattr(part, "_reset_parameters")):
-        return False
     fresh = copy.deepcopy(part).cpu()
     reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
     if not callable(reset):
@@ -66,8 +61,7 @@ def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reset()
-    parameter, drawn = dict(part.named_parameters(recurse=False))[name], getattr(fresh, name)
-    parameter.copy_(drawn)
+    getattr(part, name).copy_(getattr(fresh, name))
     return True
 
 

@@ -31,8 +31,8 @@ from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress, Silence
 from benchmark.running.suite import Cell
-from benchmark.training import Recipe, recipe_card
-from benchmark.training.relatives import commit, relation
+from benchmark.training import Recipe, recipe_card, save_weights
+from benchmark.training.relatives import relation
 from benchmark.trial import ArrayArchive, Peers, Runtime
 
 
@@ -111,9 +111,11 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
                     fitted = relative.fit()
                     fitted.name = f"{trial.classifier.name}-{relative.name}"
                     card = recipe_card(trial.peers.recipe, trial.cohort, plan.suite.seed)
-                    card = {**card, "settings": dict(relative.settings)}
-                    related = relation(relative, trial.cohort, trial.model_identity)
-                    yield commit(fitted, folder, related, card)
+                    card |= {
+                        "settings": dict(relative.settings),
+                        "relation": relation(relative, trial.cohort, trial.model_identity),
+                    }
+                    yield save_weights(fitted, folder, card)
 
 
 class _Fresh:

@@ -2,6 +2,7 @@
 
 from benchmark.training.fine_tuning import (
     LONGEST_MEMORISING,
+    Recipe,
     fine_tune,
     memorise,
     permuted,
@@ -9,7 +10,6 @@ from benchmark.training.fine_tuning import (
     training_accuracy,
 )
 from benchmark.training.probe import fit_probe, logistic_regression
-from benchmark.training.recipe import Recipe
 from benchmark.training.weights import load_weights, recipe_card, save_weights
 
 __all__ = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,11 +15,31 @@ from benchmark.classifier import Classifier
 from benchmark.classifier.redrawing import redraw
 from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of, stream, torch_stream
-from benchmark.training.recipe import Recipe
 
 Progress = Callable[[int, int, float], None]
 
 LONGEST_MEMORISING = 150
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of fine-tuning, kept beside the weights.
+
+    Attributes:
+        epochs: Number of passes over the training split.
+        batch_size: Number of images per step.
+        learning_rate: Peak learning rate of the one-cycle schedule of AdamW.
+        weight_decay: Weight decay of AdamW.
+        shift: Largest number of pixels that images are moved by along each axis.
+        mirror: Whether images are flipped left–right half of the time.
+    """
+
+    epochs: int = 15
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    shift: int = 2
+    mirror: bool = True
 
 
 def fine_tune(
@@ -37,14 +58,8 @@ def fine_tune(
         seed: Seed of order and augmentation.
         progress: Function that is called after each epoch with the epoch, the number of epochs and
             the mean loss.
-
-    Returns:
-        The trained copy, frozen, in evaluation mode.
     """
-    student = classifier.copy().train().requires_grad_(True)
-    train = training_split(cohort)
-    generator = torch_stream("fine-tune", seed)
-    images, groups = torch.from_numpy(np.array(train.images)), torch.from_numpy(train.groups)
+    student, train = classifier.copy(), training_split(cohort)
     steps = -(-len(train) // recipe.batch_size)
     optimiser = torch.optim.AdamW(
         student.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -52,22 +67,10 @@ def fine_tune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.2
     )
-    for epoch in range(recipe.epochs):
-        losses = []
-        order = torch.randperm(len(train), generator=generator)
-        for rows in order.split(recipe.batch_size):
-            batch = _augment(images[rows], recipe, generator).to(student.device)
-            logits, _ = student(batch)
-            loss = functional.cross_entropy(logits, groups[rows].to(student.device))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.detach())
+    losses = _epochs(student, train, recipe, optimiser, torch_stream("fine-tune", seed), schedule)
+    for epoch, loss in enumerate(islice(losses, recipe.epochs), start=1):
         if progress is not None:
-            progress(epoch + 1, recipe.epochs, float(torch.stack(losses).mean()))
-    student.zero_grad()
-    student.eval().requires_grad_(False)
+            progress(epoch, recipe.epochs, float(loss))
     return student
 
 
@@ -103,23 +106,40 @@ def memorise(
     train = permuted(cohort, seed)
     student = classifier.copy()
     redraw(student, seed_of("initial weights", seed))
-    student.train().requires_grad_(True)
-    images, groups = torch.from_numpy(np.array(train.images)), torch.from_numpy(train.groups)
     optimiser = torch.optim.AdamW(student.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
-    generator = torch_stream("memorise", seed)
-    for _ in range(LONGEST_MEMORISING):
-        student.train()
-        for rows in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
-            logits, _ = student(images[rows].to(student.device))
-            optimiser.zero_grad()
-            functional.cross_entropy(logits, groups[rows].to(student.device)).backward()
-            optimiser.step()
-        student.eval()
+    plain = replace(recipe, shift=0, mirror=False)
+    epochs = _epochs(student, train, plain, optimiser, torch_stream("memorise", seed))
+    for _ in islice(epochs, LONGEST_MEMORISING):
         if training_accuracy(student, train) >= enough:
             break
-    student.zero_grad()
-    student.requires_grad_(False)
     return student
+
+
+def _epochs(
+    student: Classifier,
+    train: Cohort,
+    recipe: Recipe,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+) -> Iterator[Tensor]:
+    """Train epoch after epoch, and yield the mean loss of each with the student frozen."""
+    images, groups = torch.from_numpy(np.array(train.images)), torch.from_numpy(train.groups)
+    while True:
+        student.train().requires_grad_(True)
+        losses = []
+        for rows in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
+            logits, _ = student(_augment(images[rows], recipe, generator).to(student.device))
+            loss = functional.cross_entropy(logits, groups[rows].to(student.device))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if schedule is not None:
+                schedule.step()
+            losses.append(loss.detach())
+        student.zero_grad()
+        student.eval().requires_grad_(False)
+        yield torch.stack(losses).mean()
 
 
 def permuted(cohort: Cohort, seed: int) -> Cohort:

@@ -20,7 +20,7 @@ import torch
 from benchmark.arrays import Arrays
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.training.weights import load_weights, save_weights
+from benchmark.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -44,37 +44,24 @@ def relation(relative: Relative, cohort: Cohort, weights_sha256: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
-def committed_path(folder: Path, classifier: Classifier, name: str) -> Path:
-    """Return where the weights of a relative of that name lie in ``folder``."""
-    return folder / f"{classifier.name}-{name}.safetensors"
-
-
 def load_committed(
     classifier: Classifier, folder: Path | None, name: str, related: str
 ) -> Classifier | None:
     """Return a relative from its committed weights, or None where there are none of that relation.
 
-    Args:
-        classifier: Model that it is a relative of.
-        folder: Folder of committed weights, or None.
-        name: Name of its relation to the model.
-        related: SHA-256 from ``relation``; the card beside the weights must name the same.
+    The card beside the weights must name the same SHA-256 from ``relation``.
 
     Raises:
         ClassifierError: If the weights are not those that their card names.
     """
-    path = None if folder is None else committed_path(folder, classifier, name)
-    if path is None or not path.is_file() or not path.with_suffix(".json").is_file():
+    if folder is None:
         return None
-    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    if card.get("relation") != related:
+    other = _named_copy(classifier, name)
+    weights, card = folder / f"{other.name}.safetensors", folder / f"{other.name}.json"
+    if not weights.is_file() or not card.is_file():
         return None
-    return load_weights(_named_copy(classifier, name), path)
-
-
-def commit(fitted: Classifier, folder: Path, related: str, card: Mapping[str, object]) -> Path:
-    """Write a relative's weights and card to where ``load_committed`` looks for them."""
-    return save_weights(fitted, folder, {**card, "relation": related})
+    is_related = json.loads(card.read_text(encoding="utf-8")).get("relation") == related
+    return load_weights(other, weights) if is_related else None
 
 
 def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[np.generic]]:

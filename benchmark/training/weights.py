@@ -13,19 +13,16 @@ from safetensors.torch import load_file, save_file
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
-from benchmark.training.recipe import Recipe
+from benchmark.training.fine_tuning import Recipe
 
 
 def save_weights(classifier: Classifier, folder: Path, card: dict[str, object]) -> Path:
-    """Write ``NAME.safetensors`` and its card ``NAME.json`` into ``folder``.
+    """Write ``NAME.safetensors`` and its card ``NAME.json``, and return the path of the weights.
 
     Args:
         classifier: Model whose parameters and buffers are written.
         folder: Folder to write into, made if missing.
         card: Recipe and results; the SHA-256 of the weights is added.
-
-    Returns:
-        Path of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{classifier.name}.safetensors"

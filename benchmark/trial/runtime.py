@@ -10,7 +10,7 @@ import torch
 
 from benchmark.cohort import References
 from benchmark.explainer import Explainer
-from benchmark.training.recipe import Recipe
+from benchmark.training import Recipe
 from benchmark.trial.memory import ArrayArchive
 
 

@@ -17,7 +17,8 @@ from benchmark.errors import ClassifierError
 from benchmark.plugins.examples import build_classifier
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.store import Store
-from benchmark.training.relatives import Relative, commit, committed_path, relation
+from benchmark.training import save_weights
+from benchmark.training.relatives import Relative, relation
 from benchmark.trial import Peers, Trial
 
 
@@ -71,7 +72,7 @@ def test_committed_weights_are_taken_for_their_own_model_and_cohort_only(tmp_pat
     related = relation(_relative(fit), cohort, build_classifier().weights_sha256)
     fitted = build_classifier(seed=9)
     fitted.name = "tiny-twin"
-    commit(fitted, tmp_path, related, {"seed": 1})
+    save_weights(fitted, tmp_path, {"seed": 1, "relation": related})
     peers = Peers(weights=tmp_path)
     assert _trial(peers).relative(_relative(fit)).model_identity == fitted.weights_sha256
     assert fit.times == 0
@@ -89,8 +90,8 @@ def test_committed_weights_that_were_changed_are_refused(tmp_path: Path) -> None
     related = relation(_relative(fit), trial.cohort, trial.model_identity)
     fitted = build_classifier(seed=9)
     fitted.name = "tiny-twin"
-    commit(fitted, tmp_path, related, {})
-    card = committed_path(tmp_path, trial.classifier, "twin").with_suffix(".json")
+    save_weights(fitted, tmp_path, {"relation": related})
+    card = tmp_path / f"{trial.classifier.name}-twin.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"sha256": "0" * 64}))
     with pytest.raises(ClassifierError, match="SHA-256"):
         trial.relative(_relative(fit))
