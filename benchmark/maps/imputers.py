@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from benchmark.errors import InputError
+from benchmark.maps.blurring import gaussian_blur
 from benchmark.maps.masks import dilate_cross
 from benchmark.maps.neighbour_system import solve_from_neighbours
 from benchmark.seeding import stream
@@ -34,25 +33,18 @@ _FLAT_VARIANCE = 1e-12
 
 
 class Imputer(ABC):
-    """A way to remove pixels from an image.
-
-    Attributes:
-        name: Name of the imputer in conditions and reports.
-    """
+    """A way to remove pixels from an image, with its name in conditions and reports."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
-        """Return the function that removes what masks mark.
+        """Return the function from masks [B, M, *S] bool to images [B, M, *S] without the marked.
 
         Args:
             images: [B, 1, *S] float32 in [0, 1].
             foreground: [B, 1, *S] bool.
             subjects: Unique name of each image, which names its random streams.
-
-        Returns:
-            Function from masks [B, M, *S] bool to images [B, M, *S] float32, on one device.
         """
 
 
@@ -99,8 +91,8 @@ class Blur(Imputer):
     def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
         """Return the fill by each image, blurred; see the base class."""
         sigma = _BLUR_SHARE * min(images.shape[2:])
-        blurred = torch.stack([_blur(image, sigma) for image in images[:, 0].double()])
-        return _feathered(images, blurred[:, None].float())
+        blurred = [gaussian_blur(image, image.ndim, sigma) for image in images[:, 0].double()]
+        return _feathered(images, torch.stack(blurred)[:, None].float())
 
 
 class NoisyLinear(Imputer):
@@ -161,18 +153,3 @@ def _fit(template: Tensor, image: Tensor, inside: Tensor) -> Tensor:
     slope = torch.where(variance > _FLAT_VARIANCE, (centred * y).mean() / variance, 0.0)
     fitted: Tensor = y.mean() + slope * (template - x.mean())
     return fitted
-
-
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Return the image [*S] blurred along each of its axes."""
-    for axis, length in enumerate(image.shape):
-        smoothing = torch.from_numpy(_smoothing_matrix(length, sigma)).to(image)
-        image = (image.movedim(axis, -1) @ smoothing.T).movedim(-1, axis)
-    return image
-
-
-@lru_cache(maxsize=8)
-def _smoothing_matrix(length: int, sigma: float) -> np.ndarray:
-    """Return the matrix [length, length] that blurs a row of pixels, mirrored at its ends."""
-    blurred: np.ndarray = gaussian_filter1d(np.eye(length), sigma, axis=0, mode="reflect")
-    return blurred

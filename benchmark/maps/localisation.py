@@ -3,7 +3,8 @@
 Every measure takes a batch: importance [B, 1, *S] float, truth and foreground [B, 1, *S] bool, all
 on one device, for any number of spatial axes, and returns [B] float64 on that device. Pixels are
 ranked inside the foreground only. A map that is constant or not finite there gives NaN, never 0 and
-never a hit, and so does a truth without a pixel in the foreground.
+never a hit, and so does a truth without a pixel in the foreground. A ``ranking`` of the same
+importance saves sorting it again.
 
 Counts are int64: sums of int32 overflow on tied 96³ volumes.
 """
@@ -28,7 +29,6 @@ def average_precision(
     """Return Σ (recall_n − recall_{n−1}) precision_n over falling thresholds.
 
     Tied pixels pass a threshold together, as in scikit-learn. Chance lies near the prevalence.
-    ``ranking`` saves sorting the same importance again.
     """
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
     is_true = (truth & foreground).flatten(1).gather(1, ranking.order)
@@ -64,7 +64,7 @@ def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
 def rank_accuracy(
     importance: Tensor, truth: Tensor, foreground: Tensor, ranking: Ranking | None = None
 ) -> Tensor:
-    """Return |top-|truth| ∩ truth| / |truth|; ties and ``ranking`` as in ``hits``."""
+    """Return |top-|truth| ∩ truth| / |truth|; ties as in ``hits``."""
     size = (truth & foreground).flatten(1).sum(1)
     return hits(importance, truth, foreground, size, ranking) / size
 
@@ -76,17 +76,10 @@ def hits(
     counts: Tensor,
     ranking: Ranking | None = None,
 ) -> Tensor:
-    """Return how many of the foremost pixels of each map lie on the truth.
+    """Return how many of the ``counts`` [B] foremost pixels of each map lie on the truth.
 
     Where pixels tie at the cut, each is taken with the same probability, and the expectation over
     these draws is returned: exact, and free of index order and of any seed.
-
-    Args:
-        importance: [B, 1, *S] float.
-        truth: [B, 1, *S] bool.
-        foreground: [B, 1, *S] bool.
-        counts: [B] int64 number of foremost pixels to take, at most the foreground's.
-        ranking: Ranking of the same importance, which saves sorting it again.
     """
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
     is_true = functional.pad((truth & foreground).flatten(1).gather(1, ranking.order), (1, 0))
@@ -135,12 +128,7 @@ def pointing(
 ) -> Tensor:
     """Return whether the largest value lies on or near the truth; a tie counts by its share.
 
-    Args:
-        importance: [B, 1, *S] float.
-        truth: [B, 1, *S] bool.
-        foreground: [B, 1, *S] bool.
-        tolerance_mm: Largest distance in mm between the centres of the voxels that still hits.
-        spacing: Voxel size in mm along each of the axes ``*S``.
+    Distances are between the centres of voxels, and the spacing is in mm along each axis.
     """
     values, inside = flatten(importance, foreground)
     region = truth & foreground
@@ -155,11 +143,6 @@ def pointing(
 def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:
     """Return every voxel whose centre lies within a Euclidean distance of a mask's voxel centre.
 
-    Args:
-        masks: [B, 1, *S] bool.
-        radius_mm: Distance in mm; 0 returns the masks as they are.
-        spacing: Voxel size in mm along each of the axes ``*S``.
-
     Raises:
         InputError: If the spacing has another number of axes, or a length is negative.
     """
@@ -171,17 +154,15 @@ def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:
         )
     # A distance that equals the radius but for rounding, such as 2 × 1.5 mm and 3 mm, is within.
     limit = radius_mm * (1 + 1e-9)
-    reach = [
-        min(int(limit / size), length - 1) for size, length in zip(spacing, shape, strict=True)
-    ]
-    everything = (slice(None), slice(None))
+    axes = zip(spacing, shape, strict=True)
+    reach = [min(int(limit / size), length - 1) for size, length in axes]
     dilated = masks.clone()
     for offset in itertools.product(*(range(-farthest, farthest + 1) for farthest in reach)):
         if math.hypot(*(step * size for step, size in zip(offset, spacing, strict=True))) <= limit:
             steps = list(zip(offset, shape, strict=True))
             targets = [slice(max(0, step), length + min(0, step)) for step, length in steps]
             sources = [slice(max(0, -step), length - max(0, step)) for step, length in steps]
-            dilated[(*everything, *targets)] |= masks[(*everything, *sources)]
+            dilated[:, :, *targets] |= masks[:, :, *sources]
     return dilated
 
 

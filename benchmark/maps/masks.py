@@ -1,8 +1,9 @@
 """Masks of the pixels to remove: the top of a map, and random masks to compare it with.
 
-``P`` is the number of pixels of ``*S``. Random numbers come from one NumPy generator per image and
-are drawn on the host, so a mask does not depend on the device or on who else is in the batch; a
-generator that is passed in moves on.
+Importance is [B, 1, *S] float, foreground [B, 1, *S] bool, and ``P`` the number of pixels of
+``*S``. Random numbers come from one NumPy generator per image and are drawn on the host, so a mask
+does not depend on the device or on who else is in the batch; a generator that is passed in moves
+on.
 """
 
 from __future__ import annotations
@@ -23,15 +24,9 @@ _CHUNK_PIXELS = 2**25
 def descending_order(
     importance: Tensor, foreground: Tensor, jitter: Sequence[np.random.Generator]
 ) -> Tensor:
-    """Return the pixels by falling importance, those of the foreground first.
+    """Return the flat indices [B, P] of pixels by falling importance, the foreground's first.
 
-    Args:
-        importance: [B, 1, *S] float, finite in the foreground.
-        foreground: [B, 1, *S] bool.
-        jitter: B generators that order pixels of exactly equal importance.
-
-    Returns:
-        [B, P] int64 flat pixel indices.
+    The generators ``jitter`` order pixels of exactly equal importance.
 
     Raises:
         InputError: If a map is not finite in the foreground.
@@ -48,16 +43,7 @@ def descending_order(
 
 
 def top_q(order: Tensor, foreground: Tensor, q: float) -> Tensor:
-    """Return the ⌈q·|Ω|⌉ foremost pixels of each image.
-
-    Args:
-        order: [B, P] pixels from ``descending_order``.
-        foreground: [B, 1, *S] bool.
-        q: Share of the foreground, in (0, 1].
-
-    Returns:
-        [B, 1, *S] bool.
-    """
+    """Return the ⌈q·|Ω|⌉ foremost pixels [B, 1, *S] by the order of ``descending_order``."""
     return top_masks(order, foreground, (q,))
 
 
@@ -87,10 +73,10 @@ def shape_matched(
     pixels lands on a random pixel of the foreground. What leaves the foreground is cut off, and
     the rest grows ring by ring inside the foreground to the old pixel count; the last ring is
     taken in random order. Where nothing more can be reached, because the foreground is in pieces,
-    random pixels of the other pieces are taken.
+    random pixels of the other pieces are taken. An empty mask stays empty.
 
     Args:
-        masks: [B, Q, *S] bool; only what lies in the foreground counts. An empty one stays empty.
+        masks: [B, Q, *S] bool; only what lies in the foreground counts.
         foreground: [B, 1, *S] bool.
         generators: Generator of each image.
         repeats: Number R of random places for each mask.
@@ -98,10 +84,8 @@ def shape_matched(
     Returns:
         [B, Q, R, *S] bool.
     """
-    images, shape = masks.shape[0], masks.shape[2:]
-    result = torch.empty(
-        images, masks.shape[1], repeats, *shape, dtype=torch.bool, device=masks.device
-    )
+    images, quantiles, *shape = masks.shape
+    result = masks.new_empty(images, quantiles, repeats, *shape)
     step = max(1, _CHUNK_PIXELS // max(1, result[:1].numel()))
     for start in range(0, images, step):
         rows = slice(start, start + step)
@@ -118,16 +102,8 @@ def iid_masks(
 ) -> Tensor:
     """Return independent random pixels of the foreground, as many as in each mask.
 
-    Scattered pixels survive imputation where blobs do not, so this null is easy to beat.
-
-    Args:
-        masks: [B, Q, *S] bool; only what lies in the foreground counts.
-        foreground: [B, 1, *S] bool.
-        generators: Generator of each image.
-        repeats: Number R of random masks for each mask.
-
-    Returns:
-        [B, Q, R, *S] bool.
+    Scattered pixels survive imputation where blobs do not, so this null is easy to beat. Arguments
+    and result are as those of ``shape_matched``.
     """
     sizes = (masks & foreground).flatten(2).sum(2).tolist()
     result = np.zeros((len(masks), masks.shape[1], repeats, *masks.shape[2:]), dtype=np.bool_)
@@ -173,7 +149,7 @@ def _move(
     flip_shape, draw_shape = (quantiles, repeats, len(shape)), (2, quantiles, repeats)
     flips = _on_device([rng.integers(0, 2, size=flip_shape) for rng in generators], masks)
     draws = _on_device([rng.random(draw_shape) for rng in generators], masks)
-    moved = torch.zeros(images, quantiles, repeats, *shape, dtype=torch.bool, device=masks.device)
+    moved = masks.new_zeros(images, quantiles, repeats, *shape)
     # One entry for each pixel of each mask: its image and mask, and its position along every axis.
     image, quantile, *position = masks.nonzero(as_tuple=True)
     flat = masks.flatten(0, 1).flatten(1)
@@ -238,9 +214,8 @@ def _choose(rims: Tensor, quota: Tensor, generators: Sequence[np.random.Generato
     rows = jitter.new_full((len(flat), int(sizes.max())), math.inf)
     rows[owner, column] = jitter
     order = rows.argsort(dim=1)
-    columns = torch.arange(rows.shape[1], device=rims.device)
-    chosen = torch.zeros_like(order, dtype=torch.bool)
-    chosen.scatter_(1, order, columns < quota[:, None])
+    is_early = torch.arange(rows.shape[1], device=rims.device) < quota[:, None]
+    chosen = torch.zeros_like(is_early).scatter_(1, order, is_early)
     result = torch.zeros_like(flat)
     result[owner, pixel] = chosen[owner, column]
     return result.view(rims.shape)

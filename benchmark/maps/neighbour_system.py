@@ -75,12 +75,9 @@ class _System:
         """Return the matrix times a vector [n]."""
         padded = functional.pad(vector, (0, 1))
         product = self.diagonal * vector
+        pairs = list(zip(self.neighbours, self.weights, strict=True))
         for weight in dict.fromkeys(self.weights):
-            first, *others = [
-                entries
-                for entries, other_weight in zip(self.neighbours, self.weights, strict=True)
-                if other_weight == weight
-            ]
+            first, *others = [entries for entries, own_weight in pairs if own_weight == weight]
             # Not fused into one operation, whose rounding would depend on the index in the vector.
             total = padded.index_select(0, first)
             for entries in others:
@@ -95,9 +92,7 @@ class _System:
     def only(self, entries: Tensor, systems: Tensor) -> _System:
         """Return the part with these systems [count] bool, whose ``entries`` are [n] bool."""
         count = int(entries.sum())
-        renumbered = torch.full(
-            (len(entries) + 1,), count, dtype=torch.int32, device=entries.device
-        )
+        renumbered = self.neighbours[0].new_full((len(entries) + 1,), count)
         renumbered[:-1][entries] = torch.arange(count, dtype=torch.int32, device=entries.device)
         return _System(
             tuple(renumbered.index_select(0, neighbour[entries]) for neighbour in self.neighbours),

@@ -40,11 +40,9 @@ def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
 
 
 def ranks(values: Tensor, foreground: Tensor) -> Tensor:
-    """Return average ranks from 1 for the smallest value in the foreground.
+    """Return average ranks [B, 1, *S] float64 from 1 for the smallest value in the foreground.
 
-    Returns:
-        [B, 1, *S] float64; ties share the mean of their ranks; 0 outside the foreground, and NaN
-        inside it where a map is not finite there.
+    They are 0 outside the foreground, and NaN inside it where a map is not finite there.
     """
     flat, inside = flatten(values, foreground)
     ordered, order = torch.where(inside, flat, math.inf).sort(dim=1)
@@ -58,18 +56,13 @@ def ranks(values: Tensor, foreground: Tensor) -> Tensor:
 def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None]:
     """Return for each map why its pixels cannot be ranked, or None where they can."""
     values, inside = flatten(importance, foreground)
-    finite, varied = _is_finite(values, inside), _is_varied(values, inside)
-    reasons: list[str | None] = []
-    for has_foreground, is_finite, is_varied in zip(
-        inside.any(1).tolist(), finite.tolist(), varied.tolist(), strict=True
-    ):
-        if not has_foreground:
-            reasons.append(EMPTY_FOREGROUND)
-        elif not is_finite:
-            reasons.append(NON_FINITE_MAP)
-        else:
-            reasons.append(None if is_varied else CONSTANT_MAP)
-    return reasons
+    sound = {
+        EMPTY_FOREGROUND: inside.any(1).tolist(),
+        NON_FINITE_MAP: _is_finite(values, inside).tolist(),
+        CONSTANT_MAP: _is_varied(values, inside).tolist(),
+    }
+    rows = range(len(values))
+    return [next((reason for reason in sound if not sound[reason][row]), None) for row in rows]
 
 
 def where_rankable(scores: Tensor, maps: Sequence[Tensor], foreground: Tensor) -> Tensor:
@@ -96,14 +89,7 @@ def _check_fit(values: Tensor, foreground: Tensor) -> None:
 
 
 def _tie_runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first and last position of the run of equal values around each position.
-
-    Args:
-        ordered: [B, P] sorted along the second axis.
-
-    Returns:
-        Both [B, P] int64.
-    """
+    """Return the first and last position of the run of equal values around each of [B, P]."""
     edge = torch.ones_like(ordered[:, :1], dtype=torch.bool)
     changes = ordered[:, 1:] != ordered[:, :-1]
     positions = torch.arange(ordered.shape[1], device=ordered.device).expand(ordered.shape)

@@ -11,14 +11,12 @@ Ranks are float64: sums of int32 ranks overflow on tied 96³ volumes.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
-import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.maps.blurring import gaussian_blur
 from benchmark.maps.ranking import ranks, where_rankable
 
 _WIDTHS = {2: 11, 3: 7}
@@ -66,10 +64,13 @@ def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     border of the image maps are mirrored.
     """
     x, y = _scaled(first, foreground), _scaled(second, foreground)
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    variance_x = _smooth(x * x) - mean_x**2
-    variance_y = _smooth(y * y) - mean_y**2
-    covariance = _smooth(x * y) - mean_x * mean_y
+    dimensions = x.ndim - 2
+    mean_x, mean_y, square_x, square_y, product = (
+        gaussian_blur(values, dimensions, _SIGMA, _WIDTHS[dimensions] // 2)
+        for values in (x, y, x * x, y * y, x * y)
+    )
+    variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+    covariance = product - mean_x * mean_y
     similarity = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
     similarity = similarity / ((mean_x**2 + mean_y**2 + _C1) * (variance_x + variance_y + _C2))
     inside = foreground.flatten(1)
@@ -89,13 +90,10 @@ def hog_features(maps: Tensor, foreground: Tensor) -> Tensor:
 
 
 def hog(images: Tensor) -> Tensor:
-    """Return histograms of oriented gradients (Dalal & Triggs 2005), [B, F] float64.
+    """Return histograms [B, F] of oriented gradients (Dalal & Triggs 2005) of [B, 1, H, W].
 
     Nine unsigned orientations in cells of 8 pixels, in blocks of 3 × 3 cells normalised by L2-Hys;
     fewer where an image is smaller.
-
-    Args:
-        images: [B, 1, H, W].
     """
     values = images[:, 0].double()
     down, right = torch.zeros_like(values), torch.zeros_like(values)
@@ -127,10 +125,7 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
 def entropy(importance: Tensor, foreground: Tensor, bins: int = 100) -> Tensor:
     """Return the entropy in bits of each map's histogram over the foreground.
 
-    Args:
-        importance: [B, 1, *S] float.
-        foreground: [B, 1, *S] bool.
-        bins: Number of bins of equal width between a map's smallest and largest value.
+    Bins are of equal width between a map's smallest and largest value.
     """
     scaled, inside = _scaled(importance, foreground).flatten(1), foreground.flatten(1)
     bin_indices = (scaled.nan_to_num(0.0) * bins).long().clamp(0, bins - 1)
@@ -149,20 +144,3 @@ def _scaled(maps: Tensor, foreground: Tensor) -> Tensor:
     high = torch.where(foreground, values, -math.inf).amax(axes, keepdim=True)
     width = torch.where(high > low, high - low, math.nan)
     return ((values - low) / width).clamp(0, 1)
-
-
-def _smooth(values: Tensor) -> Tensor:
-    """Return the values [B, 1, *S] weighted by the Gaussian window."""
-    width = _WIDTHS[values.ndim - 2]
-    for axis in range(2, values.ndim):
-        window = _window(values.shape[axis], width).to(values)
-        values = (values.movedim(axis, -1) @ window.T).movedim(-1, axis)
-    return values
-
-
-@lru_cache(maxsize=8)
-def _window(length: int, width: int) -> Tensor:
-    """Return the matrix [length, length] that weights a row of pixels, mirrored at its ends."""
-    reach = width // 2
-    weighted = gaussian_filter1d(np.eye(length), _SIGMA, axis=0, mode="reflect", radius=reach)
-    return torch.from_numpy(np.ascontiguousarray(weighted))

@@ -22,7 +22,7 @@ Integers = npt.NDArray[np.integer]
 _BLOCK_ELEMENTS = 2**22
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
 _DRAW_ROWS = 256
-_NAN = float("nan")
+_TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -57,33 +57,19 @@ class SubjectBootstrap:
     Args:
         subjects: [N] subject of each row; ids may repeat.
         resamples: Number of bootstrap replicates R.
-        seed: Seed that names the random stream, together with R and the number of subjects.
-        level: Coverage of the intervals.
 
     Raises:
-        InputError: If there are no rows, no resamples, or the level is not a proper share.
+        InputError: If there are no rows.
     """
 
-    def __init__(
-        self,
-        subjects: Sequence[str],
-        *,
-        resamples: int = 10_000,
-        seed: int = 0,
-        level: float = 0.95,
-    ) -> None:
+    def __init__(self, subjects: Sequence[str], resamples: int = 10_000) -> None:
         if not len(subjects):
             raise InputError("Expected at least one subject to resample but got none.")
-        if resamples < 1:
-            raise InputError(f"Expected at least one resample but got {resamples}.")
-        if not 0 < level < 1:
-            raise InputError(f"Expected a level between 0 and 1 but got {level}.")
         unique, index = np.unique(np.asarray(subjects, dtype=np.str_), return_inverse=True)
-        self.resamples, self.level = resamples, level
         self._index: npt.NDArray[np.intp] = index
         self._order = np.argsort(index, kind="stable")
         self._starts = np.searchsorted(index[self._order], np.arange(len(unique)))
-        self._multiplicities = _multiplicities(len(unique), resamples, seed)
+        self._multiplicities = _multiplicities(len(unique), resamples)
 
     @property
     def n_subjects(self) -> int:
@@ -106,11 +92,8 @@ class SubjectBootstrap:
     def replicates(self, values: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the mean, from which any function of means is built.
 
-        Args:
-            values: [N] or [N, M]; each column leaves out its own NaNs.
-
-        Returns:
-            [R] or [R, M]; NaN where a replicate holds no value.
+        Of values [N] or [N, M] it makes [R] or [R, M]; each column leaves out its own NaNs, and a
+        replicate that holds no value is NaN.
         """
         dimensions = np.ndim(values)
         rows = self._rows(values, 2 if dimensions == 2 else 1)
@@ -128,19 +111,15 @@ class SubjectBootstrap:
     def statistic_interval(
         self, estimate: float, replicates: FloatArray, n_subjects: int | None = None
     ) -> Interval:
-        """Return the percentile interval of any statistic.
+        """Return the 95 % percentile interval of any statistic from its replicates [R].
 
-        Args:
-            estimate: Statistic on all rows.
-            replicates: [R] statistic on each resample; NaNs are ignored.
-            n_subjects: Number of subjects that have a value; all unless given.
+        NaNs are ignored. All subjects have a value unless ``n_subjects`` says how many.
         """
         subjects = self.n_subjects if n_subjects is None else n_subjects
         known = replicates[~np.isnan(replicates)]
         if subjects < 2 or np.isnan(estimate) or not len(known):
-            return Interval(estimate, _NAN, _NAN, subjects)
-        tail = (1 - self.level) / 2
-        low, high = np.quantile(known, (tail, 1 - tail))
+            return Interval(estimate, math.nan, math.nan, subjects)
+        low, high = np.quantile(known, _TAILS)
         return Interval(estimate, float(low), float(high), subjects)
 
     def _rows(self, values: npt.ArrayLike, dimensions: int) -> FloatArray:
@@ -169,7 +148,7 @@ class SubjectBootstrap:
     def _blocks(self, width: int) -> Iterator[FloatArray]:
         """Yield the multiplicities [r, U] in blocks whose products [r, width] stay small."""
         rows = max(1, _BLOCK_ELEMENTS // max(width, self.n_subjects))
-        for start in range(0, self.resamples, rows):
+        for start in range(0, len(self._multiplicities), rows):
             yield self._multiplicities[start : start + rows].astype(np.float64)
 
     def _weighted_auroc(
@@ -190,17 +169,11 @@ class SubjectBootstrap:
 
 
 def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
-    """Return pseudo-values of T = ‖μ_A − μ_B‖ (Miller 1974), whose mean estimates T.
+    """Return pseudo-values [n] of T = ‖μ_A − μ_B‖ (Miller 1974), whose mean estimates T.
 
     T is no mean over subjects, and small groups inflate it; n·T − (n − 1)·T without subject i
-    gives each subject a value, and takes the inflation off to first order.
-
-    Args:
-        embeddings: [n, D] embedding of each subject.
-        groups: [n] group of each subject, 0 or 1; each group needs two subjects.
-
-    Returns:
-        [n] pseudo-value of each subject.
+    gives each subject a value, and takes the inflation off to first order. Of embeddings [n, D]
+    in groups 0 and 1 each group needs two.
     """
     counts = np.bincount(groups, minlength=2)
     means = np.stack([embeddings[groups == group].mean(0) for group in (0, 1)])
@@ -212,9 +185,9 @@ def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
     return pseudo_values
 
 
-def _multiplicities(count: int, resamples: int, seed: int) -> Integers:
+def _multiplicities(count: int, resamples: int) -> Integers:
     """Return how often each subject is drawn in each resample, [resamples, count]."""
-    generator = stream("bootstrap", seed, count, resamples)
+    generator = stream("bootstrap", 0, count, resamples)
     multiplicities: Integers = np.empty((resamples, count), dtype=np.min_scalar_type(count))
     for start in range(0, resamples, _DRAW_ROWS):
         rows = min(_DRAW_ROWS, resamples - start)
@@ -227,7 +200,5 @@ def _multiplicities(count: int, resamples: int, seed: int) -> Integers:
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Return the quotient, NaN where the denominator is zero or NaN."""
-    usable = (denominator != 0) & ~np.isnan(denominator)
-    quotient: FloatArray = np.full_like(numerator, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=usable)
+    quotient: FloatArray = numerator / np.where(denominator == 0, np.nan, denominator)
     return quotient

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from benchmark.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -28,50 +27,28 @@ class Discrimination:
     accuracy: float
     auroc: float
     auprc: float
-    precision: tuple[float, float]
-    recall: tuple[float, float]
-    f1: tuple[float, float]
-    confusion: tuple[tuple[int, int], tuple[int, int]]
+    precision: Sequence[float]
+    recall: Sequence[float]
+    f1: Sequence[float]
+    confusion: Sequence[Sequence[int]]
 
 
 def classification_report(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Discrimination:
-    """Return how well probabilities of class 1 match the labels; 0.5 and above predicts class 1.
-
-    Args:
-        labels: [N] true classes, 0 or 1.
-        probabilities: [N] probability of class 1.
-
-    Raises:
-        InputError: If the shapes differ, there are no rows, or a label is neither 0 nor 1.
-    """
+    """Return how well probabilities [N] of class 1 match labels [N]; from 0.5 they predict it."""
     # Here, since scikit-learn takes a quarter of a second that most commands do without.
-    from sklearn.metrics import (
-        accuracy_score,
-        average_precision_score,
-        confusion_matrix,
-        precision_recall_fscore_support,
-        roc_auc_score,
-    )
+    from sklearn import metrics
 
     truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    if truth.shape != scores.shape or truth.ndim != 1 or not len(truth):
-        raise InputError(
-            f"Expected as many probabilities as labels, both [N], but got shapes "
-            f"{list(scores.shape)} and {list(truth.shape)}."
-        )
-    if not np.isin(truth, (0, 1)).all():
-        raise InputError(f"Expected labels 0 and 1 but got {np.unique(truth).tolist()}.")
-    predicted, both = (scores >= 0.5).astype(int), len(np.unique(truth)) == 2
-    precision, recall, f1, _ = precision_recall_fscore_support(
+    predicted, has_both = (scores >= 0.5).astype(int), len(np.unique(truth)) == 2
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         truth, predicted, labels=(0, 1), zero_division=np.nan
     )
-    (tn, fp), (fn, tp) = confusion_matrix(truth, predicted, labels=(0, 1)).tolist()
     return Discrimination(
-        accuracy=float(accuracy_score(truth, predicted)),
-        auroc=float(roc_auc_score(truth, scores)) if both else math.nan,
-        auprc=float(average_precision_score(truth, scores)) if both else math.nan,
-        precision=(float(precision[0]), float(precision[1])),
-        recall=(float(recall[0]), float(recall[1])),
-        f1=(float(f1[0]), float(f1[1])),
-        confusion=((tn, fp), (fn, tp)),
+        accuracy=float(metrics.accuracy_score(truth, predicted)),
+        auroc=float(metrics.roc_auc_score(truth, scores)) if has_both else math.nan,
+        auprc=float(metrics.average_precision_score(truth, scores)) if has_both else math.nan,
+        precision=precision.tolist(),
+        recall=recall.tolist(),
+        f1=f1.tolist(),
+        confusion=metrics.confusion_matrix(truth, predicted, labels=(0, 1)).tolist(),
     )

@@ -6,7 +6,7 @@ all explainers cancels.
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ def ranks_of_replicates(
     bootstrap: SubjectBootstrap,
     slack: float = _ROUNDING,
 ) -> list[Interval]:
-    """Return competition ranks, 1 the largest, of any statistic that was bootstrapped.
+    """Return the interval of each explainer's rank by any statistic that was bootstrapped.
 
     The rank is 1 + the number of strictly better explainers, so equal ones share the better rank.
     Limits are whole ranks, rounded outwards.
@@ -35,20 +35,17 @@ def ranks_of_replicates(
     firm a rank is; a claim that two explainers differ needs their paired difference.
 
     Args:
-        estimates: [E] a value per explainer.
+        estimates: [E] a value per explainer; NaN where it has none.
         replicates: [R, E] the values on the same resamples.
         bootstrap: Bootstrap that drew the resamples.
         slack: Largest difference between two values that count as equal.
-
-    Returns:
-        One interval per explainer; NaN where it has no value.
     """
-    values: FloatArray = np.asarray(estimates, dtype=np.float64)
-    ranks = _ranks(values[None], slack)[0].tolist()
-    drawn_ranks = _ranks(np.asarray(replicates, dtype=np.float64), slack)
+    ranks = _ranks(np.asarray(estimates, dtype=np.float64)[None], slack)[0].tolist()
+    drawn_ranks = _ranks(np.asarray(replicates, dtype=np.float64), slack).T
+    intervals = map(bootstrap.statistic_interval, ranks, drawn_ranks)
     return [
-        _round_outwards(bootstrap.statistic_interval(rank, drawn_ranks[:, column]))
-        for column, rank in enumerate(ranks)
+        replace(rank, low=float(np.floor(rank.low)), high=float(np.ceil(rank.high)))
+        for rank in intervals
     ]
 
 
@@ -59,11 +56,3 @@ def _ranks(scores: FloatArray, slack: float) -> FloatArray:
         better = (scores > values[:, None] + slack).sum(axis=1)
         ranks[:, column] = np.where(np.isnan(values), np.nan, 1.0 + better)
     return ranks
-
-
-def _round_outwards(rank: Interval) -> Interval:
-    if math.isnan(rank.low):
-        return rank
-    return Interval(
-        rank.estimate, float(math.floor(rank.low)), float(math.ceil(rank.high)), rank.n_subjects
-    )

@@ -7,10 +7,10 @@ Smyth 2010). The order of rows plays no part.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,45 +20,25 @@ from benchmark.arrays import FloatArray
 from benchmark.errors import InputError
 from benchmark.seeding import stream
 
-Alternative = Literal["greater", "less", "two-sided"]
-
 _DRAW_ROWS = 256
 _EXACT_CONDITIONS = 6  # 720 orders of a row; 7 would be 5040
-_NAN = float("nan")
 # Sums of the same numbers in another order may differ in the last bit and are still ties.
 _ROUNDING = 1e-12
 
 
-def sign_flip_p(
-    differences: npt.ArrayLike,
-    *,
-    permutations: int = 10_000,
-    seed: int = 0,
-    alternative: Alternative = "greater",
-) -> float:
-    """Return the p-value of a paired sign-flip permutation test of a zero mean.
+def sign_flip_p(differences: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> float:
+    """Return the p-value of a paired sign-flip test of a zero mean against a positive one.
 
-    Args:
-        differences: [N] difference of each subject; NaNs are left out.
-        permutations: Number of random sign patterns.
-        seed: Seed that names the random stream, together with the number of differences.
-        alternative: Side of zero on which the mean lies if the null is false.
-
-    Returns:
-        The p-value; NaN where no difference is known.
+    NaNs among the differences [N] of subjects are left out; where none is known, p is NaN.
     """
     rows = np.asarray(differences, dtype=np.float64)
     # The null does not care which row bears which sign; sorted, it does not depend on row order.
     known = np.sort(rows[~np.isnan(rows)])
     if not len(known):
-        return _NAN
+        return math.nan
     signs = _signs(len(known), permutations, "sign_flip", seed)
-    null, observed = np.concatenate([block @ known for block in signs]), float(known.sum())
-    if alternative == "less":
-        null, observed = -null, -observed
-    elif alternative == "two-sided":
-        null, observed = np.abs(null), abs(observed)
-    return _share_above(null, observed - _ROUNDING * float(np.abs(known).sum()))
+    null = np.concatenate([block @ known for block in signs])
+    return _share_above(null, float(known.sum()) - _ROUNDING * float(np.abs(known).sum()))
 
 
 def swap_p(
@@ -72,23 +52,14 @@ def swap_p(
     """Return the p-value of T = ‖mean f(clean) − mean f(altered)‖ for paired embeddings.
 
     Under the null the two labels of a pair are exchangeable, so they are swapped within pairs,
-    never between subjects; the T of a swap is ‖Σ ±(f − f′)‖ / n. Where every pair is equal, p is 1.
-
-    Args:
-        clean: [n, D] embeddings.
-        altered: [n, D] embeddings of the same images, altered.
-        keys: [n] subject of each row; the rows of one subject are swapped together.
-        permutations: Number of random swaps.
-        seed: Seed that names the random stream, together with the number of subjects.
-
-    Returns:
-        The p-value; NaN where there are no rows.
+    never between subjects; the T of a swap is ‖Σ ±(f − f′)‖ / n. Where every pair is equal, p is 1,
+    and NaN where there is none. Rows [n, D] of one subject, as ``keys`` [n] name it, are swapped
+    together.
 
     Raises:
         InputError: If the shapes do not fit, or an embedding is not finite.
     """
-    first = np.asarray(clean, dtype=np.float64)
-    second = np.asarray(altered, dtype=np.float64)
+    first, second = (np.asarray(rows, dtype=np.float64) for rows in (clean, altered))
     if first.ndim != 2 or first.shape != second.shape or len(keys) != len(first):
         raise InputError(
             f"Expected two times embeddings [n, D] and n keys but got shapes {list(first.shape)} "
@@ -98,7 +69,7 @@ def swap_p(
     if not np.isfinite(differences).all():
         raise InputError("Expected finite embeddings but got one that is NaN or infinite.")
     if not len(differences):
-        return _NAN
+        return math.nan
     unique, index = np.unique(np.asarray(keys, dtype=np.str_), return_inverse=True)
     pairs = np.zeros((len(unique), differences.shape[1]))
     np.add.at(pairs, index, differences)
@@ -110,31 +81,19 @@ def swap_p(
 
 @dataclass(frozen=True)
 class PageTrend:
-    """Page's test for values that rise with the condition.
-
-    Attributes:
-        statistic: L = Σ_j j · (sum of the ranks in condition j).
-        p: One-sided p-value of L by permutation within subjects.
-    """
+    """Page's L = Σ_j j · (sum of the ranks in condition j), with its one-sided p-value."""
 
     statistic: float
     p: float
 
 
 def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> PageTrend:
-    """Return whether values rise with the condition within subjects (Page 1963).
+    """Return whether values [n, k] rise along the conditions within subjects (Page 1963).
 
-    Ranks are taken within each row, ties averaged; rows with a missing value are left out. ``p``
-    counts every order of every row up to six conditions, and random orders beyond. The null is that
-    of the ranks with their ties, where SciPy's is that of untied ranks.
-
-    Args:
-        values: [n, k] one row per subject, conditions in the order in which they should rise.
-        permutations: Number of random orders of all rows, where more than six conditions.
-        seed: Seed that names the random stream, together with the size of the table.
-
-    Returns:
-        The trend; NaNs where no row is complete.
+    Ranks are taken within each row, ties averaged; rows with a missing value are left out, and the
+    trend is NaN where no row is complete. ``p`` counts every order of every row up to six
+    conditions, and random orders beyond. The null is that of the ranks with their ties, where
+    SciPy's is that of untied ranks.
 
     Raises:
         InputError: If there are fewer than two conditions or a value is infinite.
@@ -147,7 +106,7 @@ def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int =
         )
     complete = table[~np.isnan(table).any(axis=1)]
     if not len(complete):
-        return PageTrend(_NAN, _NAN)
+        return PageTrend(math.nan, math.nan)
     ranks: FloatArray = stats.rankdata(complete, axis=1)
     # The null permutes within rows; sorted, it does not depend on their order.
     ranks = ranks[np.lexsort(ranks.T)]
@@ -155,25 +114,22 @@ def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int =
     statistic = float((ranks @ weights).sum())
     if len(weights) <= _EXACT_CONDITIONS:
         return PageTrend(statistic, _exact_tail(ranks, statistic))
-    null = _permuted_statistics(ranks, permutations, seed)
-    return PageTrend(statistic, _share_above(null, statistic))
+    null = [
+        (generator.permuted(np.broadcast_to(ranks, (rows, *ranks.shape)), axis=2) @ weights).sum(1)
+        for generator, rows in _blocks(permutations, "page", seed, *ranks.shape)
+    ]
+    return PageTrend(statistic, _share_above(np.concatenate(null), statistic))
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted for the family-wise error rate (Holm 1979).
+    """Return p-values [K] adjusted for the family-wise error rate (Holm 1979).
 
-    Args:
-        p_values: [K] p-values; NaNs stay NaN and do not count as tests.
-
-    Returns:
-        [K] adjusted p-values in the order of the input.
+    NaNs stay NaN and do not count as tests.
 
     Raises:
         InputError: If a value lies outside [0, 1].
     """
     raw = np.asarray(p_values, dtype=np.float64)
-    if raw.ndim != 1:
-        raise InputError(f"Expected p-values [K] but got shape {list(raw.shape)}.")
     known = np.flatnonzero(~np.isnan(raw))
     if strays := [p for p in raw[known].tolist() if not 0 <= p <= 1]:
         raise InputError(f"Expected p-values between 0 and 1 but got {strays[0]}.")
@@ -186,12 +142,18 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
 
 def _signs(count: int, permutations: int, name: str, seed: int) -> Iterator[FloatArray]:
     """Yield ``permutations`` random rows of ``count`` signs ±1, in blocks."""
+    for generator, rows in _blocks(permutations, name, seed, count):
+        bits = generator.integers(0, 2, size=(rows, count), dtype=np.int8)
+        yield 2 * bits.astype(np.float64) - 1
+
+
+def _blocks(permutations: int, *name: str | int) -> Iterator[tuple[np.random.Generator, int]]:
+    """Yield the generator of a named test, with the number of permutations to draw at once."""
     if permutations < 1:
         raise InputError(f"Expected at least one permutation but got {permutations}.")
-    generator = stream(name, seed, count, permutations)
+    generator = stream(*name, permutations)
     for start in range(0, permutations, _DRAW_ROWS):
-        shape = (min(_DRAW_ROWS, permutations - start), count)
-        yield 2 * generator.integers(0, 2, size=shape, dtype=np.int8).astype(np.float64) - 1
+        yield generator, min(_DRAW_ROWS, permutations - start)
 
 
 def _share_above(null: FloatArray, observed: float) -> float:
@@ -219,16 +181,3 @@ def _exact_tail(ranks: FloatArray, statistic: float) -> float:
 def _orders(count: int) -> npt.NDArray[np.intp]:
     """Return every order of ``count`` things, [count!, count]."""
     return np.array(list(itertools.permutations(range(count))), dtype=np.intp)
-
-
-def _permuted_statistics(ranks: FloatArray, permutations: int, seed: int) -> FloatArray:
-    """Return L of random orders of every row [n, k], [permutations]."""
-    if permutations < 1:
-        raise InputError(f"Expected at least one permutation but got {permutations}.")
-    generator = stream("page", seed, *ranks.shape, permutations)
-    weights, null = np.arange(1.0, ranks.shape[1] + 1), np.empty(permutations)
-    for start in range(0, permutations, _DRAW_ROWS):
-        block = slice(start, min(start + _DRAW_ROWS, permutations))
-        copies = np.broadcast_to(ranks, (block.stop - start, *ranks.shape))
-        null[block] = (generator.permuted(copies, axis=2) @ weights).sum(axis=1)
-    return null

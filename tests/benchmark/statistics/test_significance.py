@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from benchmark.errors import InputError
 from benchmark.seeding import stream
-from benchmark.statistics.significance import Alternative, holm, page_trend, sign_flip_p, swap_p
+from benchmark.statistics.significance import holm, page_trend, sign_flip_p, swap_p
 
 Array = npt.NDArray[np.float64]
 
@@ -28,15 +28,13 @@ def shares_below(p_values: list[float], *levels: float) -> Array:
     return np.array([np.mean(np.array(p_values) <= level) for level in levels])
 
 
-@pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
-def test_sign_flips_match_scipy(alternative: Alternative) -> None:
+def test_sign_flips_match_scipy() -> None:
     """If it fails, the p-value is of another test."""
     differences = normal("differences", 12) + 0.4
     exact = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", alternative=alternative
+        (differences,), np.mean, permutation_type="samples", alternative="greater"
     )
-    ours = sign_flip_p(differences, alternative=alternative)
-    assert ours == pytest.approx(exact.pvalue, abs=0.015)
+    assert sign_flip_p(differences) == pytest.approx(exact.pvalue, abs=0.015)
 
 
 def test_sign_flips_are_exact_at_the_edges() -> None:
