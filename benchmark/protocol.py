@@ -202,9 +202,6 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         return next(statistic for statistic in cls.statistics if statistic.name == name)
 
 
-Protocols = Mapping[str, type[SanityProtocol[Any]]]
-
-
 def exhibit_purpose(name: str, version: str, settings: Mapping[str, object]) -> str:
     """Return what tells a protocol's exhibits from those of other settings and versions."""
     return json.dumps([name, version, settings], sort_keys=True)

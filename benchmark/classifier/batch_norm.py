@@ -7,9 +7,6 @@ made of channels, as behind a transformer's convolutional stem (torch 2.15 does)
 
 from __future__ import annotations
 
-from functools import partial
-
-import torch
 from torch import Tensor, nn
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -32,9 +29,5 @@ def has_hooks(module: nn.Module) -> bool:
 
 def _order(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
     if output.requires_grad and len(output) == 1:
-        output.register_hook(partial(_as_dense, output.shape, output.stride()))
-
-
-def _as_dense(shape: torch.Size, stride: tuple[int, ...], gradient: Tensor) -> Tensor:
-    ordered = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=gradient.device)
-    return ordered.copy_(gradient)
+        layout = output.shape, output.stride()
+        output.register_hook(lambda gradient: gradient.new_empty_strided(*layout).copy_(gradient))

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import UserDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points, version
@@ -79,16 +78,6 @@ class _OnFirstUse(MetaPathFinder, Loader):
         module.__class__ = _Pending
 
 
-@contextmanager
-def _modules_on_first_use(*packages: str) -> Iterator[None]:
-    finder = _OnFirstUse(*packages)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
 class _Commands(UserDict[str, Any]):
     """Commands by name, made of entry points when they are looked at."""
 
@@ -144,14 +133,15 @@ def main(
 
 def _load(point: EntryPoint) -> Any:  # noqa: ANN401 # a function, or a typer.Typer
     """Return what an entry point names; where it cannot be imported, a command that says so."""
+    finder = _OnFirstUse("benchmark", point.module.partition(".")[0])
+    sys.meta_path.insert(0, finder)
     try:
-        with _modules_on_first_use("benchmark", point.module.partition(".")[0]):
-            return point.load()
+        return point.load()
     except (Exception, SystemExit) as error:
-        return _refusal(f"The command {point.name!r} ({point.value}) cannot be used: {error}")
+        sentence = f"The command {point.name!r} ({point.value}) cannot be used: {error}"
+    finally:
+        sys.meta_path.remove(finder)
 
-
-def _refusal(sentence: str) -> Callable[[], None]:
     def refuse() -> None:
         typer.echo(sentence, err=True)
         raise typer.Exit(BAD_INPUT)

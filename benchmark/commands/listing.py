@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -13,8 +14,6 @@ from benchmark.plugins import catalogue as catalogues
 from benchmark.records.files import write_text
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
-
-_TOLD = ("kind", "name", "origin", "description", "error")
 
 
 def list_plugins(
@@ -33,10 +32,10 @@ def list_plugins(
             unsupported = plans.unsupported_pairs(catalogue, suites.load_suite("v1"))
         terminal.print_lines(console, terminal.unsupported_lines(unsupported))
         if json_file is not None:
+            fields = ("kind", "name", "origin", "description", "error")
             plugins = [
-                {name: getattr(entry, name) for name in _TOLD} | entry.declared
-                for entries in shelves
-                for entry in entries
+                {name: getattr(entry, name) for name in fields} | entry.declared
+                for entry in chain.from_iterable(shelves)
             ]
             listed = {"plugins": plugins, "unsupported": unsupported}
             write_text(json_file, json.dumps(listed, indent=2) + "\n")

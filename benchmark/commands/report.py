@@ -18,8 +18,6 @@ from benchmark.records.files import check_folder, write_text
 from benchmark.report import writer
 from benchmark.results import explained_model, lookup, result, summary
 
-NO_REPORT = "none"
-
 
 def report(
     records: Annotated[Path, typer.Option(help="A store, or a folder of records.")] = options.STORE,
@@ -64,7 +62,7 @@ def report(
 
 def report_folder(text: str | None, sharded: bool) -> Path | None:
     """Return the folder after making sure that it can be written to; None for no report."""
-    if text == NO_REPORT or (text is None and sharded):
+    if text == "none" or (text is None and sharded):
         return None
     folder = options.REPORT if text is None else Path(text)
     check_folder(folder)

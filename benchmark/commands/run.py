@@ -76,18 +76,15 @@ def run(
         if folder is not None and finished.records:
             page = writer.write_report(folder, finished.records, finished.explained, protocols)
             terminal.print_lines(console, [f"report: {page}"])
-        wanted = {
-            name for name in plan.explainers if name not in chosen.health or name in explainer
-        }
-        raise typer.Exit(_exit_code(finished.records, wanted))
+        unwanted = set(chosen.health) - set(explainer)
+        raise typer.Exit(_exit_code(finished.records, set(plan.explainers) - unwanted))
 
 
 def _cost_line(finished: engine.Finished, store: Path) -> str:
-    kept = len(finished.records) - finished.measured
-    passes = finished.passes
+    measured, passes = finished.measured, finished.passes
     return (
-        f"{finished.measured} cells measured with {passes.forward} forward and "
-        f"{passes.backward} backward passes, {kept} taken from {store}"
+        f"{measured} cells measured with {passes.forward} forward and {passes.backward} "
+        f"backward passes, {len(finished.records) - measured} taken from {store}"
     )
 
 

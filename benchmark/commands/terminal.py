@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,16 +16,17 @@ from benchmark.cohort import SPLITS, Cohort
 from benchmark.explainer import Control
 from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
-from benchmark.protocol import Protocols
 from benchmark.reading import FAILED, shared_bootstrap
 from benchmark.records.record import Record
+from benchmark.results import lookup
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.health import Health, protocol_health
+from benchmark.results.health import protocol_health
 from benchmark.results.paired import Comparison, aligned_pairs
 from benchmark.results.result import Estimate, Result
 from benchmark.running.suite import Cell
 
 _PIPED_WIDTH = 160
+_MARKS = {True: "✓", False: "✗", None: "?"}
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -37,71 +37,45 @@ def make_console(stderr: bool = False) -> Console:
     return console
 
 
-class Bars:
-    """Two bars: cells of the run, and passes of the cell at hand.
-
-    Args:
-        console: Where they are drawn; a line per cell where that is no terminal.
-    """
+class Bars(Progress):
+    """Two bars: cells of the run, and passes of the cell at hand; in a pipe, a line per cell."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Elapsed(),
-            console=console,
-            transient=True,
-        )
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed()
+        super().__init__(*columns, console=console, transient=True)
         self._cells: TaskID | None = None
         self._passes: TaskID | None = None
 
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Clear what was drawn."""
-        self._progress.stop()
-
     def started(self, cells: int) -> None:
         """Show how many cells there are."""
-        self._cells = self._progress.add_task("cells", total=cells)
+        self._cells = self.add_task("cells", total=cells)
 
     def cell_started(self, cell: Cell, passes: int) -> None:
         """Show the cell that is being measured."""
         self._drop_passes()
         what = f"{cell.explainer} · {cell.protocol} (passes)"
-        self._passes = self._progress.add_task(what, total=passes or None)
+        self._passes = self.add_task(what, total=passes or None)
 
     def advanced(self, passes: int) -> None:
         """Count passes."""
         if self._passes is not None:
-            self._progress.advance(self._passes, passes)
+            self.advance(self._passes, passes)
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
         """Count the cell, and say at once where it failed."""
         self._drop_passes()
         if self._cells is not None:
-            self._progress.advance(self._cells)
+            self.advance(self._cells)
+        name = f"{cell.explainer} · {cell.protocol}"
         if record.state == FAILED:
-            said = f"{cell.explainer} · {cell.protocol} failed: {record.reason}"
-            self._console.print(said, markup=False, style="red")
-        elif measured and not self._console.is_terminal:
-            seconds = record.resources.seconds
-            said = f"{cell.explainer} · {cell.protocol}: {record.state}, {seconds:.1f} s"
-            self._console.print(said, markup=False)
+            self.console.print(f"{name} failed: {record.reason}", markup=False, style="red")
+        elif measured and not self.console.is_terminal:
+            line = f"{name}: {record.state}, {record.resources.seconds:.1f} s"
+            self.console.print(line, markup=False)
 
     def _drop_passes(self) -> None:
         if self._passes is not None:
-            self._progress.remove_task(self._passes)
+            self.remove_task(self._passes)
             self._passes = None
 
 
@@ -111,27 +85,25 @@ def catalogue_table(entries: Sequence[Entry[object]]) -> Table:
     table = Table(title=f"{kind}s", title_justify="left")
     headings = {"version": "version", "family": "family", "polarity": "polarity"}
     headings["passes"] = "passes per map\n(forward, backward)"
-    used = [name for name in headings if any(one.declared[name] for one in entries)]
+    used = [name for name in headings if any(entry.declared[name] for entry in entries)]
     table.add_column(kind, no_wrap=True)
-    for name in ("origin", *(headings[one] for one in used), "description"):
-        table.add_column(name)
-    for one in entries:
-        said = Text(one.error, style="red") if one.error else Text(one.description)
-        facts = [_fact(one.declared[name]) for name in used]
-        table.add_row(Text(one.name), Text(one.origin), *facts, said)
+    for heading in ("origin", *(headings[name] for name in used), "description"):
+        table.add_column(heading)
+    for entry in entries:
+        what = Text(entry.error, style="red") if entry.error else Text(entry.description)
+        facts = [entry.declared[name] or "" for name in used]
+        texts = [", ".join(map(str, fact)) if isinstance(fact, tuple) else fact for fact in facts]
+        table.add_row(*map(Text, (entry.name, entry.origin, *texts)), what)
     return table
 
 
 def unsupported_lines(pairs: Sequence[Mapping[str, str]]) -> list[str]:
     """Return one line for all explainers that one model refuses for one reason."""
-    together: dict[tuple[str, str, str], list[str]] = {}
+    together: dict[str, list[str]] = {}
     for pair in pairs:
-        place = pair["cohort"], pair["model"], pair["reason"]
-        together.setdefault(place, []).append(pair["explainer"])
-    return [
-        f"unsupported: {', '.join(names)} on {cohort} × {model}: {reason}"
-        for (cohort, model, reason), names in together.items()
-    ]
+        refusal = f"{pair['cohort']} × {pair['model']}: {pair['reason']}"
+        together.setdefault(refusal, []).append(pair["explainer"])
+    return [f"unsupported: {', '.join(names)} on {refusal}" for refusal, names in together.items()]
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
@@ -140,35 +112,25 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     for name in ("clause", "what must hold", "found"):
         table.add_column(name)
     style = {"held": "green", "broken": "red", "not asked": "dim"}
-    for one in findings:
-        found = Text(one.state, style=style[one.state])
-        if one.detail:
-            found.append(f": {one.detail}", style="default")
-        table.add_row(Text(one.check.name), Text(one.check.clause.claim), found)
+    for finding in findings:
+        result = Text(finding.state, style=style[finding.state])
+        if finding.detail:
+            result.append(f": {finding.detail}", style="default")
+        table.add_row(Text(finding.check.name), Text(finding.check.clause.claim), result)
     return table
-
-
-def _fact(value: str | tuple[int, int] | None) -> Text:
-    if isinstance(value, tuple):
-        return Text(", ".join(str(one) for one in value))
-    return Text(value or "")
 
 
 def print_results(console: Console, results: Sequence[Result], controls: Collection[str]) -> None:
     """Print a table for each model and cohort."""
-    for place in dict.fromkeys((one.cohort, one.model) for one in results):
-        rows = [one for one in results if (one.cohort, one.model) == place]
-        console.print(results_table(" × ".join(place), rows, controls))
+    tables: dict[str, list[Result]] = {}
+    for result in results:
+        tables.setdefault(f"{result.cohort} × {result.model}", []).append(result)
+    for title, rows in tables.items():
+        console.print(_results_table(title, rows, controls))
 
 
-def results_table(title: str, results: Iterable[Result], controls: Collection[str]) -> Table:
-    """Return the table of one model and cohort.
-
-    Args:
-        title: Above it.
-        results: Its rows.
-        controls: Names of explainers that look at no model; they pass and fail nothing.
-    """
+def _results_table(title: str, results: Iterable[Result], controls: Collection[str]) -> Table:
+    """Return a table in which controls, which look at no model, pass and fail nothing."""
     table = Table(title=title, title_justify="left")
     for column in ("explainer", "protocol"):
         table.add_column(column, no_wrap=True)
@@ -177,16 +139,16 @@ def results_table(title: str, results: Iterable[Result], controls: Collection[st
     table.add_column("verdict", no_wrap=True)
     table.add_column("state, reason", overflow="fold")
     for row in results:
-        calibrated = row.primary.calibrated
+        calibrated = row.primary.calibrated and row.primary.calibrated.estimate
         verdict = "control" if row.explainer in controls else row.verdict or "–"
         state = row.state if row.reason is None else f"{row.state}: {row.reason}"
         if row.badges and row.explainer not in controls:
-            state += "\n" + ", ".join(f"{one.name} {_MARKS[one.held]}" for one in row.badges)
+            state += "\n" + ", ".join(f"{badge.name} {_MARKS[badge.held]}" for badge in row.badges)
         table.add_row(
             row.explainer,
             row.protocol,
             _interval(row.primary),
-            _number(calibrated.estimate if calibrated else None, 2),
+            "–" if calibrated is None else f"{calibrated:.2f}",
             str(row.primary.n_subjects),
             Text(verdict, style={"pass": "green", "fail": "red"}.get(verdict, "dim")),
             Text(state),
@@ -204,35 +166,28 @@ def print_conclusions(
     console: Console,
     records: Sequence[Record],
     explained: Sequence[ExplainedModel],
-    protocols: Protocols,
+    protocols: lookup.Protocols,
 ) -> None:
     """Print what records say together: of the models, of pairs of explainers, of protocols."""
-    print_lines(console, [model_line(model) for model in explained])
-    print_lines(console, [comparison_line(pair) for pair in aligned_pairs(records, protocols)])
-    print_lines(console, [health_line(health) for health in protocol_health(records, protocols)])
+    print_lines(console, map(_model_line, explained))
+    print_lines(console, map(_comparison_line, aligned_pairs(records, protocols)))
+    for health in protocol_health(records, protocols):
+        what = f"{health.protocol} on {health.cohort} × {health.model}"
+        print_lines(console, [f"protocol health, {what}: {health.reason}"])
 
 
-def model_line(shown: ExplainedModel) -> str:
-    """Say how well the model tells the groups apart on the test split."""
-    groups, case = shown.evaluation.groups, shown.evaluation.probabilities[:, 1]
-    auroc = shared_bootstrap(shown.cohort.subjects).auroc(case, groups)
+def _model_line(explained: ExplainedModel) -> str:
+    groups, case = explained.evaluation.groups, explained.evaluation.probabilities[:, 1]
+    auroc = shared_bootstrap(explained.cohort.subjects).auroc(case, groups)
     accuracy = float(((case >= 0.5) == groups).mean())
     return (
-        f"{shown.model} on {shown.cohort.name}, {len(groups)} test images: AUROC "
+        f"{explained.model} on {explained.cohort.name}, {len(groups)} test images: AUROC "
         f"{auroc.estimate:.3f} [{auroc.low:.3f}, {auroc.high:.3f}], "
-        f"accuracy {accuracy:.3f}, T {shown.evaluation.group_distance:.3g}"
+        f"accuracy {accuracy:.3f}, T {explained.evaluation.group_distance:.3g}"
     )
 
 
-def health_line(health: Health) -> str:
-    """Say whether a protocol tells truth from noise."""
-    return (
-        f"protocol health, {health.protocol} on {health.cohort} × {health.model}: {health.reason}"
-    )
-
-
-def comparison_line(comparison: Comparison) -> str:
-    """Say how far two explainers lie apart on the same subjects."""
+def _comparison_line(comparison: Comparison) -> str:
     interval = comparison.interval
     return (
         f"{comparison.first} − {comparison.second}, {comparison.statistic} of "
@@ -272,13 +227,10 @@ def cohort_table(cohort: Cohort) -> Table:
     return table
 
 
-def print_lines(console: Console, lines: Sequence[str]) -> None:
+def print_lines(console: Console, lines: Iterable[str]) -> None:
     """Print each as it stands, without reading markup into brackets."""
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-
-
-_MARKS = {True: "✓", False: "✗", None: "?"}
 
 
 def _interval(estimate: Estimate) -> str:
@@ -287,7 +239,3 @@ def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.estimate:.3f}"
     return f"{estimate.estimate:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

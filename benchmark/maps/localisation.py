@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -114,9 +115,7 @@ def expected_average_precision(truth: Tensor, foreground: Tensor) -> Tensor:
     """
     pixels = foreground.flatten(1).sum(1).tolist()
     positives = (truth & foreground).flatten(1).sum(1).tolist()
-    counts = list(zip(positives, pixels, strict=True))
-    expected = {pair: _expected_ap(*pair) for pair in set(counts)}
-    return torch.tensor([expected[pair] for pair in counts], dtype=torch.float64)
+    return torch.tensor(list(map(_expected_ap, positives, pixels)), dtype=torch.float64)
 
 
 def pointing(
@@ -171,6 +170,7 @@ def _sum_where(mask: Tensor, values: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum(1)
 
 
+@lru_cache(maxsize=256)
 def _expected_ap(positives: int, pixels: int) -> float:
     if positives == 0 or pixels < 2:
         return math.nan

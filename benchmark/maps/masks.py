@@ -42,13 +42,8 @@ def descending_order(
     return shuffled.gather(1, by_value)
 
 
-def top_q(order: Tensor, foreground: Tensor, q: float) -> Tensor:
-    """Return the ⌈q·|Ω|⌉ foremost pixels [B, 1, *S] by the order of ``descending_order``."""
-    return top_masks(order, foreground, (q,))
-
-
 def top_masks(order: Tensor, foreground: Tensor, quantiles: Sequence[float]) -> Tensor:
-    """Return ``top_q`` of each of Q shares, [B, Q, *S] bool.
+    """Return the ⌈q·|Ω|⌉ foremost pixels of a ``descending_order`` for Q shares q, [B, Q, *S].
 
     Raises:
         InputError: If a share does not lie in (0, 1].

@@ -1,4 +1,4 @@
-"""Inference over subjects: the cluster bootstrap, and values per subject that it resamples.
+"""Inference over subjects: the cluster bootstrap, what it resamples, and ranks on its resamples.
 
 The unit is the subject. Rows are images; the rows of one subject are resampled together, since
 resampling images covers 76 % where 95 % is claimed (40 subjects × 5 images, ICC 0.5).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ _BLOCK_ELEMENTS = 2**22
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
 _DRAW_ROWS = 256
 _TAILS = (0.025, 0.975)
+_EQUAL = 1e-12  # equal explainers have equal means but for rounding
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,9 @@ class SubjectBootstrap:
 
     def auroc(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> Interval:
         """Return the AUROC of scores [N] for label 1 against 0, labels [N]; ties count half."""
-        rows = self._rows(scores, 1)
-        estimate = self.auroc_estimate(rows, labels)
-        replicates = self.auroc_replicates(rows, labels)
-        valued_subjects = np.unique(self._index[~np.isnan(rows)])
+        estimate = self.auroc_estimate(scores, labels)
+        replicates = self.auroc_replicates(scores, labels)
+        valued_subjects = np.unique(self._index[~np.isnan(np.asarray(scores))])
         return self.statistic_interval(estimate, replicates, len(valued_subjects))
 
     def auroc_estimate(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -183,6 +183,47 @@ def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
     whole, count = np.linalg.norm(means[0] - means[1]), len(groups)
     pseudo_values: FloatArray = count * whole - (count - 1) * distances
     return pseudo_values
+
+
+def ranks_of_replicates(
+    estimates: npt.ArrayLike,
+    replicates: npt.ArrayLike,
+    bootstrap: SubjectBootstrap,
+    slack: float = _EQUAL,
+) -> list[Interval]:
+    """Return the interval of each explainer's rank by any statistic that was bootstrapped.
+
+    The rank is 1 + the number of strictly better explainers, so equal ones share the better rank.
+    Limits are whole ranks, rounded outwards. All explainers are compared on the same resamples, so
+    that what makes a subject easy for all of them cancels.
+
+    They hold for one explainer at a time, and fail where explainers are nearly equal (Mogstad et
+    al. 2024): of five that are, the first and the last are covered 75 % of the time where 95 % is
+    claimed (40 subjects; 95 % or more where neighbours differ by 0.1 SD). So they describe how
+    firm a rank is; a claim that two explainers differ needs their paired difference.
+
+    Args:
+        estimates: [E] a value per explainer; NaN where it has none.
+        replicates: [R, E] the values on the same resamples.
+        bootstrap: Bootstrap that drew the resamples.
+        slack: Largest difference between two values that count as equal.
+    """
+    ranks = _ranks(np.asarray(estimates, dtype=np.float64)[None], slack)[0].tolist()
+    drawn_ranks = _ranks(np.asarray(replicates, dtype=np.float64), slack).T
+    intervals = map(bootstrap.statistic_interval, ranks, drawn_ranks)
+    return [
+        replace(rank, low=float(np.floor(rank.low)), high=float(np.ceil(rank.high)))
+        for rank in intervals
+    ]
+
+
+def _ranks(scores: FloatArray, slack: float) -> FloatArray:
+    """Return competition ranks along the rows of scores [R, E], 1 the largest; NaN of NaN."""
+    ranks = np.full_like(scores, np.nan)
+    for column, values in enumerate(scores.T):
+        better = (scores > values[:, None] + slack).sum(axis=1)
+        ranks[:, column] = np.where(np.isnan(values), np.nan, 1.0 + better)
+    return ranks
 
 
 def _multiplicities(count: int, resamples: int) -> Integers:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from benchmark.arrays import FloatArray
+from benchmark.arrays import FloatArray, Rows
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.training.fine_tuning import training_split
@@ -41,9 +40,7 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
     return probed
 
 
-def logistic_regression(
-    features: FloatArray, groups: npt.NDArray[np.int64]
-) -> tuple[FloatArray, float]:
+def logistic_regression(features: FloatArray, groups: Rows) -> tuple[FloatArray, float]:
     """Return the weights [D] and the intercept of a logistic regression on features [n, D].
 
     It has an L2 penalty on standardised features, and the scaling is folded back. Newton steps go

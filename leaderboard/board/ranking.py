@@ -20,8 +20,7 @@ from benchmark.arrays import FloatArray
 from benchmark.reading import Reading, Sample, shared_bootstrap
 from benchmark.results.calibration import Calibration
 from benchmark.results.scores import Scores
-from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
-from benchmark.statistics.rank_intervals import ranks_of_replicates
+from benchmark.statistics.bootstrap import Interval, SubjectBootstrap, ranks_of_replicates
 from benchmark.statistics.significance import holm
 from leaderboard.board.board import DECIMALS, Standing, number_of
 

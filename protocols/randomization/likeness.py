@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
-from benchmark.maps.masks import descending_order, top_q
+from benchmark.maps.masks import descending_order, top_masks
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.similarity import (
     centred_ranks,
@@ -39,7 +39,7 @@ class Likeness:
         self._hog = hog_features(ranked, foreground) if maps.ndim == 4 else None
         self._reasons = reason_unrankable(ranked, foreground)
         order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, images.streams())
-        self._top = top_q(order, foreground, quantile)
+        self._top = top_masks(order, foreground, (quantile,))
 
     def to(self, other: Likeness) -> dict[str, FloatArray]:
         """Return the similarities to other maps of the same images, [n] by measure.

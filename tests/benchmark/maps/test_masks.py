@@ -18,7 +18,6 @@ from benchmark.maps.masks import (
     iid_masks,
     shape_matched,
     top_masks,
-    top_q,
 )
 from benchmark.seeding import stream
 
@@ -75,7 +74,7 @@ def test_ties_are_broken_at_random_and_not_by_index() -> None:
     shape, batch = (20, 20), 200
     foreground = torch.ones(batch, 1, *shape, dtype=torch.bool)
     order = descending_order(torch.zeros(batch, 1, *shape), foreground, generators(batch))
-    share = top_q(order, foreground, 0.25).double().mean(0)
+    share = top_masks(order, foreground, (0.25,)).double().mean(0)
     halves = [share[0, :10].mean(), share[0, 10:].mean(), share[0, :, :10].mean()]
     assert [one.item() for one in halves] == pytest.approx([0.25] * 3, abs=0.01)
     assert 0.1 < share.min() < share.max() < 0.4
@@ -95,23 +94,23 @@ def test_jitter_never_overrules_importance() -> None:
     ("pixels", "q", "expected"),
     [(100, 0.07, 7), (100, 0.071, 8), (100, 0.29, 29), (10, 0.01, 1), (7, 1.0, 7)],
 )
-def test_top_q_counts_to_the_next_whole_pixel(pixels: int, q: float, expected: int) -> None:
+def test_a_top_mask_counts_to_the_next_whole_pixel(pixels: int, q: float, expected: int) -> None:
     """If it fails, rounding in the last bit adds a pixel, or a small share removes none."""
     foreground = torch.zeros(1, 1, 12, 12, dtype=torch.bool)
     foreground.view(-1)[5 : 5 + pixels] = True
     order = descending_order(torch.rand(1, 1, 12, 12), foreground, generators(1))
-    mask = top_q(order, foreground, q)
+    mask = top_masks(order, foreground, (q,))
     assert mask.shape == foreground.shape
     assert mask.sum() == (mask & foreground).sum() == expected
 
 
-def test_top_masks_are_nested_and_each_is_its_top_q() -> None:
+def test_top_masks_are_nested_and_each_is_that_of_its_share() -> None:
     """If it fails, the steps of a deletion curve remove unrelated pixels."""
     maps, foreground = smooth_maps(SHAPES[0], 3), ellipsoid(SHAPES[0], 3)
     order = descending_order(maps, foreground, generators(3))
     masks = top_masks(order, foreground, QUANTILES)
     for place, q in enumerate(QUANTILES):
-        assert torch.equal(masks[:, [place]], top_q(order, foreground, q))
+        assert torch.equal(masks[:, [place]], top_masks(order, foreground, (q,)))
     assert not (masks[:, :-1] & ~masks[:, 1:]).any()
 
 
@@ -248,7 +247,7 @@ def test_misuse_is_refused() -> None:
     maps, foreground = smooth_maps(SHAPES[0], 1), ellipsoid(SHAPES[0], 1)
     order = descending_order(maps, foreground, generators(1))
     with pytest.raises(InputError, match=r"shares of the foreground"):
-        top_q(order, foreground, 1.5)
+        top_masks(order, foreground, (1.5,))
     maps[foreground] = float("nan")
     with pytest.raises(InputError, match="finite in the foreground"):
         descending_order(maps, foreground, generators(1))

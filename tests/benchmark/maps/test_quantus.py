@@ -26,7 +26,7 @@ from benchmark.classifier import Classifier
 from benchmark.classifier.redrawing import redraw
 from benchmark.maps import localisation, similarity
 from benchmark.maps.imputers import NoisyLinear
-from benchmark.maps.masks import descending_order, top_q
+from benchmark.maps.masks import descending_order, top_masks
 from benchmark.plugins.examples import build_classifier
 from benchmark.reading import Reading, find, summarise
 from benchmark.seeding import stream
@@ -123,7 +123,7 @@ def pointing(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
 
 def top_k(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
     ties = [stream("test_quantus", "ties", image) for image in range(len(importance))]
-    top = top_q(descending_order(importance, foreground, ties), foreground, 48 / PIXELS)
+    top = top_masks(descending_order(importance, foreground, ties), foreground, (48 / PIXELS,))
     return (top & truth).flatten(1).sum(1) / 48
 
 

@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from benchmark.seeding import stream
-from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
-from benchmark.statistics.rank_intervals import ranks_of_replicates
+from benchmark.statistics.bootstrap import Interval, SubjectBootstrap, ranks_of_replicates
 
 Array = npt.NDArray[np.float64]
 PEOPLE = [f"s{number:02d}" for number in range(30)]
