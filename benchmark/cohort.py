@@ -266,9 +266,8 @@ class Cohort:
             digest = hashlib.sha256(np.ascontiguousarray(self.images[row], dtype="<f4").tobytes())
             for mask in masks.values():
                 digest.update(np.packbits(mask[row]).tobytes())
-            person = [self.subjects[row], int(self.groups[row])]
-            person.append(str(self.participants["split"].iloc[row]))
-            person.extend(_to_json(value) for value in covariates.iloc[row])
+            split, values = self.participants["split"].iloc[row], covariates.iloc[row]
+            person = [self.subjects[row], int(self.groups[row]), str(split), *map(_to_json, values)]
             digest.update(json.dumps(person).encode())
             rows.append(digest.hexdigest())
         head = {

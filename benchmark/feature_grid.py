@@ -120,26 +120,18 @@ def _spans(grid: FeatureGrid, size: Sequence[int]) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """A grid whose shape is that of the tensor sampled on it."""
-
-    offset: tuple[float, ...]
-    step: tuple[float, ...]
-
-
 class _GridMode(TorchDispatchMode):
-    """Carries a sampling grid from the inputs of each operator to its outputs."""
+    """Carries a sampling grid, but for its shape, from each operator's inputs to its outputs."""
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._dimensions = example.ndim - 2
         self._grids: Any = WeakTensorKeyDictionary()
-        self._grids[example] = _Grid((0.0,) * self._dimensions, (1.0,) * self._dimensions)
+        self._grids[example] = FeatureGrid((), (0.0,) * self._dimensions, (1.0,) * self._dimensions)
 
-    def grid_of(self, tensor: Tensor) -> _Grid | None:
+    def grid_of(self, tensor: Tensor) -> FeatureGrid | None:
         """Return the grid that ``tensor`` is sampled on, or None where it does not stem from it."""
-        grid: _Grid | None = self._grids.get(tensor)
+        grid: FeatureGrid | None = self._grids.get(tensor)
         return grid
 
     def __torch_dispatch__(
@@ -168,20 +160,21 @@ class _GridMode(TorchDispatchMode):
             self._grids[tensor] = grid
         return result
 
-    def _pad(self, grid: _Grid, padding: Sequence[int]) -> _Grid:
+    def _pad(self, grid: FeatureGrid, padding: Sequence[int]) -> FeatureGrid:
         # Listed from the last axis to the first, as (before, after).
         before = ([0] * self._dimensions + list(padding[-2::-2]))[-self._dimensions :]
         axes = zip(grid.offset, grid.step, before, strict=True)
-        return _Grid(tuple(start - step * width for start, step, width in axes), grid.step)
+        offset = tuple(start - step * width for start, step, width in axes)
+        return FeatureGrid((), offset, grid.step)
 
     def _advance(
         self,
-        grid: _Grid,
+        grid: FeatureGrid,
         kernel: Sequence[int],
         stride: Sequence[int],
         padding: Sequence[int],
         dilation: Sequence[int],
-    ) -> _Grid:
+    ) -> FeatureGrid:
         def along(values: Sequence[int], axis: int) -> int:
             return int(values[axis] if len(values) > 1 else values[0])
 
@@ -191,14 +184,14 @@ class _GridMode(TorchDispatchMode):
             shift = reach / 2 - along(padding, axis)
             offset.append(grid.offset[axis] + grid.step[axis] * shift)
             step.append(grid.step[axis] * along(stride, axis))
-        return _Grid(tuple(offset), tuple(step))
+        return FeatureGrid((), tuple(offset), tuple(step))
 
 
 def _tensors(values: object) -> list[Tensor]:
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-def _mean(grids: Sequence[_Grid]) -> _Grid:
+def _mean(grids: Sequence[FeatureGrid]) -> FeatureGrid:
     coarsest = max(grid.step for grid in grids)
-    offsets = [grid.offset for grid in grids if grid.step == coarsest]
-    return _Grid(tuple(sum(axis) / len(axis) for axis in zip(*offsets, strict=True)), coarsest)
+    axes = zip(*(grid.offset for grid in grids if grid.step == coarsest), strict=True)
+    return FeatureGrid((), tuple(sum(axis) / len(axis) for axis in axes), coarsest)

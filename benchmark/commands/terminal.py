@@ -33,7 +33,7 @@ def make_console(stderr: bool = False) -> Console:
     """Return a console; into a file or pipe it writes wide lines, so that nothing is cut off."""
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=_PIPED_WIDTH)
+        console.width = _PIPED_WIDTH
     return console
 
 

@@ -22,7 +22,7 @@ Integers = npt.NDArray[np.integer]
 _BLOCK_ELEMENTS = 2**22
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
 _DRAW_ROWS = 256
-_TAILS = (0.025, 0.975)
+_TAIL = (1 - 0.95) / 2  # on each side of an interval
 _EQUAL = 1e-12  # equal explainers have equal means but for rounding
 
 
@@ -86,8 +86,8 @@ class SubjectBootstrap:
 
     def auroc_estimate(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the AUROC alone; NaN where a class is missing."""
-        rows, classes = self._rows(scores, 1), self._labels(labels)
-        return float(self._weighted_auroc(rows, classes, np.ones((1, self.n_subjects)))[0])
+        once = np.ones((1, self.n_subjects))
+        return float(self._weighted_auroc(self._rows(scores, 1), np.asarray(labels), once)[0])
 
     def replicates(self, values: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the mean, from which any function of means is built.
@@ -104,7 +104,7 @@ class SubjectBootstrap:
 
     def auroc_replicates(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the AUROC, [R]; NaN where a replicate lacks a class."""
-        rows, classes = self._rows(scores, 1), self._labels(labels)
+        rows, classes = self._rows(scores, 1), np.asarray(labels)
         blocks = self._blocks(len(rows))
         return np.concatenate([self._weighted_auroc(rows, classes, drawn) for drawn in blocks])
 
@@ -119,7 +119,7 @@ class SubjectBootstrap:
         known = replicates[~np.isnan(replicates)]
         if subjects < 2 or np.isnan(estimate) or not len(known):
             return Interval(estimate, math.nan, math.nan, subjects)
-        low, high = np.quantile(known, _TAILS)
+        low, high = np.quantile(known, (_TAIL, 1 - _TAIL))
         return Interval(estimate, float(low), float(high), subjects)
 
     def _rows(self, values: npt.ArrayLike, dimensions: int) -> FloatArray:
@@ -130,12 +130,6 @@ class SubjectBootstrap:
         if np.isinf(rows).any():
             raise InputError("Expected finite values, or NaN for none, but got an infinite one.")
         return rows
-
-    def _labels(self, labels: npt.ArrayLike) -> Integers:
-        classes = np.asarray(labels)
-        if classes.shape != self._index.shape or not np.isin(classes, (0, 1)).all():
-            raise InputError(f"Expected {len(self._index)} labels of 0 and 1.")
-        return classes.astype(np.int64)
 
     def _totals(self, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return each subject's sums and numbers of values, both [U, M]."""
