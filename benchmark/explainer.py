@@ -221,14 +221,11 @@ def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
     """Refuse what changes the network, torch's switches or the global random state inside."""
     before = _fingerprint(classifier)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-    python_state, flags = random.getstate(), _flags()
+    python_state = random.getstate()
     yield
-    flags_after = _flags()
-    if changes := [flag for flag, value in flags.items() if flags_after[flag] != value]:
-        raise AttributionError(f"Explainer {name!r} changed torch's {changes[0]}.")
     after = _fingerprint(classifier)
     if changes := [part for part, value in before.items() if after[part] != value]:
-        raise AttributionError(f"Explainer {name!r} changed the network's {changes[0]}.")
+        raise AttributionError(f"Explainer {name!r} changed {changes[0]}.")
     drawn = not torch.equal(torch_state, torch.get_rng_state())
     drawn |= _comparable(numpy_state) != _comparable(np.random.get_state())  # noqa: NPY002
     drawn |= python_state != random.getstate()
@@ -248,30 +245,27 @@ def _comparable(state: Any) -> tuple[object, ...]:  # noqa: ANN401
     return kind, numbers.tobytes(), *rest
 
 
-def _flags() -> dict[str, object]:
-    """Return the switches of torch that change what others compute."""
-    return {
-        "gradient mode": torch.is_grad_enabled(),
-        "inference mode": torch.is_inference_mode_enabled(),
-        "default type": torch.get_default_dtype(),
-        "number of threads": torch.get_num_threads(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cuDNN benchmark mode": torch.backends.cudnn.benchmark,
-        "TF32 convolutions": torch.backends.cudnn.allow_tf32,
-        "TF32 products": torch.backends.cuda.matmul.allow_tf32,
-    }
-
-
 def _fingerprint(classifier: Classifier) -> dict[str, object]:
     """Return what must stay as it is; versions count in-place writes without reading weights."""
     tensors = [*classifier.parameters(), *classifier.buffers()]
+    parts = list(classifier.modules())
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
-        "parameters or buffers": [(id(tensor), tensor._version) for tensor in tensors],
-        "gradients": [tensor.grad is None for tensor in tensors],
-        "requires_grad flags": [tensor.requires_grad for tensor in tensors],
-        "train or eval mode": [part.training for part in classifier.modules()],
-        "hooks": [
-            len(getattr(part, hook, None) or ()) for part in classifier.modules() for hook in hooks
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's inference mode": torch.is_inference_mode_enabled(),
+        "torch's default type": torch.get_default_dtype(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "torch's cuDNN benchmark mode": torch.backends.cudnn.benchmark,
+        "torch's TF32 convolutions": torch.backends.cudnn.allow_tf32,
+        "torch's TF32 products": torch.backends.cuda.matmul.allow_tf32,
+        "the network's parameters or buffers": [
+            (id(tensor), tensor._version) for tensor in tensors
+        ],
+        "the network's gradients": [tensor.grad is None for tensor in tensors],
+        "the network's requires_grad flags": [tensor.requires_grad for tensor in tensors],
+        "the network's train or eval mode": [part.training for part in parts],
+        "the network's hooks": [
+            len(getattr(part, hook, None) or ()) for part in parts for hook in hooks
         ],
     }

@@ -167,23 +167,14 @@ class _GridMode(TorchDispatchMode):
         offset = tuple(start - step * width for start, step, width in axes)
         return FeatureGrid((), offset, grid.step)
 
-    def _advance(
-        self,
-        grid: FeatureGrid,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-    ) -> FeatureGrid:
-        def along(values: Sequence[int], axis: int) -> int:
-            return int(values[axis] if len(values) > 1 else values[0])
-
+    def _advance(self, grid: FeatureGrid, *window: Sequence[int]) -> FeatureGrid:
+        """Return the grid after a window of this kernel, stride, padding and dilation."""
+        sizes = (size if len(size) > 1 else [size[0]] * self._dimensions for size in window)
         offset, step = [], []
-        for axis in range(self._dimensions):
-            reach = along(dilation, axis) * (along(kernel, axis) - 1)
-            shift = reach / 2 - along(padding, axis)
+        for axis, (kernel, stride, padding, dilation) in enumerate(zip(*sizes, strict=True)):
+            shift = dilation * (kernel - 1) / 2 - padding
             offset.append(grid.offset[axis] + grid.step[axis] * shift)
-            step.append(grid.step[axis] * along(stride, axis))
+            step.append(grid.step[axis] * stride)
         return FeatureGrid((), tuple(offset), tuple(step))
 
 

@@ -36,7 +36,7 @@ def average_precision(
     precision = is_true.long().cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
     # Each true pixel is worth the precision at the threshold that lets it pass.
     area = torch.where(is_true, precision, 0.0).sum(1) / is_true.sum(1)
-    return where_rankable(area, [importance], foreground)
+    return where_rankable(area, importance, foreground)
 
 
 def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
     region = truth.flatten(1) & inside
     share = _sum_where(region, values) / _sum_where(inside, values)
     share = torch.where(region.any(1), share, math.nan)
-    return where_rankable(share, [importance], foreground)
+    return where_rankable(share, importance, foreground)
 
 
 def lift(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of a non-negative map's sum that lies outside the foreground."""
     values, inside = flatten(importance, foreground)
     share = _sum_where(~inside, values) / values.sum(1)
-    return where_rankable(share, [importance], foreground)
+    return where_rankable(share, importance, foreground)
 
 
 def rank_accuracy(
@@ -91,7 +91,7 @@ def hits(
     above, tied = sums.gather(1, first), sums.gather(1, end) - sums.gather(1, first)
     expected = above + tied * ((n_taken - first).double() / (end - first))
     expected = torch.where(sums[:, -1:] > 0, expected, math.nan)
-    return where_rankable(expected[:, 0], [importance], foreground)
+    return where_rankable(expected[:, 0], importance, foreground)
 
 
 def top_overlap(
@@ -136,7 +136,7 @@ def pointing(
     largest = inside & (ranked == ranked.amax(1, keepdim=True))
     share = (largest & near).sum(1).double() / largest.sum(1)
     share = torch.where(region.flatten(1).any(1), share, math.nan)
-    return where_rankable(share, [importance], foreground)
+    return where_rankable(share, importance, foreground)
 
 
 def dilate(masks: Tensor, radius_mm: float, spacing: Sequence[float]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,13 +64,11 @@ def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None
     return [next((reason for reason in sound if not sound[reason][row]), None) for row in rows]
 
 
-def where_rankable(scores: Tensor, maps: Sequence[Tensor], foreground: Tensor) -> Tensor:
-    """Return scores [B] float64 with NaN for images where a map cannot be ranked."""
-    for importance in maps:
-        values, inside = flatten(importance, foreground)
-        rankable = _is_finite(values, inside) & _is_varied(values, inside)
-        scores = torch.where(rankable, scores, math.nan)
-    return scores
+def where_rankable(scores: Tensor, importance: Tensor, foreground: Tensor) -> Tensor:
+    """Return scores [B] float64 with NaN for images whose map cannot be ranked."""
+    values, inside = flatten(importance, foreground)
+    is_rankable = _is_finite(values, inside) & _is_varied(values, inside)
+    return torch.where(is_rankable, scores, math.nan)
 
 
 def flatten(values: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,7 @@ def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
     inside = foreground.flatten(1)
     mean_rank = (inside.sum(1, keepdim=True).double() + 1) / 2
     centred = torch.where(inside, ranks(values, foreground).flatten(1) - mean_rank, 0.0)
-    zero_or_nan = where_rankable(mean_rank[:, 0] * 0, [values], foreground)
+    zero_or_nan = where_rankable(mean_rank[:, 0] * 0, values, foreground)
     return centred + zero_or_nan[:, None]
 
 

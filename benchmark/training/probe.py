@@ -23,10 +23,9 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
         batch_size: Number of images per pass.
     """
     train = training_split(cohort)
-    embeddings = []
+    batches = train.batches(batch_size, classifier.device)
     with torch.inference_mode():
-        for batch in train.batches(batch_size, classifier.device):
-            embeddings.append(classifier(batch.images)[1].double().cpu())
+        embeddings = [classifier(batch.images)[1].double().cpu() for batch in batches]
     features = torch.cat(embeddings).numpy()
     weight, bias = logistic_regression(features, train.groups)
     head = nn.Linear(features.shape[1], 2)
