@@ -39,7 +39,7 @@ class Imputer(ABC):
 
     @abstractmethod
     def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
-        """Return the function from masks [B, M, *S] bool to images [B, M, *S] without the marked.
+        """Return the function from masks [B, M, *S] bool to images [B, M, *S] with these filled.
 
         Args:
             images: [B, 1, *S] float32 in [0, 1].
