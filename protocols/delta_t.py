@@ -72,7 +72,8 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
     Config = DeltaTConfig
 
     delta_t = _balanced(
-        "how much more the group difference changes than without equally large random areas"
+        "how much more the group difference changes than when equally large random areas are "
+        "removed, in units of T"
     )
     deletion = _balanced(
         "drop of the group projection without the pixels, in units of T",

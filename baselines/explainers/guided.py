@@ -11,7 +11,7 @@ import warnings
 from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from torch import Tensor, nn
 
-from baselines.explainers.canonical import canonical, operations
+from baselines.canonical import canonical, operations
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.gradient import Scored
 from benchmark.classifier import Classifier

@@ -15,7 +15,7 @@ from captum.attr import DeepLift
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.explainers import canonical as forms
+from baselines import canonical as forms
 from baselines.explainers.baseline import ComparingExplainer, SingleBaselineExplainer
 from baselines.explainers.gradient import Scored, at_once
 from benchmark.classifier import Classifier

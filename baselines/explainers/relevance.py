@@ -22,8 +22,8 @@ from zennit.composites import SpecialFirstLayerMapComposite
 from zennit.core import Composite, Hook
 from zennit.rules import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
 
-from baselines.explainers import canonical as forms
-from baselines.explainers.canonical import CONVOLUTIONS
+from baselines import canonical as forms
+from baselines.canonical import CONVOLUTIONS
 from baselines.explainers.gradient import per_image
 from benchmark.classifier import Classifier
 from benchmark.errors import UnsupportedError

@@ -8,14 +8,7 @@ from images import build_images
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.explainers.canonical import (
-    Affine,
-    PairwiseMax,
-    Sum,
-    canonical,
-    operations,
-    why_no_rule,
-)
+from baselines.canonical import Affine, PairwiseMax, Sum, canonical, operations, why_no_rule
 from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter
 from benchmark.errors import UnsupportedError
 from benchmark.plugins.examples import build_classifier, build_transformer
