@@ -30,7 +30,7 @@ def publish(
     submitter: options.Submitter = "medsanity",
     tier: Annotated[
         str, typer.Option(help="Who vouches: self-reported, reproduced or audited.")
-    ] = fields.TIERS[0],
+    ] = "self-reported",
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for pictures of maps; shows images of subjects.")
     ] = None,

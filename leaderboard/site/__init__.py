@@ -1,0 +1,1 @@
+"""Writes a board as web pages, figures and tables."""
