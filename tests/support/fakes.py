@@ -23,9 +23,9 @@ from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
 from benchmark.plugins.examples import build_classifier, build_cohort
 from benchmark.protocol import ProtocolConfig, SanityProtocol
-from benchmark.reading import Reading, Statistic, Verdict, find, summarise
+from benchmark.reading import Reading, Statistic, Verdict, find, statistic, summarise
 from benchmark.target import Target
-from benchmark.trial import Trial
+from benchmark.trial import Study, Trial
 
 FILE = Path(__file__)
 SLOWNESS = "FAKE_SECONDS"
@@ -234,3 +234,26 @@ class Unspeakable(Loading):
     def readings(self, trial: Trial) -> list[Reading]:
         score = super().readings(trial)[0]
         return [score, Reading("gap", score.sample, score.values, {"q": None})]  # type: ignore[dict-item]
+
+
+class Exhibiting(SanityProtocol[LoadingConfig]):
+    """Notes the mean of the map to a power, and keeps the power for a figure."""
+
+    name = "exhibiting"
+    version = "1.0"
+    title = "Is the mean high?"
+    primary = "height"
+    chance = "height"
+    margin = 10.0
+    truth_leads = False
+    Config = LoadingConfig
+    panel = ("random",)
+    height = statistic("mean of the map to a power", "higher")
+
+    def measure(self, study: Study) -> None:
+        maps = study.trial.importance.double().numpy() ** self.config.power
+        study.read(self.height, maps.mean((1, 2, 3)))
+        study.exhibit({"power": np.array(self.config.power)})
+
+    def verdict(self, readings: Sequence[Reading]) -> Verdict:
+        return Verdict("scored", None)
