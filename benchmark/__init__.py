@@ -7,7 +7,23 @@ module is imported when a name of it is first used, so that ``import benchmark``
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers see of what is imported on first use
+    from benchmark.classifier import *  # noqa: F403
+    from benchmark.cohort import *  # noqa: F403
+    from benchmark.cohort_source import *  # noqa: F403
+    from benchmark.contract import *  # noqa: F403
+    from benchmark.errors import *  # noqa: F403
+    from benchmark.explainer import *  # noqa: F403
+    from benchmark.feature_grid import *  # noqa: F403
+    from benchmark.model_source import *  # noqa: F403
+    from benchmark.protocol import *  # noqa: F403
+    from benchmark.reading import *  # noqa: F403
+    from benchmark.seeding import *  # noqa: F403
+    from benchmark.target import *  # noqa: F403
+    from benchmark.training import *  # noqa: F403
+    from benchmark.trial import *  # noqa: F403
 
 _PUBLIC = {
     "explainer": "Control Explainer Polarity importance",
@@ -46,3 +62,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 # whatever is public
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

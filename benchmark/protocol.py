@@ -107,9 +107,11 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     def __init_subclass__(cls) -> None:
         """Gather the statistics that are declared as attributes, in the order of their writing."""
         super().__init_subclass__()
-        values = (value for base in cls.__mro__ for value in vars(base).values())
-        if declared := tuple(value for value in values if isinstance(value, Statistic)):
-            cls.statistics = declared
+        declared = [value for value in _attributes(cls) if isinstance(value, Statistic)]
+        own = any(isinstance(value, Statistic) for value in vars(cls).values())
+        is_listed = "statistics" in vars(cls)
+        if declared and not is_listed and (own or not hasattr(cls, "statistics")):
+            cls.statistics = tuple(declared)
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -151,7 +153,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     @property
     def needs(self) -> tuple[Need, ...]:
         """Models that it needs beside the one on trial: the ``Need`` attributes of the class."""
-        return tuple(value for value in vars(type(self)).values() if isinstance(value, Need))
+        return tuple(value for value in _attributes(type(self)) if isinstance(value, Need))
 
     def relatives(self, trial: Trial) -> Iterator[Relative]:
         """Yield how the models that it needs are named and trained."""
@@ -200,6 +202,15 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     def statistic(cls, name: str) -> Statistic:
         """Return the statistic of that name."""
         return next(statistic for statistic in cls.statistics if statistic.name == name)
+
+
+def _attributes(owner: type) -> tuple[object, ...]:
+    """Return the attributes of a class and its bases, each name once, the nearest first."""
+    attributes: dict[str, object] = {}
+    for base in owner.__mro__:
+        for name, value in vars(base).items():
+            attributes.setdefault(name, value)
+    return tuple(attributes.values())
 
 
 def exhibit_purpose(name: str, version: str, settings: Mapping[str, object]) -> str:

@@ -14,7 +14,7 @@ from collections import UserDict
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from typer.core import TyperGroup
 from benchmark.commands.exits import BAD_INPUT
 from benchmark.running.allocator import tune_allocator
 
-# Other rooms and other packages bring commands of their own by this group of entry points.
+# Other packages bring commands of their own by this group of entry points.
 GROUP = "medsanity.commands"
 COMMANDS = {
     "run": "benchmark.commands.run:run",
@@ -35,6 +35,11 @@ COMMANDS = {
     "train": "benchmark.commands.train:train",
     "relatives": "benchmark.commands.train:relatives",
     "cohort": "benchmark.commands.cohort:app",
+    "board": "leaderboard.commands.board:app",
+    "publish": "leaderboard.commands.publish:publish",
+    "submit": "leaderboard.commands.submit:submit",
+    "verify": "leaderboard.commands.verify:verify",
+    "gate": "leaderboard.commands.gate:gate",
 }
 _SETTINGS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
 
@@ -47,7 +52,7 @@ class _Pending(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 # whatever the module holds
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
         self.__class__ = ModuleType  # type: ignore[assignment] # it waits no longer
         spec: Any = self.__spec__
@@ -116,7 +121,11 @@ app = typer.Typer(
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"medsanity {version('medsanity')}")
+        try:
+            installed = version("medsanity")
+        except PackageNotFoundError:
+            installed = "of a folder that is not installed"
+        typer.echo(f"medsanity {installed}")
         raise typer.Exit
 
 
@@ -133,7 +142,7 @@ def main(
 
 def _load(point: EntryPoint) -> Any:  # noqa: ANN401 # a function, or a typer.Typer
     """Return what an entry point names; where it cannot be imported, a command that says so."""
-    finder = _OnFirstUse("benchmark", point.module.partition(".")[0])
+    finder = _OnFirstUse("benchmark", "leaderboard")
     sys.meta_path.insert(0, finder)
     try:
         return point.load()

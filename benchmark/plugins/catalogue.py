@@ -80,7 +80,8 @@ class Shelf(Generic[P]):
     def _built_in(self) -> Iterator[Entry[P]]:
         package = importlib.import_module(self.kind.package)
         for file in pkgutil.iter_modules(package.__path__):
-            location = f"{self.kind.package.replace('.', '/')}/{file.name}.py"
+            name = file.name + ("" if file.ispkg else ".py")
+            location = f"{self.kind.package.replace('.', '/')}/{name}"
             try:
                 module = importlib.import_module(f"{self.kind.package}.{file.name}")
                 classes = self._classes(module)
@@ -150,6 +151,9 @@ class Shelf(Generic[P]):
         if inspect.isabstract(plugin):
             missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
             raise PluginError(f"{location} must implement {missing}.")
+        either = self.kind.implements_one_of
+        if either and all(getattr(plugin, name) is getattr(base, name) for name in either):
+            raise PluginError(f"{location} must implement {' or '.join(either)}.")
         return plugin
 
     def _entry(

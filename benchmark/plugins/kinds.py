@@ -24,12 +24,14 @@ class Kind(Generic[P]):
         base: Class that every plugin of the kind extends.
         package: Package of the built-in plugins.
         requires: Class attributes that a plugin must set.
+        implements_one_of: Methods of which a plugin must implement one at least.
     """
 
     name: str
     base: type[P]
     package: str
     requires: tuple[str, ...] = ()
+    implements_one_of: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -46,4 +48,5 @@ PROTOCOLS: Kind[AnyProtocol] = Kind(
     SanityProtocol,  # type: ignore[type-abstract]
     "protocols",
     ("version", "title", "statistics", "primary", "chance", "margin"),
+    ("measure", "readings"),
 )

@@ -72,9 +72,8 @@ def _describe(model: ExplainedModel) -> dict[str, object]:
             for name, maps in model.attributions.items()
         ],
         "exhibits": [
-            [protocol, name, {key: _array_hash(array) for key, array in sorted(arrays.items())}]
-            for protocol, by_explainer in sorted(model.exhibits.items())
-            for name, arrays in sorted(by_explainer.items())
+            [identity, {key: _array_hash(array) for key, array in sorted(arrays.items())}]
+            for identity, arrays in sorted(model.exhibits.items())
         ],
     }
 

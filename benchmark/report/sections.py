@@ -161,16 +161,21 @@ def _add_statistics(gallery: Gallery, results: Sequence[Result], protocols: Prot
 def _add_drawings(
     gallery: Gallery,
     records: Sequence[Record],
-    exhibits: Mapping[str, Mapping[str, Exhibit]],
+    exhibits: Mapping[str, Exhibit],
     protocols: Protocols,
 ) -> None:
     for name, protocol in protocols.items():
-        readings = {
-            record.names.explainer: record.to_readings()
+        measured = {
+            record.names.explainer: record
             for record in records
             if record.names.protocol == name and record.readings
         }
-        kept = exhibits.get(name, {})
+        readings = {explainer: record.to_readings() for explainer, record in measured.items()}
+        kept = {
+            explainer: exhibits[record.identity_sha256]
+            for explainer, record in measured.items()
+            if record.identity_sha256 in exhibits
+        }
         for drawing in protocol.drawings(kept, readings) if readings else ():
             stem, title = f"{name}_{drawing.name}", f"{name}: {drawing.title}"
             gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)

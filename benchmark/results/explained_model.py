@@ -34,7 +34,7 @@ class ExplainedModel:
         evaluation: Logits and embeddings of the test images.
         attributions: Signed maps [N, 1, *S] by explainer, read when asked for.
         polarities: Sign of the map that marks evidence, by explainer.
-        exhibits: Arrays that a protocol kept to be shown, by protocol and explainer.
+        exhibits: Arrays that a protocol kept to be shown, by the SHA-256 of the record's identity.
     """
 
     cohort: Cohort
@@ -42,7 +42,7 @@ class ExplainedModel:
     evaluation: Evaluation
     attributions: Mapping[str, ImageArray]
     polarities: Mapping[str, Polarity]
-    exhibits: Mapping[str, Mapping[str, Exhibit]] = field(default_factory=dict)
+    exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
 
 
 class _Maps(Mapping[str, ImageArray]):
@@ -105,11 +105,9 @@ def explained_model(
     )
 
 
-def _exhibits(
-    trials: Mapping[str, Trial], records: Sequence[Record]
-) -> dict[str, dict[str, Exhibit]]:
-    """Return what each protocol kept under the settings and the seed of its record."""
-    exhibits: dict[str, dict[str, Exhibit]] = {}
+def _exhibits(trials: Mapping[str, Trial], records: Sequence[Record]) -> dict[str, Exhibit]:
+    """Return what a protocol kept under the settings and the seed of each record."""
+    exhibits: dict[str, Exhibit] = {}
     for record in records:
         names, identity = record.names, record.identity
         if names.explainer not in trials:
@@ -120,7 +118,7 @@ def _exhibits(
         purpose = exhibit_purpose(protocol.name, protocol.version, protocol.config)
         with suppress(LookupError):  # what a sealed archive raises where it has nothing
             if (arrays := trial.exhibited(purpose)) is not None:
-                exhibits.setdefault(names.protocol, {})[names.explainer] = arrays
+                exhibits[record.identity_sha256] = arrays
     return exhibits
 
 

@@ -201,5 +201,6 @@ class Study:
     def _for_all(self, values: FloatArray) -> FloatArray:
         """Return values [n] of the rows for all rows that readings are about, NaN elsewhere."""
         full = np.full(len(self._all_rows), np.nan)
-        full[np.isin(self._all_rows, self.rows)] = values
+        position_of = {row: position for position, row in enumerate(self._all_rows.tolist())}
+        full[[position_of[row] for row in self.rows.tolist()]] = values
         return full

@@ -60,14 +60,23 @@ class Bridge(StrictModel):
         """Refuse a bridge that does not hold.
 
         Raises:
-            FaultError: ``bridge-major``, ``bridge-thin`` or ``bridge-breaks``.
+            FaultError: ``bridge-unlike``, ``bridge-major``, ``bridge-thin`` or ``bridge-breaks``.
         """
-        if self.older.split(".")[0] != self.newer.split(".")[0]:
+        older, newer = (
+            [int(part) for part in version.split(".") if part.isdigit()]
+            for version in (self.older, self.newer)
+        )
+        if older >= newer:
+            detail = f"version {self.older} is not older than {self.newer}"
+            raise FaultError("bridge-unlike", place, detail)
+        if older[:1] != newer[:1]:
             detail = f"{self.older} and {self.newer} do not compare; a new board is needed"
             raise FaultError("bridge-major", place, detail)
         explainers = {row[1] for row in self.rows}
         if len(explainers) < FEWEST_EXPLAINERS:
-            detail = f"it holds {len(explainers)} explainers; {FEWEST_EXPLAINERS} are needed"
+            detail = (
+                f"it needs {FEWEST_EXPLAINERS} explainers at least, and holds {len(explainers)}"
+            )
             raise FaultError("bridge-thin", place, detail)
         if self.largest > self.tolerance:
             detail = f"a score moves by {self.largest:.3g}, more than {self.tolerance:g}"
@@ -90,7 +99,8 @@ def make_bridge(older: Sequence[PublishedRecord], newer: Sequence[PublishedRecor
     of_newer = {record.path: record for record in newer}
     pairs = [(record, of_newer[record.path]) for record in older if record.path in of_newer]
     if not pairs:
-        raise FaultError("bridge-thin", "the records", "no cell was scored under both versions")
+        detail = "no cell of the protocol is on both sides; are its name and both folders right?"
+        raise FaultError("bridge-thin", "the records", detail)
     before, after = _version(older), _version(newer)
     if before == after:
         raise FaultError("bridge-unlike", "the records", f"both are of version {before}")

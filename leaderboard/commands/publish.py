@@ -97,8 +97,8 @@ def _split(
         if not missing:
             known.append(record)
     lines = [
-        f"Cells of {kind} {name!r} are left out, {count} of them: it is not installed here. "
-        "Methods in files of their own are sent by submit."
+        f"Cells of {kind} {name!r} are left out, {count} of them: it is not installed here."
+        + (" Methods in files of their own are sent by submit." if kind == "explainer" else "")
         for (kind, name), count in sorted(unknown.items())
     ]
     return known, lines

@@ -71,7 +71,7 @@ def _scores(readings: list[Reading], name: str) -> Values:
 
 
 def test_every_protocol_is_under_contract() -> None:
-    """If it fails, a protocol has no entry in contract/settings.py, and owes nothing."""
+    """If it fails, a protocol has no settings in contract_settings.py, and owes nothing."""
     assert set(PROTOCOLS) == set(Catalogue().protocols.names)
 
 

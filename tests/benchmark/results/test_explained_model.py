@@ -13,8 +13,9 @@ from benchmark.running.engine import Settings, run
 def exhibited_power(store: Store, power: float, seed: int = 0) -> float:
     """Run in a store, and return the power that a figure of this run would be drawn from."""
     suite = build_suite(["Exhibiting"], settings={"exhibiting": {"power": power}}, seed=seed)
-    (model,) = run(build_plan(["Bright"], suite), store, Settings(CPU)).explained
-    return float(model.exhibits["exhibiting"]["bright"]["power"])
+    finished = run(build_plan(["Bright"], suite), store, Settings(CPU))
+    (model,), (record,) = finished.explained, finished.records
+    return float(model.exhibits[record.identity_sha256]["power"])
 
 
 def test_a_run_shows_what_its_own_settings_made(tmp_path: Path) -> None:
