@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -113,8 +115,6 @@ def test_a_map_that_says_nothing_gets_no_number(
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_a_gpu_gives_the_same_scores(name: str) -> None:
     """If it fails, scores do not compare between machines with a GPU and without."""
-    from dataclasses import replace
-
     trial, readings = _readings(name, "conv", 2, Saliency())
     there = replace(trial.runtime, device=torch.device("cuda"))
     on_gpu = trial.classifier.copy().to("cuda")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from benchmark.maps.imputers import Imputer
 from benchmark.reading import Reading, find, summarise
 from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.target import Target
+from benchmark.training import fit_probe
 from benchmark.trial.imputer_health import unfitness
 from benchmark.trial.region_effects import region_effects
 from benchmark.trial.removal import imputers, masking_rows, respond
@@ -157,8 +160,6 @@ def test_imputers_that_disagree_fail_the_map() -> None:
 
 def test_an_unregistered_cohort_has_no_cohort_mean() -> None:
     """If it fails, a voxel is replaced by the mean of other places."""
-    from dataclasses import replace
-
     cohort = cohort_of()
     loose = replace(cohort, geometry=replace(cohort.geometry, registered=False))
     assert list(imputers(build_trial(Saliency(), loose))) == ["noisy_linear", "blur"]
@@ -224,8 +225,6 @@ def test_quantiles_that_make_no_curve_are_refused() -> None:
 
 def test_three_dimensions_work_alike() -> None:
     """If it fails, something branches on the dimension."""
-    from benchmark.training import fit_probe
-
     cohort = cohort_of(3)
     trial = build_trial(Oracle(), cohort, fit_probe(trained(3), cohort))
     protocol = DeltaT(DeltaTConfig(quantiles=(0.02, 0.1), repeats=2, subjects=8))

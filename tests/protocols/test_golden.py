@@ -9,6 +9,8 @@ import golden
 import numpy as np
 import pytest
 
+from benchmark.plugins.catalogue import Catalogue
+
 # A convolution's last bits are the machine's own, and ranks of all but equal pixels turn on them.
 _MOVED = 2e-3
 _SWAPPED = 0.05  # share of subjects that such a swap may move further
@@ -32,6 +34,4 @@ def test_no_score_moves_without_a_new_version(protocol: str) -> None:
 
 def test_the_golden_scores_are_of_every_protocol() -> None:
     """If it fails, a protocol's scores may move unseen."""
-    from benchmark.plugins.catalogue import Catalogue
-
     assert set(Catalogue().protocols.names) == {one.name for one in golden.PROTOCOLS}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from trials import assert_same_values, build_trial, cohort_of, trained, values_by_key
+from trials import RECIPE, assert_same_values, build_trial, cohort_of, trained, values_by_key
 
 from baselines.explainers.class_activation import GradCAM, GradCAMAligned
 from baselines.explainers.controls import Centre, Oracle, Random, Sobel
@@ -14,9 +16,10 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
-from benchmark.plugins.examples import build_cohort
+from benchmark.plugins.examples import build_classifier, build_cohort
 from benchmark.reading import Reading, find, summarise
 from benchmark.target import Target
+from benchmark.training import fine_tune, fit_probe
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
 
 PROTOCOL = RoiPointing(RoiPointingConfig(subjects=16, repeats=4))
@@ -124,8 +127,6 @@ def test_a_map_that_is_not_a_number_costs_that_subject_alone() -> None:
 
 def test_without_regions_the_protocol_is_unsupported() -> None:
     """If it fails, a cohort without regions gets a number."""
-    from dataclasses import replace
-
     cohort = cohort_of()
     bare = replace(cohort, anatomy=replace(cohort.anatomy, rois={}, control_rois={}, truth=()))
     with pytest.raises(UnsupportedError, match="no regions of interest"):
@@ -134,8 +135,6 @@ def test_without_regions_the_protocol_is_unsupported() -> None:
 
 def test_an_untrained_model_is_not_assessable() -> None:
     """If it fails, a map is blamed for a model that knows nothing."""
-    from benchmark.plugins.examples import build_classifier
-
     with pytest.raises(NotAssessableError, match="confident and correct on 0 images"):
         PROTOCOL.readings(build_trial(Saliency(), classifier=build_classifier()))
 
@@ -164,8 +163,6 @@ def test_the_confident_subjects_are_the_same_for_all_explainers() -> None:
 
 def test_three_dimensions_work_alike() -> None:
     """If it fails, something branches on the dimension."""
-    from benchmark.training import fit_probe
-
     cohort = cohort_of(3)
     trial = build_trial(Saliency(), cohort, fit_probe(trained(3), cohort))
     protocol = RoiPointing(RoiPointingConfig(subjects=8, repeats=2, confidence=0.5))
@@ -177,10 +174,6 @@ def test_three_dimensions_work_alike() -> None:
 
 def test_a_cohort_with_one_region_and_repeated_subjects_works() -> None:
     """If it fails, follow-up scans or a single hemisphere break the protocol."""
-    from trials import RECIPE
-
-    from benchmark.training import fine_tune
-
     cohort = build_cohort(subjects=24, regions=1, visits=2)
     classifier = fine_tune(trained(), cohort, RECIPE)
     ap = find(PROTOCOL.readings(build_trial(Saliency(), cohort, classifier)), "ap")

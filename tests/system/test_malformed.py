@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, replace
@@ -870,8 +871,6 @@ def edit_source(folder: Path) -> None:
 
 def sample_files() -> dict[str, Json]:
     """Return the fields of a record and a manifest as they are when nothing is wrong."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as place:
         folder = write_valid(Path(place, "bundle"))
         return {name: json.loads((folder / name).read_text()) for name in (RECORD, MANIFEST)}

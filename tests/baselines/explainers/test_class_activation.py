@@ -23,7 +23,7 @@ from baselines.explainers.class_activation import (
     LayerCAM,
     LayerCAMAligned,
 )
-from benchmark.classifier import Classifier, PassCounter
+from benchmark.classifier import Classifier, PassCounter, PrefixMemory
 from benchmark.explainer import Explainer
 from benchmark.feature_grid import FeatureGrid, upsample, upsample_aligned
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, WIDTH, build_classifier, build_cohort
@@ -247,8 +247,6 @@ def test_a_layer_that_is_not_there_is_named_with_those_that_are() -> None:
 
 def test_a_cut_copy_resumes_behind_what_it_shares_with_another() -> None:
     """If it fails, a cut model takes activations from behind its own feature maps."""
-    from benchmark.classifier import PrefixMemory
-
     classifier, images = build_classifier(), build_images(2)
     resumed = classifier.copy()
     resumed.resume_after(1, PrefixMemory())

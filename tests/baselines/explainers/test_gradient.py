@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from captum.attr import IntegratedGradients as Captum
 from images import build_images
 from torch import nn
 from torch.nn import functional
@@ -152,8 +153,6 @@ def test_the_settings_of_integrated_gradients_are_part_of_its_identity() -> None
 
 def test_integrated_gradients_are_captums(classifier: Classifier) -> None:
     """If it fails, our quadrature is another."""
-    from captum.attr import IntegratedGradients as Captum
-
     images = build_images(2, classifier.input_shape)
     oracle = Captum(lambda some: Margin(0, 1)(*classifier(some)))
     wanted = oracle.attribute(images, n_steps=64, method="gausslegendre", baselines=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,6 @@ def test_what_the_network_learned_is_marked(method: Occlusion | RISE) -> None:
     cohort = build_cohort(SHAPE_2D, subjects=96)
     test = cohort.select("test")
     cases = np.flatnonzero(test.groups == 1)[:4]
-    from dataclasses import replace
 
     batch = replace(test.batch(cases), references=cohort.references)
     maps = method.attribute_batch(build_trained(), batch, Margin(1, 0))

@@ -25,6 +25,8 @@ from benchmark.report import writer
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running import engine
 from benchmark.running.allocator import tune_allocator
+from benchmark.running.plan import unsupported_pairs
+from benchmark.running.suite import load_suite
 
 
 def call(*arguments: object) -> Result:
@@ -344,9 +346,6 @@ def test_list_tells_names_origins_and_what_does_not_fit(
 
 
 def test_unsupported_pairs_name_their_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.running.plan import unsupported_pairs
-    from benchmark.running.suite import load_suite
-
     catalogue = Catalogue()
     for shelf, names in (
         (catalogue.explainers, ("Picky", "Bright")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.stats import entropy as scipy_entropy
 from skimage.feature import hog as skimage_hog
 from skimage.metrics import structural_similarity
@@ -15,8 +16,6 @@ RNG = np.random.default_rng(0)
 
 
 def _smooth_noise(*shape: int) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter
-
     noise = gaussian_filter(RNG.normal(size=shape), 2)
     return (noise - noise.min()) / np.ptp(noise)
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -283,9 +285,6 @@ def test_check_takes_any_kind_and_says_what_is_wrong(
 
 def test_a_check_is_a_test_of_three_lines(tmp_path: Path) -> None:
     """If it fails, a third party cannot hold a method to the contract in its own tests."""
-    import subprocess
-    import sys
-
     (tmp_path / "my_gradient.py").write_text(METHOD)
     (tmp_path / "test_mine.py").write_text(
         "import pytest\nfrom benchmark.contract import checks_of\n"

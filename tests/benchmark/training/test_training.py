@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from trials import RECIPE, cohort_of, trained
 
 from benchmark.classifier import Classifier
@@ -67,8 +68,6 @@ def test_progress_is_told_after_each_epoch() -> None:
 
 def test_the_probe_is_the_regression_it_was_fitted_as() -> None:
     """If it fails, folding the scaling into the head changed the model."""
-    from sklearn.linear_model import LogisticRegression
-
     probed = fit_probe(build_classifier(seed=1), cohort_of(), batch_size=5)
     train, test = cohort_of().select("train"), cohort_of().select("test")
     features = [probed(torch.from_numpy(part.images))[1].numpy() for part in (train, test)]

@@ -19,6 +19,7 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
+from benchmark.plugins.examples import build_cohort
 from benchmark.target import Margin, Target
 from benchmark.trial import Memory
 from benchmark.trial.outputs import Evaluation
@@ -108,8 +109,6 @@ def test_writes_behind_autograds_back_are_found() -> None:
 
 def test_a_control_without_truth_is_unsupported() -> None:
     """If it fails, a cohort without truth is scored against an oracle that knows nothing."""
-    from benchmark.plugins.examples import build_cohort
-
     with pytest.raises(UnsupportedError, match="does not know where the truth lies"):
         _ = build_trial(Oracle(), build_cohort(subjects=48, truth=False)).attributions
 
@@ -157,7 +156,6 @@ def test_scores_on_the_gpu_are_those_of_the_cpu() -> None:
     """If it fails, the board depends on where it was computed."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    from dataclasses import replace
 
     trial = build_trial(GradCAM())
     runtime = replace(trial.runtime, device=torch.device("cuda"))

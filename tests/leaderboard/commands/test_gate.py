@@ -22,6 +22,7 @@ from benchmark.running.suite import Selection, load_suite
 from benchmark.target import Target
 from leaderboard.gate.decision import Decision
 from leaderboard.gate.measure import Request, compare
+from leaderboard.gate.pytest_plugin import fail_if_worse
 
 # Those of one method: to read all of the board takes as long as to measure a cell.
 RECORDS = ROOT / "leaderboard" / "v1" / "records" / "phantom" / "smallresnet" / "gradcam_aligned"
@@ -110,8 +111,6 @@ def test_a_damaged_baseline_is_no_baseline(tmp_path: Path) -> None:
 
 def test_the_fixture_fails_a_test_where_a_method_got_worse(tmp_path: Path) -> None:
     """If it fails, those who prefer a test are not guarded."""
-    from leaderboard.gate.pytest_plugin import fail_if_worse
-
     good = plugin(tmp_path / "good", "return (1 - images) ** 4")
     assert gate(tmp_path, "Mine", "--update-baseline", file=good).exit_code == 0
     options = {"baseline": tmp_path / "baseline", "suite": str(tmp_path / "suite.toml")}

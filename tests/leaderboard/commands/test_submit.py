@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from submissions import tree
@@ -149,8 +150,6 @@ def test_bad_input_is_one_sentence_before_anything_is_computed(
 )
 def test_what_verify_would_refuse_is_refused_at_once(text: str, said: str, tmp_path: Path) -> None:
     """If it fails, an author scores for an hour what is refused at first sight."""
-    from textwrap import dedent
-
     told = submit(tmp_path, text=dedent(text))
     assert told.exit_code == 2, told.output
     assert said in told.stderr

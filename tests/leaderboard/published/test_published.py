@@ -16,6 +16,7 @@ from baselines.models.smallresnet import SmallResNet
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, find, summarise
 from benchmark.statistics.bootstrap import Interval
+from benchmark.training.relatives import load_committed, relation
 from benchmark.trial import Peers, Runtime, Trial
 from protocols.randomization import Randomization, RandomizationConfig
 
@@ -70,8 +71,6 @@ def test_maps_of_the_model_pass_the_gate(kind: type[Explainer]) -> None:
 
 def test_the_twin_and_the_memorised_network_are_the_committed_ones() -> None:
     """If it fails, they were fitted here, and scores do not compare across machines."""
-    from benchmark.training.relatives import load_committed, relation
-
     trial = _trial()
     for one in PROTOCOL.relatives(trial):
         related = relation(one, trial.cohort, trial.model_identity)
