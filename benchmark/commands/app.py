@@ -62,16 +62,13 @@ class _Pending(ModuleType):
 
 
 class _OnFirstUse(MetaPathFinder, Loader):
-    """Finds modules of some packages, and leaves each pending."""
-
-    def __init__(self, *packages: str) -> None:
-        self._packages = packages
+    """Finds modules of the project's packages that hold commands, and leaves each pending."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return where a module is; None leaves it to the finders that come after."""
-        if path is None or fullname.partition(".")[0] not in self._packages:
+        if path is None or fullname.partition(".")[0] not in ("benchmark", "leaderboard"):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -142,7 +139,7 @@ def main(
 
 def _load(point: EntryPoint) -> Any:  # noqa: ANN401 # a function, or a typer.Typer
     """Return what an entry point names; where it cannot be imported, a command that says so."""
-    finder = _OnFirstUse("benchmark", "leaderboard")
+    finder = _OnFirstUse()
     sys.meta_path.insert(0, finder)
     try:
         return point.load()

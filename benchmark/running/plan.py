@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, SanityError
@@ -42,14 +41,11 @@ class Plan:
     def protocol_identity(self, name: str) -> PluginIdentity:
         """Return a protocol's identity: its settings, and versions and settings of its panel."""
         protocol = self.protocol(name)
-        settings: dict[str, Any] = protocol.config.model_dump(mode="json")
-        for explainer in protocol.panel:
-            peer = self.panel[explainer].create()
-            settings.setdefault("panel_settings", {})[explainer] = [peer.version, dict(peer.config)]
+        panel = {explainer: self.panel[explainer].create() for explainer in protocol.panel}
         return PluginIdentity(
             name=name,
             version=protocol.version,
-            config=settings,
+            config=protocol.settings(panel),
             source_sha256=self.protocols[name].source_sha256,
         )
 
