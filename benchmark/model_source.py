@@ -30,12 +30,14 @@ class ModelSource(ABC):
         recipe: Recipe to train it by, or None.
         relatives: Folder with committed weights of models trained beside it, such as its twin, or
             None where they are to be fitted when they are needed.
+        frozen: Whether the network is frozen with a suite, so that its weights alone name it.
     """
 
     name: ClassVar[str]
     description: ClassVar[str] = ""
     recipe: ClassVar[Recipe | None] = None
     relatives: ClassVar[Path | None] = None
+    frozen: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, input_shape: Sequence[int]) -> Classifier:
@@ -70,4 +72,6 @@ def load_fitted(
 ) -> Classifier:
     """Return the classifier of a source, loaded for a cohort and fitted to it, on a device."""
     classifier = source.load(cohort.shape).to(device)
-    return source.fit(classifier, cohort).to(device)
+    fitted = source.fit(classifier, cohort).to(device)
+    fitted.source = type(source)
+    return fitted

@@ -16,11 +16,14 @@ from benchmark.training import load_weights
 class CommittedModel(ModelSource):
     """A network for two-dimensional images whose weights are committed under its name."""
 
+    frozen: ClassVar[bool] = True
     relatives: ClassVar[Path] = Path(__file__).parent / "data"
 
     def load(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with the committed weights."""
-        return load_weights(self.build(input_shape), self.relatives / f"{self.name}.safetensors")
+        classifier = self.build(input_shape)
+        classifier.source = type(self)
+        return load_weights(classifier, self.relatives / f"{self.name}.safetensors")
 
     def build(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from benchmark.classifier.architecture import architecture_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
 from benchmark.classifier.passes import PassCounter, PrefixMemory
 from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
@@ -101,6 +102,8 @@ class Classifier(nn.Module):
         self.input_shape = tuple(input_shape)
         self.preprocessing = Preprocessing() if preprocessing is None else preprocessing
         self.passes = PassCounter()
+        # Class of the model source, which ``load_fitted`` notes.
+        self.source: type | None = None
         self._resume: tuple[int, PrefixMemory] | None = None
         self.eval().requires_grad_(False)
         order_gradients(self)
@@ -191,6 +194,24 @@ class Classifier(nn.Module):
             digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+    @property
+    def architecture_sha256(self) -> str | None:
+        """SHA-256 of layers, their settings and their code; None where the weights name them.
+
+        That is so for a network that is frozen with a suite (``ModelSource.frozen``).
+        """
+        if getattr(self.source, "frozen", False):
+            return None
+        return architecture_sha256(self, self.source)
+
+    @property
+    def identity_sha256(self) -> str:
+        """SHA-256 that names the network: its weights and its architecture."""
+        weights, architecture = self.weights_sha256, self.architecture_sha256
+        if architecture is None:
+            return weights
+        return hashlib.sha256(f"{weights} {architecture}".encode()).hexdigest()
 
     def copy(self) -> Classifier:
         """Return an independent copy that counts its passes into the same counter."""

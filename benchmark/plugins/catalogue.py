@@ -226,6 +226,7 @@ def _run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
         return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(path)
+    vars(module)["__source_sha256__"] = sha256
     sys.modules[name] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+)
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -64,6 +73,8 @@ class Identity(StrictModel):
         suite: Version of the suite.
         cohort_fingerprint: Hash of images, masks and participants.
         weights_sha256: Hash of the model's parameters and buffers.
+        architecture_sha256: Hash of the model's layers and code; None for a network that is frozen
+            with a suite, which its weights name, and in records of older versions.
         explainer: Identity of the explainer.
         protocol: Identity of the protocol.
         seed: Seed of the suite.
@@ -72,9 +83,23 @@ class Identity(StrictModel):
     suite: str
     cohort_fingerprint: Sha256
     weights_sha256: Sha256
+    architecture_sha256: Sha256 | None = None
     explainer: PluginIdentity
     protocol: PluginIdentity
     seed: Count
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unnamed(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A network that its weights name has the identity that it has always had.
+        fields: dict[str, Any] = serialise(self)
+        if self.architecture_sha256 is None:
+            fields.pop("architecture_sha256", None)
+        return fields
+
+    @property
+    def network(self) -> tuple[str, str]:
+        """Hashes of weights and architecture, which name the network."""
+        return self.weights_sha256, self.architecture_sha256 or ""
 
     @property
     def sha256(self) -> str:

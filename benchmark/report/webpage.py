@@ -196,6 +196,7 @@ def _facts(record: Record, packages: Iterable[str]) -> dict[str, str]:
         "seed": str(identity.seed),
         "cohort fingerprint": f"{names.cohort} {identity.cohort_fingerprint}",
         "model weights (SHA-256)": f"{names.model} {identity.weights_sha256}",
+        "model architecture (SHA-256)": identity.architecture_sha256 or "named by the weights",
         "protocol settings": f"{names.protocol} {settings}",
         "device": made.device if made.driver is None else f"{made.device}, driver {made.driver}",
         "arithmetic": f"{made.dtype}, TF32 {'on' if made.tf32 else 'off'}, {order}",

@@ -81,10 +81,10 @@ def _render(
     groups: dict[tuple[str, ...], list[tuple[Record, Result]]] = {}
     for record, result in zip(records, results, strict=True):
         identity = record.identity
-        group = (identity.cohort_fingerprint, identity.weights_sha256, identity.suite)
+        group = (identity.cohort_fingerprint, *identity.network, identity.suite)
         groups.setdefault((result.cohort, result.model, *group), []).append((record, result))
     # Two models of one name: nothing says whose the maps are, so the page shows neither's.
-    models_called = Counter(key[:2] for key in {key[:4] for key in groups})
+    models_called = Counter(key[:2] for key in {key[:5] for key in groups})
     explained_of = {(model.cohort.name, model.model): model for model in explained_models}
     file_names = FileNames()
     sections = []

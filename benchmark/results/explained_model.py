@@ -131,9 +131,9 @@ def recall_explained_models(
     the archive has lost, are left out.
     """
 
-    def pair(record: Record) -> tuple[str, str, str, str]:
+    def pair(record: Record) -> tuple[str, ...]:
         names, identity = record.names, record.identity
-        return names.cohort, names.model, identity.cohort_fingerprint, identity.weights_sha256
+        return names.cohort, names.model, identity.cohort_fingerprint, *identity.network
 
     models = [
         _recall_pair(list(group), catalogue, _Sealed(archive))
@@ -153,7 +153,8 @@ def _recall_pair(
     except SanityError:
         return None
     is_same_cohort = cohort.fingerprint == identity.cohort_fingerprint
-    if not explainers or not is_same_cohort or classifier.weights_sha256 != identity.weights_sha256:
+    network = classifier.weights_sha256, classifier.architecture_sha256 or ""
+    if not explainers or not is_same_cohort or network != identity.network:
         return None
     for kind in ("cpu", "cuda"):  # maps are kept by the kind of device that made them
         runtime = Runtime(torch.device(kind), archive=archive)

@@ -43,7 +43,7 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
     for record in records:
         names, identity = record.names, record.identity
         key = (identity.suite, names.cohort, names.model, names.protocol, str(identity.seed))
-        measured = (identity.cohort_fingerprint, identity.weights_sha256, str(identity.protocol))
+        measured = (identity.cohort_fingerprint, *identity.network, str(identity.protocol))
         groups.setdefault((*key, *measured), []).append(record)
         if names.protocol not in protocols:
             raise UnknownNameError("protocol", names.protocol, protocols)

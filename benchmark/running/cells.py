@@ -56,6 +56,7 @@ class CellRunner:
         self._finished_passes: dict[str, dict[int, int]] = {}
         self._cells_left = Counter(cell.explainer for cell in cells)
         self._weights_sha256 = classifier.weights_sha256
+        self._architecture_sha256 = classifier.architecture_sha256
         self._start = classifier.passes.snapshot()
 
     @property
@@ -181,6 +182,7 @@ class CellRunner:
                 suite=plan.suite.version,
                 cohort_fingerprint=self.trial.cohort.fingerprint,
                 weights_sha256=self._weights_sha256,
+                architecture_sha256=self._architecture_sha256,
                 explainer=PluginIdentity(
                     name=cell.explainer,
                     version=explainer.version,

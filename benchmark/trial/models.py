@@ -46,11 +46,11 @@ class Models:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the weights, computed once per model object."""
+        """SHA-256 of weights and architecture, computed once per model object."""
         model = self.classifier
         # The model is kept beside its hash: the id of one that is gone may be given to another.
-        key = ("weights", id(model))
-        _, sha256 = self.memory.once(key, lambda: (model, model.weights_sha256))
+        key = ("identity", id(model))
+        _, sha256 = self.memory.once(key, lambda: (model, model.identity_sha256))
         return sha256
 
     @property

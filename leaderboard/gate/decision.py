@@ -258,7 +258,7 @@ def _share_lost(old: PublishedRecord, new: PublishedRecord) -> float:
         return 0.0
     have_value = {row[1] for row in new.scores if row[3] is not None}
     measured = set(now.sample.subjects)
-    if old.identity.weights_sha256 == new.identity.weights_sha256:
+    if old.identity.network == new.identity.network:
         measured |= set(before.sample.subjects)
     had_value = {row[1] for row in old.scores if row[3] is not None and row[1] in measured}
     return len(had_value - have_value) / len(had_value) if had_value else 0.0
@@ -276,6 +276,8 @@ def _notes(old: PublishedRecord, new: PublishedRecord) -> tuple[str, ...]:
     notes = []
     if was.weights_sha256 != now.weights_sha256:
         notes.append("the model's weights differ")
+    if was.architecture_sha256 != now.architecture_sha256:
+        notes.append("the model's architecture differs")
     for part in ("explainer", "protocol"):
         versions = [getattr(identity, part).version for identity in (was, now)]
         if versions[0] != versions[1]:

@@ -120,6 +120,25 @@ def test_batch_size_and_order_of_explainers_change_no_record(tmp_path: Path) -> 
     assert {one.content for one in first.records} == {one.content for one in second.records}
 
 
+def test_an_edited_network_is_measured_again(tmp_path: Path) -> None:
+    """If it fails, the scores of a network before its file was edited pass for those after."""
+    network = (
+        "from fakes import TinyModel\nfrom torch import nn\n\n\n"
+        "class Edited(TinyModel):\n    name = 'edited'\n\n    def load(self, input_shape):\n"
+        "        network = super().load(input_shape)\n"
+        "        network.trunk[1][1] = nn.ReLU()\n        return network\n"
+    )
+    file, store, measured, primary = tmp_path / "edited.py", tmp_path / "store", [], []
+    suite = build_suite().model_copy(update={"models": (f"{file}:Edited",)})
+    for activation in ("ReLU", "Tanh", "ReLU"):
+        file.write_text(network.replace("ReLU", activation))
+        finished = score(["Bright"], store, suite)
+        measured.append(finished.measured)
+        primary.append(finished.records[0].identity.architecture_sha256)
+    assert measured == [1, 1, 0]
+    assert primary[0] == primary[2] != primary[1]
+
+
 def test_one_failing_explainer_does_not_stop_the_others(tmp_path: Path) -> None:
     finished = score(["Raising", "Flat", "Picky", "Dark"], tmp_path / "store")
     states = {one.names.explainer: (one.state, one.reason) for one in finished.records}

@@ -49,7 +49,7 @@ def test_a_relative_is_fitted_once_and_counts_into_the_same_passes() -> None:
     first, second = trial.relative(_relative(fit)), trial.relative(_relative(fit))
     assert fit.times == 1
     assert first.classifier is second.classifier
-    assert first.model_identity == build_classifier(seed=7).weights_sha256
+    assert first.model_identity == build_classifier(seed=7).identity_sha256
     assert first.passes is trial.passes
     trial.relative(_relative(fit, seed=2))
     assert fit.times == 2
@@ -69,12 +69,12 @@ def test_an_archive_keeps_it_for_the_next_process(tmp_path: Path) -> None:
 def test_committed_weights_are_taken_for_their_own_model_and_cohort_only(tmp_path: Path) -> None:
     """If it fails, scores do not compare across machines, or foreign weights are trusted."""
     fit, cohort = Fitting(), cohort_of()
-    related = relation(_relative(fit), cohort, build_classifier().weights_sha256)
+    related = relation(_relative(fit), cohort, build_classifier().identity_sha256)
     fitted = build_classifier(seed=9)
     fitted.name = "tiny-twin"
     save_weights(fitted, tmp_path, {"seed": 1, "relation": related})
     peers = Peers(weights=tmp_path)
-    assert _trial(peers).relative(_relative(fit)).model_identity == fitted.weights_sha256
+    assert _trial(peers).relative(_relative(fit)).model_identity == fitted.identity_sha256
     assert fit.times == 0
     other = build_trial(GradCAM(), classifier=build_classifier(seed=3))
     replace(other, peers=peers).relative(_relative(fit))

@@ -1,0 +1,159 @@
+"""What a network computes beside its weights: its layers, their settings, and the code they run.
+
+Two networks with the same weights can differ in an activation, a pooling or a stride. So a score
+is named by the architecture too: the tree of layers, every plain setting of each layer, the files
+that define layers of the user's own together with whatever of the user's own these files import,
+and the versions of the installed packages that define the others. Layers of torch itself are named
+without a version, since torch is recorded with the machine that a score was measured on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache, partial
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+
+from torch import nn
+
+_OWN = ("benchmark", "baselines")
+_UNNAMED = ("torch", "builtins")
+# Bookkeeping of every torch module, which says nothing of what it computes.
+_BOOKKEEPING = frozenset({"training", "call_super_init", "dump_patches"})
+
+
+def architecture_sha256(network: nn.Module, source: type | None = None) -> str:
+    """Return the SHA-256 of everything but weights that decides what a network computes.
+
+    Args:
+        network: Network, of which the layers within count, and not what it is called by itself.
+        source: Class that built it, whose file counts too.
+    """
+    parts = [(name, part) for name, part in network.named_modules() if name]
+    definitions: list[object] = []
+    for _, part in parts:
+        definitions.extend([type(part), *_callables(vars(part).values())])
+    if source is not None:
+        definitions.append(source)
+    described = {
+        "layers": [
+            [name, _qualified_name(type(part)), part.extra_repr(), _settings(part)]
+            for name, part in parts
+        ],
+        "code": _describe_code(definitions),
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _settings(part: nn.Module) -> dict[str, object]:
+    """Return the plain attributes of a layer and the names of the functions that it holds."""
+    described = {
+        name: _describe(value)
+        for name, value in vars(part).items()
+        if not name.startswith("_") and name not in _BOOKKEEPING
+    }
+    return {name: value for name, value in described.items() if value is not None}
+
+
+def _describe(value: object) -> object:
+    """Return a plain value as JSON holds it, a callable by its name, and None for the rest."""
+    if isinstance(value, str | int | float | bool):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return [_describe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _describe(item) for key, item in value.items()}
+    if isinstance(value, partial):
+        return [_describe(value.func), _describe(value.args), _describe(value.keywords)]
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        return _qualified_name(value)
+    return None
+
+
+def _callables(values: Iterable[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, partial):
+            yield from _callables([value.func])
+        elif isinstance(value, type | FunctionType):
+            yield value
+
+
+def _qualified_name(definition: type | FunctionType | BuiltinFunctionType) -> str:
+    # A plugin's module is called by the hash of its file, which is listed by itself.
+    module = (definition.__module__ or "").partition("medsanity_plugin_")[0]
+    return f"{module}.{definition.__qualname__}"
+
+
+def _describe_code(definitions: Iterable[object]) -> list[str]:
+    """Return hashes of the user's own files and classes of this project, and package versions."""
+    entries: set[str] = set()
+    pending = list(definitions)
+    visited: set[int] = set()
+    while pending:
+        definition = pending.pop()
+        module = _module_of(definition)
+        root = module.__name__.partition(".")[0] if module is not None else ""
+        if module is None or root in _UNNAMED or root in sys.stdlib_module_names:
+            continue
+        if root in _OWN:
+            if isinstance(definition, type) and issubclass(definition, nn.Module):
+                entries.add(_class_sha256(definition))
+        elif (package := _installed_package(module)) is not None:
+            entries.add(package)
+        elif id(module) not in visited:
+            visited.add(id(module))
+            entries.add(_file_sha256(module))
+            pending.extend(vars(module).values())
+    return sorted(entries)
+
+
+def _module_of(definition: object) -> ModuleType | None:
+    if isinstance(definition, ModuleType):
+        return definition
+    if isinstance(definition, type | FunctionType):
+        return sys.modules.get(definition.__module__ or "")
+    return None
+
+
+def _class_sha256(definition: type) -> str:
+    with suppress(OSError, TypeError):
+        source = inspect.getsource(definition)
+        return f"{definition.__qualname__} {hashlib.sha256(source.encode()).hexdigest()}"
+    return definition.__qualname__
+
+
+def _file_sha256(module: ModuleType) -> str:
+    """Return the hash of a module's file, which for a plugin is that of the bytes that run."""
+    known = getattr(module, "__source_sha256__", None)
+    if isinstance(known, str):
+        return known
+    with suppress(OSError, TypeError):
+        return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+    return module.__name__
+
+
+def _installed_package(module: ModuleType) -> str | None:
+    """Return name and version of the package that a module is installed with, or None."""
+    file = getattr(module, "__file__", None)
+    paths = sysconfig.get_paths()
+    roots = {Path(paths[key]).resolve() for key in ("purelib", "platlib")}
+    roots |= {Path(path).resolve() for path in sys.path if path.endswith("site-packages")}
+    if file is not None and roots.isdisjoint(Path(file).resolve().parents):
+        return None
+    root = module.__name__.partition(".")[0]
+    names = sorted(_distributions().get(root, [root]))
+    with suppress(Exception):  # a folder in site-packages that no installer knows of
+        return f"{names[0]} {version(names[0])}"
+    return None if file is not None else root
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> dict[str, list[str]]:
+    return dict(packages_distributions())
