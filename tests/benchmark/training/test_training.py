@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 from trials import RECIPE, cohort_of, trained
 
 from benchmark.classifier import Classifier
@@ -89,6 +90,15 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert card["recipe"]["epochs"] == RECIPE.epochs
     loaded = load_weights(build_classifier(seed=9), path)
     assert loaded.weights_sha256 == network.weights_sha256
+
+
+def test_weights_in_another_network_than_they_were_trained_in_are_refused(tmp_path: Path) -> None:
+    """If it fails, an edit of a reference network keeps the scores that it had before."""
+    path = save_weights(trained(), tmp_path, {})
+    edited = build_classifier()
+    edited.trunk[1].relu = nn.Tanh()
+    with pytest.raises(ClassifierError, match="another network than the weights"):
+        load_weights(edited, path)
 
 
 def test_other_weights_than_the_card_names_are_refused(tmp_path: Path) -> None:
