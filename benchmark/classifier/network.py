@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +13,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn.parameter import UninitializedParameter
 
 from benchmark.classifier.architecture import architecture_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
 from benchmark.classifier.passes import PassCounter, PrefixMemory
-from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
+from benchmark.classifier.redrawing import hidden_weights, redraw, stale_tensors
+from benchmark.classifier.running_statistics import reestimate_statistics
 from benchmark.errors import ClassifierError, UnsupportedError
 from benchmark.feature_grid import FeatureGrid, trace_grid
 
@@ -55,11 +57,13 @@ class Stage:
         name: Name of the part in the model.
         module: Module with the layers of the part.
         parameters: Full names of its parameters, with those that no layer of its own holds.
+        buffers: Full names of its buffers, with those of a part behind it that has buffers alone.
     """
 
     name: str
     module: nn.Module = field(repr=False)
     parameters: tuple[str, ...] = field(repr=False)
+    buffers: tuple[str, ...] = field(repr=False, default=())
 
 
 class GlobalAveragePool(nn.Module):
@@ -105,7 +109,10 @@ class Classifier(nn.Module):
         # Class of the model source, which ``load_fitted`` notes.
         self.source: type | None = None
         self._resume: tuple[int, PrefixMemory] | None = None
-        self.eval().requires_grad_(False)
+        self.eval()
+        if any(isinstance(values, UninitializedParameter) for values in self.parameters()):
+            self._check()  # a first pass shapes lazy layers
+        self.requires_grad_(False)
         order_gradients(self)
         self._check()
 
@@ -160,20 +167,34 @@ class Classifier(nn.Module):
         """
         trunk = {f"trunk.{name}": module for name, module in self.trunk.named_children()}
         parts = {**(trunk or {"trunk": self.trunk}), "head": self.head}
-        names: dict[str, list[str]] = {part: [] for part in parts}
-        ownerless = []
-        for name, _ in self.named_parameters():
-            owner = next((part for part in parts if name.startswith(f"{part}.")), None)
-            if owner is None and not name.startswith("pool."):
-                ownerless.append(name)
-            else:
-                names[owner or "head"].append(name)
-        filled = [part for part in parts if names[part]]
-        names[filled[0]] += ownerless
+        holders = {name: self._part_of(name, parts) for name, _ in self.named_parameters()}
+        filled = [part for part in parts if part in holders.values()]
+        order = list(parts)
+
+        def stage_of(part: str) -> str:
+            before = [stage for stage in filled if order.index(stage) <= order.index(part)]
+            return (before or filled)[-1 if before else 0]
+
+        buffers = {
+            name: stage_of(self._part_of(name, parts) or order[0])
+            for name, _ in self.named_buffers()
+        }
         return tuple(
-            Stage(part.removeprefix("trunk."), parts[part], tuple(names[part]))
+            Stage(
+                part.removeprefix("trunk."),
+                parts[part],
+                tuple(name for name, holder in holders.items() if (holder or filled[0]) == part),
+                tuple(name for name, holder in buffers.items() if holder == part),
+            )
             for part in reversed(filled)
         )
+
+    @staticmethod
+    def _part_of(name: str, parts: Mapping[str, nn.Module]) -> str | None:
+        """Return the part that a parameter or buffer belongs to; the pool's go with the head."""
+        if name.startswith("pool."):
+            return "head"
+        return next((part for part in parts if name.startswith(f"{part}.")), None)
 
     @cached_property
     def feature_grid(self) -> FeatureGrid:
@@ -266,13 +287,20 @@ class Classifier(nn.Module):
                 with the trained ones activations are squashed, and a method is flattered.
 
         Raises:
-            ClassifierError: If a parameter stayed as it was.
+            ClassifierError: If a parameter stayed as it was, or a buffer that training fills.
         """
+        if (reason := hidden_weights(self)) is not None:
+            raise ClassifierError(
+                f"Model {self.name!r} cannot be randomised: {reason}; give the network as it was "
+                "before, in floating point."
+            )
         other = self.copy()
         other.name = f"{self.name}~{seed}"
-        redraw(other, seed)
-        self._check_changed(other, [name for name, _ in self.named_parameters()])
-        reestimate_batch_norm(other, lambda: other.feature_maps(images))
+        fresh = redraw(other, seed)
+        fresh |= reestimate_statistics(other, lambda: other(images))
+        parameters = [name for name, _ in self.named_parameters()]
+        buffers = [name for name, _ in self.named_buffers() if name not in fresh]
+        self._check_changed(other, parameters, buffers)
         return other
 
     def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
@@ -282,28 +310,42 @@ class Classifier(nn.Module):
         onwards; before it nothing has changed.
 
         Raises:
-            ClassifierError: If a parameter of these stages stayed as it was.
+            ClassifierError: If a tensor of these stages stayed as it was.
         """
         other, all_stages = self.copy(), self.stages
-        names = [name for stage in stages for name in stage.parameters]
-        theirs, ours = dict(donor.named_parameters()), dict(other.named_parameters())
+        parameters = [name for stage in stages for name in stage.parameters]
+        buffers = [name for stage in stages for name in stage.buffers]
+        theirs, ours = _tensors(donor), _tensors(other)
         with torch.no_grad():
-            for name in names:
+            for name in (*parameters, *buffers):
                 ours[name].copy_(theirs[name])
-        self._check_changed(other, names)
         # Stages run from the head to the stem: the later in the list, the earlier in a pass.
         stemmost = max(index for index, stage in enumerate(all_stages) if stage in stages)
-        earlier = nn.ModuleList(stage.module for stage in all_stages[stemmost + 1 :])
-        before = set(map(id, earlier.modules()))
-        unchanged = {name for name, part in self.named_modules() if id(part) in before}
-        reestimate_batch_norm(other, lambda: other.feature_maps(images), unchanged)
+        earlier = all_stages[stemmost + 1 :]
+        kept = {name for stage in earlier for name in (*stage.parameters, *stage.buffers)}
+        unchanged = {
+            prefix
+            for prefix, part in self.named_modules()
+            if all(f"{prefix}.{name}" in kept for name in _tensors(part, recurse=False))
+        }
+        fresh = reestimate_statistics(other, lambda: other(images), unchanged)
+        buffers = [name for name in buffers if name not in fresh]
+        self._check_changed(other, parameters, buffers)
         return other
 
-    def _check_changed(self, other: Classifier, names: Sequence[str]) -> None:
-        ours, theirs = dict(self.named_parameters()), dict(other.named_parameters())
-        unchanged = [name for name in names if torch.equal(ours[name], theirs[name])]
-        if unchanged:
-            raise ClassifierError(f"Randomising {self.name!r} left {unchanged[0]} as it was.")
+    def _check_changed(
+        self, other: Classifier, parameters: Sequence[str], buffers: Sequence[str]
+    ) -> None:
+        stale = stale_tensors(self, other, parameters, buffers)
+        if not stale:
+            return
+        message = f"Randomising {self.name!r} left {stale[0]} as it was"
+        if stale[0] not in parameters:
+            message += (
+                ", a buffer that training may have filled: register it with persistent=False if "
+                "it is a constant, or fill it in its module's reset_parameters()"
+            )
+        raise ClassifierError(f"{message}.")
 
     def resume_after(self, stages: int, memory: PrefixMemory) -> None:
         """Take the activations after the first children of a sequential trunk from ``memory``.
@@ -330,3 +372,9 @@ class Classifier(nn.Module):
                 f"but for two images it returned {list(logits.shape)} and {list(embedding.shape)}."
             )
         self.passes = PassCounter()
+
+
+def _tensors(module: nn.Module, recurse: bool = True) -> dict[str, Tensor]:
+    """Return parameters and buffers by name."""
+    buffers = dict(module.named_buffers(recurse=recurse))
+    return {**dict(module.named_parameters(recurse=recurse)), **buffers}

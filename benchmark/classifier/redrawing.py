@@ -1,20 +1,50 @@
-"""Redrawing parameters, so that a network knows nothing of what it was trained on."""
+"""Redrawing a network, so that it knows nothing of what it was trained on.
+
+Every parameter is drawn anew. Beside parameters, a network holds buffers, and a copy must not keep
+what training left in them:
+
+- running statistics are taken anew from images (``benchmark.classifier.running_statistics``);
+- the scale and shift of a frozen norm are what a fresh norm's are;
+- the singular vectors of a spectral norm are found anew, since they belong to the old weights;
+- the mask of a pruned layer is shuffled, since it says which trained weights were large;
+- a buffer that its module's own ``reset_parameters`` fills is filled by it.
+
+Whatever else still equals what training left must be constant by construction, as
+``benchmark.classifier.constants`` tells, or ``stale_tensors`` names it. A tensor that is neither
+parameter nor buffer is in no checkpoint, and so is no weight.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from contextlib import suppress
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from benchmark.classifier.batch_norm import BATCH_NORMS
-from benchmark.seeding import seed_of
+from benchmark.classifier.constants import is_constant, persistent_buffers
+from benchmark.classifier.running_statistics import reestimate_statistics as reestimate_batch_norm
+from benchmark.seeding import seed_of, torch_stream
+
+__all__ = ["hidden_weights", "redraw", "reestimate_batch_norm", "stale_tensors"]
+
+# The estimate of the largest singular value is then good to a percent for any common layer.
+_POWER_ITERATIONS = 60
+_FEW = 4
 
 
-def redraw(module: nn.Module, seed: int) -> None:
-    """Redraw every parameter of ``module`` in place, each on a stream named by seed and name."""
+def redraw(module: nn.Module, seed: int) -> set[str]:
+    """Redraw what ``module`` learned in place, each tensor on a stream named by seed and name.
+
+    Returns:
+        Names of the buffers that were redrawn; running statistics are not among them.
+    """
     for prefix, part in module.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
             parameter_seed = seed_of("redraw", seed, f"{prefix}.{name}")
@@ -24,36 +54,73 @@ def redraw(module: nn.Module, seed: int) -> None:
                 reset = _reset_parameter(part, name, parameter_seed)
                 if not reset or torch.equal(parameter, trained):
                     _draw_like(parameter, parameter_seed)
-
-
-def reestimate_batch_norm(
-    module: nn.Module, run: Callable[[], object], keep: Collection[str] = ()
-) -> None:
-    """Set batch norm's running statistics to the moments over the batch that ``run`` sends.
-
-    Layers named in ``keep`` stay as they are.
-    """
-    layers = [
-        part
-        for name, part in module.named_modules()
-        if isinstance(part, BATCH_NORMS) and name not in keep
-    ]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.train()
-        layer.reset_running_stats()
-        layer.momentum = None  # cumulative average: one batch gives that batch's moments exactly
+    redrawn: set[str] = set()
     with torch.no_grad():
-        run()
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.eval()
-        layer.momentum = momentum
+        for prefix, part in module.named_modules():
+            part_seed = seed_of("redraw", seed, prefix)
+            names = (
+                _redraw_parametrised(part, part_seed)
+                | _redraw_hooked(part, part_seed)
+                | _redraw_buffers(part, part_seed)
+            )
+            redrawn |= {_join(prefix, name) for name in names}
+    return redrawn
+
+
+def stale_tensors(
+    trained: nn.Module, other: nn.Module, parameters: Collection[str], buffers: Collection[str]
+) -> list[str]:
+    """Return the names of tensors that a copy holds as training left them.
+
+    Args:
+        trained: Network that the copy was made of.
+        other: Copy that should know nothing of it.
+        parameters: Names of the parameters that should have been redrawn.
+        buffers: Names of the buffers to look at; those that are constant by construction may stay.
+    """
+    ours, theirs = dict(trained.named_parameters()), dict(other.named_parameters())
+    stale = [name for name in parameters if torch.equal(ours[name], theirs[name])]
+    looked_at, copied = set(buffers), dict(other.named_buffers())
+    for prefix, part in trained.named_modules():
+        for name, buffer in persistent_buffers(part):
+            path = _join(prefix, name)
+            if path in looked_at and torch.equal(buffer, copied[path]):
+                stale += [] if is_constant(name, buffer) else [path]
+    return stale
+
+
+def hidden_weights(module: nn.Module) -> str | None:
+    """Return where a network holds weights that cannot be redrawn, or None where it has none.
+
+    Quantised layers pack them away, and a frozen script writes them into its program.
+    """
+    for name, part in module.named_modules():
+        kinds = {base.__module__ for base in type(part).__mro__}
+        if any(kind.startswith(("torch.ao.", "torchao.")) for kind in kinds) and part.state_dict():
+            return f"{name or type(part).__name__} is quantised"
+        if isinstance(part, torch.jit.ScriptModule) and _has_constants(part):
+            return f"{name} is a frozen script, with weights inside its program"
+    return None
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _has_constants(script: torch.jit.ScriptModule) -> bool:
+    try:
+        nodes = [node for node in script.inlined_graph.nodes() if node.kind() == "prim::Constant"]
+    except (AttributeError, RuntimeError):  # a module without a forward has no program
+        return False
+    kinds = (node.output().type().kind() for node in nodes)
+    values = (node.t("value") for node, kind in zip(nodes, kinds, strict=True) if "Tensor" in kind)
+    return any(value.is_floating_point() and value.numel() > _FEW for value in values)
 
 
 def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
     """Redraw a parameter by its module's initialiser and return whether there is one."""
+    if isinstance(part, torch.jit.ScriptModule):
+        return _reset_scripted(part, name, seed)
     fresh = copy.deepcopy(part).cpu()
     reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
     if not callable(reset):
@@ -63,6 +130,119 @@ def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
         reset()
     getattr(part, name).copy_(getattr(fresh, name))
     return True
+
+
+def _reset_scripted(part: torch.jit.ScriptModule, name: str, seed: int) -> bool:
+    """Redraw as the layer would that was scripted or traced; a script has no initialiser."""
+    kind, parameter = str(getattr(part, "original_name", "")), getattr(part, name)
+    if "Norm" in kind and name in ("weight", "bias"):
+        parameter.fill_(float(name == "weight"))
+        return True
+    if not kind.startswith(("Conv", "Linear")) or name not in ("weight", "bias"):
+        return False
+    fans = math.prod(part.weight.shape[1:])
+    bound = 1 / math.sqrt(fans)  # that of torch's layers, for weight and bias alike
+    fresh = torch.empty(parameter.shape)
+    fresh.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+    parameter.copy_(fresh)
+    return True
+
+
+def _redraw_parametrised(part: nn.Module, seed: int) -> set[str]:
+    """Redraw parametrised tensors, such as a weight under spectral norm, as if they were not."""
+    if not parametrize.is_parametrized(part):
+        return set()
+    redrawn: set[str] = set()
+    lists = cast("nn.ModuleDict", part.parametrizations)
+    fresh = copy.deepcopy(part).cpu()
+    # By hand: torch's own removal takes the tensor from the class, which the copy shares.
+    fresh.__class__ = parametrize.type_before_parametrizations(part)
+    del fresh.parametrizations
+    for name in lists:
+        fresh.register_parameter(name, nn.Parameter(getattr(part, name).detach().cpu().clone()))
+    _reset_all(fresh, seed)
+    for name, chain in lists.items():
+        buffers = {
+            path: buffer
+            for path, buffer in chain.named_buffers()
+            if buffer.is_floating_point() and not is_constant(path, buffer)
+        }
+        for path, buffer in buffers.items():
+            _draw_like(buffer, seed_of(seed, name, path))
+        redrawn |= {f"parametrizations.{name}.{path}" for path in buffers}
+        # Without an inverse, what lies behind the tensor stays as it was redrawn, one by one.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            setattr(part, name, getattr(fresh, name).detach().to(getattr(part, name)))
+        chain.train()  # a spectral norm looks for its vectors whenever it is used in training
+        for _ in range(_POWER_ITERATIONS if buffers else 0):
+            getattr(part, name)
+        chain.eval()
+    return redrawn
+
+
+def _redraw_hooked(part: nn.Module, seed: int) -> set[str]:
+    """Redraw weights that torch's older weight norm, spectral norm and pruning keep in parts."""
+    if isinstance(part, torch.jit.ScriptModule):
+        return set()
+    hooks = list(part._forward_pre_hooks.values())
+    kept = [name.removesuffix("_orig") for name in part._parameters if name.endswith("_orig")]
+    normed = [hook for hook in hooks if isinstance(hook, WeightNorm)]
+    if not kept and not normed:
+        return set()
+    fresh, redrawn = copy.deepcopy(part).cpu(), set()
+    _reset_all(fresh, seed)
+    for name in kept:
+        getattr(part, f"{name}_orig").copy_(getattr(fresh, name))
+        mask = part._buffers.get(f"{name}_mask")
+        if mask is not None:
+            order = torch.randperm(mask.numel(), generator=torch_stream("mask", seed, name))
+            mask.copy_(mask.flatten()[order.to(mask.device)].view_as(mask))
+            redrawn.add(f"{name}_mask")
+    for norm in normed:
+        weight = getattr(fresh, norm.name)
+        getattr(part, f"{norm.name}_v").copy_(weight)
+        getattr(part, f"{norm.name}_g").copy_(torch.norm_except_dim(weight, 2, norm.dim))
+    for hook in hooks:
+        if isinstance(hook, SpectralNorm):
+            vectors = [f"{hook.name}_{side}" for side in "uv"]
+            for vector in vectors:
+                _draw_like(getattr(part, vector), seed_of(seed, vector))
+            for _ in range(_POWER_ITERATIONS):
+                hook.compute_weight(part, do_power_iteration=True)
+            redrawn.update(vectors)
+    return redrawn
+
+
+def _redraw_buffers(part: nn.Module, seed: int) -> set[str]:
+    """Reset buffers that hold weights: a frozen norm's, and those that the module itself resets."""
+    buffers = dict(persistent_buffers(part))
+    redrawn = set()
+    if {"running_mean", "running_var"}.issubset(buffers):
+        for name in {"weight", "bias"}.intersection(buffers):
+            buffers[name].fill_(float(name == "weight"))
+            redrawn.add(name)
+        return redrawn
+    if not buffers or isinstance(part, torch.jit.ScriptModule):
+        return redrawn
+    fresh = copy.deepcopy(part).cpu()
+    for name in buffers:
+        getattr(fresh, name).fill_(torch.nan)  # what is still so was not reset
+    _reset_all(fresh, seed)
+    for name, buffer in buffers.items():
+        values = getattr(fresh, name)
+        if values.shape == buffer.shape and not values.isnan().any():
+            buffer.copy_(values)
+            redrawn.add(name)
+    return redrawn
+
+
+def _reset_all(fresh: nn.Module, seed: int) -> None:
+    """Let a module fill itself by its own initialiser, if it has one."""
+    reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
+    if callable(reset):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            reset()
 
 
 def _draw_like(parameter: Tensor, seed: int) -> None:
