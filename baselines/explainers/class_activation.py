@@ -63,7 +63,8 @@ class _ClassActivation(Explainer):
             return str(error)
 
     def _cut(self, classifier: Classifier) -> Classifier:
-        return classifier if self.layer == LAST else classifier.cut(self.layer)
+        cut = classifier if self.layer == LAST else classifier.cut(self.layer)
+        return cut.with_channels_first()
 
     def _why_unfit(self, classifier: Classifier) -> str | None:
         shape = classifier.maps_shape
@@ -72,6 +73,8 @@ class _ClassActivation(Explainer):
             return f"its feature maps are [{sizes}], not spatial"
         if math.prod(shape[1:]) == 1:
             return f"its feature maps are [{sizes}], a single cell that covers the whole image"
+        if classifier.layout.fault is not None:
+            return classifier.layout.fault
         if self.aligned and not classifier.feature_grid.shape:
             return "the centres of its feature cells cannot be traced back to the image"
         return None

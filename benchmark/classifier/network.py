@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from benchmark.classifier.architecture import architecture_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
+from benchmark.classifier.layout import MapsLayout, Turned, find_layout
 from benchmark.classifier.passes import PassCounter, PrefixMemory
 from benchmark.classifier.redrawing import hidden_weights, redraw, stale_tensors
 from benchmark.classifier.running_statistics import reestimate_statistics
@@ -109,6 +111,7 @@ class Classifier(nn.Module):
         # Class of the model source, which ``load_fitted`` notes.
         self.source: type | None = None
         self._resume: tuple[int, PrefixMemory] | None = None
+        self._layouts: dict[int, MapsLayout] = {}
         self.eval()
         if any(isinstance(values, UninitializedParameter) for values in self.parameters()):
             self._check()  # a first pass shapes lazy layers
@@ -200,6 +203,35 @@ class Classifier(nn.Module):
     def feature_grid(self) -> FeatureGrid:
         """Input coordinates of the feature cells; its shape is empty where maps are not spatial."""
         return trace_grid(self.trunk, self.preprocessing(self.example).clone())
+
+    @property
+    def layout(self) -> MapsLayout:
+        """Axes of the feature maps as a moving blob finds them; finding them counts as no pass."""
+        # Models that were cut from one network share what was found, by their number of layers.
+        count = len(self.trunk) if isinstance(self.trunk, nn.Sequential) else 0
+        if count not in self._layouts:
+            self._layouts[count] = find_layout(
+                lambda images: cast("Tensor", self.trunk(self.preprocessing(images))), self.example
+            )
+        return self._layouts[count]
+
+    def with_channels_first(self) -> Classifier:
+        """Return the same model with feature maps [B, K, *s] whose axes are the image's.
+
+        It is this very model where they are already. Otherwise layers and counter are shared.
+        """
+        layout = self.layout
+        if layout.is_declared:
+            return self
+        turned = Turned(layout.order)
+        other = copy.copy(self)
+        other._modules = self._modules.copy()
+        other.__dict__.pop("feature_grid", None)
+        layers = self.trunk._modules if isinstance(self.trunk, nn.Sequential) else {"0": self.trunk}
+        other.trunk = nn.Sequential(OrderedDict(layers, turned=turned))
+        other.pool = nn.Sequential(turned.inverse, self.pool)
+        other._layouts = {len(layers) + 1: MapsLayout(tuple(range(len(layout.order))))}
+        return other
 
     @property
     def weights_sha256(self) -> str:
