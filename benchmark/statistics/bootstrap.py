@@ -7,7 +7,7 @@ resampling images covers 76 % where 95 % is claimed (40 subjects × 5 images, IC
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,19 +58,36 @@ class SubjectBootstrap:
     Args:
         subjects: [N] subject of each row; ids may repeat.
         resamples: Number of bootstrap replicates R.
+        strata: [N] stratum of each row, such as its group. Subjects are then drawn within strata,
+            so that every resample has as many of each as the sample; a subject with rows in several
+            counts to the largest. Subjects are drawn from all at once unless strata are given.
+
+    Attributes:
+        smallest_stratum: Number of subjects in the smallest stratum.
 
     Raises:
         InputError: If there are no rows.
     """
 
-    def __init__(self, subjects: Sequence[str], resamples: int = 10_000) -> None:
+    def __init__(
+        self,
+        subjects: Sequence[str],
+        resamples: int = 10_000,
+        strata: Sequence[int] | Integers | None = None,
+    ) -> None:
         if not len(subjects):
             raise InputError("Expected at least one subject to resample but got none.")
         unique, index = np.unique(np.asarray(subjects, dtype=np.str_), return_inverse=True)
         self._index: npt.NDArray[np.intp] = index
         self._order = np.argsort(index, kind="stable")
         self._starts = np.searchsorted(index[self._order], np.arange(len(unique)))
-        self._multiplicities = _multiplicities(len(unique), resamples)
+        self.smallest_stratum = len(unique)
+        if strata is None:
+            self._multiplicities = _multiplicities(len(unique), resamples)
+        else:
+            levels = np.maximum.reduceat(np.asarray(strata)[self._order], self._starts)
+            self._multiplicities = _stratified_multiplicities(levels, resamples)
+            self.smallest_stratum = int(np.unique(levels, return_counts=True)[1].min())
 
     @property
     def n_subjects(self) -> int:
@@ -107,6 +124,16 @@ class SubjectBootstrap:
         rows, classes = self._rows(scores, 1), np.asarray(labels)
         blocks = self._blocks(len(rows))
         return np.concatenate([self._weighted_auroc(rows, classes, drawn) for drawn in blocks])
+
+    def statistic_replicates(self, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """Return bootstrap replicates [R, M] of statistics of weighted rows.
+
+        Args:
+            statistic: Function from the weights [r, N] of the rows in r resamples to M statistics
+                of each resample, [r, M].
+        """
+        blocks = self._blocks(len(self._index))
+        return np.concatenate([statistic(drawn[:, self._index]) for drawn in blocks])
 
     def statistic_interval(
         self, estimate: float, replicates: FloatArray, n_subjects: int | None = None
@@ -230,6 +257,17 @@ def _multiplicities(count: int, resamples: int) -> Integers:
         picks += count * np.arange(rows)[:, None]
         counts = np.bincount(picks.ravel(), minlength=rows * count)
         multiplicities[start : start + rows] = counts.reshape(rows, count)
+    return multiplicities
+
+
+def _stratified_multiplicities(levels: Integers, resamples: int) -> Integers:
+    """Return how often each subject is drawn where as many are drawn of each level, [R, U]."""
+    multiplicities: Integers = np.zeros((resamples, len(levels)), dtype=np.int64)
+    for level in np.unique(levels).tolist():
+        members = np.flatnonzero(levels == level)
+        generator = stream("bootstrap", "stratum", int(level), len(members), resamples)
+        picks = members[generator.integers(0, len(members), size=(resamples, len(members)))]
+        np.add.at(multiplicities, (np.arange(resamples)[:, None], picks), 1)
     return multiplicities
 
 
