@@ -36,6 +36,9 @@ class SplitFindings:
         confusion: Counts; the first index is the true group, the second the predicted one.
         calibration: Bins of the calibration curve as (mean predicted probability, share of group 1,
             images).
+        roc: Points of the ROC curve as (false positive rate, true positive rate); none where a
+            group is missing.
+        precision_recall: Points of the precision–recall curve as (recall, precision).
     """
 
     split: str
@@ -44,6 +47,20 @@ class SplitFindings:
     metrics: tuple[Metric, ...]
     confusion: tuple[tuple[int, int], tuple[int, int]]
     calibration: tuple[tuple[float, float, int], ...] = ()
+    roc: tuple[tuple[float, float], ...] = ()
+    precision_recall: tuple[tuple[float, float], ...] = ()
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of this name.
+
+        Raises:
+            KeyError: If there is none; the message lists the names that there are.
+        """
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        known = ", ".join(metric.name for metric in self.metrics)
+        raise KeyError(f"The {self.split} split has no metric {name!r}; it has {known}.")
 
 
 @dataclass(frozen=True)
@@ -53,14 +70,18 @@ class CurvePoint:
     Attributes:
         share: Share of the training subjects.
         subjects: Number of them.
-        auroc: AUROC on the test split, of each draw.
+        auroc: AUROC on the test split, of each draw; a single draw where all subjects are taken.
         accuracy: Accuracy on the test split, of each draw.
+        mean_auroc: Mean over the draws, with its interval over the subjects of the test split.
+        mean_accuracy: Mean accuracy over the draws, in the same way.
     """
 
     share: float
     subjects: int
     auroc: tuple[float, ...]
     accuracy: tuple[float, ...]
+    mean_auroc: Metric | None = None
+    mean_accuracy: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -72,12 +93,15 @@ class ShortcutProbe:
         sees: Sentence that says what it is given.
         auroc: Cross-validated AUROC with its interval over subjects.
         suspicious: Whether its lower limit is above the threshold.
+        context: Whether it may see the disease and stands beside the others for comparison, so
+            that it is never suspicious.
     """
 
     name: str
     sees: str
     auroc: Metric
     suspicious: bool
+    context: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +118,10 @@ class Validation:
             and ``"umap"`` where it is installed), as {"before": {"pca": [[x, y], ...]}, ...}, in
             the order of the test split's keys.
         warnings: Sentences that a reader must see.
+        left_out: Sentences that say which parts were left out and why.
+        floor: Whether the groups cannot be told apart well enough for a map to mean anything.
+        group_names: Names of group 0 and group 1.
+        embedding_groups: Group of each point of the embedding.
     """
 
     splits: tuple[SplitFindings, ...]
@@ -103,3 +131,40 @@ class Validation:
     shortcuts: tuple[ShortcutProbe, ...]
     embedding: dict[str, dict[str, list[list[float]]]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    floor: bool = False
+    group_names: tuple[str, str] = ("A", "B")
+    embedding_groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Result of cross-validation by subject.
+
+    Attributes:
+        metrics: Metrics of the predictions for subjects that were left out, with intervals.
+        folds: AUROC of each fold that holds both groups.
+    """
+
+    metrics: tuple[Metric, ...]
+    folds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two networks on the test subjects that both have, paired image by image.
+
+    Attributes:
+        images: Number of images that both have in their test split.
+        subjects: Number of subjects that these belong to.
+        first: Metrics of the first network on them.
+        second: Metrics of the second network on them.
+        differences: Second minus first, metric by metric, with paired intervals; 0 where they are
+            alike.
+    """
+
+    images: int
+    subjects: int
+    first: tuple[Metric, ...]
+    second: tuple[Metric, ...]
+    differences: tuple[Metric, ...]

@@ -1,0 +1,229 @@
+"""How well a probe does on subjects that it has not met, and how many subjects it takes.
+
+Both draw whole subjects within their groups, since a subject's visits are alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from benchmark.arrays import FloatArray, Rows
+from benchmark.cohort import Cohort
+from benchmark.errors import CohortError
+from benchmark.seeding import seed_of, stream
+from benchmark.statistics.bootstrap import SubjectBootstrap
+from benchmark.statistics.classification import intervals_of, weighted_metrics
+from benchmark.training.findings import CrossValidation, CurvePoint
+from benchmark.training.predictions import Predictions, metrics_of, to_metric
+
+SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
+DRAWS = 5
+FOLDS = 5
+CURVE_METRICS = ("auroc", "accuracy")
+
+Fit = Callable[[Cohort], Predictions]
+
+
+def probe_margins(features: FloatArray, groups: Rows, others: FloatArray) -> FloatArray:
+    """Return the margins of rows [m] under a logistic regression fitted on other rows.
+
+    It is that of ``logistic_regression``, with scikit-learn's L2 penalty of 1. Features are
+    standardised by the rows that it is fitted on. Where they are more than these rows, both are
+    turned into the space that the rows span, in which the optimum lies (Hastie & Tibshirani 2004),
+    so that an embedding of 2,048 numbers costs no more than one of 200.
+
+    Args:
+        features: [n, D] features of the rows to fit.
+        groups: [n] their groups, both present.
+        others: [m, D] features of the rows to predict.
+    """
+    # Here, since scikit-learn takes a quarter of a second that most commands do without.
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = features.mean(0), features.std(0)
+    # A feature that hardly varies is a constant with rounding; divided by it, others would explode.
+    varies = spread > 1e-9 * (1 + np.abs(mean))
+    known, asked = ((rows - mean)[:, varies] / spread[varies] for rows in (features, others))
+    if known.shape[1] > len(known):
+        basis, _ = np.linalg.qr(known.T)
+        known, asked = known @ basis, asked @ basis
+    if not known.shape[1]:
+        share = float(np.mean(groups))
+        return np.full(len(others), math.log(share / (1 - share)))
+    probe = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=200)
+    margins: FloatArray = probe.fit(known, groups).decision_function(asked)
+    return margins
+
+
+def learning_curve(embeddings: Predictions, name: str = "cohort") -> tuple[CurvePoint, ...]:
+    """Return how well the convex probe does on the test split by the share of training subjects.
+
+    Each draw orders the training subjects of each group at random and takes the first of them, so
+    the subjects of a smaller share are among those of a larger one.
+
+    Args:
+        embeddings: Embeddings of the network as it came; its logits play no part.
+        name: Name of the cohort, for messages.
+
+    Raises:
+        CohortError: If the training or test split lacks a group.
+    """
+    train, test = embeddings.select("train"), embeddings.select("test")
+    for split, part in (("training", train), ("test", test)):
+        if len(set(part.groups.tolist())) < 2:
+            raise CohortError(
+                f"A learning curve needs both groups in the {split} split of cohort {name!r}, "
+                f"which has {int((part.groups == 0).sum())} images of the reference group and "
+                f"{int((part.groups == 1).sum())} cases."
+            )
+    bootstrap = test.bootstrap()
+    points = []
+    for share in SHARES:
+        draws = range(DRAWS if share < 1 else 1)
+        rows = [_drawn_rows(train, share, draw) for draw in draws]
+        margins = [
+            probe_margins(train.embeddings[row], train.groups[row], test.embeddings) for row in rows
+        ]
+        subjects = len({train.subjects[row] for row in rows[0]})
+        points.append(_curve_point(share, subjects, test, margins, bootstrap))
+    return tuple(points)
+
+
+def cross_validate(
+    fit: Fit, cohort: Cohort, folds: int = FOLDS, group_names: tuple[str, str] | None = None
+) -> CrossValidation:
+    """Return how well a recipe does on subjects that it was not fitted on.
+
+    Every subject is in the test split once. Folds hold whole subjects and are stratified by group.
+    In each, a fifth of the other subjects is the validation split, for recipes that stop early.
+
+    Args:
+        fit: Function from the cohort with the splits of a fold to predictions for all its images;
+            those for the test split count.
+        cohort: Cohort whose own splits play no part.
+        folds: Largest number of folds; fewer where a group has fewer subjects.
+        group_names: Names of the groups in the metrics; those of the cohort unless given.
+
+    Raises:
+        CohortError: If a group has fewer than three subjects.
+    """
+    names = np.asarray(cohort.subjects, dtype=np.str_)
+    for group, label in enumerate(cohort.group_names):
+        subjects_of_group = len(np.unique(names[cohort.groups == group]))
+        if subjects_of_group < 3:
+            raise CohortError(
+                f"Cross-validation with a validation split needs three subjects of each group, "
+                f"but cohort {cohort.name!r} has {subjects_of_group} of {label}."
+            )
+    ordered = cohort.take(np.argsort(np.array(cohort.keys), kind="stable"))
+    parts = []
+    for train, test in folds_by_subject(ordered.groups, ordered.subjects, folds, ordered.name):
+        splits = np.full(len(ordered), "train", dtype=object)
+        splits[test] = "test"
+        subjects = [ordered.subjects[row] for row in train]
+        inner = folds_by_subject(ordered.groups[train], subjects, FOLDS, ordered.name)
+        splits[train[next(inner)[1]]] = "validation"
+        fold = replace(ordered, participants=ordered.participants.assign(split=list(splits)))
+        parts.append(fit(fold).select("test"))
+    return _joined(parts, group_names or ordered.group_names)
+
+
+def cross_validate_probe(
+    embeddings: Predictions, group_names: tuple[str, str], folds: int = FOLDS
+) -> CrossValidation:
+    """Return how well the convex probe on given embeddings does on subjects that were left out.
+
+    Arguments and errors as ``cross_validate``; the probe stops at its optimum, so it is fitted on
+    all other subjects.
+    """
+    parts = []
+    for train, test in folds_by_subject(embeddings.groups, embeddings.subjects, folds):
+        known, asked = embeddings.take(train), embeddings.take(test)
+        margins = probe_margins(known.embeddings, known.groups, asked.embeddings)
+        parts.append(asked.with_margins(margins))
+    return _joined(parts, group_names)
+
+
+def folds_by_subject(
+    groups: Rows, subjects: tuple[str, ...] | list[str], folds: int = FOLDS, name: str = "cohort"
+) -> Iterator[tuple[Rows, Rows]]:
+    """Yield the rows to fit and the rows to predict of each fold.
+
+    Args:
+        groups: [N] group of each row.
+        subjects: [N] subject of each row.
+        folds: Largest number of folds; fewer where a group has fewer subjects.
+        name: Name of the cohort, for messages.
+
+    Raises:
+        CohortError: If a group has fewer than two subjects.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, as above
+
+    names = np.asarray(subjects, dtype=np.str_)
+    smallest = min(len(np.unique(names[groups == group])) for group in (0, 1))
+    if smallest < 2:
+        raise CohortError(
+            f"Cross-validation by subject needs two subjects of each group, but one group of "
+            f"cohort {name!r} has {smallest}."
+        )
+    seed = seed_of("cross-validation") % 2**32
+    splitter = StratifiedGroupKFold(min(folds, smallest), shuffle=True, random_state=seed)
+    yield from splitter.split(names, groups, names)
+
+
+def _drawn_rows(train: Predictions, share: float, draw: int) -> Rows:
+    """Return the rows of the first subjects of each group in the random order of a draw."""
+    chosen: set[str] = set()
+    names = np.asarray(train.subjects, dtype=np.str_)
+    for group in (0, 1):
+        members = np.unique(names[train.groups == group])
+        order = stream("learning curve", draw, group).permutation(len(members))
+        chosen |= set(members[order[: max(1, round(share * len(members)))]].tolist())
+    return np.flatnonzero([name in chosen for name in train.subjects])
+
+
+def _curve_point(
+    share: float,
+    subjects: int,
+    test: Predictions,
+    margins: list[FloatArray],
+    bootstrap: SubjectBootstrap,
+) -> CurvePoint:
+    draws = [test.with_margins(row).predicted for row in margins]
+
+    def by_draw(weights: FloatArray) -> FloatArray:
+        return np.stack([weighted_metrics(draw, weights, CURVE_METRICS) for draw in draws], axis=2)
+
+    values = by_draw(np.ones((1, len(test))))[0]
+    replicates = bootstrap.statistic_replicates(lambda weights: by_draw(weights).mean(2))
+    means = map(
+        to_metric, CURVE_METRICS, intervals_of(values.mean(1), replicates, bootstrap), (0.5, None)
+    )
+    mean_auroc, mean_accuracy = means
+    auroc, accuracy = (tuple(row) for row in values.tolist())
+    return CurvePoint(share, subjects, auroc, accuracy, mean_auroc, mean_accuracy)
+
+
+def _joined(parts: list[Predictions], group_names: tuple[str, str]) -> CrossValidation:
+    """Return the metrics of the predictions of all folds, in the order of keys."""
+    areas = [
+        float(weighted_metrics(part.predicted, np.ones((1, len(part))), ("auroc",))[0, 0])
+        for part in parts
+    ]
+    rows = [(key, part, row) for part in parts for row, key in enumerate(part.keys)]
+    rows.sort(key=lambda entry: entry[0])
+    pooled = Predictions(
+        keys=tuple(key for key, _, _ in rows),
+        subjects=tuple(part.subjects[row] for _, part, row in rows),
+        groups=np.array([part.groups[row] for _, part, row in rows], dtype=np.int64),
+        splits=("test",) * len(rows),
+        logits=np.stack([part.logits[row] for _, part, row in rows]),
+        embeddings=np.zeros((len(rows), 0)),
+    )
+    folds = tuple(area for area in areas if not math.isnan(area))
+    return CrossValidation(metrics_of(pooled, group_names), folds)
