@@ -28,10 +28,9 @@ from benchmark.maps.thumbnails import (
     thumbnails,
 )
 from benchmark.statistics.bootstrap import SubjectBootstrap
-from benchmark.statistics.classification import RESAMPLES, Predicted, intervals_of, weighted_metrics
+from benchmark.statistics.classification import RESAMPLES, Predicted
 from benchmark.training.findings import Metric, ShortcutProbe
-from benchmark.training.learning_curve import folds_by_subject, probe_margins
-from benchmark.training.predictions import to_metric
+from benchmark.training.learning_curve import auroc_within_folds, folds_by_subject, probe_margins
 
 THRESHOLD = 0.6  # of the lower limit of the AUROC
 # A table has no noise of its own: any covariate that differs between groups is a confounder.
@@ -85,9 +84,9 @@ def watch_shortcuts(cohort: Cohort) -> ShortcutFindings:
     """Return how well probes that cannot know the disease tell the groups apart.
 
     Each probe is an L2 logistic regression, cross-validated by subject in five folds over all
-    splits; its AUROC is that of the predictions for subjects left out, with a 95 % interval over
-    subjects. It is suspicious where the lower limit is above ``THRESHOLD``, for the covariates
-    together above ``COVARIATE_THRESHOLD``.
+    splits; its AUROC is that of the predictions for subjects left out, within folds, with a 95 %
+    interval over subjects. It is suspicious where the lower limit is above ``THRESHOLD``, for the
+    covariates together above ``COVARIATE_THRESHOLD``.
 
     Args:
         cohort: Cohort with both groups.
@@ -111,7 +110,8 @@ def watch_shortcuts(cohort: Cohort) -> ShortcutFindings:
         for train, test in folds:
             known, asked = question.features[train], question.features[test]
             margins[test] = probe_margins(known, ordered.groups[train], asked)
-        auroc = _auroc(Predicted(ordered.groups, margins), bootstrap)
+        predicted = Predicted(ordered.groups, margins)
+        auroc = auroc_within_folds(predicted, [test for _, test in folds], bootstrap)
         suspicious = not question.context and (auroc.low or 0.0) > question.threshold
         probes.append(
             ShortcutProbe(question.name, question.sees, auroc, suspicious, question.context)
@@ -302,15 +302,6 @@ def _is_site(column: str) -> bool:
 
 def _rois(cohort: Cohort) -> dict[str, np.ndarray]:
     return dict(sorted(cohort.anatomy.rois.items()))
-
-
-def _auroc(predicted: Predicted, bootstrap: SubjectBootstrap) -> Metric:
-    def areas(weights: FloatArray) -> FloatArray:
-        return weighted_metrics(predicted, weights, ("auroc",))
-
-    estimate = areas(np.ones((1, len(predicted.groups))))[0]
-    interval = intervals_of(estimate, bootstrap.statistic_replicates(areas), bootstrap)[0]
-    return to_metric("auroc", interval, 0.5)
 
 
 def _warning(question: _Question, auroc: Metric, group_names: tuple[str, str]) -> str:

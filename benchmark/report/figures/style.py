@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import matplotlib
 from matplotlib.figure import Figure
-
-from benchmark.results.result import Estimate, Number
 
 P = ParamSpec("P")
 Limits = tuple[float, float]
@@ -48,6 +46,22 @@ _STYLE: dict[Any, Any] = {
 BETWEEN, BELOW = 0.34, 0.52  # inches, under a row and under the last
 # The page carries every figure inside, and a date or a version would make equal figures differ.
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+class Spread(Protocol):
+    """An estimate with its limits, any of which may not exist."""
+
+    @property
+    def estimate(self) -> float | None:
+        """Value."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower limit."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper limit."""
 
 
 def styled(maker: Callable[Concatenate[Figure, P], None]) -> Callable[P, Figure]:
@@ -88,13 +102,13 @@ def limits(values: Iterable[float], margin: float) -> Limits:
     return low - margin * (high - low), high + margin * (high - low)
 
 
-def extent(points: Iterable[Estimate | Number]) -> list[float]:
+def extent(points: Iterable[Spread]) -> list[float]:
     """Return every number of the estimates and their intervals."""
     numbers = (number for point in points for number in (point.low, point.estimate, point.high))
     return [number for number in numbers if number is not None]
 
 
-def span(point: Estimate | Number) -> tuple[float, float, float]:
+def span(point: Spread) -> tuple[float, float, float]:
     """Return low, estimate and high; the estimate stands in for limits that do not exist."""
     estimate = known(point.estimate)
     return known(point.low, estimate), estimate, known(point.high, estimate)
