@@ -129,7 +129,8 @@ def _epochs(
         student.train().requires_grad_(True)
         losses = []
         for rows in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
-            logits, _ = student(_augment(images[rows], recipe, generator).to(student.device))
+            batch = augment(images[rows], recipe.shift, recipe.mirror, generator)
+            logits, _ = student(batch.to(student.device))
             loss = functional.cross_entropy(logits, groups[rows].to(student.device))
             optimiser.zero_grad()
             loss.backward()
@@ -165,13 +166,20 @@ def training_accuracy(classifier: Classifier, cohort: Cohort) -> float:
     return correct / len(cohort)
 
 
-def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Return images moved by whole pixels, a batch alike along each axis, some of them mirrored."""
-    reach, axes = recipe.shift, tuple(range(2, images.ndim))
-    if reach:
-        moves = torch.randint(-reach, reach + 1, (len(axes),), generator=generator).tolist()
+def augment(images: Tensor, shift: int, mirror: bool, generator: torch.Generator) -> Tensor:
+    """Return images moved by whole pixels, a batch alike along each axis, some of them mirrored.
+
+    Args:
+        images: [B, 1, *S] on the CPU.
+        shift: Largest number of pixels that they are moved by.
+        mirror: Whether half of them are flipped left–right.
+        generator: Stream that decides.
+    """
+    axes = tuple(range(2, images.ndim))
+    if shift:
+        moves = torch.randint(-shift, shift + 1, (len(axes),), generator=generator).tolist()
         images = torch.roll(images, moves, axes)
-    if recipe.mirror:
+    if mirror:
         flip = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(flip.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
     return images

@@ -1,15 +1,27 @@
-"""Recipes and results of training on a cohort: a head alone, the last stage, or all of it."""
+"""Recipes of training on a cohort, and when a training stops."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import difflib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal, get_type_hints
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from benchmark.errors import InputError
 
 Regime = Literal["probe", "last_stage", "full"]
 Monitor = Literal["auroc", "loss"]
 
 REGIMES: tuple[Regime, ...] = ("probe", "last_stage", "full")
 MOST_EPOCHS: dict[Regime, int] = {"probe": 60, "last_stage": 40, "full": 40}
+
+_Rate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, le=10_000)]
 
 
 @dataclass(frozen=True)
@@ -31,25 +43,43 @@ class RegimeRecipe:
         shift: Largest number of pixels that images are moved by along each axis.
         mirror: Whether images are flipped left–right half of the time; only right where the disease
             has no side.
-        copies: Number of augmented copies of the training split whose embeddings a probe sees.
+        copies: Number of augmented copies of the training split whose embeddings a probe sees, and
+            whose activations the last stage sees.
         refit: 0 for every training subject once; r > 0 names another head, another order, other
             augmentation, and a bootstrap of the training subjects within their groups.
+
+    Raises:
+        InputError: If a setting is of another type, or out of range.
     """
 
     regime: Regime = "probe"
-    head_rate: float = 1e-3
-    encoder_rate: float = 1e-4
-    weight_decay: float = 1e-4
+    head_rate: _Rate = 1e-3
+    encoder_rate: _Rate = 1e-4
+    weight_decay: _Share = 1e-4
     class_weights: bool = True
     monitor: Monitor = "auroc"
-    patience: int = 5
-    smallest_gain: float = 1e-4
-    epochs: int | None = None
-    batch_size: int = 16
-    shift: int = 2
+    patience: _Count = 5
+    smallest_gain: _Share = 1e-4
+    epochs: _Count | None = None
+    batch_size: Annotated[int, Field(ge=2, le=4096)] = 16
+    shift: Annotated[int, Field(ge=0, le=256)] = 2
     mirror: bool = False
-    copies: int = 4
-    refit: int = 0
+    copies: Annotated[int, Field(ge=0, le=64)] = 4
+    refit: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a setting that no training can follow."""
+        hints = get_type_hints(type(self), include_extras=True)
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            try:
+                TypeAdapter(hints[setting.name]).validate_python(value, strict=True)
+            except ValidationError as error:
+                message = error.errors(include_url=False)[0]["msg"]
+                raise InputError(
+                    f"The recipe's {setting.name!r} is {value!r}, "
+                    f"but: {message[:1].lower()}{message[1:]}."
+                ) from error
 
     @property
     def most_epochs(self) -> int:
@@ -64,7 +94,8 @@ class Epoch:
     Attributes:
         number: Number of the epoch, from 1.
         loss: Mean loss over the training images of the epoch.
-        validation_loss: Mean cross-entropy over the validation split.
+        validation_loss: Cross-entropy over the validation split, with the classes weighted as in
+            training.
         validation_auroc: AUROC on the validation split.
         seconds: Time that the epoch took.
     """
@@ -74,3 +105,64 @@ class Epoch:
     validation_loss: float
     validation_auroc: float
     seconds: float
+
+
+def best_epoch(epochs: Sequence[Epoch], recipe: RegimeRecipe) -> int:
+    """Return the number of the best epoch, the first of equals; 0 where there is none yet.
+
+    An epoch is better if it gains more than ``recipe.smallest_gain`` on the best before it.
+    """
+    number, best = 0, float("-inf")
+    for epoch in epochs:
+        is_auroc = recipe.monitor == "auroc"
+        value = epoch.validation_auroc if is_auroc else -epoch.validation_loss
+        if value > best + recipe.smallest_gain:
+            number, best = epoch.number, value
+    return number
+
+
+def has_stopped(epochs: Sequence[Epoch], recipe: RegimeRecipe) -> bool:
+    """Return whether ``recipe.patience`` epochs have passed since the best one.
+
+    Where AUROC decides they count from the first epoch that is better than guessing. A fresh head
+    may begin on the wrong side, and where the groups are far apart AUROC is then 0 for a while,
+    however quickly the loss falls.
+    """
+    number = best_epoch(epochs, recipe)
+    if not number or (recipe.monitor == "auroc" and epochs[number - 1].validation_auroc <= 0.5):
+        return False
+    return len(epochs) - number >= recipe.patience
+
+
+def read_recipe(path: Path | None) -> RegimeRecipe:
+    """Return the recipe of a TOML file, whose keys are the settings; defaults where it is None.
+
+    The keys stand at the top of the file, or in a table ``[recipe]``. What is left out has its
+    default.
+
+    Raises:
+        InputError: If the file cannot be read, has an unknown key, or a value that cannot be used.
+    """
+    if path is None:
+        return RegimeRecipe()
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"The recipe {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"The recipe {path} is not UTF-8 text.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"The recipe {path} is not TOML: {error}.") from error
+    table = content.get("recipe")
+    settings = table if isinstance(table, dict) and len(content) == 1 else content
+    known = [setting.name for setting in fields(RegimeRecipe)]
+    if unknown := [key for key in settings if key not in known]:
+        nearest = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
+        raise InputError(
+            f"The recipe {path} has the unknown key {unknown[0]!r}; {hint}: {', '.join(known)}."
+        )
+    try:
+        return RegimeRecipe(**settings)
+    except InputError as error:
+        raise InputError(f"{error} It stands in {path}.") from error
