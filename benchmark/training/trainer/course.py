@@ -23,7 +23,7 @@ from benchmark.seeding import seed_of
 from benchmark.statistics.discrimination import classification_report
 from benchmark.training.regimes import Epoch, RegimeRecipe, best_epoch
 from benchmark.training.trainer.freezing import parts_of, set_free
-from benchmark.training.trainer.material import Material, class_weights
+from benchmark.training.trainer.material import KeptActivations, Material, class_weights
 from benchmark.training.trainer.state import TrainingState
 
 
@@ -143,8 +143,9 @@ class Course:
     def check_finite(self, material: Material) -> None:
         """Refuse a network whose embedding is not finite before anything is trained."""
         with torch.no_grad():
-            embedding = material.embed(next(material.validation()))
-        if not bool(embedding.isfinite().all()):
+            embeddings = [material.embed(inputs) for inputs in material.validation()]
+        kept = [material.kept] if isinstance(material, KeptActivations) else []
+        if not all(bool(values.isfinite().all()) for values in (*embeddings, *kept)):
             raise ClassifierError(
                 f"Model {self.student.name!r} cannot be trained: its embedding of the cohort's "
                 "images is not finite before training begins."
@@ -175,6 +176,8 @@ class Course:
         for name, array in state.optimiser.items():
             index, _, moment = name.partition("/")
             moments.setdefault(int(index), {})[moment] = torch.from_numpy(np.array(array))
+        if not moments:
+            raise InputError(self._incomplete("no moments of AdamW"))
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.best = {name: np.array(array) for name, array in state.best.items()}
@@ -187,12 +190,16 @@ class Course:
         self.student.zero_grad()
         set_free(self.student, ())
 
+    def _incomplete(self, content: str) -> str:
+        return (
+            f"The state of the training of {self.student.name!r} is incomplete: it has {content}."
+        )
+
     def _load(self, arrays: Arrays) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
         if {name: array.shape for name, array in arrays.items()} != shapes:
             raise InputError(
-                f"The state of the training of {self.student.name!r} is incomplete: it holds "
-                f"{len(arrays)} tensors, but {len(shapes)} are trained."
+                self._incomplete(f"{len(arrays)} tensors, but {len(shapes)} are trained")
             )
         with torch.no_grad():
             for name, tensor in self.tensors.items():
@@ -203,7 +210,7 @@ def _logits(student: Classifier, material: Material) -> Tensor:
     """Return the logits [V, 2] of the validation images, float64 on the CPU."""
     with torch.no_grad():
         parts = [student.head(material.embed(inputs)) for inputs in material.validation()]
-    return torch.cat(parts).double().cpu()
+    return torch.cat(parts).cpu().double()
 
 
 def auroc(logits: Tensor, groups: Tensor) -> float:

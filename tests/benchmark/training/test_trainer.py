@@ -167,9 +167,9 @@ def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
     for classifier, other, recipe in others:
         with pytest.raises(InputError, match="belongs to another training"):
             train(classifier, other, recipe, state)
-    torn = replace(state, weights={})
-    with pytest.raises(InputError, match="incomplete"):
-        train(build_classifier(), cohort, QUICK, torn)
+    for torn in (replace(state, weights={}), replace(state, optimiser={})):
+        with pytest.raises(InputError, match="incomplete"):
+            train(build_classifier(), cohort, QUICK, torn)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
