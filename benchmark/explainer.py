@@ -15,17 +15,16 @@ A method is one class with one function::
 from __future__ import annotations
 
 import math
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.classifier import Classifier
+from benchmark.classifier.side_effects import watch
 from benchmark.cohort import Batch
 from benchmark.errors import AttributionError
 from benchmark.target import Target
@@ -219,53 +218,12 @@ def map_distance(first: Tensor, second: Tensor) -> float:
 @contextmanager
 def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
     """Refuse what changes the network, torch's switches or the global random state inside."""
-    before = _fingerprint(classifier)
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-    python_state = random.getstate()
-    yield
-    after = _fingerprint(classifier)
-    if changes := [part for part, value in before.items() if after[part] != value]:
-        raise AttributionError(f"Explainer {name!r} changed {changes[0]}.")
-    drawn = not torch.equal(torch_state, torch.get_rng_state())
-    drawn |= _comparable(numpy_state) != _comparable(np.random.get_state())  # noqa: NPY002
-    drawn |= python_state != random.getstate()
-    if drawn:
-        random.setstate(python_state)
-        torch.set_rng_state(torch_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+    with watch(classifier) as effects:
+        yield
+    if effects.changes:
+        raise AttributionError(f"Explainer {name!r} changed {effects.changes[0]}.")
+    if effects.drew:
         raise AttributionError(
             f"Explainer {name!r} drew from the global random state; "
             "use a generator of its own, seeded by what it is for."
         )
-
-
-def _comparable(state: Any) -> tuple[object, ...]:  # noqa: ANN401
-    """Return NumPy's global state as what can be compared."""
-    kind, numbers, *rest = state
-    return kind, numbers.tobytes(), *rest
-
-
-def _fingerprint(classifier: Classifier) -> dict[str, object]:
-    """Return what must stay as it is; versions count in-place writes without reading weights."""
-    tensors = [*classifier.parameters(), *classifier.buffers()]
-    parts = list(classifier.modules())
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return {
-        "torch's gradient mode": torch.is_grad_enabled(),
-        "torch's inference mode": torch.is_inference_mode_enabled(),
-        "torch's default type": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "torch's cuDNN benchmark mode": torch.backends.cudnn.benchmark,
-        "torch's TF32 convolutions": torch.backends.cudnn.allow_tf32,
-        "torch's TF32 products": torch.backends.cuda.matmul.allow_tf32,
-        "the network's parameters or buffers": [
-            (id(tensor), tensor._version) for tensor in tensors
-        ],
-        "the network's gradients": [tensor.grad is None for tensor in tensors],
-        "the network's requires_grad flags": [tensor.requires_grad for tensor in tensors],
-        "the network's train or eval mode": [part.training for part in parts],
-        "the network's hooks": [
-            len(getattr(part, hook, None) or ()) for part in parts for hook in hooks
-        ],
-    }
