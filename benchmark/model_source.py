@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from benchmark.classifier import Classifier
+from benchmark.classifier.proofs import NetworkProofs
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
 from benchmark.training import Recipe
 
 __all__ = ["ModelSource"]
+
+# A network is proven on so many images of each group.
+_OF_GROUP = (2, 1)
 
 
 class ModelSource(ABC):
@@ -70,8 +76,26 @@ class ModelSource(ABC):
 def load_fitted(
     source: ModelSource, cohort: Cohort, device: torch.device | str = "cpu"
 ) -> Classifier:
-    """Return the classifier of a source, loaded for a cohort and fitted to it, on a device."""
+    """Return the classifier of a source, loaded for a cohort and fitted to it, on a device.
+
+    Raises:
+        ClassifierError: If the model does not fit the cohort, or gives what is not finite.
+    """
     classifier = source.load(cohort.shape).to(device)
+    # What is fitted to such embeddings would fail, and its error would hide why.
+    NetworkProofs(classifier, images_to_prove_on(cohort, device)).check_values()
     fitted = source.fit(classifier, cohort).to(device)
     fitted.source = type(source)
     return fitted
+
+
+def images_to_prove_on(cohort: Cohort, device: torch.device | str = "cpu") -> Tensor:
+    """Return a few images [M, 1, *S] of the training split, or of all where there is none.
+
+    They are the same in any order of the rows, and of both groups where there are both.
+    """
+    in_training = (cohort.participants["split"] == "train").to_numpy()
+    rows = np.flatnonzero(in_training if in_training.any() else ~in_training)
+    rows = rows[np.argsort(np.array(cohort.keys)[rows])]
+    first = [rows[cohort.groups[rows] == group][:count] for group, count in enumerate(_OF_GROUP)]
+    return cohort.batch(np.concatenate(first), device).images

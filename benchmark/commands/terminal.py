@@ -46,6 +46,10 @@ class Bars(Progress):
         self._cells: TaskID | None = None
         self._passes: TaskID | None = None
 
+    def remarked(self, remark: str) -> None:
+        """Say what was found in a model."""
+        self.console.print(remark, markup=False, soft_wrap=True, style="yellow")
+
     def started(self, cells: int) -> None:
         """Show how many cells there are."""
         self._cells = self.add_task("cells", total=cells)

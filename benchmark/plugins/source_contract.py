@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmark.classifier import Classifier
+from benchmark.classifier.proofs import NetworkProofs
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
-from benchmark.errors import SanityError
+from benchmark.errors import ClassifierError, SanityError
 from benchmark.model_source import ModelSource
 from benchmark.plugins.clause import Broken, Contract, clause
 from benchmark.plugins.examples import build_cohort
-from benchmark.target import Margin
 
 # These shapes are tried in turn, since a model does not declare which ones it takes.
 _SHAPES = ((96, 96), (224, 224), (64, 64), (32, 32), (32, 32, 32), (64, 64, 64), (96, 96, 96))
 _IMAGES, _FEW = 3, 8
-_ROUNDING = 1e-3
 
 
 class ModelContract(Contract[ModelSource]):
@@ -50,32 +50,46 @@ class ModelContract(Contract[ModelSource]):
             raise Broken("two calls give other weights")
 
     @clause(
+        "a pass gives the same every time, and leaves images, network and random state alone",
+        "An explanation must be one of the network that is scored, on the images that it is given.",
+    )
+    def passes(self) -> None:  # noqa: D102
+        with _refusing():
+            self._proofs.check_traces()
+            self._proofs.check_repetition()
+
+    @clause(
         "logits are finite and depend on the image",
         "Look at `preprocessing`: images come grey and in [0, 1].",
     )
     def logits(self) -> None:  # noqa: D102
-        classifier, images = self._loaded()
-        images = images[:_IMAGES].requires_grad_()
-        margins = Margin(0, 1)(*classifier(images))
-        if not margins.isfinite().all():
-            raise Broken("some are not finite")
-        (gradient,) = torch.autograd.grad(margins.sum(), images)
-        if not gradient.isfinite().all() or not gradient.any():
-            raise Broken("no gradient of theirs reaches the image")
+        with _refusing():
+            remarks = self._proofs.check_values(), self._proofs.check_gradient()
+        _break_on(*remarks)
+
+    @clause(
+        "the head gives logits, not probabilities",
+        "Leave out softmax or sigmoid: margins and gradients are taken of logits.",
+    )
+    def head(self) -> None:  # noqa: D102
+        _break_on(self._proofs.check_head())
 
     @clause(
         "an image's logits do not depend on the rest of its batch",
-        "Keep batch norm in evaluation mode, and normalise within each image.",
+        "Whatever is computed over a batch makes a map depend on its neighbours.",
     )
     def independence(self) -> None:  # noqa: D102
-        classifier, images = self._loaded()
-        images = images[:_IMAGES]
-        with torch.no_grad():
-            batch_logits = classifier(images)[0]
-            single_logits = torch.cat([classifier(image)[0] for image in images.split(1)])
-        difference = float((batch_logits - single_logits).abs().max())
-        if difference > _ROUNDING * max(1.0, float(batch_logits.abs().max())):
-            raise Broken(f"alone they differ by {difference:.2g}")
+        with _refusing():
+            self._proofs.check_independence()
+
+    @clause(
+        "copies stand by themselves, and the streamlined one gives the network's logits",
+        "Hold layers and constants as modules, parameters and buffers.",
+    )
+    def copies(self) -> str | None:  # noqa: D102
+        with _refusing():
+            self._proofs.check_copies()
+            return self._proofs.check_streamlined()
 
     @clause(
         "every part can be randomised",
@@ -86,6 +100,11 @@ class ModelContract(Contract[ModelSource]):
         if not classifier.randomised(0, images)(images[:_IMAGES])[0].isfinite().all():
             raise Broken("logits of the randomised model are not finite")
         return None
+
+    @cached_property
+    def _proofs(self) -> NetworkProofs:
+        classifier, images = self._loaded()
+        return NetworkProofs(classifier, images[:_IMAGES])
 
     def _loaded(self) -> tuple[Classifier, Tensor]:
         """Return the fitted classifier of the first shape that it takes, and images for it."""
@@ -101,6 +120,21 @@ class ModelContract(Contract[ModelSource]):
             cohort = build_cohort(shape)
             return source.fit(classifier, cohort), cohort.batch(np.arange(_FEW)).images
         raise Broken(refusal)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what a run would refuse into a broken clause."""
+    try:
+        yield
+    except ClassifierError as error:
+        raise Broken(str(error).rstrip(".")) from error
+
+
+def _break_on(*remarks: str | None) -> None:
+    for remark in remarks:
+        if remark is not None:
+            raise Broken(remark.rstrip("."))
 
 
 class CohortContract(Contract[CohortSource]):

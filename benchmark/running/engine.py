@@ -17,9 +17,10 @@ import torch
 
 from benchmark.arrays import Arrays
 from benchmark.classifier import PassCounter
+from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, PluginError, SanityError, short_message
-from benchmark.model_source import load_fitted
+from benchmark.model_source import images_to_prove_on, load_fitted
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
@@ -81,7 +82,7 @@ def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None 
     explained: list[ExplainedModel] = []
     measured, passes = 0, PassCounter()
     with reproducible():
-        runners = _load(plan, settings, archive)
+        runners = _load(plan, settings, archive, progress)
         progress.started(len(plan.cells))
         for runner in runners:
             own = []
@@ -104,7 +105,7 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
         InputError: If cohort or model cannot be loaded.
     """
     with reproducible():
-        for runner in _load(plan, settings, None):
+        for runner in _load(plan, settings, None, Silence()):
             trial = runner.trial
             for name in plan.protocols:
                 for relative in plan.protocol(name).relatives(trial):
@@ -135,8 +136,10 @@ class _Fresh:
         self._made.add(identity)
 
 
-def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[CellRunner]:
-    """Load every cohort and model, so that one that does not fit is refused before any pass."""
+def _load(
+    plan: Plan, settings: Settings, archive: ArrayArchive | None, progress: Progress
+) -> list[CellRunner]:
+    """Load every cohort and model, so that one that does not fit is refused before any score."""
     pairs: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan.cells:
         pairs.setdefault((cell.cohort, cell.model), []).append(cell)
@@ -155,6 +158,8 @@ def _load(plan: Plan, settings: Settings, archive: ArrayArchive | None) -> list[
         with _blaming(entry):
             source = entry.create()
             classifier = load_fitted(source, cohort, settings.device)
+            for remark in prove(classifier, images_to_prove_on(cohort, settings.device)):
+                progress.remarked(remark)
         peers = Peers(panel, source.recipe or Recipe(), source.relatives)
         runners.append(CellRunner(plan, cells, cohort, classifier, runtime, peers))
     return runners

@@ -11,6 +11,10 @@ from benchmark.running.suite import Cell
 class Progress(Protocol):
     """Listener to the course of a run."""
 
+    def remarked(self, remark: str) -> None:
+        """Note what was found in a model while it was loaded."""
+        return
+
     def started(self, cells: int) -> None:
         """Note how many cells there are."""
         return

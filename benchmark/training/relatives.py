@@ -65,8 +65,12 @@ def load_committed(
 
 
 def to_arrays(classifier: Classifier) -> dict[str, npt.NDArray[np.generic]]:
-    """Return parameters and buffers as arrays."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in classifier.state_dict().items()}
+    """Return parameters and buffers as arrays; bfloat16, which NumPy lacks, as float32."""
+    tensors = {name: tensor.detach().cpu() for name, tensor in classifier.state_dict().items()}
+    return {
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        for name, tensor in tensors.items()
+    }
 
 
 def from_arrays(classifier: Classifier, name: str, arrays: Arrays) -> Classifier:

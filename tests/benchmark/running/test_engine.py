@@ -41,6 +41,11 @@ class Heard:
         self.expected: list[int] = []
         self.passes = 0
         self.done: list[tuple[str, str, bool]] = []
+        self.remarks: list[str] = []
+
+    def remarked(self, remark: str) -> None:
+        """Note what was said of a model."""
+        self.remarks.append(remark)
 
     def started(self, cells: int) -> None:
         """Note the number."""
