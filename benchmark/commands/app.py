@@ -22,6 +22,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.commands.exits import BAD_INPUT
+from benchmark.plugins.neighbours import check_neighbour
 from benchmark.running.allocator import tune_allocator
 
 # Other packages bring commands of their own by this group of entry points.
@@ -85,13 +86,13 @@ class _Commands(UserDict[str, Any]):
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 # a command of whatever Click typer uses
         point: EntryPoint = super().__getitem__(name)
-        command = _load(point)
+        command, context = _load(point)
         if isinstance(command, typer.Typer):
             group = typer.main.get_group(command)
             group.name = name
             return group
         alone = typer.Typer(**_SETTINGS)
-        alone.command(name)(command)
+        alone.command(name, context_settings=context)(command)
         return typer.main.get_command(alone)
 
 
@@ -137,12 +138,16 @@ def main(
     tune_allocator()
 
 
-def _load(point: EntryPoint) -> Any:  # noqa: ANN401 # a function, or a typer.Typer
-    """Return what an entry point names; where it cannot be imported, a command that says so."""
+def _load(point: EntryPoint) -> tuple[Any, dict[str, Any]]:
+    """Return what an entry point names, a function or a typer.Typer, and settings of its context.
+
+    Where it cannot be imported it is a command that says so, whatever its arguments.
+    """
     finder = _OnFirstUse()
     sys.meta_path.insert(0, finder)
     try:
-        return point.load()
+        check_neighbour(point.module)
+        return point.load(), {}
     except (Exception, SystemExit) as error:
         sentence = f"The command {point.name!r} ({point.value}) cannot be used: {error}"
     finally:
@@ -153,4 +158,4 @@ def _load(point: EntryPoint) -> Any:  # noqa: ANN401 # a function, or a typer.Ty
         raise typer.Exit(BAD_INPUT)
 
     refuse.__doc__ = sentence
-    return refuse
+    return refuse, {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -25,6 +25,7 @@ from typing import Any, Generic
 from benchmark.errors import PluginError, UnknownNameError, short_message
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
+from benchmark.plugins.neighbours import import_neighbour
 
 BUILT_IN = "built-in"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
@@ -78,7 +79,7 @@ class Shelf(Generic[P]):
         return entry
 
     def _built_in(self) -> Iterator[Entry[P]]:
-        package = importlib.import_module(self.kind.package)
+        package = import_neighbour(self.kind.package)
         for file in pkgutil.iter_modules(package.__path__):
             name = file.name + ("" if file.ispkg else ".py")
             location = f"{self.kind.package.replace('.', '/')}/{name}"
@@ -212,7 +213,7 @@ def cohort_writer() -> Callable[..., Path]:
 
 
 def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a function
-    return getattr(importlib.import_module("baselines.cohorts.nifti"), name)
+    return getattr(import_neighbour("baselines.cohorts.nifti"), name)
 
 
 def _run_file(path: Path, source: bytes, sha256: str) -> ModuleType:

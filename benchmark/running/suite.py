@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, ValidationError
 
 from benchmark.errors import SuiteError
+from benchmark.plugins.neighbours import import_neighbour
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.records.identity import StrictModel, first_fault
 from benchmark.seeding import stream_name
@@ -136,7 +137,7 @@ def load_suite(spec: str) -> Suite:
             raise SuiteError(f"The suite {path} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
             raise SuiteError(f"The suite {path} is not UTF-8 text.") from error
-    root = importlib.resources.files(_SHIPPED)
+    root = importlib.resources.files(import_neighbour(_SHIPPED))
     known = sorted(path.name for path in root.iterdir() if (path / "suite.toml").is_file())
     if spec not in known:
         raise SuiteError(
