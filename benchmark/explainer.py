@@ -18,6 +18,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -81,7 +82,8 @@ class Explainer(ABC):
 
         Args:
             classifier: Model that takes images to logits [B, 2] and embedding [B, D].
-            images: [B, 1, *S] float32 in [0, 1], on the run's device.
+            images: [B, 1, *S] float32 in [0, 1], on the run's device. They belong to this call: a
+                leaf that requires no gradient, of which ``requires_grad_()`` may ask for one.
             target: Function from logits and embedding to the explained scalar, [B].
 
         Returns:
@@ -98,10 +100,11 @@ class Explainer(ABC):
             AttributionError: If the result has another shape, type or device, or if the network,
                 its mode, hooks or gradients, or the global random state were changed.
         """
-        images = batch.images.clone()
-        with _untouched(self.name, classifier):
-            attributions = self.attribute_batch(classifier, batch, target)
-        if not torch.equal(images, batch.images):
+        with torch.inference_mode(False), torch.enable_grad():
+            own_batch = _detached(batch)
+            with _untouched(self.name, classifier), _unwritten(self.name, own_batch):
+                attributions = self.attribute_batch(classifier, own_batch, target)
+        if not torch.equal(own_batch.images.detach(), batch.images):
             raise AttributionError(f"Explainer {self.name!r} changed the images it was given.")
         self.check_map(attributions, batch.images)
         return attributions.detach().to(torch.float32)
@@ -227,3 +230,25 @@ def _untouched(name: str, classifier: Classifier) -> Iterator[None]:
             f"Explainer {name!r} drew from the global random state; "
             "use a generator of its own, seeded by what it is for."
         )
+
+
+def _detached(batch: Batch) -> Batch:
+    """Return the batch with images of its own, which hold no gradient and need none."""
+    references = batch.references
+    if references is not None:
+        mean, group = references.mean.detach(), references.group.detach()
+        references = replace(references, mean=mean, group=group)
+    return replace(batch, images=batch.images.detach().clone(), references=references)
+
+
+@contextmanager
+def _unwritten(name: str, batch: Batch) -> Iterator[None]:
+    """Refuse what writes into masks or references of a batch, which later batches share."""
+    parts = {"foreground": batch.foreground, "truth": batch.truth}
+    if batch.references is not None:
+        parts |= {"references": batch.references.mean, "reference group": batch.references.group}
+    shared = {part: t for part, t in parts.items() if t is not None and not t.is_inference()}
+    versions = {part: tensor._version for part, tensor in shared.items()}
+    yield
+    if changed := [part for part, tensor in shared.items() if tensor._version != versions[part]]:
+        raise AttributionError(f"Explainer {name!r} changed the {changed[0]} it was given.")
