@@ -19,6 +19,7 @@ from benchmark.cohort_source import CohortSource
 from benchmark.errors import PluginError
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
+from benchmark.plugins.blame import file_of
 from benchmark.plugins.clause import Check, Finding
 from benchmark.plugins.examples import Example, build_examples
 from benchmark.plugins.explainer_contract import ExplainerContract
@@ -40,7 +41,7 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
     Raises:
         PluginError: If it is none of these.
     """
-    name = getattr(plugin, "name", plugin.__name__)
+    name, file = getattr(plugin, "name", plugin.__name__), file_of(plugin)
 
     def build(*config: object) -> Any:  # noqa: ANN401 - of the plugin's own kind
         instance = plugin(*config)
@@ -50,13 +51,13 @@ def checks_of(plugin: type, examples: Sequence[Example] | None = None) -> tuple[
 
     if issubclass(plugin, Explainer):
         examples = build_examples() if examples is None else examples
-        return ExplainerContract(build, name, examples).checks
+        return ExplainerContract(build, name, examples, file).checks
     if issubclass(plugin, ModelSource):
-        return ModelContract(build, name).checks
+        return ModelContract(build, name, file).checks
     if issubclass(plugin, CohortSource):
-        return CohortContract(build, name).checks
+        return CohortContract(build, name, file).checks
     if issubclass(plugin, SanityProtocol):
-        return ProtocolContract(lambda: build(plugin.Config()), name).checks
+        return ProtocolContract(lambda: build(plugin.Config()), name, file).checks
     raise PluginError(
         f"{plugin.__name__} is no plugin: subclass Explainer, ModelSource, CohortSource or "
         "SanityProtocol."
@@ -69,7 +70,7 @@ def run_checks(checks: Sequence[Check]) -> list[Finding]:
     broken = ""
     for check in checks:
         finding = Finding(check, "not asked", f"{broken!r} is broken") if broken else check.find()
-        if finding.state == "broken" and check.clause.basis:
+        if finding.state == "broken" and check.clause.basis and not finding.partial:
             broken = check.name
         findings.append(finding)
     return findings

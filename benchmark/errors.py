@@ -40,11 +40,29 @@ __all__ = [
     "UnsupportedError",
 ]
 
+# So many names of a list are written out in a message.
+_NAMES = 6
+
 
 def short_message(error: BaseException) -> str:
-    """Return the type of an error and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """Return the type of an error and the first line of its message.
+
+    A first line that ends with a colon announces the others, as where a state dict does not fit;
+    they then follow, and of a long list of names the first ones and their number.
+    """
+    lines = [" ".join(line.split()) for line in str(error).strip().splitlines()]
+    if not lines:
+        return type(error).__name__
+    rest = [_shorten(line) for line in lines[1:] if line] if lines[0].endswith(":") else []
+    return f"{type(error).__name__}: {' '.join([lines[0], *rest])}"
+
+
+def _shorten(line: str) -> str:
+    """Return a line whose list of names is cut, with the number of those that are left out."""
+    names = line.split(", ")
+    if len(names) <= _NAMES:
+        return line
+    return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more."
 
 
 class SanityError(Exception):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -37,6 +37,9 @@ Polarity = Literal["positive", "absolute"]
 # Rounding moves no map by more, as a share of its norm.
 SAME_MAP = 0.05
 
+# What images of so many spatial dimensions are called.
+_IMAGES_OF = {2: "slices", 3: "volumes"}
+
 
 class Explainer(ABC):
     """An attribution method; the model is an argument of every call and never kept.
@@ -47,7 +50,10 @@ class Explainer(ABC):
         family: Kind of method, for tables.
         polarity: ``"positive"`` where only the positive part of the map marks evidence, as in
             class activation maps; ``"absolute"`` where both signs do.
-        passes: Numbers of forward and backward image passes that a map costs, to foretell progress.
+        passes: Numbers of forward and backward image passes that a map costs, to foretell progress;
+            ``passes_on`` says them of one network where they depend on it.
+        dimensions: Numbers of spatial dimensions that the method can explain: ``(2,)`` for slices
+            alone, ``(3,)`` for volumes alone.
         paper: Paper that the method comes from.
     """
 
@@ -56,6 +62,7 @@ class Explainer(ABC):
     family: ClassVar[str] = "other"
     polarity: ClassVar[Polarity] = "absolute"
     passes: ClassVar[tuple[int, int]] = (1, 1)
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     paper: ClassVar[str] = ""
 
     @property
@@ -75,6 +82,16 @@ class Explainer(ABC):
     def supports(self, classifier: Classifier) -> str | None:
         """Return why the method cannot explain this model, or None where it can."""
         return None
+
+    def passes_on(self, classifier: Classifier) -> tuple[int, int]:
+        """Return the forward and backward image passes that a map of this model costs.
+
+        It is ``passes`` unless overridden, as by a method that masks one channel after another::
+
+            def passes_on(self, classifier):
+                return 1 + classifier.maps_shape[0], 0
+        """
+        return self.passes
 
     @abstractmethod
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
@@ -177,6 +194,12 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
 
     A control depends on whether the cohort knows where its groups differ, any other on the model.
     """
+    taken: Any = explainer.dimensions
+    # ``(2)`` is a number: the comma is forgotten so often that both are taken.
+    allowed = taken if isinstance(taken, Collection) else (taken,)
+    if (dimensions := len(classifier.input_shape)) not in allowed:
+        own = " and ".join(_IMAGES_OF.get(number, f"{number}-D images") for number in allowed)
+        return f"it is made for {own} alone, and these images are {_IMAGES_OF[dimensions]}"
     if isinstance(explainer, Control):
         return explainer.supports_cohort(has_truth)
     return explainer.supports(classifier)

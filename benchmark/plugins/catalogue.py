@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any, Generic
 
 from benchmark.errors import PluginError, UnknownNameError, short_message
+from benchmark.plugins.blame import author_line
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 from benchmark.plugins.neighbours import import_neighbour
@@ -233,7 +234,10 @@ def _run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise PluginError(f"{path} cannot be imported: {short_message(error)}") from error
+        line = author_line(error, str(path))
+        raise PluginError(
+            f"{path} cannot be imported: {short_message(error)}{line and f', at {line}'}"
+        ) from error
     return module
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Literal
 
 from benchmark.errors import ContractError, short_message
+from benchmark.plugins.blame import author_line
 from benchmark.plugins.kinds import P
 
 State = Literal["held", "broken", "not asked"]
 
 
 class Broken(Exception):
-    """A clause does not hold; the message is one sentence without a full stop."""
+    """A clause does not hold; the message is one sentence without a full stop.
+
+    Args:
+        message: Fault.
+        mend: Advice that fits it better than the clause's own; empty where there is none.
+        partial: Whether the clauses that build on this one can still be asked.
+    """
+
+    def __init__(self, message: str, mend: str | None = None, partial: bool = False) -> None:
+        super().__init__(message)
+        self.mend, self.partial = mend, partial
 
 
 class NotAsked(Exception):
@@ -41,12 +52,23 @@ class Clause:
 
 @dataclass(frozen=True)
 class Check:
-    """A clause and the plugin that it is checked on; calling it examines the plugin."""
+    """A clause and the plugin that it is checked on; calling it examines the plugin.
+
+    Attributes:
+        name: Name of the clause.
+        plugin: Name of the plugin.
+        clause: Clause that is checked.
+        examine: Function that raises ``Broken`` or ``NotAsked``, or returns a remark or None.
+        plugin_file: File of the plugin's class, whose lines are shown where its code raises.
+        advise: Function from what the code raised to advice that fits it, or None.
+    """
 
     name: str
     plugin: str
     clause: Clause
     examine: Callable[[], str | None]
+    plugin_file: str = ""
+    advise: Callable[[BaseException], str | None] = field(default=lambda _: None, repr=False)
 
     def __str__(self) -> str:
         """Return the name, which pytest shows."""
@@ -68,10 +90,18 @@ class Check:
         except NotAsked as reason:
             return Finding(self, "not asked", str(reason))
         except Broken as fault:
-            message = str(fault)
+            return self._broken(fault, str(fault), fault.mend, fault.partial)
         except Exception as error:  # the plugin's own code; anything may come back
-            message = short_message(error).rstrip(".")
-        return Finding(self, "broken", f"{message}. {self.clause.mend}")
+            return self._broken(error, short_message(error).rstrip("."), self.advise(error))
+
+    def _broken(
+        self, error: Exception, message: str, mend: str | None, partial: bool = False
+    ) -> Finding:
+        """Return the finding of an error: the fault, the author's line, and how to mend it."""
+        line = author_line(error, self.plugin_file)
+        advice = self.clause.mend if mend is None else mend
+        detail = f"{message}, at {line}." if line else f"{message}."
+        return Finding(self, "broken", f"{detail} {advice}".rstrip(), partial)
 
 
 @dataclass(frozen=True)
@@ -82,11 +112,13 @@ class Finding:
         state: Outcome; ``not asked`` where this machine cannot check the clause, or where a clause
             that it builds on is broken.
         detail: Fault and how to mend it, reason why it was not checked, or a remark.
+        partial: Whether the clause is broken, but those that build on it can still be asked.
     """
 
     check: Check
     state: State
     detail: str = ""
+    partial: bool = False
 
 
 def clause(
@@ -99,14 +131,25 @@ def clause(
 class Contract(Generic[P]):
     """All clauses of one kind of plugin, in the order in which they stand in its class."""
 
-    def __init__(self, build: Callable[[], P], name: str) -> None:
-        self.build, self.name = build, name
+    def __init__(self, build: Callable[[], P], name: str, plugin_file: str = "") -> None:
+        self.build, self.name, self.plugin_file = build, name, plugin_file
+
+    def advise(self, error: BaseException) -> str | None:
+        """Return how to mend what the plugin's code raised; None for the clause's own advice."""
+        return None
 
     @property
     def checks(self) -> tuple[Check, ...]:
         """Checks of this plugin, one a clause."""
         return tuple(
-            Check(name.replace("_", " "), self.name, clause_, partial(clause_.examine, self))
+            Check(
+                name.replace("_", " "),
+                self.name,
+                clause_,
+                partial(clause_.examine, self),
+                self.plugin_file,
+                self.advise,
+            )
             for name, clause_ in vars(type(self)).items()
             if isinstance(clause_, Clause)
         )

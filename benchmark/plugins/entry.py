@@ -12,7 +12,11 @@ from typing import Any, Generic, cast, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from benchmark.errors import InputError, PluginError, short_message
+from benchmark.explainer import Explainer
+from benchmark.plugins.blame import author_line, file_of
 from benchmark.plugins.kinds import P
+
+BY_NETWORK = "by network"
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,12 @@ class Entry(Generic[P]):
         """Class attributes for tables: ``version``, ``family``, ``polarity`` and ``passes``.
 
         Each is None where plugins of this kind lack it, or the plugin could not be imported.
+        ``passes`` is ``"by network"`` where the plugin says them of each network.
         """
         names = ("version", "family", "polarity", "passes")
-        return {name: getattr(self.plugin_class, name, None) for name in names}
+        values = {name: getattr(self.plugin_class, name, None) for name in names}
+        own = getattr(self.plugin_class, "passes_on", Explainer.passes_on)
+        return values if own is Explainer.passes_on else values | {"passes": BY_NETWORK}
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -111,7 +118,8 @@ class Entry(Generic[P]):
         except InputError:
             raise
         except Exception as error:
+            line = author_line(error, file_of(self.plugin))
             raise PluginError(
                 f"The {self.kind} {self.name!r} of {self.location} cannot be made: "
-                f"{short_message(error)}"
+                f"{short_message(error)}{line and f', at {line}'}"
             ) from error

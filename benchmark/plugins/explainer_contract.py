@@ -15,8 +15,9 @@ from torch import Tensor
 from benchmark.arrays import Rows
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Batch
-from benchmark.errors import AttributionError
+from benchmark.errors import AttributionError, short_message
 from benchmark.explainer import Explainer, same_map, why_unsupported
+from benchmark.plugins.blame import advice_on
 from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
 from benchmark.plugins.examples import Example
 from benchmark.target import Margin
@@ -44,10 +45,18 @@ class ExplainerContract(Contract[Explainer]):
     """The clauses that every attribution method and control is held to, on some examples."""
 
     def __init__(
-        self, build: Callable[[], Explainer], name: str, examples: Sequence[Example]
+        self,
+        build: Callable[[], Explainer],
+        name: str,
+        examples: Sequence[Example],
+        plugin_file: str = "",
     ) -> None:
-        super().__init__(build, name)
+        super().__init__(build, name, plugin_file)
         self._examples = examples
+
+    def advise(self, error: BaseException) -> str | None:
+        """Return how to mend what the method's code raised; None for the clause's own advice."""
+        return advice_on(error)
 
     @clause(
         "it is made without arguments, and `config` holds every setting",
@@ -68,18 +77,20 @@ class ExplainerContract(Contract[Explainer]):
             raise Broken("`config` is another each time")
 
     @clause(
-        "version, family and passes are declared as tables need them",
+        "version, family, passes and dimensions are declared as tables need them",
         "`version` and `family` are strings, `passes` two whole numbers: forward and backward "
-        "passes of one image.",
+        "passes of one image; `dimensions` is a tuple of 2, 3 or both, such as `(2,)`.",
     )
     def declaration(self) -> None:  # noqa: D102
         explainer = self.build()
         for name in ("version", "family"):
             if not isinstance(value := getattr(explainer, name), str) or not value:
                 raise Broken(f"`{name}` is {value!r}")
-        passes = explainer.passes
-        if len(passes) != 2 or any(type(count) is not int or count < 0 for count in passes):
-            raise Broken(f"`passes` is {passes!r}")
+        if not _are_passes(explainer.passes):
+            raise Broken(f"`passes` is {explainer.passes!r}")
+        dimensions: object = explainer.dimensions
+        if not isinstance(dimensions, tuple) or not dimensions or set(dimensions) - {2, 3}:
+            raise Broken(f"`dimensions` is {dimensions!r}")
 
     @clause(
         "`supports` gives None or a reason in words, and takes at least one kind of model",
@@ -104,10 +115,19 @@ class ExplainerContract(Contract[Explainer]):
         basis=True,
     )
     def shape(self) -> None:  # noqa: D102
-        for explainer, example in self._supported():
-            model = example.classifier.copy()
-            batch = _batch(explainer, example, model)
-            explainer.check_map(explainer.attribute_batch(model, batch, _TARGET), batch.images)
+        if not self._faults:
+            return
+        (example, error), *_ = self._faults
+        working = [example for _, example in self._working()]
+        mend = advice_on(error)
+        if isinstance(error, AttributionError):
+            fault = _gist(error, self.build().name)
+        else:
+            fault = f"raises {short_message(error).rstrip('.')}"
+            mend = mend or ""
+        if working:
+            mend = _advice_for_others([example for example, _ in self._faults], working) or mend
+        raise Broken(f"on {example.name} it {fault}", mend, partial=bool(working)) from error
 
     @clause(
         "network, images, random state and torch's switches stay as they were",
@@ -182,15 +202,19 @@ class ExplainerContract(Contract[Explainer]):
 
     @clause(
         "`passes` foretells the cost of a map within a factor of two",
-        "Count forward and backward passes of one image, and send images through "
-        "`classifier(images)` or `classifier.feature_maps(images)`, which count them.",
+        "Count forward and backward passes of one image, by `passes_on(classifier)` where they "
+        "depend on the network, and send images through `classifier(images)` or "
+        "`classifier.feature_maps(images)`, which count them.",
     )
     def cost(self) -> None:  # noqa: D102
         for explained in self._explained:
-            declared, counted = explained.explainer.passes, explained.passes
+            declared, counted = explained.explainer.passes_on(explained.model), explained.passes
+            name = explained.example.name
+            if not _are_passes(declared):
+                raise Broken(f"`passes_on` gives {declared!r} for {name}")
             pairs = [*zip(declared, counted, strict=True)]
             if any(max(pair) > 2 * min(pair) for pair in pairs):
-                passes, name = tuple(map(math.ceil, counted)), explained.example.name
+                passes = tuple(map(math.ceil, counted))
                 raise Broken(f"it declares {tuple(declared)}, but on {name} makes {passes}")
 
     @clause(
@@ -209,13 +233,32 @@ class ExplainerContract(Contract[Explainer]):
     def _explained(self) -> list[_Explained]:
         """Maps of each example that the explainer supports."""
         explained = []
-        for explainer, example in self._supported():
+        for explainer, example in self._working():
             model = example.classifier.copy()
             model.passes = PassCounter()
             maps = _explain(explainer, example, model)
             counted = model.passes.forward / _IMAGES, model.passes.backward / _IMAGES
             explained.append(_Explained(explainer, example, model, maps, counted))
         return explained
+
+    @cached_property
+    def _faults(self) -> list[tuple[Example, Exception]]:
+        """Examples that the explainer takes and makes no map of, and the error of each."""
+        faults: list[tuple[Example, Exception]] = []
+        for explainer, example in self._supported():
+            model = example.classifier.copy()
+            batch = _batch(explainer, example, model)
+            try:
+                maps = explainer.attribute_batch(model, batch, _TARGET)
+                explainer.check_map(maps, batch.images)
+            except Exception as error:  # the author's own code; anything may come back
+                faults.append((example, error))
+        return faults
+
+    def _working(self) -> Iterator[tuple[Explainer, Example]]:
+        """Yield the examples that the explainer takes, and makes a map of."""
+        faulty = [id(example) for example, _ in self._faults]
+        return (pair for pair in self._supported() if id(pair[1]) not in faulty)
 
     def _supported(self) -> Iterator[tuple[Explainer, Example]]:
         for example in self._examples:
@@ -250,5 +293,31 @@ def _explain(
     try:
         return explainer(model, replace(batch, images=batch.images * scale), _TARGET)
     except AttributionError as error:
-        message = str(error).removeprefix(f"Explainer {explainer.name!r} ").rstrip(".")
-        raise Broken(f"on {example.name} it {message}") from error
+        raise Broken(f"on {example.name} it {_gist(error, explainer.name)}") from error
+
+
+def _gist(error: AttributionError, name: str) -> str:
+    """Return what the gate says of an explainer, without its name."""
+    return str(error).removeprefix(f"Explainer {name!r} ").rstrip(".")
+
+
+def _are_passes(passes: object) -> bool:
+    """Return whether something is two numbers of passes."""
+    if not isinstance(passes, tuple | list) or len(passes) != 2:
+        return False
+    return all(type(count) is int and count >= 0 for count in passes)
+
+
+def _advice_for_others(faulty: Sequence[Example], working: Sequence[Example]) -> str:
+    """Return the line by which a method says which images it is for, or nothing.
+
+    It is for one number of dimensions where all examples of it work, and all others fail.
+    """
+    bad, good = ({len(each.classifier.input_shape) for each in some} for some in (faulty, working))
+    if len(good) != 1 or bad & good:
+        return ""
+    name = {2: "slices", 3: "volumes"}[(dimensions := good.pop())]
+    return (
+        f"A method for {name} alone says so by one line in its class: "
+        f"`dimensions = ({dimensions},)`."
+    )

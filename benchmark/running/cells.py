@@ -16,6 +16,8 @@ from benchmark import errors
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
+from benchmark.plugins.blame import file_of, short_author_line
+from benchmark.plugins.catalogue import BUILT_IN
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, SCORED, Reading, find
 from benchmark.records.identity import Identity, Names, PluginIdentity, first_fault
@@ -54,6 +56,7 @@ class CellRunner:
         self.trial = Trial(explainer, classifier, cohort, runtime, peers=peers)
         # Passes that a finished cell took, by protocol and by the declared cost of a map.
         self._finished_passes: dict[str, dict[int, int]] = {}
+        self._map_costs: dict[str, int] = {}
         self._cells_left = Counter(cell.explainer for cell in cells)
         self._weights_sha256 = classifier.weights_sha256
         self._architecture_sha256 = classifier.architecture_sha256
@@ -136,7 +139,7 @@ class CellRunner:
             except Exception as error:
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if not out_of_memory or self._runtime.batch_size == 1:
-                    return Outcome("failed", errors.short_message(error)), traceback.format_exc()
+                    return Outcome("failed", self._reason(cell, error)), traceback.format_exc()
             # Not inside the handler, where the traceback would keep the tensors alive.
             self._runtime = replace(self._runtime, batch_size=self._runtime.batch_size // 2)
             torch.cuda.empty_cache()
@@ -144,6 +147,15 @@ class CellRunner:
     def _trial_of(self, cell: Cell) -> Trial:
         explainer = self._explainers[cell.explainer]
         return replace(self.trial, explainer=explainer, runtime=self._runtime)
+
+    def _reason(self, cell: Cell, error: Exception) -> str:
+        """Return what a cell failed by, and the line of a third party's file that it comes from."""
+        entries = self._plan.explainers[cell.explainer], self._plan.protocols[cell.protocol]
+        files = [file_of(entry.plugin) for entry in entries if entry.origin != BUILT_IN]
+        if isinstance(error, errors.SanityError):  # a sentence that names its culprit
+            files = []
+        line = next(filter(None, (short_author_line(error, file) for file in files)), "")
+        return errors.short_message(error) + (f", at {line}" if line else "")
 
     def _expected_passes(self, cell: Cell) -> int:
         """Return how many passes a cell may take, or 0 where none of its protocol is finished.
@@ -164,10 +176,13 @@ class CellRunner:
 
     def _map_cost(self, cell: Cell) -> int:
         """Return the passes of one map as its explainer declares them, at least one."""
-        try:
-            return max(1, sum(self._explainers[cell.explainer].passes))
-        except TypeError:  # ``check`` says so; a wrong declaration stops no run
-            return 1
+        if cell.explainer not in self._map_costs:
+            try:
+                passes = self._explainers[cell.explainer].passes_on(self.trial.classifier)
+                self._map_costs[cell.explainer] = max(1, sum(passes))
+            except Exception:  # ``check`` says so; a wrong declaration stops no run
+                self._map_costs[cell.explainer] = 1
+        return self._map_costs[cell.explainer]
 
     def _forget(self, cell: Cell) -> None:
         """Drop an explainer's maps once its last protocol is done."""

@@ -21,6 +21,7 @@ from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, PluginError, SanityError, short_message
 from benchmark.model_source import images_to_prove_on, load_fitted
+from benchmark.plugins.blame import author_line, file_of
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
@@ -173,7 +174,8 @@ def _blaming(entry: Entry[P]) -> Iterator[None]:
     except SanityError:
         raise
     except Exception as error:
+        line = author_line(error, file_of(entry.plugin))
         raise PluginError(
             f"The {entry.kind} {entry.name!r} of {entry.location} cannot be loaded: "
-            f"{short_message(error)}"
+            f"{short_message(error)}{line and f', at {line}'}"
         ) from error

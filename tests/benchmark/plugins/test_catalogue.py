@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -12,7 +13,9 @@ from typing import Any
 import fakes
 import pytest
 from paths import ROOT
+from rich.console import Console
 
+from benchmark.commands.terminal import catalogue_table
 from benchmark.errors import CohortError, PluginError, UnknownNameError
 from benchmark.plugins import catalogue as module
 from benchmark.plugins.catalogue import Catalogue, cohort_writer
@@ -119,6 +122,18 @@ def test_what_is_wrong_with_a_path_is_said(tmp_path: Path) -> None:
             Catalogue().explainers.find(spec)
         assert told in str(caught.value), spec
         assert "\n" not in str(caught.value)
+
+
+def test_passes_that_depend_on_the_network_are_listed_as_such(tmp_path: Path) -> None:
+    """If it fails, the table promises a number of passes that holds for no network."""
+    plain = Catalogue().explainers.find(f"{write(tmp_path / 'plain.py')}:Mine")
+    assert plain.declared["passes"] == (1, 1)
+    path = write(tmp_path / "mine.py", "def passes_on(self, classifier): return 8, 0")
+    entry = Catalogue().explainers.find(f"{path}:Mine")
+    assert entry.declared["passes"] == "by network"
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(catalogue_table([entry]))
+    assert "by network" in console.export_text()
 
 
 def test_an_abstract_class_says_what_is_missing(tmp_path: Path) -> None:

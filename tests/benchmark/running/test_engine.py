@@ -125,6 +125,12 @@ def test_batch_size_and_order_of_explainers_change_no_record(tmp_path: Path) -> 
     assert {one.content for one in first.records} == {one.content for one in second.records}
 
 
+def line_of(text: str) -> str:
+    """Return the line of the plugins' file that holds a text, as a record names it."""
+    lines = fakes.FILE.read_text("utf-8").splitlines()
+    return f"fakes.py:{next(number for number, line in enumerate(lines, 1) if text in line)}"
+
+
 def test_an_edited_network_is_measured_again(tmp_path: Path) -> None:
     """If it fails, the scores of a network before its file was edited pass for those after."""
     network = (
@@ -148,7 +154,7 @@ def test_one_failing_explainer_does_not_stop_the_others(tmp_path: Path) -> None:
     finished = score(["Raising", "Flat", "Picky", "Dark"], tmp_path / "store")
     states = {one.names.explainer: (one.state, one.reason) for one in finished.records}
     assert states == {
-        "raising": ("failed", "ValueError: out of ideas"),
+        "raising": ("failed", f"ValueError: out of ideas, at {line_of('out of ideas')}"),
         "flat": ("failed", "constant map for all 12 subjects"),
         "picky": ("unsupported", "needs attention heads"),
         "dark": ("scored", None),
@@ -190,7 +196,7 @@ def test_smaller_batches_are_tried_where_memory_runs_out(tmp_path: Path) -> None
     suite = build_suite().model_copy(update={"protocol": {"loading": {"memory": 0}}})
     (record,) = score(["Bright"], tmp_path / "store", suite).records
     assert record.state == "failed"
-    assert record.reason == "OutOfMemoryError: CUDA out of memory"
+    assert record.reason == f"OutOfMemoryError: CUDA out of memory, at {line_of('CUDA out')}"
 
 
 def test_fresh_measures_again_and_keeps_what_agrees(tmp_path: Path) -> None:
@@ -295,7 +301,7 @@ def test_shards_merged_equal_one_run(tmp_path: Path) -> None:
 
 def test_what_cannot_be_loaded_is_said_before_anything_is_computed(tmp_path: Path) -> None:
     suite = build_suite().model_copy(update={"models": (fakes.spec("TornModel"),)})
-    with pytest.raises(PluginError, match=r"'torn_model'.*RuntimeError: no such file$"):
+    with pytest.raises(PluginError, match=r"'torn_model'.*: no such file, at .*fakes\.py:\d+"):
         score(["Bright"], tmp_path / "store", suite)
     assert files(tmp_path / "store") == {}
 
