@@ -214,41 +214,48 @@ def _recalibration(predicted: Predicted, weights: FloatArray, with_slope: bool) 
 
     NaN where it does not converge, as when the groups are separated.
     """
-    margins = predicted.margins
-    scale = float(np.abs(margins).max()) or 1.0
-    slopes = np.full(len(weights), 0.0 if with_slope else 1.0)
-    intercepts, fitted = np.zeros(len(weights)), np.zeros(len(weights), dtype=np.bool_)
-    scaled = margins / scale
-    slopes *= scale
+    margins, unknown = predicted.margins, np.full((len(weights), 2), np.nan)
+    if with_slope and np.ptp(margins) == 0:
+        return unknown
+    scale = float(margins.std()) or 1.0
+    coefficients = np.tile([0.0, 0.0 if with_slope else scale], (len(weights), 1))
+    searching = np.arange(len(weights))
     for _ in range(_NEWTON_STEPS):
-        chances = expit(intercepts[:, None] + slopes[:, None] * scaled)
-        residuals = weights * (predicted.groups - chances)
-        curvature = weights * chances * (1 - chances)
-        gradient = residuals.sum(1), residuals @ scaled
-        moments = [curvature.sum(1), curvature @ scaled, curvature @ scaled**2]
-        if with_slope:
-            determinant = moments[0] * moments[2] - moments[1] ** 2
-            steps = (
-                _ratio(moments[2] * gradient[0] - moments[1] * gradient[1], determinant),
-                _ratio(moments[0] * gradient[1] - moments[1] * gradient[0], determinant),
-            )
-        else:
-            steps = _ratio(gradient[0], moments[0]), np.zeros(len(weights))
-        intercept_step, slope_step = (
-            np.clip(step, -_LONGEST_STEP, _LONGEST_STEP) for step in steps
-        )
-        intercepts, slopes = intercepts + intercept_step, slopes + slope_step
-        size = np.abs(intercepts) + np.abs(slopes)
-        fitted = np.abs(intercept_step) + np.abs(slope_step) < 1e-8 * (1 + size)
-        if bool((fitted | np.isnan(size)).all()):
+        now = coefficients[searching]
+        chances = expit(now[:, :1] + now[:, 1:] * (margins / scale))
+        step = _newton_step(chances, weights[searching], predicted.groups, margins / scale)
+        if not with_slope:
+            step = np.stack([step[:, 2], np.zeros(len(step))], axis=1)
+        step = np.clip(step[:, :2], -_LONGEST_STEP, _LONGEST_STEP)
+        coefficients[searching] = now + step
+        size = np.abs(step).sum(1)
+        # A step that is NaN counts as the end of the search too, and stays NaN.
+        searching = searching[size >= 1e-8 * (1 + np.abs(now).sum(1))]
+        if not len(searching):
             break
-    known = np.where(fitted, 1.0, np.nan)
-    return np.stack([intercepts * known, slopes * known / scale], axis=1)
+    coefficients[searching] = np.nan
+    return coefficients / (1.0, scale)
+
+
+def _newton_step(
+    chances: FloatArray, weights: FloatArray, groups: Integers, scaled: FloatArray
+) -> FloatArray:
+    """Return the steps of intercept and slope together, and of the intercept alone, [r, 3]."""
+    residuals, curvature = weights * (groups - chances), weights * chances * (1 - chances)
+    pull, tilt = residuals.sum(1), residuals @ scaled
+    zeroth, first, second = curvature.sum(1), curvature @ scaled, curvature @ scaled**2
+    determinant = zeroth * second - first**2
+    steps = (
+        _ratio(second * pull - first * tilt, determinant),
+        _ratio(zeroth * tilt - first * pull, determinant),
+        _ratio(pull, zeroth),
+    )
+    return np.stack(steps, axis=1)
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return the quotient, NaN where the denominator is zero."""
-    ratio: FloatArray = np.divide(
-        numerator, denominator, out=np.full_like(denominator, np.nan), where=denominator != 0
-    )
+    """Return the quotient, NaN where the denominator is zero, infinite where it is nearly."""
+    unknown = np.full_like(denominator, np.nan)
+    with np.errstate(over="ignore"):
+        ratio: FloatArray = np.divide(numerator, denominator, out=unknown, where=denominator != 0)
     return ratio

@@ -94,30 +94,28 @@ def watch_shortcuts(cohort: Cohort) -> ShortcutFindings:
     Raises:
         CohortError: If a group has fewer than two subjects.
     """
-    ordered = cohort.take(np.argsort(np.array(cohort.keys), kind="stable"))
-    folds = list(folds_by_subject(ordered.groups, ordered.subjects, name=ordered.name))
-    bootstrap = SubjectBootstrap(ordered.subjects, RESAMPLES, ordered.groups)
-    questions: list[_Question] = []
+    order = np.argsort(np.array(cohort.keys), kind="stable")
+    groups, subjects = cohort.groups[order], [cohort.subjects[row] for row in order]
+    folds = list(folds_by_subject(groups, subjects, name=cohort.name))
+    bootstrap = SubjectBootstrap(subjects, RESAMPLES, groups)
     left_out: list[str] = []
-    for question in (*_pixel_questions(ordered), *_table_questions(ordered, left_out)):
-        if np.ptp(question.features, axis=0).max(initial=0.0) > 0:
-            questions.append(question)
-        else:
-            left_out.append(f"The probe {question.name!r} is left out: {question.absent}.")
     probes, warnings = [], []
-    for question in questions:
-        margins = np.full(len(ordered), np.nan)
+    for question in (*_pixel_questions(cohort), *_table_questions(cohort, left_out)):
+        features = question.features[order]
+        if not np.ptp(features, axis=0).max(initial=0.0) > 0:
+            left_out.append(f"The probe {question.name!r} is left out: {question.absent}.")
+            continue
+        margins = np.full(len(order), np.nan)
         for train, test in folds:
-            known, asked = question.features[train], question.features[test]
-            margins[test] = probe_margins(known, ordered.groups[train], asked)
-        predicted = Predicted(ordered.groups, margins)
-        auroc = auroc_within_folds(predicted, [test for _, test in folds], bootstrap)
+            margins[test] = probe_margins(features[train], groups[train], features[test])
+        tested = [test for _, test in folds]
+        auroc = auroc_within_folds(Predicted(groups, margins), tested, bootstrap)
         suspicious = not question.context and (auroc.low or 0.0) > question.threshold
         probes.append(
             ShortcutProbe(question.name, question.sees, auroc, suspicious, question.context)
         )
         if suspicious:
-            warnings.append(_warning(question, auroc, ordered.group_names))
+            warnings.append(_warning(question, auroc, cohort.group_names))
     return ShortcutFindings(tuple(probes), tuple(warnings), tuple(left_out))
 
 

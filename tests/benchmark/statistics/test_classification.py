@@ -96,6 +96,9 @@ def test_separated_groups_have_no_recalibration() -> None:
     assert np.isnan(named["calibration slope"])
     assert named["auroc"] == named["accuracy"] == 1.0
     assert 0 < named["log-loss"] < 0.2
+    # Probabilities of almost 1 for everything leave a curvature that a step cannot be divided by.
+    predicted = Predicted(np.array([0, 0, 1, 1]), np.array([709.0, 710.0, 711.0, 720.0]))
+    assert np.isnan(_named(predicted, np.ones(4))["calibration slope"])
 
 
 def test_a_missing_group_leaves_gaps_and_no_guesses() -> None:

@@ -158,7 +158,7 @@ def test_training_of_the_trunk_is_judged_by_the_trained_network() -> None:
 
 def test_what_is_learned_too_quickly_is_suspected() -> None:
     """If it fails, a leak that is learned at once passes for a good network."""
-    cohort = build_cohort(subjects=192)
+    cohort = build_cohort(subjects=120)
     outputs = predict(build_classifier(), cohort)
     # Part of the embedding is the label, as a burnt-in marker would make it.
     marks = np.repeat(outputs.groups[:, None], 20, axis=1)
