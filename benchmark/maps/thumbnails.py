@@ -68,6 +68,8 @@ def scanned_area(image: ImageArray) -> BoolArray:
 
     Padding and collimation leave such zeros; dark tissue inside the body does not reach the edge.
     """
+    if image.all():
+        return np.ones(image.shape, dtype=np.bool_)
     labels, _ = ndimage.label(image == 0)
     at_edge = np.unique(labels[_edge(image.shape)])
     area: BoolArray = ~np.isin(labels, at_edge[at_edge > 0])

@@ -39,7 +39,7 @@ NEAR_EQUAL = 0.999  # correlation of thumbnails
 SITE_WORDS = ("scanner", "site", "center", "centre", "hospital", "vendor", "manufacturer", "device")
 _MOST_LEVELS = 20  # of a column of text
 _NEAR_SIDES = {2: 16, 3: 8}
-_BATCH = 64
+_MOST_ROWS, _MOST_PIXELS = 64, 2**24  # that are held at once
 _FLAT = 1e-4  # standard deviation of a thumbnail that shows nothing
 _PECULIAR = 0.9  # correlation of what sets two images apart from the mean
 
@@ -162,22 +162,27 @@ def _near_equal_rows(cohort: Cohort) -> Iterator[tuple[int, int, float]]:
     sets the image apart from the mean of its group, or of the cohort where the groups differ.
     """
     side, groups = _NEAR_SIDES[len(cohort.shape)], cohort.groups
-    rows = range(0, len(cohort), _BATCH)
-    parts = [torch.from_numpy(np.array(cohort.images[row : row + _BATCH])) for row in rows]
-    small = torch.cat([thumbnails(part, side) for part in parts]).double().numpy()
+    images = (torch.from_numpy(np.array(cohort.images[rows])) for rows in _slices(cohort))
+    small = torch.cat([thumbnails(part, side) for part in images]).double().numpy()
     means = np.stack([small[groups == group].mean(0) for group in (0, 1)])
     directions, own, general = map(
         _unit_rows, (small, small - means[groups], small - small.mean(0))
     )
     subjects = np.unique(np.array(cohort.subjects), return_inverse=True)[1]
-    for start in rows:
-        correlations = directions[start : start + _BATCH] @ directions.T
+    for start in range(0, len(small), _MOST_ROWS):
+        correlations = directions[start : start + _MOST_ROWS] @ directions.T
         for index, other in np.argwhere(correlations > NEAR_EQUAL).tolist():
             row = start + index
             peculiar = own if groups[row] == groups[other] else general
             likeness = float(peculiar[row] @ peculiar[other])
             if row < other and subjects[row] != subjects[other] and likeness > _PECULIAR:
                 yield row, other, float(correlations[index, other])
+
+
+def _slices(cohort: Cohort) -> Iterator[slice]:
+    """Yield slices of the rows, of as many images as memory should hold at once."""
+    step = max(1, min(_MOST_ROWS, _MOST_PIXELS // math.prod(cohort.shape)))
+    yield from (slice(start, start + step) for start in range(0, len(cohort), step))
 
 
 def _unit_rows(rows: FloatArray) -> FloatArray:
@@ -193,8 +198,7 @@ def _pixel_questions(cohort: Cohort) -> Iterator[_Question]:
     """Yield what can be asked of images and masks, gathered in one walk through them."""
     border = border_mask(cohort.shape)
     parts: dict[str, list[torch.Tensor]] = {}
-    for start in range(0, len(cohort), _BATCH):
-        rows = slice(start, start + _BATCH)
+    for rows in _slices(cohort):
         images = torch.from_numpy(np.array(cohort.images[rows]))
         foreground = torch.from_numpy(np.array(cohort.anatomy.foreground[rows]))
         masks = [foreground, *(torch.from_numpy(mask[rows]) for mask in _rois(cohort).values())]
@@ -243,13 +247,14 @@ def _pixel_questions(cohort: Cohort) -> Iterator[_Question]:
 def _table_questions(cohort: Cohort, left_out: list[str]) -> Iterator[_Question]:
     """Yield what can be asked of the covariates; columns that cannot be used are named."""
     columns: dict[str, FloatArray] = {}
-    for column in map(str, sorted(cohort.covariates.columns, key=str)):
+    table = cohort.covariates.rename(columns=str)
+    for column in sorted(table.columns):
         if column.startswith(tuple(_rois(cohort))):
             left_out.append(
                 f"The column {column!r} is left out of the covariates: it measures a region."
             )
             continue
-        values = _encoded(cohort.covariates[column], is_site=_is_site(column))
+        values = _encoded(table[column], is_site=_is_site(column))
         if values is None:
             left_out.append(
                 f"The column {column!r} is left out of the covariates: its text takes more than "

@@ -142,6 +142,25 @@ def test_covariates_may_be_missing_or_as_good_as_a_name() -> None:
     assert any("'accession' is left out" in sentence for sentence in findings.left_out)
 
 
+def test_any_column_that_a_table_can_hold_is_read() -> None:
+    """If it fails, a date or a yes/no column stops a validation with a traceback."""
+    cohort = build_cohort(subjects=48)
+    table = cohort.participants.assign(
+        treated=pd.array([True, None] * 24, dtype="boolean"),
+        smoker=[True, False] * 24,
+        stage=pd.Categorical(["I", "II", None] * 16),
+        score=pd.array([1, 2, None] * 16, dtype="Int64"),
+        scanned=pd.to_datetime(["2020-01-01", None] * 24),
+        mixed=[1, "one", None] * 16,
+        weight=[np.inf, 70.0, 80.0] * 16,
+    )
+    table = table.rename(columns={"mixed": 7})
+    probes = _probes(watch_shortcuts(replace(cohort, participants=table)))
+    assert "scanned, score, sex, smoker, stage, treated, weight" in probes["covariates"].sees
+    # Both follow the groups, which alternate too.
+    assert probes["covariates"].suspicious
+
+
 def test_a_cohort_without_covariates_says_so() -> None:
     """If it fails, nobody learns that no confounder was looked for."""
     cohort = build_cohort(subjects=48)
