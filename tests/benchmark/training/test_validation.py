@@ -20,8 +20,15 @@ from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError, CohortError
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.examples import build_classifier, build_cohort
+from benchmark.statistics.bootstrap import SubjectBootstrap
+from benchmark.statistics.classification import Predicted
 from benchmark.training.findings import Metric, Validation
-from benchmark.training.learning_curve import cross_validate_probe, learning_curve, probe_margins
+from benchmark.training.learning_curve import (
+    auroc_within_folds,
+    cross_validate_probe,
+    learning_curve,
+    probe_margins,
+)
 from benchmark.training.predictions import Predictions, metrics_of
 from benchmark.training.probe import logistic_regression
 from benchmark.training.regimes import Epoch, RegimeRecipe
@@ -272,6 +279,18 @@ def test_visits_of_a_subject_stay_on_one_side() -> None:
     assert _named(crossed.metrics)["accuracy"].estimate is not None
     again = cross_validate(fit, cohort.take(np.random.default_rng(0).permutation(90)))
     assert again == crossed
+
+
+def test_scores_of_two_models_are_never_compared() -> None:
+    """If it fails, the fold that an image fell into counts as a sign of disease."""
+    groups = np.array([0, 1] * 20)
+    # The second fold's model sees everything far to one side, and orders it as well.
+    fold = np.repeat([0, 1], 20)
+    predicted = Predicted(groups, groups + 5.0 * fold)
+    bootstrap = SubjectBootstrap([f"s{row:02d}" for row in range(40)], 200, groups)
+    rows = [np.flatnonzero(fold == number) for number in (0, 1)]
+    assert auroc_within_folds(predicted, rows, bootstrap).estimate == 1.0
+    assert auroc_within_folds(predicted, [np.arange(40)], bootstrap).estimate == 0.75
 
 
 def test_cross_validation_says_which_group_is_too_small() -> None:
