@@ -115,13 +115,13 @@ class Classifier(nn.Module):
         self._resume: tuple[int, PrefixMemory] | None = None
         self._layouts: dict[int, MapsLayout] = {}
         self.streamlining: tuple[object, int] | None = None
-        self._handling = Handling()
+        self.handling = Handling()
         self.eval()
         if any(isinstance(values, UninitializedParameter) for values in self.parameters()):
             examine_parts(self)  # a first pass shapes lazy layers
         self.requires_grad_(False)
         order_gradients(self)
-        self._handling = examine_parts(self)
+        self.handling = examine_parts(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, 2] and embedding [B, D] of images [B, 1, *S] in [0, 1]."""
@@ -143,7 +143,7 @@ class Classifier(nn.Module):
                 return resumed
         maps: Tensor = self.trunk(prepared)
         # In half precision values of a map would tie; the pool is given it back as it was.
-        return maps if self._handling.halved is None else maps.float()
+        return maps if self.handling.halved is None else maps.float()
 
     def tail(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, 2] and embedding [B, D] for feature maps [B, K, *s].
@@ -151,7 +151,7 @@ class Classifier(nn.Module):
         The maps stay as they are, and may be a leaf that requires gradient, also where the layers
         behind them work in place.
         """
-        handling = self._handling
+        handling = self.handling
         if handling.halved is not None:
             maps = maps.to(handling.halved)
         embedding = self.pool(maps.clone() if handling.writes_maps else maps)
@@ -337,7 +337,7 @@ class Classifier(nn.Module):
         other.pool = nn.Sequential(self.trunk[count:], self.pool)
         # The layers in between may work in place, whatever the pool does.
         other.streamlining = None
-        other._handling = replace(self._handling, writes_maps=True, halved=None)
+        other.handling = replace(self.handling, writes_maps=True, halved=None)
         return other
 
     def streamlined(self) -> Classifier:

@@ -44,8 +44,9 @@ def examine_parts(classifier: Classifier) -> Handling:
             f"Model {classifier.name!r} has no parameter, so there is nothing to randomise."
         )
     with torch.inference_mode(False), torch.no_grad():
-        black = classifier.example
-        images = classifier.preprocessing(black.expand(2, *black.shape[1:]).clone())
+        # As a run gives them, whatever the type of the weights.
+        images = torch.zeros(2, 1, *classifier.input_shape, device=classifier.device)
+        images = classifier.preprocessing(images)
         maps = _part_output(classifier, "trunk", images, "feature maps [B, K, *s]")
         before = maps._version
         embedding = _part_output(classifier, "pool", maps, "an embedding [B, D]")

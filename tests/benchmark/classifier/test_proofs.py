@@ -1,0 +1,387 @@
+"""Proofs before scores: a network that no explanation can be right for is refused, by its name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from images import build_images
+from odd_networks import SIZE, WIDTH, Applied, Half, Through, build_odd, norm_of
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.explainers.class_activation import GradCAM
+from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter
+from benchmark.classifier.proofs import prove
+from benchmark.errors import ClassifierError
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.examples import build_classifier, build_cohort
+from benchmark.target import Margin
+from benchmark.training.relatives import from_arrays, to_arrays
+
+
+def counted(own: nn.Module, images: Tensor) -> Tensor:
+    own.count += 1
+    return images
+
+
+def replaced(own: nn.Module, images: Tensor) -> Tensor:
+    own.count = own.count + 1
+    return images
+
+
+def written_behind(own: nn.Module, images: Tensor) -> Tensor:
+    own.count.data += 1
+    return images
+
+
+def shifted(own: nn.Module, images: Tensor) -> Tensor:
+    images -= 0.5
+    return images
+
+
+def switched(own: nn.Module, images: Tensor) -> Tensor:
+    own.conv.train(not own.conv.training)
+    return images
+
+
+def thawed(own: nn.Module, images: Tensor) -> Tensor:
+    own.conv.bias.requires_grad_(not own.conv.bias.requires_grad)
+    return images
+
+
+def kept(own: nn.Module, maps: Tensor) -> Tensor:
+    own.activations = maps
+    return maps
+
+
+def drawn(generator: Callable[[], object]) -> Callable[[nn.Module, Tensor], Tensor]:
+    def draw(own: nn.Module, images: Tensor) -> Tensor:
+        generator()
+        return images
+
+    return draw
+
+
+class Ungraded(Through):
+    """Runs without gradient."""
+
+    def forward(self, images: Tensor) -> Any:
+        """Return maps."""
+        with torch.no_grad():
+            return super().forward(images)
+
+
+class Closure(nn.Module):
+    """Calls another network than the one that it holds once it is copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv = nn.Conv2d(1, WIDTH, 3)
+        self.call = lambda images: functional.conv2d(images, conv.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return maps."""
+        return self.call(images)
+
+
+class Stubborn(nn.BatchNorm2d):
+    """Stays in training mode."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Ignore the mode."""
+        return super().train(True)
+
+
+def damaged(value: float) -> nn.Module:
+    trunk = nn.Sequential(Through())
+    with torch.no_grad():
+        trunk[0].conv.weight[0, 0, 0, 0] = value
+    return trunk
+
+
+NETWORKS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+    "drop-out that stays on": (
+        lambda: {"trunk": Through(lambda _, maps: functional.dropout(maps, 0.5))},
+        "draws at random in a pass: .*training=self.training",
+    ),
+    "traced drop-out": (
+        lambda: {
+            "trunk": torch.jit.trace(
+                nn.Sequential(nn.Conv2d(1, WIDTH, 3), nn.Dropout(0.5)).train(),
+                torch.rand(1, 1, *SIZE),
+                check_trace=False,
+            )
+        },
+        "draws at random",
+    ),
+    "NumPy's random state": (
+        lambda: {"trunk": Through(before=drawn(lambda: np.random.rand()))},  # noqa: NPY002
+        "draws at random",
+    ),
+    "Python's random state": (
+        lambda: {"trunk": Through(before=drawn(random.random))},
+        "draws at random",
+    ),
+    "a count of passes": (
+        lambda: {"trunk": Through(lambda own, maps: maps * (1 + own.calls % 2))},
+        "other logits in a second pass",
+    ),
+    "a buffer that counts": (
+        lambda: {"trunk": Through(before=counted)},
+        r"changes trunk\.count in a pass",
+    ),
+    "a buffer that is replaced": (
+        lambda: {"trunk": Through(before=replaced)},
+        r"changes trunk\.count in a pass",
+    ),
+    "a buffer written behind torch's back": (
+        lambda: {"trunk": Through(before=written_behind)},
+        r"changes trunk\.count in a pass",
+    ),
+    "a mode that switches": (
+        lambda: {"trunk": Through(before=switched)},
+        "changes its train or eval mode",
+    ),
+    "a parameter that thaws": (
+        lambda: {"trunk": Through(before=thawed)},
+        "changes its requires_grad flags",
+    ),
+    "a hook for each pass": (
+        lambda: {
+            "trunk": Through(
+                before=lambda own, images: (
+                    own.conv.register_forward_hook(lambda *_: None),
+                    images,
+                )[1]
+            )
+        },
+        "changes its hooks",
+    ),
+    "images changed": (lambda: {"trunk": Through(before=shifted)}, "changes the images"),
+    "a layer in place": (
+        lambda: {"trunk": nn.Sequential(nn.Hardtanh(0.2, 0.4, inplace=True), Through())},
+        "changes the images",
+    ),
+    "a mean over the batch": (
+        lambda: {"trunk": Through(lambda _, maps: maps - maps.mean(0, keepdim=True))},
+        "depend on its batch; alone they differ by",
+    ),
+    "batch norm in training mode": (
+        lambda: {"trunk": nn.Sequential(Through(), Stubborn(WIDTH, momentum=0.0))},
+        "changes trunk.1.num_batches_tracked|depend on its batch",
+    ),
+    "batch norm without statistics": (
+        lambda: {
+            "trunk": nn.Sequential(Through(), nn.BatchNorm2d(WIDTH, track_running_stats=False))
+        },
+        "depend on its batch",
+    ),
+    "a batch of one squeezed": (
+        lambda: {"head": nn.Sequential(nn.Linear(WIDTH, 2), Applied(torch.squeeze))},
+        r"logits of shape \[2\] for a single image",
+    ),
+    "NaN weights": (lambda: {"trunk": damaged(torch.nan)}, "holds NaN in trunk.0.conv.weight"),
+    "infinite weights": (lambda: {"trunk": damaged(torch.inf)}, "logits that are not finite"),
+    "a trunk without gradient": (
+        lambda: {"trunk": Ungraded()},
+        r"no gradient reach the image: take torch.no_grad\(\)",
+    ),
+    "detached maps": (
+        lambda: {"trunk": Through(lambda _, maps: maps.detach())},
+        "no gradient reach the image",
+    ),
+    "detached embeddings": (
+        lambda: {"pool": Applied(lambda maps: maps.mean((2, 3)).detach())},
+        "no gradient reach the image",
+    ),
+    "a closure": (lambda: {"trunk": Closure()}, "a copy still computes with weights"),
+    "activations kept": (lambda: {"trunk": Through(kept)}, "cannot be copied.*no tensor of a pass"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_that_cannot_be_explained_is_refused_by_name(kind: str) -> None:
+    """If it fails, it is scored wrongly, or an explainer is blamed for what the network does."""
+    parts, message = NETWORKS[kind]
+    classifier = build_odd(**parts())
+    with pytest.raises(ClassifierError, match=f"Model 'mine' .*({message})"):
+        prove(classifier, build_images(3, SIZE))
+
+
+@pytest.mark.parametrize(
+    ("part", "output", "message"),
+    [
+        ("trunk", lambda maps: (maps, maps[:, :1]), r"a tuple of \[2, 8, 8, 8\], \[2, 1, 8, 8\]"),
+        ("trunk", lambda maps: [maps], r"a list of \[2, 8, 8, 8\]"),
+        ("trunk", lambda maps: {"out": maps, "aux": maps}, "a dict of 'out', 'aux'"),
+        ("trunk", lambda maps: None, "NoneType"),
+        ("trunk", lambda maps: maps.mean(), r"of shape \[\]"),
+        ("trunk", lambda maps: maps.long(), "torch.int64"),
+        ("trunk", lambda maps: maps[:1], r"of shape \[1, 8, 8, 8\]"),
+        ("pool", lambda maps: (maps.mean((2, 3)), None), "a tuple of"),
+        ("pool", lambda maps: maps, r"an embedding \[B, D\], .* \[2, 8, 8, 8\]"),
+        ("head", lambda maps: {"logits": maps[:, :2]}, "a dict of 'logits'"),
+        ("head", lambda maps: maps[:, :2].argmax(1), "torch.int64"),
+        ("head", lambda maps: maps[:, :2][:, 0], r"logits \[B, 2\], .* \[2\]"),
+    ],
+)
+def test_a_part_that_returns_something_else_is_named(
+    part: str, output: Callable[[Tensor], Any], message: str
+) -> None:
+    """If it fails, the author reads an attribute error from inside the benchmark."""
+    parts = {"trunk": Through(), "pool": GlobalAveragePool(), "head": nn.Identity()}
+    parts[part] = Through(lambda _, maps: output(maps)) if part == "trunk" else Applied(output)
+    with pytest.raises(ClassifierError, match=f"The {part} of model 'mine' must .*{message}"):
+        build_odd(**parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"trunk": Through().double()}, r"has float64 weights: call \.float\(\)"),
+        ({"head": nn.Linear(WIDTH, 2).half()}, r"its head, given .* has float16 weights"),
+        ({"trunk": nn.AvgPool2d(2), "head": Applied(lambda x: x)}, "has no parameter"),
+        ({"head": nn.Linear(3, 2)}, r"its head, given \[2, 8\], raises RuntimeError"),
+        (
+            {"trunk": Through(before=lambda _, images: {}["size"])},
+            r"cannot take grey images of shape \[16, 16\]: KeyError",
+        ),
+    ],
+)
+def test_a_part_that_fails_is_named(parts: dict[str, nn.Module], message: str) -> None:
+    """If it fails, a network in half precision, say, ends in a traceback."""
+    with pytest.raises(ClassifierError, match=f"Model 'mine' .*{message}"):
+        build_odd(**parts)
+
+
+def linear(scale: float = 1.0, bias: float = 0.5) -> nn.Linear:
+    layer = nn.Linear(WIDTH, 2)
+    with torch.no_grad():
+        layer.weight.mul_(scale)
+        layer.bias.fill_(bias)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [
+        (nn.Sequential(linear(), nn.Softmax(1)), "softmax"),
+        (nn.Sequential(linear(100.0), nn.Softmax(1)), "softmax"),
+        (nn.Sequential(linear(), nn.LogSoftmax(1)), "log-softmax"),
+        (nn.Sequential(linear(), nn.Sigmoid()), "sigmoid"),
+        (linear(), None),
+        (linear(1e-3), None),
+        (linear(0.0), None),
+        (nn.Sequential(linear(), nn.ReLU()), None),
+        (nn.Sequential(linear(), nn.Tanh()), None),
+        (nn.Sequential(linear(bias=0.0), Applied(lambda x: x - x.logsumexp(1, True) + 1)), None),
+    ],
+)
+def test_probabilities_are_suspected_aloud_and_logits_are_not(
+    head: nn.Module, word: str | None
+) -> None:
+    """If it fails, saturated margins pass for logits, or an untrained head is called a softmax."""
+    remarks = prove(build_odd(head=head), build_images(3, SIZE))
+    suspicions = [remark for remark in remarks if "probabilities" in remark]
+    assert len(suspicions) == (word is not None)
+    assert all(f"behind a {word}" in remark and "'mine'" in remark for remark in suspicions)
+
+
+def test_a_network_that_says_the_same_of_every_image_is_remarked_upon() -> None:
+    """If it fails, empty maps look like a fault of the explainer."""
+    (remark,) = prove(build_odd(head=linear(0.0)), build_images(3, SIZE))
+    assert "every image gets the same logits, so no gradient of theirs" in remark
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize(
+    ("pool", "head"),
+    [
+        (nn.Sequential(nn.ReLU(inplace=True), GlobalAveragePool()), nn.Linear(WIDTH, 2)),
+        (Applied(lambda maps: maps.mul_(2).flatten(2).mean(-1)), nn.Linear(WIDTH, 2)),
+        (None, nn.Sequential(nn.ReLU(inplace=True), nn.Linear(WIDTH, 2))),
+        (nn.Sequential(GlobalAveragePool(), nn.ReLU(inplace=True)), nn.Linear(WIDTH, 2)),
+    ],
+    ids=["layer in the pool", "function in the pool", "layer in the head", "behind pooling"],
+)
+def test_layers_in_place_behind_the_maps_just_work(
+    pool: nn.Module | None, head: nn.Module, dimensions: int
+) -> None:
+    """If it fails, a DenseNet has no class activation map, or one of maps that were overwritten."""
+    plain = build_classifier(dimensions)
+    classifier = Classifier("mine", plain.trunk[:1], head, plain.input_shape, pool)
+    images = build_images(3, classifier.input_shape)
+    assert prove(classifier, images) == ()
+    maps = classifier.feature_maps(images) - 0.1
+    kept = maps.clone()
+    leaf = maps.clone().requires_grad_()
+    logits, embedding = classifier.tail(leaf)
+    (gradient,) = torch.autograd.grad(Margin(0, 1)(logits, embedding).sum(), leaf)
+    assert gradient.any()
+    with torch.no_grad():
+        logits, embedding = classifier.tail(maps)
+        assert torch.equal(maps, kept)
+        fresh = classifier.pool(maps.clone())
+        assert torch.equal(embedding, fresh)
+        assert torch.equal(logits, classifier.head(fresh))
+    drawn = GradCAM().attribute(classifier, images, Margin(0, 1))
+    assert drawn.isfinite().all()
+
+
+def test_a_cut_network_may_go_on_in_place() -> None:
+    """If it fails, maps of an earlier layer are overwritten by the layer behind it."""
+    trunk = nn.Sequential(nn.Conv2d(1, WIDTH, 3, 2, 1), norm_of(), nn.ReLU(inplace=True))
+    cut = build_odd(trunk).cut("1")
+    images = build_images(2, SIZE)
+    maps = cut.feature_maps(images)
+    kept = maps.clone()
+    cut.tail(maps)
+    assert torch.equal(maps, kept)
+    drawn = GradCAM("1").attribute(build_odd(trunk), images, Margin(0, 1))
+    assert drawn.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_taken_where_the_network_casts(dtype: torch.dtype) -> None:
+    """If it fails, a checkpoint in half precision ends in a traceback, or its maps are coarse."""
+    casting = build_odd(Half(Through(), dtype), head=Half(nn.Linear(WIDTH, 2), dtype))
+    halved = build_odd(
+        Through(before=lambda own, images: images.to(own.conv.weight)).to(dtype),
+        head=nn.Linear(WIDTH, 2, dtype=dtype),
+    )
+    images = build_images(3, SIZE)
+    for classifier in (casting, halved):
+        assert prove(classifier, images) == ()
+        logits, embedding = classifier(images)
+        maps = classifier.feature_maps(images)
+        assert {logits.dtype, embedding.dtype, maps.dtype} == {torch.float32}
+        assert torch.equal(classifier.tail(maps)[0], logits)
+        assert GradCAM().attribute(classifier, images, Margin(0, 1)).dtype == torch.float32
+        sha256 = classifier.weights_sha256
+        other = from_arrays(classifier.randomised(0, images), "twin", to_arrays(classifier))
+        assert other.weights_sha256 == sha256
+        with torch.no_grad():
+            next(classifier.parameters()).view(torch.int16).view(-1)[0] ^= 1
+        assert classifier.weights_sha256 != sha256
+
+
+@pytest.mark.parametrize("name", Catalogue().models.names)
+def test_built_in_models_are_proven_without_a_counted_pass(name: str) -> None:
+    """If it fails, costs of v1 move, or a proof that fails by mistake slows every run."""
+    source = Catalogue().models.find(name).create()
+    cohort = build_cohort((96, 96))
+    classifier = source.fit(source.load(cohort.shape), cohort)
+    passes, state = classifier.passes.snapshot(), torch.get_rng_state()
+    sha256, images = classifier.weights_sha256, cohort.batch(np.arange(3)).images
+    given = images.clone()
+    assert prove(classifier, images) == ()
+    assert classifier.passes.since(passes) == PassCounter()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(images, given)
+    assert classifier.weights_sha256 == sha256
