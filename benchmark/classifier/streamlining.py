@@ -52,12 +52,12 @@ def streamline(classifier: Classifier, images: Tensor | None = None) -> tuple[Cl
             proof is then made anew.
     """
     proven, state = classifier.streamlining, versions(classifier)
-    if images is not None or proven is None or proven[0] != state:
-        if images is None:
-            images = textured_images(classifier)
-        proven = classifier.streamlining = state, _first_equal(classifier, images)
-    steps, remark = _LADDER[proven[1]]
-    return _altered(classifier, steps), remark
+    if images is None and proven is not None and proven[0] == state:
+        steps, remark = _LADDER[proven[1]]
+        return _altered(classifier, steps), remark
+    rung, copy = _first_equal(classifier, textured_images(classifier) if images is None else images)
+    classifier.streamlining = state, rung
+    return copy, _LADDER[rung][1]
 
 
 def forward(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,17 +161,18 @@ _LADDER: tuple[tuple[tuple[_Step, ...], str], ...] = (
 )
 
 
-def _first_equal(classifier: Classifier, images: Tensor) -> int:
-    """Return the first rung of the ladder whose copy gives the network's outputs."""
+def _first_equal(classifier: Classifier, images: Tensor) -> tuple[int, Classifier]:
+    """Return the first copy on the ladder that gives the network's outputs, and its rung."""
     for rung, (steps, _) in enumerate(_LADDER[:-1]):
         try:
-            if _agree(classifier, _altered(classifier, steps), images):
-                return rung
+            copy = _altered(classifier, steps)
+            if _agree(classifier, copy, images):
+                return rung, copy
         except torch.OutOfMemoryError:
             raise
         except Exception:  # what the network's own code cannot do in this form
             continue
-    return len(_LADDER) - 1
+    return len(_LADDER) - 1, classifier.copy()
 
 
 def _altered(classifier: Classifier, steps: tuple[_Step, ...]) -> Classifier:
