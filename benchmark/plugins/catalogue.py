@@ -26,7 +26,7 @@ from benchmark.errors import PluginError, UnknownNameError, short_message
 from benchmark.plugins.blame import author_line
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
-from benchmark.plugins.neighbours import import_neighbour
+from benchmark.plugins.neighbours import check_neighbour, import_neighbour
 
 BUILT_IN = "built-in"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
@@ -110,6 +110,7 @@ class Shelf(Generic[P]):
                 f"The {self.kind.name} file {path} cannot be read: {error.strerror}."
             ) from error
         sha256 = hashlib.sha256(source).hexdigest()
+        check_neighbour(self.kind.package)  # before the file blames a package for what it lacks
         module = _run_file(path, source, sha256)
         names = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
         known = f"{self.kind.name} classes in it: {names}"

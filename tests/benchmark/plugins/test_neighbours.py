@@ -69,6 +69,15 @@ def test_a_package_of_the_same_name_is_named(tmp_path: Path, kind: str, name: st
     assert f"rename the {'folder' if kind == 'package' else 'file'}" in done.stderr
 
 
+def test_it_is_named_where_a_plugin_imports_it(tmp_path: Path) -> None:
+    """If it fails, an author is told that the product lacks a module that it has."""
+    path = make(tmp_path, "package", "baselines")
+    (tmp_path / "mine.py").write_text("from baselines.adapters.captum import CaptumExplainer\n")
+    done = python(tmp_path, "-m", "benchmark", "check", "mine.py:Mine", path=str(ROOT))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"The folder {path} hides")
+
+
 def test_it_is_named_where_it_is_on_the_path_too(tmp_path: Path) -> None:
     """If it fails, a folder of PYTHONPATH is taken for the product's."""
     path = make(tmp_path, "package", "protocols")

@@ -1,0 +1,1 @@
+"""Adapters to methods of other libraries; an author names the method, and the adapter calls it."""
