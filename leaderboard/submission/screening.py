@@ -20,9 +20,9 @@ def _words(text: str) -> frozenset[str]:
 
 # All of this package that a method may import; the rest holds the truth, the scores or the run.
 _DOOR = _words("""
-    baselines.canonical baselines.explainers benchmark.arrays benchmark.classifier benchmark.cohort
-    benchmark.errors benchmark.explainer benchmark.feature_grid benchmark.model_source
-    benchmark.seeding benchmark.target
+    baselines.adapters baselines.canonical baselines.explainers benchmark.arrays
+    benchmark.classifier benchmark.cohort benchmark.errors benchmark.explainer
+    benchmark.feature_grid benchmark.model_source benchmark.seeding benchmark.target
 """)
 _PACKAGES = _words("baselines benchmark leaderboard protocols")
 # Controls are told the truth, and a method could ask one.

@@ -304,6 +304,8 @@ def test_the_screen_lets_the_door_through() -> None:
     source = (
         b"from benchmark.explainer import Explainer\nfrom benchmark import feature_grid, target\n"
         b"from benchmark.seeding import torch_stream\nfrom baselines.explainers import gradient\n"
+        b"from captum.attr import Saliency\nfrom pytorch_grad_cam import ScoreCAM\n"
+        b"from baselines.adapters.grad_cam import GradCAMExplainer\n"
     )
     assert screening.screen(source, "mine.py") == []
 
