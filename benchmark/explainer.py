@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -194,12 +194,15 @@ def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: boo
 
     A control depends on whether the cohort knows where its groups differ, any other on the model.
     """
-    taken: Any = explainer.dimensions
+    taken: object = explainer.dimensions
     # ``(2)`` is a number: the comma is forgotten so often that both are taken.
     allowed = taken if isinstance(taken, Collection) else (taken,)
     if (dimensions := len(classifier.input_shape)) not in allowed:
-        own = " and ".join(_IMAGES_OF.get(number, f"{number}-D images") for number in allowed)
-        return f"it is made for {own} alone, and these images are {_IMAGES_OF[dimensions]}"
+        own = [name for number, name in _IMAGES_OF.items() if number in allowed]
+        return (
+            f"it is made for {' and '.join(own) or f'dimensions {taken!r}'} alone, and these "
+            f"images are {_IMAGES_OF[dimensions]}"
+        )
     if isinstance(explainer, Control):
         return explainer.supports_cohort(has_truth)
     return explainer.supports(classifier)
