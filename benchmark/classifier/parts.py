@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from benchmark.classifier.side_effects import version
 from benchmark.errors import ClassifierError, short_message
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def examine_parts(classifier: Classifier) -> Handling:
         images = torch.zeros(2, 1, *classifier.input_shape, device=classifier.device)
         images = classifier.preprocessing(images)
         maps = _part_output(classifier, "trunk", images, "feature maps [B, K, *s]")
-        before = maps._version
+        before = version(maps)
         embedding = _part_output(classifier, "pool", maps, "an embedding [B, D]")
-        between = embedding._version
+        between = version(embedding)
         logits = _part_output(classifier, "head", embedding, "logits [B, 2]")
     if logits.shape != (2, 2):
         raise ClassifierError(
@@ -58,7 +59,7 @@ def examine_parts(classifier: Classifier) -> Handling:
             f"but for two images it returned {list(logits.shape)} and {list(embedding.shape)}."
         )
     halved = maps.dtype if maps.dtype in HALVES else None
-    return Handling(maps._version != before, embedding._version != between, halved)
+    return Handling(version(maps) != before, version(embedding) != between, halved)
 
 
 def single(values: Tensor) -> Tensor:

@@ -313,4 +313,7 @@ class _Reads(TorchDispatchMode):
 
 def _storage(tensor: Tensor) -> int:
     """Return the address of a tensor's memory, 0 where it has none of its own."""
-    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):  # sparse tensors, and wrappers around others
+        return 0

@@ -52,8 +52,12 @@ def watch(classifier: Classifier) -> Iterator[SideEffects]:
 def versions(classifier: Classifier) -> list[tuple[int, int]]:
     """Return what counts writes in place into parameters and buffers, without reading weights."""
     tensors = (*classifier.parameters(), *classifier.buffers())
-    # What a network made in inference mode counts no writes.
-    return [(id(tensor), -1 if tensor.is_inference() else tensor._version) for tensor in tensors]
+    return [(id(tensor), version(tensor)) for tensor in tensors]
+
+
+def version(tensor: Tensor) -> int:
+    """Return how often a tensor was written into; what was made in inference mode does not know."""
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def _comparable(state: Any) -> tuple[object, ...]:  # noqa: ANN401

@@ -10,18 +10,15 @@ import numpy as np
 import pytest
 import torch
 from images import build_images
-from odd_networks import SIZE, WIDTH, Applied, Half, Through, build_odd, norm_of
+from odd_networks import SIZE, WIDTH, Applied, Through, build_odd
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.explainers.class_activation import GradCAM
-from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter
+from benchmark.classifier import PassCounter
 from benchmark.classifier.proofs import prove
 from benchmark.errors import ClassifierError
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.examples import build_classifier, build_cohort
-from benchmark.target import Margin
-from benchmark.training.relatives import from_arrays, to_arrays
+from benchmark.plugins.examples import build_cohort
 
 
 def counted(own: nn.Module, images: Tensor) -> Tensor:
@@ -73,6 +70,15 @@ class Ungraded(Through):
     def forward(self, images: Tensor) -> Any:
         """Return maps."""
         with torch.no_grad():
+            return super().forward(images)
+
+
+class Inferring(Through):
+    """Runs in inference mode."""
+
+    def forward(self, images: Tensor) -> Any:
+        """Return maps."""
+        with torch.inference_mode():
             return super().forward(images)
 
 
@@ -191,6 +197,10 @@ NETWORKS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         lambda: {"trunk": Ungraded()},
         r"no gradient reach the image: take torch.no_grad\(\)",
     ),
+    "inference mode": (
+        lambda: {"trunk": Inferring()},
+        r"no gradient reach the image: take torch.no_grad\(\), inference mode",
+    ),
     "detached maps": (
         lambda: {"trunk": Through(lambda _, maps: maps.detach())},
         "no gradient reach the image",
@@ -212,52 +222,6 @@ def test_a_network_that_cannot_be_explained_is_refused_by_name(kind: str) -> Non
     classifier = build_odd(**parts())
     with pytest.raises(ClassifierError, match=f"Model 'mine' .*({message})"):
         prove(classifier, build_images(3, SIZE))
-
-
-@pytest.mark.parametrize(
-    ("part", "output", "message"),
-    [
-        ("trunk", lambda maps: (maps, maps[:, :1]), r"a tuple of \[2, 8, 8, 8\], \[2, 1, 8, 8\]"),
-        ("trunk", lambda maps: [maps], r"a list of \[2, 8, 8, 8\]"),
-        ("trunk", lambda maps: {"out": maps, "aux": maps}, "a dict of 'out', 'aux'"),
-        ("trunk", lambda maps: None, "NoneType"),
-        ("trunk", lambda maps: maps.mean(), r"of shape \[\]"),
-        ("trunk", lambda maps: maps.long(), "torch.int64"),
-        ("trunk", lambda maps: maps[:1], r"of shape \[1, 8, 8, 8\]"),
-        ("pool", lambda maps: (maps.mean((2, 3)), None), "a tuple of"),
-        ("pool", lambda maps: maps, r"an embedding \[B, D\], .* \[2, 8, 8, 8\]"),
-        ("head", lambda maps: {"logits": maps[:, :2]}, "a dict of 'logits'"),
-        ("head", lambda maps: maps[:, :2].argmax(1), "torch.int64"),
-        ("head", lambda maps: maps[:, :2][:, 0], r"logits \[B, 2\], .* \[2\]"),
-    ],
-)
-def test_a_part_that_returns_something_else_is_named(
-    part: str, output: Callable[[Tensor], Any], message: str
-) -> None:
-    """If it fails, the author reads an attribute error from inside the benchmark."""
-    parts = {"trunk": Through(), "pool": GlobalAveragePool(), "head": nn.Identity()}
-    parts[part] = Through(lambda _, maps: output(maps)) if part == "trunk" else Applied(output)
-    with pytest.raises(ClassifierError, match=f"The {part} of model 'mine' must .*{message}"):
-        build_odd(**parts)
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"trunk": Through().double()}, r"has float64 weights: call \.float\(\)"),
-        ({"head": nn.Linear(WIDTH, 2).half()}, r"its head, given .* has float16 weights"),
-        ({"trunk": nn.AvgPool2d(2), "head": Applied(lambda x: x)}, "has no parameter"),
-        ({"head": nn.Linear(3, 2)}, r"its head, given \[2, 8\], raises RuntimeError"),
-        (
-            {"trunk": Through(before=lambda _, images: {}["size"])},
-            r"cannot take grey images of shape \[16, 16\]: KeyError",
-        ),
-    ],
-)
-def test_a_part_that_fails_is_named(parts: dict[str, nn.Module], message: str) -> None:
-    """If it fails, a network in half precision, say, ends in a traceback."""
-    with pytest.raises(ClassifierError, match=f"Model 'mine' .*{message}"):
-        build_odd(**parts)
 
 
 def linear(scale: float = 1.0, bias: float = 0.5) -> nn.Linear:
@@ -297,78 +261,6 @@ def test_a_network_that_says_the_same_of_every_image_is_remarked_upon() -> None:
     """If it fails, empty maps look like a fault of the explainer."""
     (remark,) = prove(build_odd(head=linear(0.0)), build_images(3, SIZE))
     assert "every image gets the same logits, so no gradient of theirs" in remark
-
-
-@pytest.mark.parametrize("dimensions", [2, 3])
-@pytest.mark.parametrize(
-    ("pool", "head"),
-    [
-        (nn.Sequential(nn.ReLU(inplace=True), GlobalAveragePool()), nn.Linear(WIDTH, 2)),
-        (Applied(lambda maps: maps.mul_(2).flatten(2).mean(-1)), nn.Linear(WIDTH, 2)),
-        (None, nn.Sequential(nn.ReLU(inplace=True), nn.Linear(WIDTH, 2))),
-        (nn.Sequential(GlobalAveragePool(), nn.ReLU(inplace=True)), nn.Linear(WIDTH, 2)),
-    ],
-    ids=["layer in the pool", "function in the pool", "layer in the head", "behind pooling"],
-)
-def test_layers_in_place_behind_the_maps_just_work(
-    pool: nn.Module | None, head: nn.Module, dimensions: int
-) -> None:
-    """If it fails, a DenseNet has no class activation map, or one of maps that were overwritten."""
-    plain = build_classifier(dimensions)
-    classifier = Classifier("mine", plain.trunk[:1], head, plain.input_shape, pool)
-    images = build_images(3, classifier.input_shape)
-    assert prove(classifier, images) == ()
-    maps = classifier.feature_maps(images) - 0.1
-    kept = maps.clone()
-    leaf = maps.clone().requires_grad_()
-    logits, embedding = classifier.tail(leaf)
-    (gradient,) = torch.autograd.grad(Margin(0, 1)(logits, embedding).sum(), leaf)
-    assert gradient.any()
-    with torch.no_grad():
-        logits, embedding = classifier.tail(maps)
-        assert torch.equal(maps, kept)
-        fresh = classifier.pool(maps.clone())
-        assert torch.equal(embedding, fresh)
-        assert torch.equal(logits, classifier.head(fresh))
-    drawn = GradCAM().attribute(classifier, images, Margin(0, 1))
-    assert drawn.isfinite().all()
-
-
-def test_a_cut_network_may_go_on_in_place() -> None:
-    """If it fails, maps of an earlier layer are overwritten by the layer behind it."""
-    trunk = nn.Sequential(nn.Conv2d(1, WIDTH, 3, 2, 1), norm_of(), nn.ReLU(inplace=True))
-    cut = build_odd(trunk).cut("1")
-    images = build_images(2, SIZE)
-    maps = cut.feature_maps(images)
-    kept = maps.clone()
-    cut.tail(maps)
-    assert torch.equal(maps, kept)
-    drawn = GradCAM("1").attribute(build_odd(trunk), images, Margin(0, 1))
-    assert drawn.isfinite().all()
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_taken_where_the_network_casts(dtype: torch.dtype) -> None:
-    """If it fails, a checkpoint in half precision ends in a traceback, or its maps are coarse."""
-    casting = build_odd(Half(Through(), dtype), head=Half(nn.Linear(WIDTH, 2), dtype))
-    halved = build_odd(
-        Through(before=lambda own, images: images.to(own.conv.weight)).to(dtype),
-        head=nn.Linear(WIDTH, 2, dtype=dtype),
-    )
-    images = build_images(3, SIZE)
-    for classifier in (casting, halved):
-        assert prove(classifier, images) == ()
-        logits, embedding = classifier(images)
-        maps = classifier.feature_maps(images)
-        assert {logits.dtype, embedding.dtype, maps.dtype} == {torch.float32}
-        assert torch.equal(classifier.tail(maps)[0], logits)
-        assert GradCAM().attribute(classifier, images, Margin(0, 1)).dtype == torch.float32
-        sha256 = classifier.weights_sha256
-        other = from_arrays(classifier.randomised(0, images), "twin", to_arrays(classifier))
-        assert other.weights_sha256 == sha256
-        with torch.no_grad():
-            next(classifier.parameters()).view(torch.int16).view(-1)[0] ^= 1
-        assert classifier.weights_sha256 != sha256
 
 
 @pytest.mark.parametrize("name", Catalogue().models.names)
