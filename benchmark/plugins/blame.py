@@ -89,6 +89,11 @@ def advice_on(error: BaseException) -> str | None:
     return None
 
 
+def advice_on_none() -> str:
+    """Return how to mend a method that returns None, as a ``.grad`` that nothing filled is."""
+    return f"Return the map from `attribute`. {_NO_GRAD}"
+
+
 def file_of(plugin: type) -> str:
     """Return the file that a plugin's class stands in, or nothing where it stands in none."""
     return str(getattr(sys.modules.get(plugin.__module__), "__file__", None) or "")

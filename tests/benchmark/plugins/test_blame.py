@@ -81,6 +81,13 @@ def test_an_error_comes_with_its_line_and_advice_that_fits(
     assert "Return one value for each pixel" not in detail
 
 
+def test_a_gradient_that_is_none_and_returned_is_explained(tmp_path: Path) -> None:
+    """If it fails, an author who returns a frozen weight's gradient is told to return a map."""
+    detail = details(write(tmp_path, "result = classifier.head.weight.grad"))["shape"][1]
+    assert "it must return a tensor, but returned NoneType. Return the map" in detail
+    assert NO_GRAD in detail
+
+
 def test_a_line_of_a_file_beside_the_method_is_the_authors_too(tmp_path: Path) -> None:
     """If it fails, the line shown is the call of a helper and not the mistake in it."""
     (tmp_path / "helper_of_mine.py").write_text("def explain(images):\n    return images.nothing\n")
@@ -206,3 +213,54 @@ def test_check_prints_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     clauses = json.loads((tmp_path / "found.json").read_text())["clauses"]
     (detail,) = [one["detail"] for one in clauses if one["clause"] == "shape"]
     assert "KeyError: 'layer5', at mine.py:12: `raise KeyError('layer5')`." in detail
+
+
+SOURCES = """
+import torch
+from torch import nn
+from benchmark.classifier import Classifier
+from benchmark.cohort_source import CohortSource
+from benchmark.model_source import ModelSource
+
+
+class Unfit(ModelSource):
+    def load(self, input_shape):
+        trunk = nn.Sequential(nn.Conv2d(1, 4, 3))
+        trunk.load_state_dict({"module.0.weight": torch.zeros(4, 1, 3, 3)})
+
+
+class Crooked(ModelSource):
+    def load(self, input_shape):
+        return Classifier("crooked", Trunk(), nn.Linear(4, 2), input_shape)
+
+
+class Trunk(nn.Conv2d):
+    def __init__(self):
+        super().__init__(1, 4, 3)
+
+    def forward(self, images):
+        return super().forward(images) @ torch.ones(7, 7)
+
+
+class Missing(CohortSource):
+    def load(self):
+        return open("nowhere.csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("Unfit", "trunk.load_state_dict", 'Unexpected key(s) in state_dict: "module.0.weight"'),
+        ("Missing", 'return open("nowhere.csv")', "FileNotFoundError"),
+    ],
+)
+def test_sources_show_the_authors_line_too(tmp_path: Path, name: str, line: str, said: str) -> None:
+    """If it fails, whoever brings a network or a cohort is told of an error without its place."""
+    path = tmp_path / "sources.py"
+    path.write_text(SOURCES)
+    kind = "cohorts" if name == "Missing" else "models"
+    plugin = Catalogue().find(f"{path}:{name}", kind).plugin
+    detail = run_checks(checks_of(plugin))[0].detail
+    assert said in detail
+    assert f"`{line}" in detail
