@@ -108,18 +108,19 @@ class ModelContract(Contract[ModelSource]):
 
     def _loaded(self) -> tuple[Classifier, Tensor]:
         """Return the fitted classifier of the first shape that it takes, and images for it."""
-        source, refusal = self.build(), ""
+        source = self.build()
+        refusal: SanityError | None = None
         for shape in _SHAPES:
             try:
                 classifier = source.load(shape)
             except SanityError as error:
-                refusal = refusal or str(error).rstrip(".")
+                refusal = refusal or error
                 continue
             if not isinstance(classifier, Classifier):
                 raise Broken(f"it returns {type(classifier).__name__}")
             cohort = build_cohort(shape)
             return source.fit(classifier, cohort), cohort.batch(np.arange(_FEW)).images
-        raise Broken(refusal)
+        raise Broken(str(refusal).rstrip(".")) from refusal
 
 
 @contextmanager

@@ -252,6 +252,7 @@ class Missing(CohortSource):
     ("name", "line", "said"),
     [
         ("Unfit", "trunk.load_state_dict", 'Unexpected key(s) in state_dict: "module.0.weight"'),
+        ("Crooked", "return super().forward(images) @", "cannot take grey images"),
         ("Missing", 'return open("nowhere.csv")', "FileNotFoundError"),
     ],
 )
