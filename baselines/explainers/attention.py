@@ -41,12 +41,21 @@ class _Attention(Explainer):
     def supports(self, classifier: Classifier) -> str | None:
         """Return why attention cannot be laid out on the image, or None where it can."""
         try:
-            with torch.no_grad(), _Recorder() as recorder:
+            images = classifier.example.requires_grad_()
+            with torch.enable_grad(), _Recorder() as recorder:
                 # Through the parts: finding out what a model is must not count as a pass.
-                classifier.tail(classifier.trunk(classifier.preprocessing(classifier.example)))
-            recorder.grid(1)
+                maps = classifier.trunk(classifier.preprocessing(images))
+                logits, _ = classifier.tail(maps)
+            grid = recorder.grid(1)
         except UnsupportedError as error:
             return str(error)
+        last = recorder.used[-1]
+        if not last.requires_grad or recorder.attention[-1].shape[-1] == math.prod(grid):
+            return None
+        (gradient,) = torch.autograd.grad(logits[:, 0].sum(), last)
+        # Of the last layer, only what the tokens that are read out attend to has an influence.
+        if gradient.view_as(recorder.attention[-1])[:, :, 1:].any():
+            return "it reads out other tokens than a class token that stands before its patches"
         return None
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
