@@ -26,6 +26,7 @@ from baselines import canonical as forms
 from baselines.canonical import CONVOLUTIONS
 from baselines.explainers.gradient import per_image
 from benchmark.classifier import Classifier
+from benchmark.classifier.resizing import carry_back
 from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.target import Target
@@ -79,7 +80,7 @@ class _Relevance(Explainer):
             logits, embedding = ruled.tail(ruled.trunk(inputs))
             outputs, shares = _shares(logits, embedding, target)
             (relevance,) = torch.autograd.grad(outputs, inputs, shares)
-        return relevance.sum(1, keepdim=True)
+        return carry_back(relevance.sum(1, keepdim=True), images.shape[2:])
 
     def _composite(self) -> Composite:
         zero = ["bias"] if self.bias == "none" else None

@@ -20,6 +20,7 @@ from benchmark.classifier.layout import MapsLayout, Turned, find_layout
 from benchmark.classifier.parts import Handling, examine_parts, single
 from benchmark.classifier.passes import PassCounter, PrefixMemory
 from benchmark.classifier.redrawing import hidden_weights, redraw, stale_tensors
+from benchmark.classifier.resizing import grid_before, resize
 from benchmark.classifier.running_statistics import reestimate_statistics
 from benchmark.classifier.streamlining import streamline
 from benchmark.errors import ClassifierError, UnsupportedError, short_message
@@ -36,15 +37,27 @@ class Preprocessing:
         channels: Number of channels that the trunk expects; the grey image is repeated.
         mean: Mean of each channel, which is subtracted.
         std: Standard deviation of each channel, which divides the rest.
+        size: Spatial shape that images are resized to by linear interpolation, or None where they
+            stay as they are.
     """
 
     channels: int = 1
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    # Not in the text that `weights_sha256` hashes, which is older than this step.
+    size: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return images [B, 1, *S] as the trunk expects them, [B, channels, *S]."""
+        """Return images [B, 1, *S] as the trunk expects them, [B, channels, *S] or [B, C, *size].
+
+        Raises:
+            ValueError: If the images have another number of axes than ``size``.
+        """
         shape = (1, -1) + (1,) * (images.ndim - 2)
+        if self.size is not None:
+            if len(self.size) != images.ndim - 2:
+                raise ValueError(f"images are resized to {list(self.size)}, of other dimensions")
+            images = resize(images, self.size)
         if self.channels != images.shape[1]:
             images = images.expand(-1, self.channels, *images.shape[2:])
         if any(self.mean) or any(value != 1 for value in self.std):
@@ -224,7 +237,9 @@ class Classifier(nn.Module):
     @cached_property
     def feature_grid(self) -> FeatureGrid:
         """Input coordinates of the feature cells; its shape is empty where maps are not spatial."""
-        return trace_grid(self.trunk, self.preprocessing(self.example).clone())
+        grid = trace_grid(self.trunk, self.preprocessing(self.example).clone())
+        size = self.preprocessing.size
+        return grid if size is None else grid_before(grid, self.input_shape, size)
 
     @property
     def layout(self) -> MapsLayout:
@@ -264,6 +279,8 @@ class Classifier(nn.Module):
         digest = hashlib.sha256()
         if self.preprocessing != Preprocessing():
             digest.update(repr(self.preprocessing).encode())
+        if self.preprocessing.size is not None:
+            digest.update(f"resized to {self.preprocessing.size}".encode())
         for name, tensor in sorted(self.state_dict().items()):
             if not isinstance(tensor, Tensor):
                 raise ClassifierError(
