@@ -37,6 +37,8 @@ class ModelSource(ABC):
         relatives: Folder with committed weights of models trained beside it, such as its twin, or
             None where they are to be fitted when they are needed.
         frozen: Whether the network is frozen with a suite, so that its weights alone name it.
+        notice: Sentence that every run says before it scores the model, such as that its weights
+            are random; empty for none.
     """
 
     name: ClassVar[str]
@@ -44,6 +46,7 @@ class ModelSource(ABC):
     recipe: ClassVar[Recipe | None] = None
     relatives: ClassVar[Path | None] = None
     frozen: ClassVar[bool] = False
+    notice: ClassVar[str] = ""
 
     @abstractmethod
     def load(self, input_shape: Sequence[int]) -> Classifier:

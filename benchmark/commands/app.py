@@ -33,6 +33,7 @@ COMMANDS = {
     "check": "benchmark.commands.check:check",
     "report": "benchmark.commands.report:report",
     "merge": "benchmark.commands.merge:merge",
+    "model": "benchmark.commands.model:app",
     "train": "benchmark.commands.train:train",
     "relatives": "benchmark.commands.train:relatives",
     "cohort": "benchmark.commands.cohort:app",

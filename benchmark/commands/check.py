@@ -27,6 +27,7 @@ def check(
     """Check a plugin against its contract, clause by clause, before any scoring."""
     with exit_on_error():
         entry = catalogues.Catalogue().find(plugin, kind.value)
+        terminal.print_notices(terminal.make_console(stderr=True), [entry])
         findings = contract.run_checks(contract.checks_of(entry.plugin))
         console = terminal.make_console()
         console.print(terminal.findings_table(findings))

@@ -27,6 +27,9 @@ def list_plugins(
         shelves = [getattr(catalogue, kind.value).entries for kind in kinds]
         for entries in shelves:
             console.print(terminal.catalogue_table(entries))
+        if options.Kinds.MODELS in kinds:
+            architectures = catalogues.model_families()
+            console.print(terminal.rows_table("models by architecture", architectures))
         unsupported = []
         if options.Kinds.EXPLAINERS in kinds:
             unsupported = plans.unsupported_pairs(catalogue, suites.load_suite("v1"))

@@ -20,12 +20,13 @@ class Kinds(StrEnum):
     PROTOCOLS = "protocols"
 
 
-Models = Annotated[list[str] | None, typer.Option(help="Default: the suite's.")]
+MODEL_HELP = "Name, model.toml, its folder, torchvision.NAME, or path/to/file.py:Class."
+Models = Annotated[list[str] | None, typer.Option(help=f"{MODEL_HELP} Default: the suite's.")]
 Cohorts = Annotated[
     list[str] | None, typer.Option(help="Name or path/to/cohort.toml. Default: the suite's.")
 ]
 Protocols = Annotated[list[str] | None, typer.Option(help="Default: the suite's.")]
-Model = Annotated[str, typer.Option(help="Name or path/to/file.py:Class.")]
+Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 Cohort = Annotated[str, typer.Option(help="Name or path/to/cohort.toml.")]
 NamedCohort = Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")]
 Suite = Annotated[str, typer.Option(help="Version, or path of a .toml file.")]

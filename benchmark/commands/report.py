@@ -26,11 +26,17 @@ def report(
         list[str] | None,
         typer.Option(help="path/to/file.py:Class of a protocol that is in no catalogue."),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="model.toml, its folder, or path/to/file.py:Class of a scored model."),
+    ] = None,
     json_file: options.Json = None,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
     with exit_on_error():
         catalogue = catalogues.Catalogue()
+        for spec in model or ():
+            catalogue.models.include(spec)
         finished = stores.read_records(records)
         archive = stores.Store(records) if stores.is_store(records) else None
         if archive is not None:

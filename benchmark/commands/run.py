@@ -62,7 +62,9 @@ def run(
             check_file(json_file)
         cells.prepare()
 
-        with terminal.Bars(terminal.make_console(stderr=True)) as bars:
+        errors = terminal.make_console(stderr=True)
+        terminal.print_notices(errors, plan.models.values())
+        with terminal.Bars(errors) as bars:
             finished = engine.run(plan, cells, settings, bars)
 
         protocols = {name: entry.plugin for name, entry in plan.protocols.items()}

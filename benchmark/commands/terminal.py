@@ -231,6 +231,38 @@ def cohort_table(cohort: Cohort) -> Table:
     return table
 
 
+def rows_table(title: str, rows: Mapping[str, str]) -> Table:
+    """Return a table of names and what stands for each."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def predictions_table(photographs: Mapping[str, Sequence[Any]]) -> Table:
+    """Return a table of the most probable classes of each photograph."""
+    table = Table(title="photographs", title_justify="left")
+    for name in ("image", "class", "name"):
+        table.add_column(name)
+    for name in ("logit", "probability"):
+        table.add_column(name, justify="right")
+    for path, predictions in photographs.items():
+        for rank, prediction in enumerate(predictions):
+            shown = Text(path if rank == 0 else "", overflow="fold")
+            numbers = (f"{prediction.logit:.2f}", f"{prediction.probability:.3f}")
+            table.add_row(shown, str(prediction.index), Text(prediction.name), *numbers)
+        table.add_section()
+    return table
+
+
+def print_notices(console: Console, entries: Iterable[Entry[Any]]) -> None:
+    """Print what must be known of models before their scores are read."""
+    notices = [getattr(entry.plugin_class, "notice", "") for entry in entries]
+    print_lines(console, filter(None, notices))
+
+
 def print_lines(console: Console, lines: Iterable[str]) -> None:
     """Print each as it stands, without reading markup into brackets."""
     for line in lines:

@@ -29,6 +29,8 @@ from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind
 from benchmark.plugins.neighbours import check_neighbour, import_neighbour
 
 BUILT_IN = "built-in"
+MODEL_FILE = "model.toml"
+LIBRARIES = ("torchvision.", "timm.", "monai.")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
@@ -61,18 +63,29 @@ class Shelf(Generic[P]):
         return tuple(entry.name for entry in self.entries if entry.error is None)
 
     def find(self, spec: str) -> Entry[P]:
-        """Return the plugin of a name, of ``path/to/file.py:Class``, or of a ``cohort.toml``.
+        """Return the plugin of a name, of ``path/to/file.py:Class``, or of a file on it.
+
+        A cohort is described by a ``cohort.toml``, a model by a ``model.toml`` or the folder that
+        holds one, or named by its architecture, as in ``torchvision.resnet50``.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
             PluginError: If it cannot be imported, is not of this kind, or takes a name in use.
+            ClassifierError: If a model file cannot be read.
         """
         path, _, class_name = spec.rpartition(":")
         if spec.endswith(".py") or path.endswith(".py"):
             return self._from_path(Path(path if class_name and path else spec), class_name)
         if self.kind.name == "cohort" and spec.endswith(".toml"):
             return self._from_toml(Path(spec))
+        if self.kind.name == "model" and spec.endswith(".toml"):
+            return self._from_model(spec, Path(spec))
         entry = next((entry for entry in self.entries if entry.name == spec), None)
+        if entry is None and self.kind.name == "model":
+            if spec.startswith(LIBRARIES):
+                return self._from_model(spec, None)
+            if Path(spec).is_dir():
+                return self._from_model(spec, Path(spec, MODEL_FILE))
         if entry is None:
             raise UnknownNameError(self.kind.name, spec, self.names)
         if entry.error is not None:
@@ -111,7 +124,7 @@ class Shelf(Generic[P]):
             ) from error
         sha256 = hashlib.sha256(source).hexdigest()
         check_neighbour(self.kind.package)  # before the file blames a package for what it lacks
-        module = _run_file(path, source, sha256)
+        module = run_file(path, source, sha256)
         names = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
         known = f"{self.kind.name} classes in it: {names}"
         if not class_name or class_name.endswith(".py"):
@@ -131,6 +144,35 @@ class Shelf(Generic[P]):
             raise PluginError(f"The cohort file {path} does not exist.")
         plugin: type[P] = _from_cohort_files("NiftiSource")
         return Entry("cohort", str(path), str(path), str(path), plugin, argument=path)
+
+    def _from_model(self, spec: str, path: Path | None) -> Entry[P]:
+        if path is not None and not path.is_file():
+            raise PluginError(
+                f"The folder {path.parent} holds no {MODEL_FILE}."
+                if path.name == MODEL_FILE and path.parent.is_dir()
+                else f"The model file {path} does not exist."
+            )
+        source = importlib.import_module("baselines.models.encoders.source")
+        plugin = (
+            source.source_of_architecture(spec) if path is None else source.source_of_file(path)
+        )
+        origin = spec if path is None else str(path)
+        entry = self._entry(plugin, spec, origin, origin)
+        namesake = next((other for other in self.entries if other.name == entry.name), None)
+        if namesake is not None:
+            raise _duplicate(namesake, entry)
+        return entry
+
+    def include(self, spec: str) -> Entry[P]:
+        """Find a plugin, and know it by its name from then on.
+
+        Raises:
+            PluginError: As ``find``.
+        """
+        entry = self.find(spec)
+        if entry not in self.entries:
+            self.entries = (*self.entries, entry)
+        return entry
 
     def _classes(self, module: ModuleType) -> list[type[P]]:
         """Return the module's own concrete classes of the kind that need no argument."""
@@ -202,10 +244,25 @@ class Catalogue:
             PluginError: If it cannot be imported, or is of no kind.
         """
         shelves: dict[str, Shelf[Any]] = vars(self)
+        if kind in ("explainers", "protocols") and _describes_model(spec):
+            return self.models.find(spec)
         for shelf in sorted(shelves.values(), key=lambda shelf: shelf is not shelves[kind]):
             with suppress(_WrongKindError):
                 return shelf.find(spec)
         return shelves[kind].find(spec)
+
+
+def model_files() -> ModuleType:
+    """Return the module that makes a ``model.toml`` of a checkpoint and looks into one."""
+    return importlib.import_module("baselines.models.encoders.files")
+
+
+def model_families() -> dict[str, str]:
+    """Return libraries whose networks can be named as models, and which networks these are."""
+    families: dict[str, str] = importlib.import_module(
+        "baselines.models.encoders.source"
+    ).families()
+    return families
 
 
 def cohort_writer() -> Callable[..., Path]:
@@ -218,7 +275,7 @@ def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a functio
     return getattr(import_neighbour("baselines.cohorts.nifti"), name)
 
 
-def _run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
+def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
     """Run a file's source as a module whose name holds its hash.
 
     The bytes that were hashed are the bytes that run. The name keeps what is cached under a class
@@ -253,6 +310,12 @@ def _needs_no_argument(plugin: type) -> bool:
         parameter.default is not inspect.Parameter.empty or parameter.kind in variable
         for parameter in parameters
     )
+
+
+def _describes_model(spec: str) -> bool:
+    """Return whether a spec can stand for nothing but a model."""
+    is_file = Path(spec).name == MODEL_FILE or Path(spec, MODEL_FILE).is_file()
+    return is_file or spec.startswith(LIBRARIES)
 
 
 def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:

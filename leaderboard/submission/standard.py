@@ -144,4 +144,4 @@ def _absolute(spec: str) -> str:
     path, colon, name = spec.rpartition(":")
     if path.endswith(".py"):
         return f"{Path(path).resolve()}{colon}{name}"
-    return str(Path(spec).resolve()) if spec.endswith(".toml") else spec
+    return str(Path(spec).resolve()) if spec.endswith(".toml") or Path(spec).is_dir() else spec

@@ -1,0 +1,95 @@
+"""Models that a ``model.toml`` describes, and networks by the name of their architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from baselines.models.encoders.architectures import LIBRARIES, usual_input
+from baselines.models.encoders.loading import load_classifier
+from baselines.models.encoders.model_toml import Input, ModelFile, model_name, read_model_file
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.model_source import ModelSource
+from benchmark.training import fit_probe
+
+FAMILIES = {
+    "torchvision": "ResNet and its kin, RegNet, DenseNet, VGG, AlexNet, EfficientNet, MobileNet, "
+    "ConvNeXt, Swin, ViT, video ResNets",
+    "timm": "whatever timm.list_models() names; pip install 'medsanity[timm]'",
+    "monai": "DenseNet121 and deeper, resnet10 and deeper, efficientnet-b0 and larger, in two and "
+    "three dimensions; pip install 'medsanity[monai]'",
+}
+
+
+class EncoderSource(ModelSource):
+    """A network of others.
+
+    Attributes:
+        content: Architecture, weights, input and head.
+        folder: Folder that paths in it are relative to.
+    """
+
+    content: ClassVar[ModelFile]
+    folder: ClassVar[Path]
+
+    def load(self, input_shape: Sequence[int]) -> Classifier:
+        """Return the network with its weights, and a head of two logits.
+
+        The head of a probe is drawn by the seed until ``fit`` replaces it.
+        """
+        return load_classifier(self.name, self.content, self.folder, tuple(input_shape))
+
+    def fit(self, classifier: Classifier, cohort: Cohort) -> Classifier:
+        """Return the classifier with a logistic regression as its head, where it is a probe."""
+        return fit_probe(classifier, cohort) if self.content.head == "probe" else classifier
+
+
+def source_of_file(path: Path) -> type[EncoderSource]:
+    """Return the source that a ``model.toml`` describes; the same for the same contents.
+
+    Raises:
+        ClassifierError: If the file cannot be read.
+    """
+    content = read_model_file(path)
+    name = model_name(path, content)
+    return _source(name, content.model_dump_json(), path.resolve().parent)
+
+
+def source_of_architecture(architecture: str) -> type[EncoderSource]:
+    """Return the source of an architecture by name, such as ``torchvision.resnet50``.
+
+    Its weights are drawn by seed 0, and its input is what the published weights expect.
+
+    Raises:
+        ClassifierError: If its library is not installed.
+    """
+    content = ModelFile(architecture=architecture, input=Input(**usual_input(architecture)))
+    return _source(architecture, content.model_dump_json(), Path())
+
+
+def families() -> dict[str, str]:
+    """Return the libraries whose networks can be named, and which these are."""
+    return {f"{library}.NAME": FAMILIES[library] for library in LIBRARIES}
+
+
+@lru_cache(maxsize=64)
+def _source(name: str, content_json: str, folder: Path) -> type[EncoderSource]:
+    content = ModelFile.model_validate_json(content_json)
+    drawn = f"weights are random, drawn by seed {content.seed}"
+    description = content.architecture
+    description += f" with {content.weights}" if content.weights else f"; its {drawn}"
+    attributes = {
+        "name": name,
+        "description": description,
+        "content": content,
+        "folder": folder,
+        "notice": ""
+        if content.weights
+        else f"Model {name!r}: its {drawn}; it has learned nothing.",
+        "__module__": __name__,
+        "__doc__": EncoderSource.__doc__,
+    }
+    return type("EncoderSource", (EncoderSource,), attributes)
