@@ -19,6 +19,8 @@ from benchmark.errors import ClassifierError
 
 _FORBIDDEN = re.compile(r"(?:GLOBAL|global:?|class) ([\w.]+)")
 _DEEPEST = 12
+# What torch says of a file whose end is missing.
+_CUT_OFF = ("central directory", "Ran out of input", "truncated", "Invalid argument")
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,13 @@ def _why_unreadable(path: Path, message: str) -> str:
             f"The weights {path} are a TorchScript archive, which is code; save the "
             "state_dict() of the network instead."
         )
-    if "Unsupported" in message and (names := _FORBIDDEN.findall(message)):
+    if "nsupported" in message and (names := _FORBIDDEN.findall(message)):
         return (
             f"The weights {path} hold Python objects ({names[0]}), not only tensors; unpickling "
             "them would run code, so it is refused. In the environment that wrote the file, save "
             "the state_dict() of the network instead."
         )
-    if "central directory" in message or "Ran out of input" in message or "truncated" in message:
+    if any(sign in message for sign in _CUT_OFF):
         return f"The weights {path} are cut off or broken: copy the file again."
     first = message.strip().splitlines()[0].rstrip(".") if message.strip() else "nothing is known"
     return (

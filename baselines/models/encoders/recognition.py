@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -196,11 +197,11 @@ def fit_architecture(
     best: Recognition | None = None
     for settings in _settings(name):
         fitting = Fitting(shape, usual["channels"], 2, settings)
-        network = build_on_meta(name, fitting, folder)
+        network = _outline(name, fitting, folder)
         match = match_weights(network, tensors, prefix)
         adapted = _adapt(network, fitting, tensors, match)
         if adapted != fitting:
-            fitting, network = adapted, build_on_meta(name, adapted, folder)
+            fitting, network = adapted, _outline(name, adapted, folder)
             match = match_weights(network, tensors, prefix)
         copies = () if match.faults else tuple(other_copies(network, tensors, match))
         recognition = Recognition(name, settings, fitting, match, (), copies)
@@ -208,6 +209,19 @@ def fit_architecture(
             best = recognition
     assert best is not None  # there is always one choice of settings at least
     return best
+
+
+def _outline(name: str, fitting: Fitting, folder: Path) -> nn.Module:
+    if ".py" in name:
+        return build_on_meta(name, fitting, folder)
+    return _library_outline(name, fitting.shape, fitting.channels, tuple(fitting.settings.items()))
+
+
+@lru_cache(maxsize=128)
+def _library_outline(
+    name: str, shape: tuple[int, ...], channels: int, settings: tuple[tuple[str, object], ...]
+) -> nn.Module:
+    return build_on_meta(name, Fitting(shape, channels, 2, dict(settings)), Path())
 
 
 def build_on_meta(name: str, fitting: Fitting, folder: Path) -> nn.Module:
