@@ -1,0 +1,1 @@
+"""How the committed encoders were pretrained: by labels of another cohort, and by SimCLR."""
