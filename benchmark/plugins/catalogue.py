@@ -152,7 +152,7 @@ class Shelf(Generic[P]):
                 if path.name == MODEL_FILE and path.parent.is_dir()
                 else f"The model file {path} does not exist."
             )
-        source = importlib.import_module("baselines.models.encoders.source")
+        source = import_neighbour("baselines.models.encoders.source")
         plugin = (
             source.source_of_architecture(spec) if path is None else source.source_of_file(path)
         )
@@ -254,14 +254,12 @@ class Catalogue:
 
 def model_files() -> ModuleType:
     """Return the module that makes a ``model.toml`` of a checkpoint and looks into one."""
-    return importlib.import_module("baselines.models.encoders.files")
+    return import_neighbour("baselines.models.encoders.files")
 
 
 def model_families() -> dict[str, str]:
     """Return libraries whose networks can be named as models, and which networks these are."""
-    families: dict[str, str] = importlib.import_module(
-        "baselines.models.encoders.source"
-    ).families()
+    families: dict[str, str] = import_neighbour("baselines.models.encoders.source").families()
     return families
 
 
