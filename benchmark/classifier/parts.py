@@ -76,6 +76,8 @@ def _part_output(classifier: Classifier, name: str, inputs: Tensor, expected: st
         held = {parameter.dtype for parameter in part.parameters()} - {inputs.dtype}
         types = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in held))
         hint = f" (it has {types} weights: call .float() on it, or cast within it)" if held else ""
+        if "single memory location" in str(error):  # a write into a grey image's repeated channels
+            hint = " (it changes the images that it is given: write `x = x - 0.5`, not `x -= 0.5`)"
         raise ClassifierError(
             f"Model {classifier.name!r} cannot take grey images of shape "
             f"{list(classifier.input_shape)}: {where}{short_message(error)}{hint}"

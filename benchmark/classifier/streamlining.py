@@ -38,7 +38,8 @@ _TEXTURED, _COARSENESS = 2, 6
 # Untrained networks of torchvision move by up to 4e-5 when their norms are folded, and as a ReLU at
 # its kink turns some of them, their gradients by up to 5e-3.
 _SAME_OUTPUT, _SAME_GRADIENT = 1e-3, 2e-2
-_STEPS_OF_ROUNDING = 8
+# Rounding adds up over layers; in half precision they are few that round as coarsely.
+_STEPS_OF_ROUNDING, _HALVED_STEPS = 32, 8
 
 
 def streamline(classifier: Classifier, images: Tensor | None = None) -> tuple[Classifier, str]:
@@ -79,19 +80,23 @@ def output_tolerance(outputs: Tensor, rounding: float, share: float = _SAME_OUTP
 
     Args:
         outputs: Outputs of the one computation.
-        rounding: Relative step of the numbers that the network computes with.
+        rounding: Relative error of the network's arithmetic, from ``rounding_of``.
         share: Share of the outputs' spread over images that is let through beside rounding.
     """
     values = outputs.detach().float()
     spread, size = float((values.amax(0) - values.amin(0)).max()), float(values.abs().max())
-    return share * spread + _STEPS_OF_ROUNDING * rounding * size
+    return share * spread + rounding * size
 
 
 def rounding_of(classifier: Classifier) -> float:
-    """Return the relative step of the coarsest floating-point numbers among the weights."""
+    """Return the relative error of arithmetic with numbers as coarse as the coarsest weights."""
     tensors = (*classifier.parameters(), *classifier.buffers())
-    steps = [torch.finfo(tensor.dtype).eps for tensor in tensors if tensor.is_floating_point()]
-    return max(steps, default=torch.finfo(torch.float32).eps)
+    types = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    return max(
+        (_HALVED_STEPS if dtype in HALVES else _STEPS_OF_ROUNDING) * torch.finfo(dtype).eps
+        for dtype in (torch.float32, *types)
+        if dtype.itemsize > 1
+    )
 
 
 def fold_batch_norm(trunk: nn.Module) -> nn.Module:
@@ -194,7 +199,7 @@ def _agree(network: Classifier, copy: Classifier, images: Tensor) -> bool:
         return gradient is other_gradient
     gradient, other_gradient = gradient.nan_to_num(), other_gradient.nan_to_num()
     distance = float((gradient - other_gradient).norm())
-    return distance <= max(_SAME_GRADIENT, _STEPS_OF_ROUNDING * rounding) * float(gradient.norm())
+    return distance <= max(_SAME_GRADIENT, rounding) * float(gradient.norm())
 
 
 def _outputs(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

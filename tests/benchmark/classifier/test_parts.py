@@ -12,7 +12,7 @@ from odd_networks import SIZE, WIDTH, Applied, Half, Through, build_odd, norm_of
 from torch import Tensor, nn
 
 from baselines.explainers.class_activation import GradCAM
-from benchmark.classifier import Classifier, GlobalAveragePool
+from benchmark.classifier import Classifier, GlobalAveragePool, Preprocessing
 from benchmark.classifier.proofs import prove
 from benchmark.errors import ClassifierError
 from benchmark.plugins.examples import build_classifier
@@ -53,6 +53,13 @@ def test_a_part_that_returns_something_else_is_named(
         ({"trunk": Through().double()}, r"has float64 weights: call \.float\(\)"),
         ({"head": nn.Linear(WIDTH, 2).half()}, r"its head, given .* has float16 weights"),
         ({"trunk": nn.AvgPool2d(2), "head": Applied(lambda x: x)}, "has no parameter"),
+        (
+            {
+                "trunk": nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, WIDTH, 3)),
+                "preprocessing": Preprocessing(channels=3),
+            },
+            r"it changes the images that it is given: write `x = x - 0.5`",
+        ),
         ({"head": nn.Linear(3, 2)}, r"its head, given \[2, 8\], raises RuntimeError"),
         (
             {"trunk": Through(before=lambda _, images: {}["size"])},
@@ -60,7 +67,7 @@ def test_a_part_that_returns_something_else_is_named(
         ),
     ],
 )
-def test_a_part_that_fails_is_named(parts: dict[str, nn.Module], message: str) -> None:
+def test_a_part_that_fails_is_named(parts: dict[str, Any], message: str) -> None:
     """If it fails, a network in half precision, say, ends in a traceback."""
     with pytest.raises(ClassifierError, match=f"Model 'mine' .*{message}"):
         build_odd(**parts)

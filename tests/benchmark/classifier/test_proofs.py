@@ -18,7 +18,7 @@ from benchmark.classifier import PassCounter
 from benchmark.classifier.proofs import prove
 from benchmark.errors import ClassifierError
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.examples import build_cohort
+from benchmark.plugins.examples import Example, build_cohort, build_examples
 
 
 def counted(own: nn.Module, images: Tensor) -> Tensor:
@@ -261,6 +261,16 @@ def test_a_network_that_says_the_same_of_every_image_is_remarked_upon() -> None:
     """If it fails, empty maps look like a fault of the explainer."""
     (remark,) = prove(build_odd(head=linear(0.0)), build_images(3, SIZE))
     assert "every image gets the same logits, so no gradient of theirs" in remark
+
+
+@pytest.mark.parametrize("example", build_examples(), ids=lambda example: example.name)
+def test_networks_that_can_be_scored_are_not_remarked_upon(example: Example) -> None:
+    """If it fails, a good network is refused, or a user learns to ignore remarks."""
+    images = example.cohort.batch(np.arange(3)).images
+    assert prove(example.classifier.copy(), images) == ()
+    # Registered images of one site differ by little, and logits by little more than rounding.
+    alike = images[:1] + 1e-4 * images
+    assert prove(example.classifier.copy(), alike) == ()
 
 
 @pytest.mark.parametrize("name", Catalogue().models.names)
