@@ -52,6 +52,7 @@ class ModelContract(Contract[ModelSource]):
     @clause(
         "a pass gives the same every time, and leaves images, network and random state alone",
         "An explanation must be one of the network that is scored, on the images that it is given.",
+        basis=True,
     )
     def passes(self) -> None:  # noqa: D102
         with _refusing():
