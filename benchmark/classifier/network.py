@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -16,12 +16,12 @@ from torch.nn.parameter import UninitializedParameter
 
 from benchmark.classifier.architecture import architecture_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
+from benchmark.classifier.buffers.running_statistics import reestimate_statistics
 from benchmark.classifier.layout import MapsLayout, Turned, find_layout
 from benchmark.classifier.parts import Handling, examine_parts, single
 from benchmark.classifier.passes import PassCounter, PrefixMemory
-from benchmark.classifier.redrawing import hidden_weights, redraw, stale_tensors
+from benchmark.classifier.redrawing import Stage, find_stages, hidden_weights, redraw, require_fresh
 from benchmark.classifier.resizing import grid_before, resize
-from benchmark.classifier.running_statistics import reestimate_statistics
 from benchmark.classifier.streamlining import streamline
 from benchmark.errors import ClassifierError, UnsupportedError, short_message
 from benchmark.feature_grid import FeatureGrid, trace_grid
@@ -64,23 +64,6 @@ class Preprocessing:
             mean, std = images.new_tensor(self.mean), images.new_tensor(self.std)
             images = (images - mean.view(shape)) / std.view(shape)
         return images
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the model that is randomised as one.
-
-    Attributes:
-        name: Name of the part in the model.
-        module: Module with the layers of the part.
-        parameters: Full names of its parameters, with those that no layer of its own holds.
-        buffers: Full names of its buffers, with those of a part behind it that has buffers alone.
-    """
-
-    name: str
-    module: nn.Module = field(repr=False)
-    parameters: tuple[str, ...] = field(repr=False)
-    buffers: tuple[str, ...] = field(repr=False, default=())
 
 
 class GlobalAveragePool(nn.Module):
@@ -203,36 +186,7 @@ class Classifier(nn.Module):
         What the trunk holds by itself, such as a class token, belongs to the stem, and what the
         pool holds to the head.
         """
-        trunk = {f"trunk.{name}": module for name, module in self.trunk.named_children()}
-        parts = {**(trunk or {"trunk": self.trunk}), "head": self.head}
-        holders = {name: self._part_of(name, parts) for name, _ in self.named_parameters()}
-        filled = [part for part in parts if part in holders.values()]
-        order = list(parts)
-
-        def stage_of(part: str) -> str:
-            before = [stage for stage in filled if order.index(stage) <= order.index(part)]
-            return (before or filled)[-1 if before else 0]
-
-        buffers = {
-            name: stage_of(self._part_of(name, parts) or order[0])
-            for name, _ in self.named_buffers()
-        }
-        return tuple(
-            Stage(
-                part.removeprefix("trunk."),
-                parts[part],
-                tuple(name for name, holder in holders.items() if (holder or filled[0]) == part),
-                tuple(name for name, holder in buffers.items() if holder == part),
-            )
-            for part in reversed(filled)
-        )
-
-    @staticmethod
-    def _part_of(name: str, parts: Mapping[str, nn.Module]) -> str | None:
-        """Return the part that a parameter or buffer belongs to; the pool's go with the head."""
-        if name.startswith("pool."):
-            return "head"
-        return next((part for part in parts if name.startswith(f"{part}.")), None)
+        return find_stages(self)
 
     @cached_property
     def feature_grid(self) -> FeatureGrid:
@@ -392,7 +346,7 @@ class Classifier(nn.Module):
         fresh |= reestimate_statistics(other, lambda: other(images))
         parameters = [name for name, _ in self.named_parameters()]
         buffers = [name for name, _ in self.named_buffers() if name not in fresh]
-        self._check_changed(other, parameters, buffers)
+        require_fresh(self.name, self, other, parameters, buffers)
         return other
 
     def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
@@ -422,22 +376,8 @@ class Classifier(nn.Module):
         }
         fresh = reestimate_statistics(other, lambda: other(images), unchanged)
         buffers = [name for name in buffers if name not in fresh]
-        self._check_changed(other, parameters, buffers)
+        require_fresh(self.name, self, other, parameters, buffers)
         return other
-
-    def _check_changed(
-        self, other: Classifier, parameters: Sequence[str], buffers: Sequence[str]
-    ) -> None:
-        stale = stale_tensors(self, other, parameters, buffers)
-        if not stale:
-            return
-        message = f"Randomising {self.name!r} left {stale[0]} as it was"
-        if stale[0] not in parameters:
-            message += (
-                ", a buffer that training may have filled: register it with persistent=False if "
-                "it is a constant, or fill it in its module's reset_parameters()"
-            )
-        raise ClassifierError(f"{message}.")
 
     def resume_after(self, stages: int, memory: PrefixMemory) -> None:
         """Take the activations after the first children of a sequential trunk from ``memory``.

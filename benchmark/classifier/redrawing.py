@@ -3,15 +3,15 @@
 Every parameter is drawn anew. Beside parameters, a network holds buffers, and a copy must not keep
 what training left in them:
 
-- running statistics are taken anew from images (``benchmark.classifier.running_statistics``);
+- running statistics are taken anew from images, see ``buffers.running_statistics``;
 - the scale and shift of a frozen norm are what a fresh norm's are;
 - the singular vectors of a spectral norm are found anew, since they belong to the old weights;
 - the mask of a pruned layer is shuffled, since it says which trained weights were large;
 - a buffer that its module's own ``reset_parameters`` fills is filled by it.
 
 Whatever else still equals what training left must be constant by construction, as
-``benchmark.classifier.constants`` tells, or ``stale_tensors`` names it. A tensor that is neither
-parameter nor buffer is in no checkpoint, and so is no weight.
+``buffers.constants`` tells, or ``stale_tensors`` names it. A tensor that is neither parameter nor
+buffer is in no checkpoint, and so is no weight.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import copy
 import math
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -28,15 +29,78 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from benchmark.classifier.constants import is_constant, persistent_buffers
-from benchmark.classifier.running_statistics import reestimate_statistics as reestimate_batch_norm
+from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
+from benchmark.classifier.buffers.running_statistics import (
+    reestimate_statistics as reestimate_batch_norm,
+)
+from benchmark.errors import ClassifierError
 from benchmark.seeding import seed_of, torch_stream
 
-__all__ = ["hidden_weights", "redraw", "reestimate_batch_norm", "stale_tensors"]
+__all__ = [
+    "Stage",
+    "find_stages",
+    "hidden_weights",
+    "redraw",
+    "reestimate_batch_norm",
+    "require_fresh",
+    "stale_tensors",
+]
 
 # The estimate of the largest singular value is then good to a percent for any common layer.
 _POWER_ITERATIONS = 60
 _FEW = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the model that is randomised as one.
+
+    Attributes:
+        name: Name of the part in the model.
+        module: Module with the layers of the part.
+        parameters: Full names of its parameters, with those that no layer of its own holds.
+        buffers: Full names of its buffers, with those of a part behind it that has buffers alone.
+    """
+
+    name: str
+    module: nn.Module = field(repr=False)
+    parameters: tuple[str, ...] = field(repr=False)
+    buffers: tuple[str, ...] = field(repr=False, default=())
+
+
+def find_stages(model: nn.Module) -> tuple[Stage, ...]:
+    """Return the stages of a model of trunk, pool and head, from the head to the stem.
+
+    What the trunk holds by itself, such as a class token, belongs to the stem, and what the pool
+    holds to the head.
+    """
+    trunk = model.get_submodule("trunk")
+    children = {f"trunk.{name}": child for name, child in trunk.named_children()}
+    parts = {**(children or {"trunk": trunk}), "head": model.get_submodule("head")}
+    order = list(parts)
+
+    def part_of(name: str) -> str | None:
+        if name.startswith("pool."):
+            return "head"
+        return next((part for part in parts if name.startswith(f"{part}.")), None)
+
+    holders = {name: part_of(name) for name, _ in model.named_parameters()}
+    filled = [part for part in parts if part in holders.values()]
+
+    def stage_of(name: str) -> str:
+        index = order.index(part_of(name) or order[0])
+        return next((part for part in reversed(order[: index + 1]) if part in filled), filled[0])
+
+    buffers = {name: stage_of(name) for name, _ in model.named_buffers()}
+    return tuple(
+        Stage(
+            part.removeprefix("trunk."),
+            parts[part],
+            tuple(name for name, holder in holders.items() if (holder or filled[0]) == part),
+            tuple(name for name, holder in buffers.items() if holder == part),
+        )
+        for part in reversed(filled)
+    )
 
 
 def redraw(module: nn.Module, seed: int) -> set[str]:
@@ -67,17 +131,41 @@ def redraw(module: nn.Module, seed: int) -> set[str]:
     return redrawn
 
 
-def stale_tensors(
-    trained: nn.Module, other: nn.Module, parameters: Collection[str], buffers: Collection[str]
-) -> list[str]:
-    """Return the names of tensors that a copy holds as training left them.
+def require_fresh(
+    name: str,
+    trained: nn.Module,
+    other: nn.Module,
+    parameters: Collection[str],
+    buffers: Collection[str],
+) -> None:
+    """Refuse a copy that holds a tensor as training left it.
 
     Args:
+        name: Name of the model.
         trained: Network that the copy was made of.
         other: Copy that should know nothing of it.
         parameters: Names of the parameters that should have been redrawn.
         buffers: Names of the buffers to look at; those that are constant by construction may stay.
+
+    Raises:
+        ClassifierError: If there is one; the message names it.
     """
+    stale = stale_tensors(trained, other, parameters, buffers)
+    if not stale:
+        return
+    message = f"Randomising {name!r} left {stale[0]} as it was"
+    if stale[0] not in parameters:
+        message += (
+            ", a buffer that training may have filled: register it with persistent=False if it is "
+            "a constant, or fill it in its module's reset_parameters()"
+        )
+    raise ClassifierError(f"{message}.")
+
+
+def stale_tensors(
+    trained: nn.Module, other: nn.Module, parameters: Collection[str], buffers: Collection[str]
+) -> list[str]:
+    """Return the names of tensors that a copy holds as training left them; see above."""
     ours, theirs = dict(trained.named_parameters()), dict(other.named_parameters())
     stale = [name for name in parameters if torch.equal(ours[name], theirs[name])]
     looked_at, copied = set(buffers), dict(other.named_buffers())

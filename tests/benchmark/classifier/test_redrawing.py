@@ -19,8 +19,8 @@ from torchvision.models.swin_transformer import ShiftedWindowAttentionV2
 from torchvision.ops import FrozenBatchNorm2d
 
 from benchmark.classifier import Classifier
-from benchmark.classifier.constants import is_constant, persistent_buffers
-from benchmark.classifier.running_statistics import reestimate_statistics
+from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
+from benchmark.classifier.buffers.running_statistics import reestimate_statistics
 from benchmark.errors import ClassifierError
 
 SHAPE, WIDTH, IMAGES = (20, 20), 6, 8

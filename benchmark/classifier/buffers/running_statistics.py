@@ -33,7 +33,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.classifier.constants import is_constant, persistent_buffers
+from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
 
 _aten = torch.ops.aten
 _BATCH_NORM_OPERATORS = {

@@ -1,0 +1,1 @@
+"""Buffers of a network: which are constant, and how running statistics are taken anew."""
