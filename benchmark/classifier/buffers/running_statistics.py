@@ -46,6 +46,9 @@ _FORWARDS = {_BatchNorm.forward, nn.SyncBatchNorm.forward, _InstanceNorm.forward
 _MEAN, _VARIANCE = "running_mean", "running_var"
 _STATISTICS = ("running", "moving", "ema_")
 
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class _Moments:
@@ -125,39 +128,20 @@ def _training(norms: list[Any]) -> Iterator[None]:
     """Have torch's norms learn the moments of each call, and pool those of a pass afterwards."""
     calls: dict[nn.Module, list[_Moments]] = {norm: [] for norm in norms}
 
-    def keep(
-        norm: Any,  # noqa: ANN401
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        output: Tensor,
-    ) -> Tensor:
-        images: Tensor = (*args, *kwargs.values())[0]
-        alone = isinstance(norm, _InstanceNorm)
-        count = len(images) if alone else images.numel() // norm.num_features
-        learned = _Moments(count, norm.running_mean.clone(), norm.running_var.clone())
-        # One that stays frozen even in training takes its moments from us.
-        is_frozen = not learned.mean.any() and bool((learned.variance == 1).all())
-        if is_frozen and (moments := _moments(images, norm.running_mean)) is not None:
-            learned = moments
-        if is_frozen or alone:
-            norm.running_mean.copy_(learned.mean)
-            norm.running_var.copy_(learned.variance)
-            # In evaluation mode one normalises by the moments of all, in training by each one's.
-            output = norm.eval().forward(*args, **kwargs)
-            norm.train()
-        calls[norm].append(learned)
-        norm.reset_running_stats()
+    def learn(norm: nn.Module, args: _Args, kwargs: _Kwargs, output: Tensor) -> Tensor:
+        moments, output = _learned(norm, args, kwargs, output)
+        calls[norm].append(moments)
         return output
 
     momenta = [norm.momentum for norm in norms]
-    handles = [norm.register_forward_hook(keep, with_kwargs=True) for norm in norms]
+    handles = [norm.register_forward_hook(learn, with_kwargs=True) for norm in norms]
     for norm in norms:
         norm.train()
         norm.reset_running_stats()
         # The average over calls, which torch's batch norm takes for None, is that of a single one.
         is_plain = isinstance(norm, _BatchNorm) and type(norm).forward in _FORWARDS
         norm.momentum = None if is_plain else 1.0
-        if isinstance(norm, nn.SyncBatchNorm):
+        if isinstance(norm, nn.SyncBatchNorm):  # which no CPU can run in training
             norm.forward = MethodType(  # type: ignore[method-assign]
                 _BatchNorm.forward, norm
             )
@@ -175,6 +159,31 @@ def _training(norms: list[Any]) -> Iterator[None]:
                 norm.running_mean.copy_(moments.mean)
                 norm.running_var.copy_(moments.variance)
                 norm.num_batches_tracked.fill_(len(calls[norm]))
+
+
+def _learned(
+    norm: Any,  # noqa: ANN401 - any subclass of torch's norms
+    args: _Args,
+    kwargs: _Kwargs,
+    output: Tensor,
+) -> tuple[_Moments, Tensor]:
+    """Return the moments that a norm learned in one call, which it forgets, and its output."""
+    images: Tensor = (*args, *kwargs.values())[0]
+    alone = isinstance(norm, _InstanceNorm)
+    count = len(images) if alone else images.numel() // norm.num_features
+    learned = _Moments(count, norm.running_mean.clone(), norm.running_var.clone())
+    # One that stays frozen even in training takes its moments from us.
+    is_frozen = not learned.mean.any() and bool((learned.variance == 1).all())
+    if is_frozen and (moments := _moments(images, norm.running_mean)) is not None:
+        learned = moments
+    if is_frozen or alone:
+        norm.running_mean.copy_(learned.mean)
+        norm.running_var.copy_(learned.variance)
+        # In evaluation mode one normalises by the moments of all, in training by each one's.
+        output = norm.eval().forward(*args, **kwargs)
+        norm.train()
+    norm.reset_running_stats()
+    return learned, output
 
 
 def _of_all(calls: list[_Moments], averaged: bool = False) -> _Moments:
@@ -207,11 +216,11 @@ def _taking(others: dict[str, tuple[nn.Module, list[str]]]) -> Iterator[set[str]
 
 def _learning_hook(
     name: str, statistics: list[str], taken: set[str]
-) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+) -> Callable[[nn.Module, _Args, _Kwargs], None]:
     calls: list[_Moments] = []
     learned_before: dict[str, tuple[int, Tensor]] = {}
 
-    def learn(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def learn(part: nn.Module, args: _Args, kwargs: _Kwargs) -> None:
         learned = _long_run(part, statistics, args, kwargs)
         for buffer, values in learned.items():
             number, mean = learned_before.get(buffer, (0, torch.zeros_like(values)))
@@ -232,7 +241,7 @@ def _learning_hook(
 
 
 def _long_run(
-    part: nn.Module, buffers: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+    part: nn.Module, buffers: list[str], args: _Args, kwargs: _Kwargs
 ) -> dict[str, Tensor]:
     """Return what training on an input for ever would leave in the buffers that it changes."""
     results = []
