@@ -115,11 +115,16 @@ def _is_own_sync(part: nn.Module) -> bool:
 
 
 def _statistics(part: nn.Module) -> list[str]:
-    """Return the names of a module's buffers that may be statistics of its input."""
-    return [
+    """Return the names of a module's tensors that may be statistics of its input."""
+    named = [
+        name
+        for name, _ in (*part.named_buffers(recurse=False), *part.named_parameters(recurse=False))
+        if name in (_MEAN, _VARIANCE)  # ported networks may hold them as parameters
+    ]
+    return named + [
         name
         for name, buffer in persistent_buffers(part)
-        if name.startswith(_STATISTICS) or not is_constant(name, buffer)
+        if name not in named and (name.startswith(_STATISTICS) or not is_constant(name, buffer))
     ]
 
 
@@ -227,7 +232,7 @@ def _learning_hook(
             mean = mean + (values - mean) / (number + 1)
             learned_before[buffer] = number + 1, mean
             learned[buffer] = mean
-        if {_MEAN, _VARIANCE}.issubset(statistics) and _MEAN not in learned:
+        if {_MEAN, _VARIANCE}.issubset(statistics) and _MEAN not in learned and _is_norm(part):
             moments = _moments((*args, *kwargs.values())[0], getattr(part, _MEAN))
             if moments is not None:
                 calls.append(moments)
@@ -267,6 +272,15 @@ def _long_run(
         if is_affine and bool((share < 0.9999).all()) and bool(zero.isfinite().all()):
             learned[buffer] = zero / (1 - share)
     return learned
+
+
+def _is_norm(part: nn.Module) -> bool:
+    """Return whether a module holds numbers for each channel alone, so that it mixes no channels.
+
+    A block that mixes them may normalise what comes after, and its input's moments are not that's.
+    """
+    tensors = (*part.parameters(), *part.buffers())
+    return all(max(values.shape, default=1) == values.numel() for values in tensors)
 
 
 def _moments(images: Tensor, like: Tensor) -> _Moments | None:

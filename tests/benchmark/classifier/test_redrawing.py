@@ -80,6 +80,20 @@ class Functional(nn.Module):
         return functional.batch_norm(maps, centre, spread)
 
 
+class Ported(nn.Module):
+    """Batch norm as ported from another framework: its statistics are parameters."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.running_mean = nn.Parameter(torch.zeros(channels), requires_grad=False)
+        self.running_var = nn.Parameter(torch.ones(channels), requires_grad=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return normalised maps."""
+        mean, variance = (values.view(1, -1, 1, 1) for values in self.parameters())
+        return (maps - mean) / (variance + 1e-5).sqrt()
+
+
 class AlwaysFrozen(nn.BatchNorm2d):
     """Batch norm that stays in evaluation mode, as detection networks freeze it."""
 
@@ -140,6 +154,7 @@ BY_CHANNEL: dict[str, Callable[[int], nn.Module]] = {
     "timm's with activation": timm_norm("BatchNormAct2d"),
     "timm's frozen": timm_norm("FrozenBatchNormAct2d"),
     "functional": Functional,
+    "statistics as parameters": Ported,
 }
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     **BY_CHANNEL,
@@ -174,7 +189,8 @@ def test_every_kind_takes_the_moments_of_each_channel(kind: str) -> None:
     names = ("centre", "spread") if kind == "functional" else ("running_mean", "running_var")
     norm = stem.get_submodule("1")
     for name, expected in zip(names, (values.mean(1), values.var(1)), strict=True):
-        torch.testing.assert_close(norm.get_buffer(name).double(), expected, rtol=1e-5, atol=1e-6)
+        moments = norm.state_dict()[name].double()
+        torch.testing.assert_close(moments, expected, rtol=1e-5, atol=1e-6)
     assert not any(part.training for part in after.modules())
 
 
@@ -369,6 +385,29 @@ class Codebook(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return shifted maps."""
         return maps + self.get_buffer("entries").sum(0).view(1, -1, 1, 1)
+
+
+class Block(Ported):
+    """A convolution and a norm in one module, whose input is not what is normalised."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        mean, variance = self.running_mean.data, self.running_var.data
+        del self.running_mean, self.running_var
+        self.register_buffer("running_mean", mean)
+        self.register_buffer("running_var", variance)
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return normalised maps."""
+        mean, variance = (values.view(1, -1, 1, 1) for values in self.buffers())
+        return (self.conv(maps) - mean) / (variance + 1e-5).sqrt()
+
+
+def test_statistics_of_what_is_not_the_input_are_refused() -> None:
+    """If it fails, a block that mixes channels first is given moments of another tensor."""
+    with pytest.raises(ClassifierError, match=r"left trunk\.0\.1\.running_mean as it was"):
+        trained(Block(WIDTH)).randomised(0, images())
 
 
 class OwnReset(Codebook):
