@@ -10,20 +10,18 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from baselines.cohorts.phantom import Phantom
 from baselines.models.pretraining.contrastive import ContrastiveRecipe, nt_xent, pretrain
 from baselines.models.pretraining.encoders import DATA, ENCODERS, EncoderRecipe
 from baselines.models.pretraining.views import ViewRecipe, draw_view
-from baselines.models.smallresnet import WIDTHS, build_trunk
-from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
+from benchmark.model_source import load_fitted
+from benchmark.plugins.catalogue import Catalogue
 from benchmark.seeding import torch_stream
 from benchmark.statistics.bootstrap import SubjectBootstrap
-from benchmark.training import fit_probe
 
 by_encoder = pytest.mark.parametrize("encoder", ENCODERS.values(), ids=lambda recipe: recipe.name)
 STILL = ViewRecipe(*(0.0 for _ in asdict(ViewRecipe())))
@@ -140,10 +138,9 @@ def test_a_probe_tells_what_an_encoder_knows(
     name: str, auroc: float, carries_signal: bool, phantom: Cohort
 ) -> None:
     """If it fails, what the documentation says of these encoders is wrong."""
-    trunk = build_trunk()
-    trunk.load_state_dict(load_file(DATA / f"{name}.safetensors"))
-    network = Classifier(name, trunk, nn.Linear(WIDTHS[-1], 2), phantom.shape)
-    probed, test = fit_probe(network, phantom), phantom.select("test")
+    source = Catalogue().models.find(str(DATA / f"{name}.toml")).create()
+    probed, test = load_fitted(source, phantom), phantom.select("test")
+    assert probed.name == name
     with torch.inference_mode():
         logits = torch.cat([probed(batch.images)[0] for batch in test.batches(64)])
     margins = (logits[:, 1] - logits[:, 0]).numpy()
