@@ -35,6 +35,7 @@ COMMANDS = {
     "merge": "benchmark.commands.merge:merge",
     "model": "benchmark.commands.model:app",
     "train": "benchmark.commands.train:train",
+    "experiments": "benchmark.commands.experiments:experiments",
     "relatives": "benchmark.commands.train:relatives",
     "cohort": "benchmark.commands.cohort:app",
     "board": "leaderboard.commands.board:app",

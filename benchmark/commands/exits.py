@@ -15,13 +15,17 @@ STOPPED = "Stopped; finished cells are kept, run again to go on."
 
 
 @contextmanager
-def exit_on_error() -> Iterator[None]:
-    """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code."""
+def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
+    """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code.
+
+    Args:
+        stopped: Sentence for Ctrl-C.
+    """
     try:
         yield
     except InputError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
-        typer.echo(STOPPED, err=True)
+        typer.echo(stopped, err=True)
         raise typer.Exit(INTERRUPTED) from None

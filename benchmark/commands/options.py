@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 STORE, REPORT = Path("medsanity-runs/store"), Path("medsanity-runs/report")
+EXPERIMENTS = Path("experiments")
 
 
 class Kinds(StrEnum):
@@ -36,3 +37,6 @@ Store = Annotated[Path, typer.Option(help="Where finished cells are kept.")]
 Submitter = Annotated[str, typer.Option(help="Who measured.")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the results here.")]
+Experiments = Annotated[
+    Path, typer.Option("--experiments", help="Folder with a folder for each experiment.")
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from benchmark.explainer import Control
 from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
 from benchmark.reading import FAILED, shared_bootstrap
+from benchmark.records.experiment import ExperimentCard
 from benchmark.records.record import Record
+from benchmark.report.experiment_table import describe
 from benchmark.results import lookup
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import protocol_health
 from benchmark.results.paired import Comparison, aligned_pairs
 from benchmark.results.result import Estimate, Result
 from benchmark.running.suite import Cell
+from benchmark.training.regimes import Epoch
 
 _PIPED_WIDTH = 160
 _MARKS = {True: "✓", False: "✗", None: "?"}
@@ -81,6 +85,54 @@ class Bars(Progress):
         if self._passes is not None:
             self.remove_task(self._passes)
             self._passes = None
+
+
+class TrainingBar(Progress):
+    """A bar of the epochs of a training with loss and AUROC; in a pipe, a line per epoch."""
+
+    def __init__(self, console: Console) -> None:
+        columns = BarColumn(), MofNCompleteColumn(), Elapsed(), TextColumn("{task.fields[now]}")
+        name = TextColumn("{task.description}")
+        super().__init__(name, *columns, console=console, transient=True)
+        self._task: TaskID | None = None
+
+    def stage_began(self, name: str) -> None:
+        """Show what is being done now."""
+        if self._task is not None:
+            self.remove_task(self._task)
+        self._task = self.add_task(name, total=None, now="")
+        if not self.console.is_terminal:
+            self.console.print(name, markup=False)
+
+    def epoch_ended(self, epoch: Epoch, most_epochs: int) -> None:
+        """Show an epoch; the bar is full early where training stops early."""
+        course = f"loss {epoch.loss:.3f}, validation AUROC {epoch.validation_auroc:.3f}"
+        if self._task is not None:
+            self.update(self._task, completed=epoch.number, total=most_epochs, now=course)
+        if not self.console.is_terminal:
+            line = f"epoch {epoch.number} of at most {most_epochs}: {course}"
+            self.console.print(line, markup=False)
+
+    def warned(self, sentences: Sequence[str]) -> None:
+        """Say at once what a reader must know."""
+        for sentence in sentences:
+            self.console.print(f"warning: {sentence}", markup=False, soft_wrap=True, style="yellow")
+
+
+def print_card(console: Console, card: ExperimentCard, folder: Path) -> None:
+    """Print what came of a training, and how its network is explained."""
+    texts = describe(card)
+    print_lines(
+        console,
+        [
+            f"{card.id}: {card.status}, epochs {', '.join(texts['epochs'])}, {card.seconds:.1f} s",
+            f"test split: {', '.join(texts['metrics (test)'])}",
+            *(f"warning: {sentence}" for sentence in card.warnings),
+            f"card, weights and figures: {folder}",
+            f"explain it: python -m benchmark run --model {folder} --cohort {card.cohort.spec} "
+            "--explainer gradcam_aligned",
+        ],
+    )
 
 
 def catalogue_table(entries: Sequence[Entry[object]]) -> Table:

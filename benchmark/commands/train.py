@@ -2,48 +2,105 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmark import training
 from benchmark.commands import options, terminal
-from benchmark.commands.exits import exit_on_error
-from benchmark.errors import ClassifierError
+from benchmark.commands.exits import FAILED, exit_on_error
+from benchmark.errors import ClassifierError, InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
+from benchmark.records import experiment as cards
+from benchmark.records import registry as registries
 from benchmark.records.files import check_folder
+from benchmark.report import experiment_figures
+from benchmark.running import attempt, engine
 from benchmark.running import device as devices
-from benchmark.running import engine
+from benchmark.running import experiment as trials
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
+from benchmark.training import regimes
+
+
+class Regime(StrEnum):
+    """Parts that are trained."""
+
+    PROBE = "probe"
+    LAST_STAGE = "last_stage"
+    FULL = "full"
+
+
+class CrossValidated(StrEnum):
+    """Parts that are trained anew in each fold."""
+
+    PROBE = "probe"
+    FULL = "full"
 
 
 def train(
-    out: options.Out,
-    model: options.Model = "smallresnet",
-    cohort: options.Cohort = "phantom",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name, model.toml, folder of an experiment, or path/to/file.py:Class."),
+    ] = None,
+    cohort: Annotated[str | None, typer.Option(help="Name or path/to/cohort.toml.")] = None,
+    regime: Annotated[
+        Regime | None, typer.Option(help="What is trained. [default: the recipe's, or probe]")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="TOML of settings; what it leaves out has its default.")
+    ] = None,
+    refit: Annotated[
+        int | None, typer.Option(min=0, help="Another head, order and bootstrap of subjects.")
+    ] = None,
+    cv: Annotated[
+        CrossValidated | None,
+        typer.Option(help="What cross-validation trains anew. [default: probe]"),
+    ] = None,
+    experiments: options.Experiments = options.EXPERIMENTS,
+    resume: Annotated[
+        str | None, typer.Option(help="ID of an interrupted experiment, which goes on.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Train a model from scratch by its own recipe into here.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of a training with --out. [default: 0]")
+    ] = None,
     device: options.Device = "auto",
 ) -> None:
-    """Train a model by its recipe and write its weights."""
+    """Train a network on a cohort, validate it, and keep it as the next experiment."""
     with exit_on_error():
-        catalogue, console = catalogues.Catalogue(), terminal.make_console()
-        chosen = devices.resolve_device(device)
-        source = catalogue.models.find(model).create()
-        if source.recipe is None:
-            raise ClassifierError(f"Model {source.name!r} has no recipe to train it by.")
-        people = catalogue.cohorts.find(cohort).create().load()
-        check_folder(out)
-        untrained = source.build(people.shape).to(chosen)
-
-        def tell(epoch: int, epochs: int, loss: float) -> None:
-            console.print(f"epoch {epoch} of {epochs}: loss {loss:.4f}")
-
-        with devices.reproducible():
-            trained = training.train_from_scratch(untrained, people, source.recipe, seed, tell)
-        card = training.recipe_card(source.recipe, people, seed)
-        path = training.save_weights(trained, out, card)
-        terminal.print_lines(console, [f"weights: {path}"])
+        chosen = {"--regime": regime, "--recipe": recipe, "--refit": refit, "--cv": cv}
+        if out is not None:
+            _refuse({**chosen, "--resume": resume}, "--out trains a model by its own recipe")
+            _train_from_scratch(out, model or "smallresnet", cohort or "phantom", seed or 0, device)
+            return
+        _refuse({"--seed": seed}, "--seed belongs to --out, and --refit N to an experiment")
+        resolved, catalogue = devices.resolve_device(device), catalogues.Catalogue()
+        if resume is not None:
+            given = {"--model": model, "--cohort": cohort, **chosen}
+            _refuse(given, f"--resume takes everything from the card of {resume}")
+            registries.read_registry(experiments).select([resume])
+            experiment = trials.reopen(experiments / resume, resolved, catalogue)
+        else:
+            missing = [
+                name for name, value in (("--model", model), ("--cohort", cohort)) if value is None
+            ]
+            if model is None or cohort is None:
+                raise InputError(
+                    f"Expected {' and '.join(missing)}, to train an experiment; "
+                    "`--out FOLDER` trains a built-in model from scratch."
+                )
+            settings = _read_recipe(recipe, regime, refit)
+            crossed: cards.CrossValidated = "full" if cv == CrossValidated.FULL else "probe"
+            request = trials.Request(model, cohort, settings, crossed)
+            experiment = trials.begin(experiments, request, resolved, catalogue)
+        _carry_out(experiment, experiments)
 
 
 def relatives(
@@ -62,3 +119,59 @@ def relatives(
         settings = engine.Settings(devices.resolve_device(device))
         for path in engine.fit_relatives(plan, out, settings):
             terminal.print_lines(console, [f"weights: {path}"])
+
+
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    """Refuse options that mean nothing beside another."""
+    if unwanted := [name for name, value in given.items() if value is not None]:
+        raise InputError(f"{reason}, so {unwanted[0]} cannot be given with it.")
+
+
+def _read_recipe(
+    path: Path | None, regime: Regime | None, refit: int | None
+) -> regimes.RegimeRecipe:
+    recipe = regimes.read_recipe(path)
+    if regime is not None:
+        recipe = dataclasses.replace(recipe, regime=regime.value)
+    return recipe if refit is None else dataclasses.replace(recipe, refit=refit)
+
+
+def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:
+    """Train with a bar, and say how it ended and what comes next."""
+    name = experiment.card.id
+    again = f"python -m benchmark train --resume {name}"
+    if experiments != options.EXPERIMENTS:
+        again += f" --experiments {experiments}"
+    sentence = f"{name} is interrupted; `{again}` goes on."
+    with exit_on_error(sentence):
+        try:
+            with terminal.TrainingBar(terminal.make_console(stderr=True)) as bar:
+                card = attempt.carry_out(experiment, experiment_figures.draw_figures, bar)
+        except StoreError as error:
+            raise StoreError(f"{error} {sentence}") from error
+    if card.status == "failed":
+        lines = [f"{name} failed: {card.reason}; see {experiment.folder / attempt.LOG}."]
+        terminal.print_lines(terminal.make_console(stderr=True), lines)
+        raise typer.Exit(FAILED)
+    terminal.print_card(terminal.make_console(), card, experiment.folder)
+
+
+def _train_from_scratch(out: Path, model: str, cohort: str, seed: int, device: str) -> None:
+    """Train a model by the recipe of its class, and write weights that can be committed."""
+    catalogue, console = catalogues.Catalogue(), terminal.make_console()
+    chosen = devices.resolve_device(device)
+    source = catalogue.models.find(model).create()
+    if source.recipe is None:
+        raise ClassifierError(f"Model {source.name!r} has no recipe to train it by.")
+    people = catalogue.cohorts.find(cohort).create().load()
+    check_folder(out)
+    untrained = source.build(people.shape).to(chosen)
+
+    def report_epoch(epoch: int, epochs: int, loss: float) -> None:
+        console.print(f"epoch {epoch} of {epochs}: loss {loss:.4f}")
+
+    with devices.reproducible():
+        trained = training.train_from_scratch(untrained, people, source.recipe, seed, report_epoch)
+    card = training.recipe_card(source.recipe, people, seed)
+    path = training.save_weights(trained, out, card)
+    terminal.print_lines(console, [f"weights: {path}"])

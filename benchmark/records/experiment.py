@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, StringConstraints, ValidationError
 
 from benchmark.cohort import SPLITS, Cohort
-from benchmark.errors import StoreError
+from benchmark.errors import InputError, StoreError
 from benchmark.records.identity import (
     Count,
     Sha256,
@@ -111,12 +111,12 @@ class CourseEntry(StrictModel):
 
     Attributes:
         epochs: Epochs in order.
-        best: Number of the epoch whose weights were kept.
+        best: Number of the epoch whose weights were kept; null while it is not decided.
         remarks: Sentences of the trainer.
     """
 
     epochs: tuple[Epoch, ...]
-    best: Count
+    best: Count | None
     remarks: tuple[str, ...] = ()
 
 
@@ -177,6 +177,8 @@ class ExperimentCard(StrictModel):
             raise StoreError(
                 f"{source} is damaged or foreign, at {key or 'the whole'!r}: {message}."
             ) from error
+        except InputError as error:  # of a recipe that no training can follow
+            raise StoreError(f"{source} is damaged or foreign: {error}") from error
         except (ValueError, RecursionError) as error:
             raise StoreError(f"{source} is damaged or foreign: {error}.") from error
         # Of the text and not of the fields: a field that a later version adds is in no older card.

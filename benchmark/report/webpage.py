@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.reading import SCORED, shared_bootstrap
@@ -118,9 +118,30 @@ def measure_model(explained: ExplainedModel) -> Metrics:
 
 def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
     """Return the page; everything that comes from records, plugins and files is escaped."""
-    page = resources.files("benchmark.report") / "page"
+    template = page_environment().get_template("report.html.j2")
+    names = dict.fromkeys(result.protocol for section in sections for result in section.results)
+    used = [protocols[name] for name in names]
+    scores = [protocol.statistic(protocol.primary) for protocol in used]
+    return template.render(
+        style=page_style(),
+        sections=sections,
+        protocols=used,
+        questions=[protocol.title for protocol in used] + [score.description for score in scores],
+        provenance=_provenance([record for section in sections for record in section.records]),
+        controls=CONTROLS,
+        no_number=NO_NUMBER,
+        short=12,
+    )
+
+
+def page_environment() -> Environment:
+    """Return what every page is rendered in; texts are escaped, and a missing name is an error."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("benchmark.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "number": format_number,
@@ -130,20 +151,13 @@ def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
         "tick": _TICKS.get,
         "terms": terms_in,
     }
-    template = environment.from_string((page / "report.html.j2").read_text("utf-8"))
-    names = dict.fromkeys(result.protocol for section in sections for result in section.results)
-    used = [protocols[name] for name in names]
-    scores = [protocol.statistic(protocol.primary) for protocol in used]
-    return template.render(
-        style=Markup((page / "report.css").read_text("utf-8")),
-        sections=sections,
-        protocols=used,
-        questions=[protocol.title for protocol in used] + [score.description for score in scores],
-        provenance=_provenance([record for section in sections for record in section.records]),
-        controls=CONTROLS,
-        no_number=NO_NUMBER,
-        short=12,
-    )
+    return environment
+
+
+def page_style() -> Markup:
+    """Return the style sheet that every page carries inside."""
+    page = resources.files("benchmark.report") / "page"
+    return Markup((page / "report.css").read_text("utf-8"))
 
 
 def format_number(value: float | None, *beside: float | None) -> str:

@@ -1,0 +1,130 @@
+"""``experiments``: the registry of trainings, and comparisons of the networks that came of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.commands import options, terminal
+from benchmark.commands.exits import exit_on_error
+from benchmark.errors import InputError
+from benchmark.records import registry as registries
+from benchmark.records.files import check_file, write_text
+from benchmark.report import experiment_table
+from benchmark.report import experiments as pages
+from benchmark.running import experiment_files
+from benchmark.training import predictions
+
+_STYLES = {"finished": "green", "stopped early": "green", "failed": "red", "running": "cyan"}
+# Of the registry's columns, those that stand in one of the terminal's, which is narrow.
+_TOGETHER = {
+    "experiment": ("ID", "status"),
+    "network": ("backbone", "head"),
+    "frozen": ("frozen",),
+    "training": ("loss", "learning rates"),
+    "epochs": ("epochs",),
+    "data": ("data set", "split"),
+    "test split": ("metrics (test)",),
+    "accuracy\ntrain / val. / test": ("accuracy (train / validation / test)",),
+}
+
+
+def experiments(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Two or more are compared; all unless given.")
+    ] = None,
+    folder: options.Experiments = options.EXPERIMENTS,
+    csv: Annotated[Path | None, typer.Option(help="Also write a row an experiment here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write a table here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page here.")] = None,
+    json_file: options.Json = None,
+) -> None:
+    """List the experiments of a folder, or compare some of them on the same test subjects."""
+    with exit_on_error():
+        files = [path for path in (csv, markdown, html, json_file) if path is not None]
+        for path in files:
+            check_file(path)
+        registry = registries.read_registry(folder)
+        if ids:
+            chosen = registry.select(list(dict.fromkeys(ids)))
+            registry = replace(registry, cards=chosen, faults=())
+        compared = _compare(registry) if ids and len(registry.cards) > 1 else []
+
+        console = terminal.make_console()
+        console.print(_table(registry))
+        for pair in compared:
+            console.print(_comparison(pair))
+        for card in registry.cards:
+            terminal.print_lines(console, (f"{card.id}: {text}" for text in card.warnings))
+        faults = (f"left out: {fault.reason}" for fault in registry.faults)
+        terminal.print_lines(terminal.make_console(stderr=True), faults)
+
+        if csv is not None:
+            write_text(csv, experiment_table.to_csv(registry.cards))
+        if markdown is not None:
+            write_text(markdown, experiment_table.to_markdown(registry.cards))
+        if html is not None:
+            write_text(html, pages.render_registry(registry, compared))
+        if json_file is not None:
+            write_text(json_file, experiment_table.to_json(registry, compared))
+
+
+def _compare(registry: registries.Registry) -> list[experiment_table.Compared]:
+    """Return every other experiment compared with the first."""
+    first, *others = registry.cards
+    for card in others:
+        if card.cohort.fingerprint != first.cohort.fingerprint:
+            raise InputError(
+                f"{first.id} and {card.id} cannot be compared: they were trained on the cohorts "
+                f"{first.cohort.name!r} ({first.cohort.fingerprint[:12]}) and "
+                f"{card.cohort.name!r} ({card.cohort.fingerprint[:12]}), and a paired interval "
+                "needs the same test subjects."
+            )
+    outputs = {
+        card.id: experiment_files.read_predictions(registry.folder / card.id, card)
+        for card in registry.cards
+    }
+    return [
+        experiment_table.Compared(
+            first.id, card.id, predictions.compare(outputs[first.id], outputs[card.id])
+        )
+        for card in others
+    ]
+
+
+def _table(registry: registries.Registry) -> Table:
+    table = Table(title=f"experiments of {registry.folder}", title_justify="left", show_lines=True)
+    for heading in _TOGETHER:
+        table.add_column(heading, overflow="fold")
+    table.add_column("s", justify="right", no_wrap=True)
+    for card in registry.cards:
+        columns = experiment_table.describe(card)
+        cells = [
+            Text("\n".join(line for name in names for line in columns[name]))
+            for names in _TOGETHER.values()
+        ]
+        cells[0].stylize(_STYLES.get(card.present_status, "yellow"), len(card.id))
+        table.add_row(*cells, f"{card.seconds:.0f}")
+    return table
+
+
+def _comparison(pair: experiment_table.Compared) -> Table:
+    comparison = pair.comparison
+    title = (
+        f"{pair.second} compared with {pair.first}: {comparison.images} test images of "
+        f"{comparison.subjects} subjects"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for heading in (pair.first, pair.second, f"{pair.second} − {pair.first}"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    sides = zip(comparison.first, comparison.second, comparison.differences, strict=True)
+    for metrics in sides:
+        label = experiment_table.LABELS.get(metrics[0].name, metrics[0].name)
+        table.add_row(label, *map(experiment_table.format_metric, metrics))
+    return table

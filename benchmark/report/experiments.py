@@ -1,0 +1,137 @@
+"""The page of a registry of experiments: one HTML file with its figures and style inside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.cohort import SPLITS
+from benchmark.records.experiment import ExperimentCard
+from benchmark.records.registry import Registry
+from benchmark.report.experiment_table import LABELS, Compared, describe, format_metric
+from benchmark.report.webpage import Kind, Picture, page_environment, page_style
+from benchmark.training.findings import Metric
+
+FEW = 4  # experiments of which a page shows every figure; of more it shows the first ones
+FIRST = ("course", "learning_curve")
+TITLES = {
+    "course": ("Course of training", "Loss and AUROC on the validation split, epoch by epoch.")
+}
+_KINDS: dict[str, Kind] = {".svg": "svg", ".png": "png"}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Everything that the page says of one experiment.
+
+    Attributes:
+        card: Card of the experiment.
+        status: State of the training now.
+        texts: Columns of the registry in lines of text.
+        metrics: Names of the metrics, each with its value in every split.
+        facts: Settings and provenance.
+        pictures: Figures.
+    """
+
+    card: ExperimentCard
+    status: str
+    texts: dict[str, tuple[str, ...]]
+    metrics: tuple[tuple[str, tuple[str, ...]], ...]
+    facts: tuple[tuple[str, str], ...]
+    pictures: tuple[Picture, ...]
+
+
+def render_registry(registry: Registry, compared: Sequence[Compared] = ()) -> str:
+    """Return the page of a registry; everything that comes from cards is escaped.
+
+    A figure is shown where its hash is the one on the card, so equal cards give equal pages.
+
+    Args:
+        registry: Experiments to show.
+        compared: Pairs of them with the differences of their networks.
+    """
+    names = None if len(registry.cards) <= FEW else FIRST
+    chapters = [_chapter(registry.folder / card.id, card, names) for card in registry.cards]
+    template = page_environment().get_template("experiments.html.j2")
+    return template.render(
+        style=page_style(),
+        chapters=chapters,
+        faults=registry.faults,
+        compared=compared,
+        splits=SPLITS,
+        metric=format_metric,
+        labels=LABELS,
+    )
+
+
+def _chapter(folder: Path, card: ExperimentCard, names: Sequence[str] | None) -> Chapter:
+    return Chapter(
+        card=card,
+        status=card.present_status,
+        texts=describe(card),
+        metrics=tuple(_metric_rows(card)),
+        facts=tuple(_facts(card)),
+        pictures=tuple(_pictures(folder, card, names)),
+    )
+
+
+def _metric_rows(card: ExperimentCard) -> list[tuple[str, tuple[str, ...]]]:
+    """Return each metric with its text in every split and in cross-validation."""
+    if card.validation is None:
+        return []
+    crossed = {metric.name: metric for metric in card.validation.cross_validation}
+    names = [metric.name for split in card.validation.splits for metric in split.metrics]
+    rows = []
+    for name in dict.fromkeys((*names, *crossed)):
+        metrics: list[Metric | None] = [card.metric(split, name) for split in SPLITS]
+        rows.append((name, tuple(map(format_metric, (*metrics, crossed.get(name))))))
+    return rows
+
+
+def _facts(card: ExperimentCard) -> list[tuple[str, str]]:
+    recipe, made = card.recipe, card.provenance
+    git = made.git
+    checkout = "not from a checkout"
+    if git is not None:
+        checkout = git.commit + (" with changes" if git.dirty else "")
+    packages = [f"{name} {version}" for name, version in made.packages.items() if version]
+    return [
+        ("regime", recipe.regime),
+        ("batch size", str(recipe.batch_size)),
+        ("stopping", f"{recipe.monitor} on validation, patience {recipe.patience}"),
+        ("augmentation", f"shift {recipe.shift} px, mirror {'on' if recipe.mirror else 'off'}"),
+        ("refit", str(recipe.refit)),
+        ("trained stages", ", ".join(card.model.trained) or "not known yet"),
+        ("frozen stages", ", ".join(card.model.frozen) or "none"),
+        ("weights (SHA-256)", card.model.weights_sha256 or "not there yet"),
+        ("encoder (SHA-256)", card.model.encoder_sha256),
+        ("cohort (fingerprint)", card.cohort.fingerprint),
+        ("identity", card.identity),
+        ("begun", card.created),
+        ("device", made.device),
+        ("software", f"Python {made.python}, {', '.join(packages)}"),
+        ("checkout", checkout),
+        ("command", card.command),
+    ]
+
+
+def _pictures(folder: Path, card: ExperimentCard, names: Sequence[str] | None) -> list[Picture]:
+    """Return the figures whose files are those that the card names, SVG where there is one."""
+    paths = [Path(name) for name in card.files if name.startswith("figures/")]
+    stems = dict.fromkeys(path.stem for path in sorted(paths))
+    first = [stem for stem in FIRST if stem in stems]
+    pictures = []
+    for stem in dict.fromkeys((*first, *stems)):
+        path = Path("figures") / f"{stem}.svg"
+        if path.as_posix() not in card.files or (names is not None and stem not in names):
+            continue
+        with suppress(OSError):
+            content = (folder / path).read_bytes()
+            if hashlib.sha256(content).hexdigest() == card.files[path.as_posix()]:
+                title = stem.replace("_", " ").capitalize()
+                title, caption = TITLES.get(stem, (title, ""))
+                pictures.append(Picture(title, caption, _KINDS[path.suffix], content))
+    return pictures

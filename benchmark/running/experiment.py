@@ -1,0 +1,202 @@
+"""An experiment: a network trained on a cohort, validated, and kept with everything beside it.
+
+::
+
+    experiments/EXP-001/card.json               what was trained, on what, how, and how well
+                        checkpoint.safetensors  state of the training, until it has ended
+                        weights.safetensors     weights of the best epoch
+                        model.toml              what `--model experiments/EXP-001` reads
+                        recipe.toml             every setting of the training
+                        predictions.csv         logits of every image
+                        figures/                course, curves and embedding, as SVG and PNG
+
+The card is there from the first moment, so a training that is killed leaves a card behind that says
+so, and goes on from its checkpoint to the same weights.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmark.classifier import Classifier
+from benchmark.classifier.parts import hashes_of, parts_of
+from benchmark.cohort import Cohort
+from benchmark.errors import InputError, PluginError, StoreError, short_message
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.records.experiment import (
+    ENDED,
+    CohortEntry,
+    CrossValidated,
+    ExperimentCard,
+    ModelEntry,
+    experiment_identity,
+    now,
+)
+from benchmark.records.identity import sha256_of
+from benchmark.records.processes import ProcessEntry
+from benchmark.records.provenance import collect_provenance
+from benchmark.records.registry import make_folder, read_card, write_card
+from benchmark.running import experiment_files as files
+from benchmark.training.material import check_shift, draw_rows
+from benchmark.training.regimes import RegimeRecipe
+from benchmark.training.shortcuts import refuse_equal_images
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training as it is asked for.
+
+    Attributes:
+        model: Name or path of the model.
+        cohort: Name or path of the cohort.
+        recipe: Recipe to train by.
+        cross_validated: Part that is trained anew in each fold of the cross-validation.
+    """
+
+    model: str
+    cohort: str
+    recipe: RegimeRecipe
+    cross_validated: CrossValidated = "probe"
+
+
+@dataclass
+class Experiment:
+    """An experiment whose folder is there, and whose model and cohort are loaded.
+
+    Attributes:
+        folder: Folder of the experiment.
+        card: Card as it was written last.
+        classifier: Network before training, on the device that trains it.
+        cohort: Cohort to train on.
+    """
+
+    folder: Path
+    card: ExperimentCard
+    classifier: Classifier
+    cohort: Cohort
+
+    def note(self, changes: Mapping[str, object]) -> None:
+        """Write the card with other values in some fields."""
+        card = self.card.updated(changes)
+        write_card(self.folder, card)
+        self.card = card
+
+
+def begin(
+    experiments: Path, request: Request, device: torch.device, catalogue: Catalogue
+) -> Experiment:
+    """Return a new experiment with the next free number.
+
+    Nothing is made on disk before model and cohort are loaded and fit each other.
+
+    Raises:
+        InputError: If model, cohort or recipe cannot be used.
+        StoreError: If the folder cannot be written.
+    """
+    classifier, cohort, model = _load(request.model, request.cohort, device, catalogue)
+    check_shift(cohort, request.recipe)
+    draw_rows(cohort, request.recipe)
+    refuse_equal_images(cohort)
+    folder = make_folder(experiments)
+    arguments = ["--model", request.model, "--cohort", request.cohort]
+    arguments += ["--recipe", str(folder / files.RECIPE), "--cv", request.cross_validated]
+    card = ExperimentCard(
+        id=folder.name,
+        identity=experiment_identity(request.recipe, cohort.fingerprint, model.encoder_sha256),
+        status="running",
+        created=now(),
+        process=ProcessEntry.current(),
+        model=model,
+        cohort=CohortEntry.of(request.cohort, cohort),
+        recipe=request.recipe,
+        cross_validated=request.cross_validated,
+        provenance=collect_provenance(device, request.recipe.batch_size),
+        command=f"python -m benchmark train {shlex.join(arguments)}",
+    )
+    try:
+        files.write_recipe(folder, request.recipe)
+        write_card(folder, card)
+    except StoreError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Experiment(folder, card, classifier, cohort)
+
+
+def reopen(folder: Path, device: torch.device, catalogue: Catalogue) -> Experiment:
+    """Return an experiment that was interrupted or failed, to be carried out to its end.
+
+    Raises:
+        InputError: If it has ended, is being trained, or its model or cohort is another now.
+    """
+    card = read_card(folder)
+    if card.status in ENDED:
+        raise InputError(f"{card.id} is {card.status}; there is nothing to resume.")
+    if card.present_status == "running" and card.process is not None:
+        process = card.process
+        raise InputError(
+            f"{card.id} is being trained by process {process.pid} on {process.host}; "
+            "it can be resumed when that has ended."
+        )
+    classifier, cohort, model = _load(card.model.spec, card.cohort.spec, device, catalogue)
+    if cohort.fingerprint != card.cohort.fingerprint:
+        raise InputError(
+            f"{card.id} was begun on another state of cohort {card.cohort.spec!r}: its fingerprint "
+            f"is {cohort.fingerprint[:12]} now and was {card.cohort.fingerprint[:12]}."
+        )
+    if model.encoder_sha256 != card.model.encoder_sha256:
+        raise InputError(
+            f"{card.id} was begun with other weights of model {card.model.spec!r}: their SHA-256 "
+            f"is {model.encoder_sha256[:12]} now and was {card.model.encoder_sha256[:12]}."
+        )
+    return Experiment(folder, card, classifier, cohort)
+
+
+def encoder_sha256(classifier: Classifier) -> str:
+    """Return the SHA-256 over preprocessing, and parameters and buffers of trunk and pool."""
+    hashes = hashes_of(parts_of(classifier))
+    hashes.pop("head", None)
+    return sha256_of({"parts": hashes, "preprocessing": repr(classifier.preprocessing)})
+
+
+def describe_head(head: nn.Module) -> str:
+    """Return a head in a few words."""
+    if isinstance(head, nn.Linear):
+        return f"linear, {head.in_features} → {head.out_features}"
+    return type(head).__name__
+
+
+def _load(
+    model: str, cohort: str, device: torch.device, catalogue: Catalogue
+) -> tuple[Classifier, Cohort, ModelEntry]:
+    """Return the network before training on its device, the cohort, and the network's entry."""
+    entry = catalogue.models.find(model)
+    source, people_source = entry.create(), catalogue.cohorts.find(cohort).create()
+    try:
+        people = people_source.load()
+        classifier = source.load(people.shape).to(device)
+    except InputError:
+        raise
+    except Exception as error:  # a plugin of somebody else raises anything
+        raise PluginError(
+            f"Model {model!r} and cohort {cohort!r} cannot be loaded together: "
+            f"{short_message(error)}"
+        ) from error
+    architecture = getattr(source, "architecture", None) or entry.location
+    return (
+        classifier,
+        people,
+        ModelEntry(
+            spec=model,
+            name=classifier.name,
+            architecture=str(architecture),
+            head=describe_head(classifier.head),
+            encoder_sha256=encoder_sha256(classifier),
+        ),
+    )

@@ -1,0 +1,171 @@
+"""What an experiment keeps beside its card: checkpoint, weights, recipe, predictions, figures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+
+from benchmark.classifier import Classifier
+from benchmark.errors import InputError, StoreError
+from benchmark.records.experiment import ExperimentCard
+from benchmark.records.files import store_errors, write_atomically
+from benchmark.results.table import write_table
+from benchmark.training.predictions import Predictions
+from benchmark.training.regimes import RegimeRecipe
+from benchmark.training.trainer import TrainingState
+
+CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
+MODEL, RECIPE, PREDICTIONS, FIGURES = "model.toml", "recipe.toml", "predictions.csv", "figures"
+_COLUMNS = ("key", "subject", "group", "split", "logit_0", "logit_1")
+
+
+def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
+    """Keep the state of a training, in place of an earlier one.
+
+    Raises:
+        StoreError: If it cannot be written; the earlier one then stays.
+    """
+    arrays = {name: np.asarray(array, order="C") for name, array in state.to_arrays().items()}
+    content = safetensors.numpy.save(arrays, metadata={"identity": identity})
+    write_atomically(folder / CHECKPOINT, content)
+
+
+def read_checkpoint(folder: Path, identity: str) -> TrainingState | None:
+    """Return the state that was kept last, or None where there is none.
+
+    Raises:
+        StoreError: If it is damaged, or of another experiment.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "np") as file:
+            owner = (file.metadata() or {}).get("identity")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = TrainingState.from_arrays(arrays)
+    except (OSError, SafetensorError, InputError) as error:
+        raise StoreError(
+            f"{path} is damaged ({error}); delete it, and the training begins anew."
+        ) from error
+    if owner != identity:
+        raise StoreError(f"{path} is of another experiment; delete it to begin the training anew.")
+    return state
+
+
+def write_weights(folder: Path, classifier: Classifier) -> None:
+    """Write parameters and buffers of a trained network.
+
+    Raises:
+        StoreError: If they cannot be written.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    write_atomically(folder / WEIGHTS, safetensors.torch.save(tensors))
+
+
+def write_recipe(folder: Path, recipe: RegimeRecipe) -> None:
+    """Write a recipe as TOML; settings that are left to their defaults are written out."""
+    settings = {name: value for name, value in asdict(recipe).items() if value is not None}
+    write_atomically(folder / RECIPE, _to_toml(settings).encode())
+
+
+def write_model(folder: Path, card: ExperimentCard) -> None:
+    """Write the ``model.toml`` by which the trained network is found.
+
+    Where the network was given by a path, the file names it relative to itself, so that both can be
+    moved together.
+    """
+    path = Path(card.model.spec)
+    spec = card.model.spec
+    if path.exists():
+        spec = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    settings = {"model": spec, "weights": WEIGHTS, "head": "checkpoint"}
+    write_atomically(folder / MODEL, _to_toml(settings).encode())
+
+
+def write_predictions(folder: Path, predictions: Predictions) -> None:
+    """Write the logits of every image as CSV, without the embeddings."""
+    rows = zip(
+        predictions.keys,
+        predictions.subjects,
+        predictions.groups.tolist(),
+        predictions.splits,
+        *predictions.logits.T.tolist(),
+        strict=True,
+    )
+    write_atomically(folder / PREDICTIONS, write_table(_COLUMNS, rows).encode())
+
+
+def read_predictions(folder: Path, card: ExperimentCard) -> Predictions:
+    """Return the predictions of a finished experiment; they come without embeddings, [N, 0].
+
+    Raises:
+        StoreError: If they are missing, or are not those that the card names.
+    """
+    path = folder / PREDICTIONS
+    if PREDICTIONS not in card.files:
+        raise StoreError(f"{card.id} is {card.present_status} and has no predictions to compare.")
+    with store_errors(path):
+        content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card.files[PREDICTIONS]:
+        raise StoreError(f"{path} was altered after it was written; its hash is not the card's.")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
+    return Predictions(
+        keys=tuple(row["key"] for row in rows),
+        subjects=tuple(row["subject"] for row in rows),
+        groups=np.array([int(row["group"]) for row in rows]),
+        splits=tuple(row["split"] for row in rows),
+        logits=np.array([[float(row["logit_0"]), float(row["logit_1"])] for row in rows]),
+        embeddings=np.zeros((len(rows), 0)),
+    )
+
+
+def replace_figures(folder: Path, draw: Callable[[Path], None]) -> None:
+    """Let figures be drawn into a new folder, which then takes the place of an earlier one.
+
+    Raises:
+        StoreError: If they cannot be written; the earlier ones then stay.
+    """
+    target = folder / FIGURES
+    temporary = folder / f".{FIGURES}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    with store_errors(target):
+        temporary.mkdir()
+        try:
+            draw(temporary)
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every result beside the card, by its path in the folder."""
+    names = [WEIGHTS, MODEL, RECIPE, PREDICTIONS]
+    paths = [folder / name for name in names] + sorted((folder / FIGURES).glob("*"))
+    with store_errors(folder):
+        return {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in paths
+            if path.is_file()
+        }
+
+
+def _to_toml(settings: Mapping[str, object]) -> str:
+    """Return keys of a TOML file; its strings, numbers and booleans are those of JSON."""
+    lines = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()
+    ]
+    return "".join(f"{line}\n" for line in lines)
