@@ -12,13 +12,11 @@ from rich.text import Text
 
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import exit_on_error
-from benchmark.errors import InputError
 from benchmark.records import registry as registries
 from benchmark.records.files import check_file, write_text
 from benchmark.report import experiment_table
 from benchmark.report import experiments as pages
 from benchmark.running import experiment_files
-from benchmark.training import predictions
 
 _STYLES = {"finished": "green", "stopped early": "green", "failed": "red", "running": "cyan"}
 # Of the registry's columns, those that stand in one of the terminal's, which is narrow.
@@ -77,21 +75,9 @@ def experiments(
 def _compare(registry: registries.Registry) -> list[experiment_table.Compared]:
     """Return every other experiment compared with the first."""
     first, *others = registry.cards
-    for card in others:
-        if card.cohort.fingerprint != first.cohort.fingerprint:
-            raise InputError(
-                f"{first.id} and {card.id} cannot be compared: they were trained on the cohorts "
-                f"{first.cohort.name!r} ({first.cohort.fingerprint[:12]}) and "
-                f"{card.cohort.name!r} ({card.cohort.fingerprint[:12]}), and a paired interval "
-                "needs the same test subjects."
-            )
-    outputs = {
-        card.id: experiment_files.read_predictions(registry.folder / card.id, card)
-        for card in registry.cards
-    }
     return [
         experiment_table.Compared(
-            first.id, card.id, predictions.compare(outputs[first.id], outputs[card.id])
+            first.id, card.id, experiment_files.compare_networks(registry.folder, first, card)
         )
         for card in others
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +23,6 @@ from benchmark.running import device as devices
 from benchmark.running import experiment as trials
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
-from benchmark.training import regimes
 
 
 class Regime(StrEnum):
@@ -96,7 +94,7 @@ def train(
                     f"Expected {' and '.join(missing)}, to train an experiment; "
                     "`--out FOLDER` trains a built-in model from scratch."
                 )
-            settings = _read_recipe(recipe, regime, refit)
+            settings = trials.read_settings(recipe, regime, refit)
             crossed: cards.CrossValidated = "full" if cv == CrossValidated.FULL else "probe"
             request = trials.Request(model, cohort, settings, crossed)
             experiment = trials.begin(experiments, request, resolved, catalogue)
@@ -125,15 +123,6 @@ def _refuse(given: Mapping[str, object], reason: str) -> None:
     """Refuse options that mean nothing beside another."""
     if unwanted := [name for name, value in given.items() if value is not None]:
         raise InputError(f"{reason}, so {unwanted[0]} cannot be given with it.")
-
-
-def _read_recipe(
-    path: Path | None, regime: Regime | None, refit: int | None
-) -> regimes.RegimeRecipe:
-    recipe = regimes.read_recipe(path)
-    if regime is not None:
-        recipe = dataclasses.replace(recipe, regime=regime.value)
-    return recipe if refit is None else dataclasses.replace(recipe, refit=refit)
 
 
 def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:

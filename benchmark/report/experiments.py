@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,16 +12,13 @@ from pathlib import Path
 from benchmark.cohort import SPLITS
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.registry import Registry
+from benchmark.report.experiment_figures import CAPTIONS
 from benchmark.report.experiment_table import LABELS, Compared, describe, format_metric
-from benchmark.report.webpage import Kind, Picture, page_environment, page_style
+from benchmark.report.webpage import Picture, page_environment, page_style
 from benchmark.training.findings import Metric
 
-FEW = 4  # experiments of which a page shows every figure; of more it shows the first ones
+FEW = 4  # experiments of which a page shows every figure; of more it shows these
 FIRST = ("course", "learning_curve")
-TITLES = {
-    "course": ("Course of training", "Loss and AUROC on the validation split, epoch by epoch.")
-}
-_KINDS: dict[str, Kind] = {".svg": "svg", ".png": "png"}
 
 
 @dataclass(frozen=True)
@@ -119,19 +117,23 @@ def _facts(card: ExperimentCard) -> list[tuple[str, str]]:
 
 
 def _pictures(folder: Path, card: ExperimentCard, names: Sequence[str] | None) -> list[Picture]:
-    """Return the figures whose files are those that the card names, SVG where there is one."""
-    paths = [Path(name) for name in card.files if name.startswith("figures/")]
-    stems = dict.fromkeys(path.stem for path in sorted(paths))
-    first = [stem for stem in FIRST if stem in stems]
+    """Return the figures in the order of their captions."""
+    captions = _read_named(folder, card, f"figures/{CAPTIONS}")
+    texts: dict[str, str] = {} if captions is None else json.loads(captions)
     pictures = []
-    for stem in dict.fromkeys((*first, *stems)):
-        path = Path("figures") / f"{stem}.svg"
-        if path.as_posix() not in card.files or (names is not None and stem not in names):
-            continue
-        with suppress(OSError):
-            content = (folder / path).read_bytes()
-            if hashlib.sha256(content).hexdigest() == card.files[path.as_posix()]:
-                title = stem.replace("_", " ").capitalize()
-                title, caption = TITLES.get(stem, (title, ""))
-                pictures.append(Picture(title, caption, _KINDS[path.suffix], content))
+    for name, caption in texts.items():
+        if names is None or name in names:
+            content = _read_named(folder, card, f"figures/{name}.svg")
+            if content is not None:
+                title = name.replace("_", " ").capitalize()
+                pictures.append(Picture(title, caption, "svg", content))
     return pictures
+
+
+def _read_named(folder: Path, card: ExperimentCard, name: str) -> bytes | None:
+    """Return a file of an experiment, or None where it is not the one that the card names."""
+    with suppress(OSError):
+        content = (folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() == card.files.get(name):
+            return content
+    return None

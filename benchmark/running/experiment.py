@@ -19,14 +19,14 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
-from benchmark.classifier.parts import hashes_of, parts_of
 from benchmark.cohort import Cohort
 from benchmark.errors import InputError, PluginError, StoreError, short_message
 from benchmark.plugins.catalogue import Catalogue
@@ -44,9 +44,10 @@ from benchmark.records.processes import ProcessEntry
 from benchmark.records.provenance import collect_provenance
 from benchmark.records.registry import make_folder, read_card, write_card
 from benchmark.running import experiment_files as files
-from benchmark.training.material import check_shift, draw_rows
-from benchmark.training.regimes import RegimeRecipe
+from benchmark.training.regimes import RegimeRecipe, read_recipe
 from benchmark.training.shortcuts import refuse_equal_images
+from benchmark.training.trainer.freezing import hashes_of, parts_of
+from benchmark.training.trainer.material import check_shift, draw_rows
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,17 @@ class Experiment:
         card = self.card.updated(changes)
         write_card(self.folder, card)
         self.card = card
+
+
+def read_settings(path: Path | None, regime: str | None, refit: int | None) -> RegimeRecipe:
+    """Return the recipe of a file with another regime or refit, where these are given.
+
+    Raises:
+        InputError: If the file cannot be read, or a setting cannot be used.
+    """
+    chosen: dict[str, Any] = {"regime": regime, "refit": refit}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return replace(read_recipe(path), **given)
 
 
 def begin(

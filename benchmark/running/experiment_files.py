@@ -23,7 +23,8 @@ from benchmark.errors import InputError, StoreError
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.files import store_errors, write_atomically
 from benchmark.results.table import write_table
-from benchmark.training.predictions import Predictions
+from benchmark.training.findings import Comparison
+from benchmark.training.predictions import Predictions, compare
 from benchmark.training.regimes import RegimeRecipe
 from benchmark.training.trainer import TrainingState
 
@@ -131,6 +132,30 @@ def read_predictions(folder: Path, card: ExperimentCard) -> Predictions:
         logits=np.array([[float(row["logit_0"]), float(row["logit_1"])] for row in rows]),
         embeddings=np.zeros((len(rows), 0)),
     )
+
+
+def compare_networks(
+    experiments: Path, first: ExperimentCard, second: ExperimentCard
+) -> Comparison:
+    """Return how the network of the second experiment differs from that of the first.
+
+    Args:
+        experiments: Folder of both experiments.
+        first: Card of the one that is taken away.
+        second: Card of the other.
+
+    Raises:
+        InputError: If they were trained on different cohorts.
+        StoreError: If one of them has no predictions, or others than its card names.
+    """
+    if first.cohort.fingerprint != second.cohort.fingerprint:
+        cohorts = [card.cohort for card in (first, second)]
+        sides = [f"{cohort.name!r} ({cohort.fingerprint[:12]})" for cohort in cohorts]
+        raise InputError(
+            f"{first.id} and {second.id} cannot be compared: they were trained on the cohorts "
+            f"{' and '.join(sides)}, and a paired interval needs the same test subjects."
+        )
+    return compare(*(read_predictions(experiments / card.id, card) for card in (first, second)))
 
 
 def replace_figures(folder: Path, draw: Callable[[Path], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,11 +30,12 @@ from benchmark.cohort_source import CohortSource
 from benchmark.commands.app import app
 from benchmark.model_source import ModelSource
 from benchmark.plugins.examples import build_classifier, build_cohort
-from benchmark.records import files
+from benchmark.records import files, registry
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.processes import ProcessEntry
-from benchmark.records.registry import read_card, read_registry, write_card
-from benchmark.running import attempt
+from benchmark.records.registry import read_card, write_card
+from benchmark.report.figures import style
+from benchmark.running import attempt, experiment_files
 
 RECIPE = "head_rate = 0.05\nencoder_rate = 0.01\nepochs = 6\npatience = 6\nmirror = true\n"
 MODEL, COHORT = fakes.spec("TinyModel"), fakes.spec("TinyCohort")
@@ -135,6 +137,22 @@ def test_a_training_leaves_all_that_a_reader_needs(finished: Path) -> None:
     assert [part.images for part in card.cohort.splits] == [(4, 4), (2, 2), (6, 6)]
     assert card.seconds > 0
     assert set(card.files) >= LEFT - {"card.json", "figures"}
+    for name in ("course", "discrimination", "embedding", "learning_curve", "shortcuts"):
+        assert {f"figures/{name}.svg", f"figures/{name}.png"} <= set(card.files)
+
+
+def test_a_page_shows_the_figures_that_the_card_names(finished: Path, tmp_path: Path) -> None:
+    """If it fails, a page shows none of the curves, or one that was drawn of something else."""
+    page, copy = tmp_path / "page.html", tmp_path / "experiments"
+    shutil.copytree(finished / "experiments", copy)
+    assert call("experiments", "--experiments", copy, "--html", page).exit_code == 0
+    pictures = [attrs for tag, attrs in Reader(page.read_text()).elements if tag == "img"]
+    assert len(pictures) == len(list((copy / "EXP-001" / "figures").glob("*.svg")))
+    assert all((attrs["src"] or "").startswith("data:image/svg+xml") for attrs in pictures)
+    (copy / "EXP-001" / "figures" / "course.svg").write_text("<svg/>")
+    assert call("experiments", "--experiments", copy, "--html", page).exit_code == 0
+    left = [tag for tag, _ in Reader(page.read_text()).elements if tag == "img"]
+    assert len(left) == len(pictures) - 1
 
 
 def test_the_command_on_the_card_trains_it_again(finished: Path, tmp_path: Path) -> None:
@@ -204,35 +222,55 @@ def test_ctrl_c_says_how_to_go_on(
     assert weights(tmp_path) == weights(finished)
 
 
-@pytest.mark.parametrize("room", [0, 5, 9, 22])
+@pytest.mark.parametrize(
+    "name", ["recipe.toml", "card.json", "checkpoint.safetensors", "weights.safetensors", "figures"]
+)
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """If it fails, a full disk ends in a traceback, in half a file, or in a lost training."""
-    written = []
-
-    def fsync(handle: int) -> None:
-        written.append(handle)
-        if len(written) > room:
-            raise OSError(28, "No space left on device")
-
+    disk = _Disk(name)
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "fsync", fsync)
+        patch.setattr(files.os, "fsync", disk.fsync)
+        patch.setattr(registry, "write_atomically", disk.write)
+        patch.setattr(experiment_files, "write_atomically", disk.write)
+        if name == "figures":
+            patch.setattr(style, "save", disk.save)
         result = train(tmp_path)
     assert result.exit_code == 2, result.output
     assert "No space left on device" in result.stderr
     assert "Traceback" not in result.output
     experiments = tmp_path / "experiments"
     assert not [path for path in experiments.rglob("*") if path.name.endswith(".tmp")]
-    registry = read_registry(experiments)
-    assert not registry.faults
-    if not registry.cards:
+    read = registry.read_registry(experiments)
+    assert not read.faults
+    if name in ("recipe.toml", "card.json"):
         assert not list(experiments.iterdir())
         return
     assert "EXP-001 is interrupted" in result.stderr
-    write_card(folder_of(tmp_path), registry.cards[0].updated({"process": None}))
+    gone = {"process": None, "status": "interrupted"}  # as when the process has ended
+    registry.write_card(folder_of(tmp_path), read.cards[0].updated(gone))
     assert resume(tmp_path).exit_code == 0
     assert weights(tmp_path) == weights(finished)
+
+
+class _Disk:
+    """A disk that is full from the moment at which a file of some name is written."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.is_full = name, False
+
+    def write(self, path: Path, content: bytes, replace: bool = True) -> None:
+        self.is_full |= path.name == self.name
+        files.write_atomically(path, content, replace)
+
+    def fsync(self, _: int) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+
+    def save(self, _: object, stem: Path) -> None:
+        stem.with_suffix(".svg").write_text("half")
+        raise OSError(28, "No space left on device")
 
 
 def test_a_network_with_an_error_of_its_own_is_a_failed_experiment(tmp_path: Path) -> None:
