@@ -207,6 +207,7 @@ def _trained_entry(model: ModelEntry, trained: Trained) -> ModelEntry:
     changes = {
         "head": describe_head(trained.classifier.head),
         "weights_sha256": trained.classifier.weights_sha256,
+        "architecture_sha256": trained.classifier.architecture_sha256,
         "trained": trained.trained_stages,
         "frozen": trained.frozen_stages,
     }

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from benchmark.classifier import Classifier
+from benchmark.classifier.architecture import architecture_sha256
 from benchmark.cohort import Cohort
 from benchmark.errors import InputError, PluginError, StoreError, short_message
 from benchmark.plugins.catalogue import Catalogue
@@ -164,17 +165,25 @@ def reopen(folder: Path, device: torch.device, catalogue: Catalogue) -> Experime
         )
     if model.encoder_sha256 != card.model.encoder_sha256:
         raise InputError(
-            f"{card.id} was begun with other weights of model {card.model.spec!r}: their SHA-256 "
-            f"is {model.encoder_sha256[:12]} now and was {card.model.encoder_sha256[:12]}."
+            f"{card.id} was begun with another state of model {card.model.spec!r}: the SHA-256 of "
+            f"its weights and code is {model.encoder_sha256[:12]} now and was "
+            f"{card.model.encoder_sha256[:12]}."
         )
     return Experiment(folder, card, classifier, cohort)
 
 
 def encoder_sha256(classifier: Classifier) -> str:
-    """Return the SHA-256 over preprocessing, and parameters and buffers of trunk and pool."""
+    """Return the SHA-256 over preprocessing, and weights and architecture of trunk and pool."""
     hashes = hashes_of(parts_of(classifier))
     hashes.pop("head", None)
-    return sha256_of({"parts": hashes, "preprocessing": repr(classifier.preprocessing)})
+    encoder = nn.ModuleDict({"trunk": classifier.trunk, "pool": classifier.pool})
+    return sha256_of(
+        {
+            "weights": hashes,
+            "architecture": architecture_sha256(encoder, classifier.source),
+            "preprocessing": repr(classifier.preprocessing),
+        }
+    )
 
 
 def describe_head(head: nn.Module) -> str:

@@ -342,7 +342,7 @@ def test_only_what_can_go_on_is_resumed(finished: Path, tmp_path: Path) -> None:
     card = read_card(folder_of(finished))
     other = card.model.model_copy(update={"encoder_sha256": "0" * 64})
     _copy(finished, tmp_path / "model", {**stopped, "model": other})
-    assert "other weights of model" in resume(tmp_path / "model").stderr
+    assert "another state of model" in resume(tmp_path / "model").stderr
     other_cohort = card.cohort.model_copy(update={"fingerprint": "0" * 64})
     _copy(finished, tmp_path / "cohort", {**stopped, "cohort": other_cohort})
     assert "another state of cohort" in resume(tmp_path / "cohort").stderr
