@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,6 +74,13 @@ class ModelSource(ABC):
             ClassifierError: If the model cannot be trained here.
         """
         raise ClassifierError(f"Model {self.name!r} has no recipe to train it by.")
+
+    def model_file(self, folder: Path) -> Mapping[str, object]:
+        """Return the keys of a ``model.toml`` in ``folder`` that describe the network, no weights.
+
+        They are none for a network that is known by its class alone.
+        """
+        return {}
 
 
 def load_fitted(

@@ -48,8 +48,6 @@ class ModelEntry(StrictModel):
         head: Head in words.
         encoder_sha256: Hash of the weights and the architecture of trunk and pool before training.
         weights_sha256: Hash of all parameters and buffers after training; null until then.
-        architecture_sha256: Hash of layers and code of the trained network; null until then, and
-            for a network that is frozen in a suite.
         trained: Names of the stages that were trained.
         frozen: Names of the stages that were not.
     """
@@ -60,7 +58,6 @@ class ModelEntry(StrictModel):
     head: str
     encoder_sha256: Sha256
     weights_sha256: Sha256 | None = None
-    architecture_sha256: Sha256 | None = None
     trained: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
 

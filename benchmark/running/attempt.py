@@ -178,7 +178,7 @@ class _Attempt:
         self._progress.stage_began("writing weights and figures")
         files.write_weights(folder, trained.classifier)
         files.write_predictions(folder, predictions)
-        files.write_model(folder, draft)
+        files.write_model(folder, draft, self._experiment.source)
         files.replace_figures(folder, lambda target: draw(target, draft))
         changes = {"files": files.hash_files(folder), "seconds": self._seconds()}
         self._experiment.card = draft
@@ -207,7 +207,6 @@ def _trained_entry(model: ModelEntry, trained: Trained) -> ModelEntry:
     changes = {
         "head": describe_head(trained.classifier.head),
         "weights_sha256": trained.classifier.weights_sha256,
-        "architecture_sha256": trained.classifier.architecture_sha256,
         "trained": trained.trained_stages,
         "frozen": trained.frozen_stages,
     }

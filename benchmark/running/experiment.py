@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ from benchmark.classifier import Classifier
 from benchmark.classifier.architecture import architecture_sha256
 from benchmark.cohort import Cohort
 from benchmark.errors import InputError, PluginError, StoreError, short_message
+from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.experiment import (
     ENDED,
@@ -75,12 +76,14 @@ class Experiment:
     Attributes:
         folder: Folder of the experiment.
         card: Card as it was written last.
+        source: Model as it was given.
         classifier: Network before training, on the device that trains it.
         cohort: Cohort to train on.
     """
 
     folder: Path
     card: ExperimentCard
+    source: ModelSource
     classifier: Classifier
     cohort: Cohort
 
@@ -113,7 +116,8 @@ def begin(
         InputError: If model, cohort or recipe cannot be used.
         StoreError: If the folder cannot be written.
     """
-    classifier, cohort, model = _load(request.model, request.cohort, device, catalogue)
+    loaded = _load(request.model, request.cohort, device, catalogue)
+    cohort, model = loaded.cohort, loaded.entry
     check_shift(cohort, request.recipe)
     draw_rows(cohort, request.recipe)
     refuse_equal_images(cohort)
@@ -139,7 +143,7 @@ def begin(
     except StoreError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Experiment(folder, card, classifier, cohort)
+    return Experiment(folder, card, loaded.source, loaded.classifier, cohort)
 
 
 def reopen(folder: Path, device: torch.device, catalogue: Catalogue) -> Experiment:
@@ -157,7 +161,8 @@ def reopen(folder: Path, device: torch.device, catalogue: Catalogue) -> Experime
             f"{card.id} is being trained by process {process.pid} on {process.host}; "
             "it can be resumed when that has ended."
         )
-    classifier, cohort, model = _load(card.model.spec, card.cohort.spec, device, catalogue)
+    loaded = _load(card.model.spec, card.cohort.spec, device, catalogue)
+    cohort, model = loaded.cohort, loaded.entry
     if cohort.fingerprint != card.cohort.fingerprint:
         raise InputError(
             f"{card.id} was begun on another state of cohort {card.cohort.spec!r}: its fingerprint "
@@ -169,7 +174,7 @@ def reopen(folder: Path, device: torch.device, catalogue: Catalogue) -> Experime
             f"its weights and code is {model.encoder_sha256[:12]} now and was "
             f"{card.model.encoder_sha256[:12]}."
         )
-    return Experiment(folder, card, classifier, cohort)
+    return Experiment(folder, card, loaded.source, loaded.classifier, cohort)
 
 
 def encoder_sha256(classifier: Classifier) -> str:
@@ -193,10 +198,16 @@ def describe_head(head: nn.Module) -> str:
     return type(head).__name__
 
 
-def _load(
-    model: str, cohort: str, device: torch.device, catalogue: Catalogue
-) -> tuple[Classifier, Cohort, ModelEntry]:
-    """Return the network before training on its device, the cohort, and the network's entry."""
+class _Loaded(NamedTuple):
+    """A model and a cohort that fit each other; the network is as it was before training."""
+
+    source: ModelSource
+    classifier: Classifier
+    cohort: Cohort
+    entry: ModelEntry
+
+
+def _load(model: str, cohort: str, device: torch.device, catalogue: Catalogue) -> _Loaded:
     entry = catalogue.models.find(model)
     source, people_source = entry.create(), catalogue.cohorts.find(cohort).create()
     try:
@@ -209,15 +220,13 @@ def _load(
             f"Model {model!r} and cohort {cohort!r} cannot be loaded together: "
             f"{short_message(error)}"
         ) from error
-    architecture = getattr(source, "architecture", None) or entry.location
-    return (
-        classifier,
-        people,
-        ModelEntry(
-            spec=model,
-            name=classifier.name,
-            architecture=str(architecture),
-            head=describe_head(classifier.head),
-            encoder_sha256=encoder_sha256(classifier),
-        ),
+    classifier.source = type(source)
+    architecture = source.model_file(Path()).get("architecture", entry.location)
+    described = ModelEntry(
+        spec=model,
+        name=classifier.name,
+        architecture=str(architecture),
+        head=describe_head(classifier.head),
+        encoder_sha256=encoder_sha256(classifier),
     )
+    return _Loaded(source, classifier, people, described)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from benchmark.classifier import Classifier
 from benchmark.errors import InputError, StoreError
+from benchmark.model_source import ModelSource
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.files import store_errors, write_atomically
 from benchmark.results.table import write_table
@@ -83,18 +84,27 @@ def write_recipe(folder: Path, recipe: RegimeRecipe) -> None:
     write_atomically(folder / RECIPE, _to_toml(settings).encode())
 
 
-def write_model(folder: Path, card: ExperimentCard) -> None:
+def write_model(folder: Path, card: ExperimentCard, source: ModelSource) -> None:
     """Write the ``model.toml`` by which the trained network is found.
 
-    Where the network was given by a path, the file names it relative to itself, so that both can be
-    moved together.
+    It describes the network as the file did that it came from. A network that is known by its class
+    is named by it, relative to the file where it was given by a path, so that both can be moved
+    together.
     """
-    path = Path(card.model.spec)
-    spec = card.model.spec
-    if path.exists():
-        spec = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    settings = {"model": spec, "weights": WEIGHTS, "head": "checkpoint"}
+    described = dict(source.model_file(folder)) or {"model": _relative(card.model.spec, folder)}
+    settings = {**described, "weights": WEIGHTS, "head": "checkpoint"}
     write_atomically(folder / MODEL, _to_toml(settings).encode())
+
+
+def _relative(spec: str, folder: Path) -> str:
+    """Return a name as it is, and ``file.py:Class`` or a path relative to a folder."""
+    path, separator, class_name = spec.rpartition(":")
+    if not path.endswith(".py"):
+        path, separator, class_name = spec, "", ""
+    if not Path(path).exists():
+        return spec
+    relative = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    return f"{relative}{separator}{class_name}"
 
 
 def write_predictions(folder: Path, predictions: Predictions) -> None:
@@ -189,8 +199,15 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 
 def _to_toml(settings: Mapping[str, object]) -> str:
-    """Return keys of a TOML file; its strings, numbers and booleans are those of JSON."""
-    lines = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    """Return keys of a TOML file."""
+    return "".join(f"{name} = {_value(value)}\n" for name, value in settings.items())
+
+
+def _value(value: object) -> str:
+    """Return a value of TOML, whose strings, numbers and booleans are those of JSON."""
+    if isinstance(value, Mapping):
+        parts = [f"{json.dumps(name)} = {_value(part)}" for name, part in value.items()]
+        return f"{{ {', '.join(parts)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
