@@ -126,6 +126,8 @@ def _smaller(words: list[str]) -> list[str]:
         words += [one for name in QUICK for one in ("--protocol", name)]
     if words[0] == "relatives":
         words = [*words, "--cohort", "exported/cohort.toml"]
+    if words[0] == "train" and "phantom" in words:
+        words[words.index("phantom")] = "exported/cohort.toml"
     if words[:2] == ["cohort", "export"]:
         words[words.index("exported")] = "exported again"
     return words
