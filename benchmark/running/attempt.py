@@ -106,10 +106,20 @@ class _Attempt:
         self._progress.stage_began("embedding every image")
         before = predict(experiment.classifier, cohort, _BATCH)
         self._progress.stage_began("looking for shortcuts")
-        self._progress.warned(_forewarnings(before, cohort))
+        shortcuts = watch_shortcuts(cohort)
+        self._progress.warned((*shortcuts.warnings, *_floor_sentences(before, cohort)))
         trained = self._train()
         predictions = predict(trained.classifier, cohort, _BATCH)
-        validation = self._validate(predictions, before, trained.epochs)
+        findings = validate(
+            predictions,
+            before,
+            cohort,
+            card.recipe,
+            self._announce,
+            trained.epochs,
+            shortcuts=shortcuts,
+        )
+        validation = self._cross_validated(findings)
         course = CourseEntry(
             epochs=trained.epochs, best=trained.best_epoch, remarks=trained.remarks
         )
@@ -139,18 +149,15 @@ class _Attempt:
         self._progress.stage_began("training")
         return train(experiment.classifier, experiment.cohort, card.recipe, state, self._listen)
 
-    def _validate(
-        self, predictions: Predictions, before: Predictions, epochs: Sequence[Epoch]
-    ) -> Validation:
+    def _announce(self, step: str) -> None:
+        self._progress.stage_began(f"validating: {step}")
+
+    def _cross_validated(self, findings: Validation) -> Validation:
+        """Return the findings with cross-validation of the whole training, where that is asked."""
         experiment, card = self._experiment, self._experiment.card
-
-        def announce(step: str) -> None:
-            self._progress.stage_began(f"validating: {step}")
-
-        findings = validate(predictions, before, experiment.cohort, card.recipe, announce, epochs)
         if card.cross_validated == "probe":
             return findings
-        self._progress.stage_began("validating: training anew in each fold")
+        self._announce("training anew in each fold")
 
         def fit(fold: Cohort) -> Predictions:
             return predict(train(experiment.classifier, fold, card.recipe).classifier, fold, _BATCH)
@@ -191,16 +198,15 @@ class _Attempt:
         return round(self._earlier + time.perf_counter() - self._start, 3)
 
 
-def _forewarnings(before: Predictions, cohort: Cohort) -> list[str]:
-    """Return what speaks against training on these images, or with this encoder, at all."""
-    sentences = list(watch_shortcuts(cohort).warnings)
+def _floor_sentences(before: Predictions, cohort: Cohort) -> list[str]:
+    """Return what speaks against training a head on this encoder."""
     reason = floor_reason(cross_validate_probe(before, cohort.group_names).metrics)
-    if reason is not None:
-        sentences.append(
-            "floor: the embedding hardly carries the groups before training: cross-validated by "
-            f"subject, the probe's {reason}"
-        )
-    return sentences
+    if reason is None:
+        return []
+    return [
+        "floor: the embedding hardly carries the groups before training: cross-validated by "
+        f"subject, the probe's {reason}"
+    ]
 
 
 def _trained_entry(model: ModelEntry, trained: Trained) -> ModelEntry:

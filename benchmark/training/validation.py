@@ -29,7 +29,7 @@ from benchmark.training.learning_curve import (
 )
 from benchmark.training.predictions import Predictions, compare, metrics_of, predict
 from benchmark.training.regimes import Epoch, RegimeRecipe
-from benchmark.training.shortcuts import refuse_equal_images, watch_shortcuts
+from benchmark.training.shortcuts import ShortcutFindings, refuse_equal_images, watch_shortcuts
 
 __all__ = [
     "Predictions",
@@ -61,6 +61,7 @@ def validate(
     listener: Listener | None = None,
     epochs: Sequence[Epoch] = (),
     with_umap: bool = True,
+    shortcuts: ShortcutFindings | None = None,
 ) -> Validation:
     """Return everything that a reviewer asks of a trained network.
 
@@ -77,6 +78,7 @@ def validate(
         epochs: Course of the training, where there was one.
         with_umap: Whether UMAP is drawn beside PCA where ``umap-learn`` is installed; its first
             use compiles for about twenty seconds.
+        shortcuts: What the shortcut watch found on this cohort, where it was asked before.
 
     Raises:
         CohortError: If the predictions are not those of this cohort, if two subjects share an
@@ -98,7 +100,7 @@ def validate(
     except CohortError as error:
         left_out.append(f"The learning curve is left out: {error}")
     announce("shortcuts")
-    shortcuts = watch_shortcuts(cohort)
+    watched = shortcuts or watch_shortcuts(cohort)
     announce("embedding")
     embedding, remarks = _embeddings(before.select("test"), predictions.select("test"), with_umap)
     told, is_floor = _floor_warnings(crossed, splits, recipe)
@@ -108,10 +110,10 @@ def validate(
         cross_validation=crossed.metrics,
         folds=crossed.folds,
         learning_curve=curve,
-        shortcuts=shortcuts.probes,
+        shortcuts=watched.probes,
         embedding=embedding,
-        warnings=(*told, *quick, *shortcuts.warnings),
-        left_out=(*left_out, *shortcuts.left_out, *remarks),
+        warnings=(*told, *quick, *watched.warnings),
+        left_out=(*left_out, *watched.left_out, *remarks),
         floor=is_floor,
         group_names=names,
         embedding_groups=tuple(predictions.select("test").groups.tolist()),

@@ -318,7 +318,7 @@ def test_bad_input_is_one_sentence_and_makes_nothing(
 
 
 def _raise(error: BaseException) -> Callable[..., Any]:
-    def function(*_: object) -> Any:
+    def function(*_: object, **__: object) -> Any:
         raise error
 
     return function
