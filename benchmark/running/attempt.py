@@ -103,6 +103,8 @@ class _Attempt:
         experiment, card, cohort = self._experiment, self._experiment.card, self._experiment.cohort
         running = {"status": "running", "reason": None, "process": ProcessEntry.current()}
         experiment.note(running)
+        notices = [experiment.source.notice] if experiment.source.notice else []
+        self._progress.warned(notices)
         self._progress.stage_began("embedding every image")
         before = predict(experiment.classifier, cohort, _BATCH)
         self._progress.stage_began("looking for shortcuts")
@@ -131,7 +133,9 @@ class _Attempt:
                 "model": _trained_entry(card.model, trained),
                 "course": course,
                 "validation": validation,
-                "warnings": tuple(dict.fromkeys((*validation.warnings, *trained.remarks))),
+                "warnings": tuple(
+                    dict.fromkeys((*notices, *validation.warnings, *trained.remarks))
+                ),
             }
         )
         self._keep(trained, predictions, draft, draw)

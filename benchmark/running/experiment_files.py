@@ -206,8 +206,12 @@ def _to_toml(settings: Mapping[str, object]) -> str:
 def _value(value: object) -> str:
     """Return a value of TOML, whose strings, numbers and booleans are those of JSON."""
     if isinstance(value, Mapping):
-        parts = [f"{json.dumps(name)} = {_value(part)}" for name, part in value.items()]
+        parts = [f"{_key(name)} = {_value(part)}" for name, part in value.items()]
         return f"{{ {', '.join(parts)} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else json.dumps(name)

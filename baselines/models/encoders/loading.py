@@ -118,10 +118,8 @@ def load_classifier(
         loaded = load_network(content, folder, shape, checkpoint)
         if content.head == "checkpoint":
             replace_head(loaded.network, *_two_logits(content, loaded, checkpoint))
-        elif (head := last_linear(loaded.network)) is not None:
-            width = _submodule(loaded.network, head).in_features
-            fresh = nn.Linear(width, 2)
-            replace_head(loaded.network, fresh.weight, fresh.bias)
+        else:
+            _renew_head(loaded.network)
         classifier = cut_network(name, loaded.network, input_shape, preprocessing)
         without = loaded.match.without if loaded.match else ()
         return _at_layer(ending_linear(classifier, without), content)
@@ -144,6 +142,7 @@ def _load_own(
         preprocessing.size or input_shape, content.input.channels, 2, content.settings
     )
     network = _build(content, fitting, folder)
+    _renew_head(network)
     cut = cut_network(name, network, input_shape, preprocessing)
     tensors, _ = usable(checkpoint, checkpoint.tensors)
     tails = ((), tuple(each for each in network.state_dict() if each.startswith("classifier.")))
@@ -159,6 +158,14 @@ def _load_own(
         f"The weights {checkpoint.path} do not fit {content.architecture}: "
         f"{_difference(classifier, tensors)}."
     )
+
+
+def _renew_head(network: nn.Module) -> None:
+    """Replace the last linear layer, where there is one, by a fresh one of two outputs."""
+    head = last_linear(network)
+    if head is not None:
+        fresh = nn.Linear(_submodule(network, head).in_features, 2)
+        replace_head(network, fresh.weight, fresh.bias)
 
 
 def _difference(classifier: Classifier, tensors: Mapping[str, Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import ClassVar
 from baselines.models.encoders.architectures import LIBRARIES, usual_input
 from baselines.models.encoders.loading import load_classifier
 from baselines.models.encoders.model_toml import Input, ModelFile, model_name, read_model_file
+from baselines.models.encoders.trained import read_trained_file, source_of_trained
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.model_source import ModelSource
@@ -46,13 +48,27 @@ class EncoderSource(ModelSource):
         """Return the classifier with a logistic regression as its head, where it is a probe."""
         return fit_probe(classifier, cohort) if self.content.head == "probe" else classifier
 
+    def model_file(self, folder: Path) -> dict[str, object]:
+        """Return the keys that describe the network, with the path of its code seen from there."""
+        omitted = {"name", "weights", "sha256", "prefix", "head", "classes", "input"}
+        keys = self.content.model_dump(exclude=omitted, exclude_none=True, exclude_defaults=True)
+        code, separator, function = self.content.architecture.rpartition(":")
+        if separator:
+            path = Path(os.path.relpath(self.folder / code, folder.resolve())).as_posix()
+            keys["architecture"] = f"{path}:{function}"
+        return {**keys, "input": self.content.input.model_dump(exclude_none=True)}
 
-def source_of_file(path: Path) -> type[EncoderSource]:
+
+def source_of_file(path: Path) -> type[ModelSource]:
     """Return the source that a ``model.toml`` describes; the same for the same contents.
 
     Raises:
         ClassifierError: If the file cannot be read.
     """
+    trained = read_trained_file(path)
+    if trained is not None:
+        named = ModelFile(architecture=trained.model, name=trained.name)
+        return source_of_trained(path, trained, model_name(path, named))
     content = read_model_file(path)
     name = model_name(path, content)
     return _source(name, content.model_dump_json(), path.resolve().parent)
