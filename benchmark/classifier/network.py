@@ -221,6 +221,7 @@ class Classifier(nn.Module):
         layers = self.trunk._modules if isinstance(self.trunk, nn.Sequential) else {"0": self.trunk}
         other.trunk = nn.Sequential(OrderedDict(layers, turned=turned))
         other.pool = nn.Sequential(turned.inverse, self.pool)
+        other.streamlining = None
         other._layouts = {len(layers) + 1: MapsLayout(tuple(range(len(layout.order))))}
         return other
 
