@@ -47,7 +47,13 @@ def examine_parts(classifier: Classifier) -> Handling:
     with torch.inference_mode(False), torch.no_grad():
         # As a run gives them, whatever the type of the weights.
         images = torch.zeros(2, 1, *classifier.input_shape, device=classifier.device)
-        images = classifier.preprocessing(images)
+        try:
+            images = classifier.preprocessing(images)
+        except (RuntimeError, ValueError) as error:
+            raise ClassifierError(
+                f"Model {classifier.name!r} cannot take grey images of shape "
+                f"{list(classifier.input_shape)}: {short_message(error)}"
+            ) from error
         maps = _part_output(classifier, "trunk", images, "feature maps [B, K, *s]")
         before = version(maps)
         embedding = _part_output(classifier, "pool", maps, "an embedding [B, D]")
