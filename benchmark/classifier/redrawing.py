@@ -49,6 +49,7 @@ __all__ = [
 # The estimate of the largest singular value is then good to a percent for any common layer.
 _POWER_ITERATIONS = 60
 _FEW = 4
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,12 @@ def hidden_weights(module: nn.Module) -> str | None:
             return f"{name or type(part).__name__} is quantised"
         if isinstance(part, torch.jit.ScriptModule) and _has_constants(part):
             return f"{name} is a frozen script, with weights inside its program"
+        own = (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))
+        for tensor_name, values in own:
+            # Positions are of a wider type, and masks know two values.
+            is_packed = values.dtype in (torch.int8, torch.uint8) and len(values.unique()) > 2
+            if is_packed or (isinstance(values, nn.Parameter) and values.dtype in _INTEGERS):
+                return f"{_join(name, tensor_name)} holds quantised weights"
     return None
 
 

@@ -319,10 +319,28 @@ class Packed(nn.Module):
         return result
 
 
-def test_a_quantised_network_is_refused() -> None:
+class Eighths(nn.Module):
+    """A layer whose weights are whole numbers, in a buffer or a parameter."""
+
+    def __init__(self, is_parameter: bool) -> None:
+        super().__init__()
+        levels = torch.arange(-18, 18, dtype=torch.int8).view(WIDTH, WIDTH, 1, 1)
+        if is_parameter:
+            self.levels = nn.Parameter(levels, requires_grad=False)
+        else:
+            self.register_buffer("levels", levels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the maps with their channels mixed."""
+        assert isinstance(self.levels, Tensor)
+        return functional.conv2d(maps, self.levels.float() / 64)
+
+
+@pytest.mark.parametrize("layer", [Packed(), Eighths(True), Eighths(False)])
+def test_a_quantised_network_is_refused(layer: nn.Module) -> None:
     """If it fails, packed weights survive randomisation, as no parameter holds them."""
-    with pytest.raises(ClassifierError, match="is quantised"):
-        trained(Packed()).randomised(0, images())
+    with pytest.raises(ClassifierError, match="quantised"):
+        trained(layer).randomised(0, images())
 
 
 def test_a_spectral_norm_is_that_of_the_redrawn_weight() -> None:
