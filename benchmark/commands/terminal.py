@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ class TrainingBar(Progress):
 def print_card(console: Console, card: ExperimentCard, folder: Path) -> None:
     """Print what came of a training, and how its network is explained."""
     texts = describe(card)
+    given = ["--model", str(folder), "--cohort", card.cohort.spec, "--explainer", "gradcam_aligned"]
     print_lines(
         console,
         [
@@ -129,8 +131,7 @@ def print_card(console: Console, card: ExperimentCard, folder: Path) -> None:
             f"test split: {', '.join(texts['metrics (test)'])}",
             *(f"warning: {sentence}" for sentence in card.warnings),
             f"card, weights and figures: {folder}",
-            f"explain it: python -m benchmark run --model {folder} --cohort {card.cohort.spec} "
-            "--explainer gradcam_aligned",
+            f"explain it: python -m benchmark run {shlex.join(given)}",
         ],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -130,7 +131,7 @@ def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:
     name = experiment.card.id
     again = f"python -m benchmark train --resume {name}"
     if experiments != options.EXPERIMENTS:
-        again += f" --experiments {experiments}"
+        again += f" --experiments {shlex.quote(str(experiments))}"
     sentence = f"{name} is interrupted; `{again}` goes on."
     with exit_on_error(sentence):
         try:

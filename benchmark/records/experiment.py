@@ -136,6 +136,7 @@ class ExperimentCard(StrictModel):
         validation: Findings of the validation; null until it has ended.
         warnings: Sentences that a reader must see.
         seconds: Wall time of training and validation, over all attempts.
+        peak_memory_bytes: Largest resident size of the process, or null where unknown.
         command: Command that trains it again.
         files: SHA-256 of the files beside the card, by path in the experiment's folder.
         checksum: SHA-256 of the canonical JSON of all the rest.
@@ -157,6 +158,7 @@ class ExperimentCard(StrictModel):
     validation: Validation | None = None
     warnings: tuple[str, ...] = ()
     seconds: Annotated[float, Field(ge=0)] = 0.0
+    peak_memory_bytes: Count | None = None
     provenance: Provenance
     command: str
     files: dict[str, Sha256] = Field(default_factory=dict)

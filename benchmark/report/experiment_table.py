@@ -145,7 +145,8 @@ def _flat(card: ExperimentCard) -> dict[str, Value]:
             row |= _metric_cells(f"{split.split} {metric.name}", metric)
     for metric in card.validation.cross_validation if card.validation else ():
         row |= _metric_cells(f"cross-validated {metric.name}", metric)
-    row |= {"warnings": " ".join(card.warnings), "seconds": card.seconds, "created": card.created}
+    row |= {"warnings": " ".join(card.warnings), "seconds": card.seconds}
+    row |= {"peak_memory_bytes": card.peak_memory_bytes, "created": card.created}
     made = card.provenance
     row |= {"python": made.python, **{name: made.packages.get(name) for name in PACKAGES}}
     commit = made.git.commit + ("+changes" if made.git.dirty else "") if made.git else None

@@ -109,11 +109,17 @@ def _facts(card: ExperimentCard) -> list[tuple[str, str]]:
         ("cohort (fingerprint)", card.cohort.fingerprint),
         ("identity", card.identity),
         ("begun", card.created),
+        ("seconds", f"{card.seconds:.1f}"),
+        ("peak memory", _memory(card.peak_memory_bytes)),
         ("device", made.device),
         ("software", f"Python {made.python}, {', '.join(packages)}"),
         ("checkout", checkout),
         ("command", card.command),
     ]
+
+
+def _memory(size: int | None) -> str:
+    return "not known" if size is None else f"{size / 2**30:.2f} GiB"
 
 
 def _pictures(folder: Path, card: ExperimentCard, names: Sequence[str] | None) -> list[Picture]:

@@ -19,6 +19,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import InputError, StoreError, short_message
 from benchmark.records.experiment import CourseEntry, ExperimentCard, ModelEntry
 from benchmark.records.processes import ProcessEntry
+from benchmark.records.provenance import peak_memory
 from benchmark.running import experiment_files as files
 from benchmark.running.device import reproducible
 from benchmark.running.experiment import Experiment, describe_head
@@ -70,6 +71,7 @@ def carry_out(experiment: Experiment, draw: Draw, progress: TrainingProgress) ->
     """
     attempt = _Attempt(experiment, progress)
     with _held(experiment.folder), reproducible():
+        files.sweep(experiment.folder)
         try:
             attempt.run(draw)
         except KeyboardInterrupt:
@@ -191,7 +193,11 @@ class _Attempt:
         files.write_predictions(folder, predictions)
         files.write_model(folder, draft, self._experiment.source)
         files.replace_figures(folder, lambda target: draw(target, draft))
-        changes = {"files": files.hash_files(folder), "seconds": self._seconds()}
+        changes = {
+            "files": files.hash_files(folder),
+            "seconds": self._seconds(),
+            "peak_memory_bytes": peak_memory(),
+        }
         self._experiment.card = draft
         self._experiment.note(changes)
         for name in (files.CHECKPOINT, LOG):

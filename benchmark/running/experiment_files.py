@@ -22,7 +22,7 @@ from benchmark.classifier import Classifier
 from benchmark.errors import InputError, StoreError
 from benchmark.model_source import ModelSource
 from benchmark.records.experiment import ExperimentCard
-from benchmark.records.files import store_errors, write_atomically
+from benchmark.records.files import is_temporary, store_errors, write_atomically
 from benchmark.results.table import write_table
 from benchmark.training.findings import Comparison
 from benchmark.training.predictions import Predictions, compare
@@ -184,6 +184,15 @@ def replace_figures(folder: Path, draw: Callable[[Path], None]) -> None:
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed had not finished writing."""
+    for path in filter(is_temporary, folder.iterdir()):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def hash_files(folder: Path) -> dict[str, str]:

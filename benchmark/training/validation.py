@@ -157,9 +157,9 @@ def floor_reason(metrics: Sequence[Metric]) -> str | None:
     named = {metric.name: metric for metric in metrics}
     auroc, accuracy = named["auroc"], named["accuracy"]
     if auroc.estimate is None:
-        return "the AUROC does not exist, since a group is missing"
+        return "AUROC does not exist, since a group is missing"
     if auroc.low is None:
-        return f"the AUROC is {auroc.estimate:.2f}, from too few subjects for an interval"
+        return f"AUROC is {auroc.estimate:.2f}, from too few subjects for an interval"
     if auroc.low <= FLOOR_AUROC:
         return f"{_spelled('AUROC', auroc)}, where the lower limit must exceed {FLOOR_AUROC:.2f}"
     if accuracy.high is not None and accuracy.high < FLOOR_ACCURACY:

@@ -29,7 +29,7 @@ from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.commands.app import app
 from benchmark.model_source import ModelSource
-from benchmark.plugins.examples import build_classifier, build_cohort
+from benchmark.plugins.examples import SHAPE_3D, build_classifier, build_cohort
 from benchmark.records import files, registry
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.processes import ProcessEntry
@@ -77,6 +77,50 @@ class Lopsided(CohortSource):
         """Return the cohort."""
         cohort = build_cohort()
         return cohort.take(np.flatnonzero((cohort.groups == 0) | (_splits(cohort) != "train")))
+
+
+class Volumes(CohortSource):
+    """Volumes."""
+
+    name = "volumes"
+
+    def load(self) -> Cohort:
+        """Return the cohort."""
+        return build_cohort(SHAPE_3D)
+
+
+class Untested(CohortSource):
+    """A cohort without a test split, and with two visits of each subject."""
+
+    name = "untested"
+
+    def load(self) -> Cohort:
+        """Return the cohort."""
+        cohort = build_cohort(visits=2)
+        return cohort.take(np.flatnonzero(_splits(cohort) != "test"))
+
+
+class HalfTested(CohortSource):
+    """A cohort whose test split lacks the cases, and which has no validation split."""
+
+    name = "half_tested"
+
+    def load(self) -> Cohort:
+        """Return the cohort."""
+        cohort = build_cohort(subjects=48)
+        splits = _splits(cohort)
+        kept = (splits == "train") | ((splits == "test") & (cohort.groups == 0))
+        return cohort.take(np.flatnonzero(kept))
+
+
+class AnyShape(ModelSource):
+    """A network for images and for volumes."""
+
+    name = "any_shape"
+
+    def load(self, input_shape: Sequence[int]) -> Classifier:
+        """Return the network."""
+        return build_classifier(dimensions=len(input_shape), input_shape=input_shape)
 
 
 def _splits(cohort: Cohort) -> Any:
@@ -136,6 +180,7 @@ def test_a_training_leaves_all_that_a_reader_needs(finished: Path) -> None:
     assert auroc.estimate is not None
     assert [part.images for part in card.cohort.splits] == [(4, 4), (2, 2), (6, 6)]
     assert card.seconds > 0
+    assert card.peak_memory_bytes is None or card.peak_memory_bytes > 2**20
     assert set(card.files) >= LEFT - {"card.json", "figures"}
     for name in ("course", "discrimination", "embedding", "learning_curve", "shortcuts"):
         assert {f"figures/{name}.svg", f"figures/{name}.png"} <= set(card.files)
@@ -200,6 +245,8 @@ def test_a_killed_training_is_interrupted_and_goes_on(finished: Path, tmp_path: 
     listed = call("experiments", "--experiments", tmp_path / "experiments")
     assert "interrupted" in listed.stdout
     assert "of 6" in listed.stdout
+    (folder_of(tmp_path) / ".weights.safetensors.1.ab.tmp").touch()  # half-written when killed
+    (folder_of(tmp_path) / ".figures.1.ab.tmp").mkdir()
     result = resume(tmp_path)
     assert result.exit_code == 0, result.output
     assert "epoch 1 " not in result.output
@@ -284,6 +331,24 @@ def test_a_network_with_an_error_of_its_own_is_a_failed_experiment(tmp_path: Pat
     assert card.status == "failed"
     assert "no key" in (card.reason or "")
     assert "in forward" in (folder_of(tmp_path) / "failure.log").read_text()
+
+
+@pytest.mark.parametrize("cohort", ["Volumes", "Untested", "HalfTested"])
+def test_a_cohort_that_lacks_something_is_trained_on_all_the_same(
+    tmp_path: Path, cohort: str
+) -> None:
+    """If it fails, an hour of training ends in a traceback over a number that does not exist."""
+    options = ["--model", f"{__file__}:AnyShape", "--cohort", f"{__file__}:{cohort}"]
+    where = ["--experiments", tmp_path / "experiments", "--device", "cpu"]
+    result = call("train", *options, *where)
+    assert result.exit_code == 0, result.output
+    outputs = [tmp_path / "page.html", tmp_path / "table.md", tmp_path / "cards.json"]
+    kinds = zip(("--html", "--markdown", "--json"), outputs, strict=True)
+    written = [part for pair in kinds for part in pair]
+    listed = call("experiments", *where[:2], *written)
+    assert listed.exit_code == 0, listed.output
+    assert not any("nan" in path.read_text("utf-8").lower().split() for path in outputs)
+    assert "NaN" not in outputs[2].read_text("utf-8")
 
 
 @pytest.mark.parametrize(
