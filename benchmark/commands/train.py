@@ -73,7 +73,7 @@ def train(
     device: options.Device = "auto",
 ) -> None:
     """Train a network on a cohort, validate it, and keep it as the next experiment."""
-    with exit_on_error():
+    with exit_on_error("Stopped before anything was written."):
         chosen = {"--regime": regime, "--recipe": recipe, "--refit": refit, "--cv": cv}
         if out is not None:
             _refuse({**chosen, "--resume": resume}, "--out trains a model by its own recipe")
