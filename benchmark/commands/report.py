@@ -30,6 +30,10 @@ def report(
         list[str] | None,
         typer.Option(help="model.toml, its folder, or path/to/file.py:Class of a scored model."),
     ] = None,
+    cohort: Annotated[
+        list[str] | None,
+        typer.Option(help="cohort.toml, or path/to/file.py:Class of a scored cohort."),
+    ] = None,
     json_file: options.Json = None,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
@@ -37,6 +41,9 @@ def report(
         catalogue = catalogues.Catalogue()
         for spec in model or ():
             catalogue.models.include(spec)
+        for spec in cohort or ():
+            name = catalogue.cohorts.find(spec).create().load().name
+            catalogue.cohorts.include(spec, name)
         finished = stores.read_records(records)
         archive = stores.Store(records) if stores.is_store(records) else None
         if archive is not None:

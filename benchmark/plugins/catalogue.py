@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -163,13 +163,14 @@ class Shelf(Generic[P]):
             raise _duplicate(namesake, entry)
         return entry
 
-    def include(self, spec: str) -> Entry[P]:
-        """Find a plugin, and know it by its name from then on.
+    def include(self, spec: str, name: str | None = None) -> Entry[P]:
+        """Find a plugin, and know it from then on by its name, or by another one.
 
         Raises:
             PluginError: As ``find``.
         """
         entry = self.find(spec)
+        entry = replace(entry, name=name or entry.name)
         if entry not in self.entries:
             self.entries = (*self.entries, entry)
         return entry

@@ -7,8 +7,11 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+import torchvision
 from commands import ROOT, run
 from publications import write_two_versions
 from typer.main import get_command
@@ -94,6 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if title.endswith(".toml"):
                     body = body.replace('"phantom"', '"exported/cohort.toml"') + FEW
                 (folder / title).write_text(body)
+    _write_checkpoints(folder)
     for name in ON_BOARD:
         place = Path("leaderboard/v1/records/phantom/smallresnet", name)
         shutil.copytree(ROOT / place, folder / place)
@@ -102,6 +106,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ["run", "--explainer", "gradcampp", "--suite", "small.toml", "--report", "none"]
     assert run(folder, *command).returncode == 0
     return folder
+
+
+def _write_checkpoints(folder: Path) -> None:
+    """Write the weights of two encoders, as a contrastive training and as a user leave them."""
+    torch.manual_seed(0)
+    encoder = torch.nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
+    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    tensors |= {f"projector.{number}.weight": torch.zeros(8, 8) for number in (0, 2)}
+    torch.save({"state_dict": tensors, "epoch": 100}, folder / "encoder.pth")
+    names: dict[str, Any] = {}
+    exec((folder / "my_parts.py").read_text(), names)
+    torch.save(names["build"]().state_dict(), folder / "own.pth")
 
 
 def _smaller(words: list[str]) -> list[str]:
@@ -118,9 +134,12 @@ def _smaller(words: list[str]) -> list[str]:
         words = [*words, "--cells", "1"]
     if words[0] == "run" and "--report" not in words:
         words = [*words, "--report", "none"]
-    if words[0] == "run" and "--model" in words and ".py" in words[words.index("--model") + 1]:
+    model = words[words.index("--model") + 1] if words[0] == "run" and "--model" in words else ""
+    if ".py" in model:
         # The others train copies of an encoder for minutes.
         words += [one for name in ENCODER for one in ("--protocol", name)]
+    elif model and not model.startswith("small"):
+        words += [one for name in QUICK for one in ("--protocol", name)]
     if words[0] == "gate" or "--shard" in words:
         # What is measured in a store of its own, or in none, trains every relative again.
         words += [one for name in QUICK for one in ("--protocol", name)]

@@ -120,9 +120,9 @@ def _width(classifier: Classifier, pool: nn.Module) -> int:
 def _cut_sequence(network: nn.Sequential) -> tuple[nn.Module, nn.Module | None, nn.Module | None]:
     """Return trunk, pool and head of a sequence: up to the first global pooling, and its end."""
     layers = list(network.named_children())
-    first = next(
-        (i for i, (_, layer) in enumerate(layers) if isinstance(layer, _POOLS)), len(layers)
-    )
+    pools = [place for place, (_, layer) in enumerate(layers) if isinstance(layer, _POOLS)]
+    # A network that flattens its images at once, as a perceptron, has no maps to pool.
+    first = pools[0] if pools and pools[0] > 0 else len(layers)
     has_head = last_linear(network) is not None
     if has_head and first == len(layers):
         first -= 1
