@@ -173,8 +173,8 @@ def _floor_warnings(
 ) -> tuple[list[str], bool]:
     """Return what is said of a missing signal, and whether the trained network lacks it too.
 
-    A probe can only use what the embedding carries. Training of the trunk may put in what the
-    embedding lacked, so there the test split decides.
+    A probe can only use what the embedding carries, and may fail to find it. Training of the trunk
+    may put in what the embedding lacked, so there the test split decides.
     """
     reason = floor_reason(crossed.metrics)
     sentences = []
@@ -183,11 +183,10 @@ def _floor_warnings(
             f"floor: the embedding hardly carries the groups: cross-validated by subject, the "
             f"probe's {reason}. A map of a head on it explains noise"
         )
-    if recipe.regime == "probe":
-        return sentences, reason is not None
     test = next((part for part in splits if part.split == "test"), None)
     after = None if test is None else floor_reason(test.metrics)
-    if test is not None and after is None and reason is not None:
+    is_probe = recipe.regime == "probe"
+    if not is_probe and test is not None and after is None and reason is not None:
         sentences = [
             f"the embedding hardly carried the groups before training (cross-validated, the "
             f"probe's {reason}); what the network tells apart it has learned from this cohort"
@@ -197,7 +196,8 @@ def _floor_warnings(
             f"floor: the trained network hardly tells the groups apart: on the test split the "
             f"{after}. A map of it explains noise"
         )
-    return sentences, (after if test is not None else reason) is not None
+    decisive = {after} if test is not None and not is_probe else {after, reason}
+    return sentences, decisive != {None}
 
 
 def _few_subjects_warnings(curve: Sequence[CurvePoint]) -> list[str]:
