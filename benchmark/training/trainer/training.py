@@ -211,6 +211,12 @@ def _remarks(course: Course, material: Material, watched: Tensor) -> tuple[str, 
         remarks.append(
             f"The best epoch is the last of {best.number}: training longer may give more."
         )
+    is_saturated = recipe.monitor == "auroc" and best.validation_auroc == 1
+    if is_saturated and len(course.epochs) > best.number:
+        remarks.append(
+            f"The validation AUROC is 1 from epoch {best.number} on, so the first epoch was kept; "
+            'monitor = "loss" in the recipe trains on to larger margins.'
+        )
     if recipe.regime == "probe" and isinstance(material, KeptActivations):
         features, validation = material.kept[0].cpu().double(), material.watched.cpu().double()
         if features.shape[1] <= _WIDEST_REGRESSION:

@@ -210,6 +210,16 @@ def test_training_stops_after_its_patience_and_says_so() -> None:
     assert any("logistic regression on the same embeddings" in remark for remark in short.remarks)
 
 
+def test_a_validation_split_that_is_too_easy_is_told() -> None:
+    """If it fails, a reader wonders why a head with an AUROC of 1 is sure of nothing."""
+    recipe = replace(QUICK, epochs=60, patience=2, shift=0)
+    trained = train(build_classifier(), build_cohort(), recipe)
+    assert trained.epochs[trained.best_epoch - 1].validation_auroc == 1
+    assert any("The validation AUROC is 1 from epoch" in remark for remark in trained.remarks)
+    by_loss = train(build_classifier(), build_cohort(), replace(recipe, monitor="loss"))
+    assert not any("The validation AUROC is 1" in remark for remark in by_loss.remarks)
+
+
 def test_the_probe_reaches_the_convex_solution_on_the_phantom() -> None:
     """If it fails, a probe's result is the optimiser's and not the encoder's."""
     cohort = Phantom().load()
