@@ -47,13 +47,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ClassifierError: If the file is missing, broken, holds code, or holds no weights.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ClassifierError(f"The weights {path} cannot be read: {error.strerror}.") from error
-    if not content:
+    if path.stat().st_size == 0:
         raise ClassifierError(f"The weights {path} are an empty file.")
-    sha256 = hashlib.sha256(content).hexdigest()
-    del content
     is_safe = path.suffix == ".safetensors"
     loaded = _load_safetensors(path) if is_safe else _load_torch(path)
     if isinstance(loaded, Tensor):

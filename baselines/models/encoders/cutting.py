@@ -41,6 +41,8 @@ def cut_network(
     Raises:
         ClassifierError: If it is of another kind, or does not fit the images.
     """
+    if next(network.parameters(), None) is None:
+        raise ClassifierError(f"The network of model {name!r} has no weights at all.")
     library = type(network).__module__.partition(".")[0]
     if library in _CUTS:
         return _CUTS[library](name, network, input_shape, preprocessing)

@@ -261,7 +261,7 @@ def _left_over_row(names: Sequence[str], copies: Sequence[str]) -> str:
     names = [name for name in names if not (copies and name.startswith(tuple(copies)))]
     row = _names_row(names)
     if any(_PROJECTION.search(name) for name in names):
-        row += "; a projection or other head, which is dropped"
+        row += "; what a training put behind the encoder, which is dropped"
     return row
 
 

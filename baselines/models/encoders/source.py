@@ -14,6 +14,7 @@ from baselines.models.encoders.model_toml import Input, ModelFile, model_name, r
 from baselines.models.encoders.trained import read_trained_file, source_of_trained
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
+from benchmark.errors import ClassifierError, SanityError, short_message
 from benchmark.model_source import ModelSource
 from benchmark.training import fit_probe
 
@@ -41,8 +42,20 @@ class EncoderSource(ModelSource):
         """Return the network with its weights, and a head of two logits.
 
         The head of a probe is drawn by the seed until ``fit`` replaces it.
+
+        Raises:
+            ClassifierError: If weights or network cannot be read, or do not fit each other or the
+                images.
         """
-        return load_classifier(self.name, self.content, self.folder, tuple(input_shape))
+        try:
+            return load_classifier(self.name, self.content, self.folder, tuple(input_shape))
+        except SanityError:
+            raise
+        except Exception as error:  # the network may be the user's own code
+            raise ClassifierError(
+                f"Model {self.name!r} of {self.content.architecture} cannot be loaded for images "
+                f"of shape {list(input_shape)}: {short_message(error)}."
+            ) from error
 
     def fit(self, classifier: Classifier, cohort: Cohort) -> Classifier:
         """Return the classifier with a logistic regression as its head, where it is a probe."""

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import nn
 
 from baselines.cohorts.nifti import write_cohort
-from baselines.models.encoders.files import classify_photographs, write_model_file
+from baselines.models.encoders.files import classify_photographs, describe_model, write_model_file
 from baselines.models.encoders.model_toml import ModelFile, read_model_file
 from benchmark.errors import InputError
-from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.catalogue import Catalogue, model_families
 from benchmark.plugins.examples import build_cohort
 
 SUITE = """
@@ -78,23 +78,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_checkpoint_becomes_a_scored_model_without_a_line_of_python(folder: Path) -> None:
     """If it fails, a researcher with a SimCLR encoder must write a class to have it scored."""
-    scores = []
     for name, prefix in (("simclr", "encoder."), ("byol", "state_dict.module.backbone.")):
         init = run(folder, "model", "init", f"{name}.pth", "--out", f"{name}/model.toml")
         assert init.returncode == 0, init.stdout + init.stderr
         for words in ("torchvision.resnet18", "512", prefix, f"model: {name}/model.toml"):
             assert words in init.stdout
-        assert ("which is dropped" in init.stdout) == (name == "simclr")
-        spec = name if name == "byol" else f"{name}/model.toml"
-        options = ["--suite", "small.toml", "--report", "none", "--json", "out.json"]
-        done = run(folder, "run", "--model", spec, "--explainer", "gradcam_aligned", *options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        (result,) = json.loads((folder / "out.json").read_text())["results"]
-        assert result["model"] == name
-        assert result["state"] == "scored"
-        scores.append(result["primary"]["estimate"])
-    assert scores[0] == scores[1]
-    # Both hold the same weights, so the second was taken from the store under the first's name.
+        assert ("behind the encoder" in init.stdout) == (name == "simclr")
+    models = [Catalogue().models.find(str(folder / name)).create() for name in ("simclr", "byol")]
+    first, second = (model.load((48, 48)).weights_sha256 for model in models)
+    assert first == second
+    options = ["--suite", "small.toml", "--report", "none", "--json", "out.json"]
+    command = ["run", "--model", "simclr/model.toml", "--explainer", "gradcam_aligned"]
+    done = run(folder, *command, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = json.loads((folder / "out.json").read_text())["results"]
+    assert (result["model"], result["state"]) == ("simclr", "scored")
     report = run(folder, "report", "--out", "report", *FILES)
     assert report.returncode == 0, report.stdout + report.stderr
     assert list((folder / "report" / "maps").glob("*simclr*.nii.gz"))
@@ -109,11 +107,12 @@ def test_a_name_of_an_architecture_is_a_model(folder: Path) -> None:
     done = run(folder, "run", "--model", "torchvision.resnet18", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "drawn by seed 0" in done.stderr
-    listed = run(folder, "list", "models")
-    assert "torchvision.NAME" in listed.stdout
-    looked = run(folder, "model", "inspect", "torchvision.resnet18")
-    assert "stage layer4" in looked.stdout
-    assert "a cell every 32 × 32 pixels" in looked.stdout
+    assert "torchvision.NAME" in model_families()
+    source: Any = Catalogue().models.find("torchvision.resnet18").create()
+    rows = describe_model(source.load((48, 48)), source.content)
+    assert rows["embedding"] == "512"
+    assert "a cell every 32 × 32 pixels of an image 48 × 48" in rows["feature maps"]
+    assert "stage layer4" in rows
 
 
 def broken(path: Path) -> None:

@@ -37,6 +37,26 @@ def tokens():
 
 def number():
     return 3
+
+class Pair(nn.Linear):
+    def forward(self, images):
+        return images, images
+
+class Failing(nn.Linear):
+    def forward(self, images):
+        raise KeyError("a\\nb")
+
+def empty():
+    return nn.Sequential(nn.ReLU())
+
+def pair():
+    return nn.Sequential(Pair(2, 2)), None
+
+def failing():
+    return nn.Sequential(Failing(2, 2)), None
+
+def wrong():
+    raise OSError("no config")
 """
 GREY = "channels = 1\nmean = [0.5]\nstd = [0.5]"
 
@@ -224,6 +244,10 @@ TOMLS = {
     'architecture = "net.py"': "must name a function.*build, encoder",
     'architecture = "net.py:made"': "must name a function.*build, encoder",
     'architecture = "net.py:number"': "returned int",
+    'architecture = "net.py:pair"': "(cannot be loaded|returned|returns|tuple)",
+    'architecture = "net.py:empty"': "has no weights at all",
+    'architecture = "net.py:failing"': "KeyError",
+    'architecture = "net.py:wrong"': "cannot be built for inputs of shape .*OSError: no config",
     'architecture = "net.py:build"\nweights = "none.pth"': "cannot be read: No such file",
     HEAD + f'sha256 = "{"0" * 64}"': "the file has changed since",
     HEAD + 'head = "checkpoint"': "has 7 classes: a head of other than two",
