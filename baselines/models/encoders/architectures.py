@@ -30,6 +30,7 @@ _FAMILIES += " swin vgg vit wide_resnet"
 _MONAI_DENSE = ("DenseNet121", "DenseNet169", "DenseNet201", "DenseNet264")
 _MONAI_RESIDUAL = tuple(f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152, 200))
 _MONAI_EFFICIENT = tuple(f"efficientnet-b{size}" for size in range(9))
+_MONAI = (*_MONAI_DENSE, *_MONAI_RESIDUAL, *_MONAI_EFFICIENT)
 _INPUT_SIDE = 224
 
 
@@ -90,9 +91,14 @@ def usual_input(architecture: str) -> dict[str, Any]:
     """Return channels, mean, std and, where it is fixed, the size that a network is made for.
 
     They are those of the published weights, and nothing is known of others.
+
+    Raises:
+        ClassifierError: If there is no such network, or its library is not installed.
     """
     library, _, name = architecture.partition(".")
     if library == "torchvision":
+        if name not in torchvision_names():
+            raise _unknown("torchvision", name, torchvision_names())
         if name in _video_names():
             return {"channels": 3, "mean": [0.43216, 0.394666, 0.37645]} | {
                 "std": [0.22803, 0.22145, 0.216989]
@@ -106,6 +112,8 @@ def usual_input(architecture: str) -> dict[str, Any]:
             mean, std = list(config.mean), list(config.std)
             return {"channels": config.input_size[0], "mean": mean, "std": std, **size}
         return {"channels": 3, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    if library == "monai" and name not in _MONAI:
+        raise _unknown("monai", name, _MONAI)
     return {"channels": 1, "mean": [0.0], "std": [1.0]}
 
 
@@ -166,7 +174,7 @@ def _monai(name: str, fitting: Fitting) -> nn.Module:
         arguments = {"in_channels": fitting.channels, "num_classes": fitting.classes}
         network = nets.EfficientNetBN(name, pretrained=False, **arguments, **settings)
     else:
-        raise _unknown("monai", name, (*_MONAI_DENSE, *_MONAI_RESIDUAL, *_MONAI_EFFICIENT))
+        raise _unknown("monai", name, _MONAI)
     return network
 
 

@@ -289,6 +289,9 @@ def test_names_are_looked_up_where_they_lead(folder: Folder, tmp_path: Path) -> 
         str(tmp_path / "none.toml"): "does not exist",
         str(tmp_path): "holds no model.toml",
         "nothing": "Unknown model 'nothing'",
+        "torchvision.resnet51": "Did you mean torchvision.resnet50",
+        "timm.resnet51": "Did you mean timm.resnet",
+        "monai.densenet121": "Did you mean monai.DenseNet121",
     }.items():
         with pytest.raises(InputError, match=message):
             Catalogue().models.find(spec)
