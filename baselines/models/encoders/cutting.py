@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.models.encoders.architectures import Parts
-from baselines.models.encoders.matching import last_linear
 from baselines.models.encoders.monai_cut import cut_monai
 from baselines.models.encoders.timm_cut import cut_timm
+from baselines.models.encoders.weights.matching import last_linear
 from baselines.models.torchvision_network import cut_torchvision
 from benchmark.classifier import Classifier, Preprocessing
 from benchmark.errors import ClassifierError

@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import nn
 
 from baselines.models.encoders.architectures import usual_input
-from baselines.models.encoders.checkpoint import Checkpoint, read_checkpoint
 from baselines.models.encoders.loading import load_classifier, load_network, open_weights
 from baselines.models.encoders.model_toml import (
     CLASSES_NEEDED,
@@ -25,7 +24,8 @@ from baselines.models.encoders.photographs import (
     read_class_names,
     read_photograph,
 )
-from baselines.models.encoders.recognition import (
+from baselines.models.encoders.weights.checkpoint import Checkpoint, read_checkpoint
+from baselines.models.encoders.weights.recognition import (
     Recognition,
     build_on_meta,
     fault_sentence,

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.models.encoders.architectures import Fitting, build_network
-from baselines.models.encoders.checkpoint import Checkpoint, read_checkpoint, usable
 from baselines.models.encoders.cutting import cut_network, ending_linear, replace_head
-from baselines.models.encoders.matching import Match, last_linear, match_weights
 from baselines.models.encoders.model_toml import CLASSES_NEEDED, ModelFile
-from baselines.models.encoders.recognition import build_on_meta, fault_sentence
+from baselines.models.encoders.weights.checkpoint import Checkpoint, read_checkpoint, usable
+from baselines.models.encoders.weights.matching import Match, last_linear, match_weights
+from baselines.models.encoders.weights.recognition import build_on_meta, fault_sentence
 from benchmark.classifier import Classifier
 from benchmark.errors import ClassifierError, UnsupportedError
 from benchmark.seeding import seed_of

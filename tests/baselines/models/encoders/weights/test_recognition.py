@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.models.encoders.architectures import Fitting
-from baselines.models.encoders.checkpoint import Checkpoint
-from baselines.models.encoders.recognition import Recognition, build_on_meta, recognise
+from baselines.models.encoders.weights.checkpoint import Checkpoint
+from baselines.models.encoders.weights.recognition import Recognition, build_on_meta, recognise
 from benchmark.errors import ClassifierError
 
 # Each with the prefix that a training put before its names.

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from baselines.models.encoders.checkpoint import read_checkpoint, usable
+from baselines.models.encoders.weights.checkpoint import read_checkpoint, usable
 from benchmark.errors import ClassifierError
 
 

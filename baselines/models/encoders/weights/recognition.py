@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.models.encoders.architectures import LIBRARIES, Fitting, build_network, usual_input
-from baselines.models.encoders.checkpoint import Checkpoint
-from baselines.models.encoders.matching import Match, match_weights, other_copies
+from baselines.models.encoders.weights.checkpoint import Checkpoint
+from baselines.models.encoders.weights.matching import Match, match_weights, other_copies
 from benchmark.errors import ClassifierError
 
 _SIDES = {2: 224, 3: 64}

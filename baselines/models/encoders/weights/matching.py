@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from baselines.models.encoders.naming import Naming, namings_of
+from baselines.models.encoders.weights.naming import Naming, namings_of
 
 # Of two copies of a network in one file, that which followed the other is used second.
 FOLLOWERS = ("encoder_k", "momentum", "target", "student")
