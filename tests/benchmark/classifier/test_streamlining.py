@@ -246,3 +246,17 @@ def test_the_proof_of_a_copy_follows_its_weights() -> None:
         next(classifier.parameters()).mul_(2)
     classifier.streamlined()
     assert classifier.streamlining is not proven
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_network_on_a_gpu_is_proven_there() -> None:
+    """If it fails, what is proven on the CPU is used unproven on a GPU, or refused there."""
+    images = build_images(8).to("cuda")
+    classifier = build_classifier(input_shape=images.shape[2:]).to("cuda")
+    on_cpu = prove(classifier.copy().to("cpu"), images.cpu())
+    assert prove(classifier, images) == on_cpu
+    streamlined, copy = classifier.streamlined(), classifier.randomised(0, images)
+    torch.testing.assert_close(streamlined(images)[0], classifier(images)[0], rtol=1e-3, atol=1e-4)
+    same = classifier.copy().to("cpu").randomised(0, images.cpu())
+    torch.testing.assert_close(copy(images)[0].cpu(), same(images.cpu())[0], rtol=1e-3, atol=1e-3)

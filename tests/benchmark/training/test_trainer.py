@@ -505,3 +505,19 @@ def test_a_network_that_cannot_be_trained_is_named() -> None:
     message = "'inference' cannot be trained by the regime 'full': .* with NotImplementedError"
     with pytest.raises(ClassifierError, match=message):
         train(network, build_cohort(), _recipe("full"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("regime", REGIMES)
+def test_a_gpu_trains_as_well_and_freezes_the_same(regime: Regime) -> None:
+    """If it fails, half precision costs the signal, or a frozen stage is changed on a GPU."""
+    start, cohort, recipe = build_classifier(), build_cohort(), _recipe(regime, epochs=20)
+    trained = {name: train(start.copy().to(name), cohort, recipe) for name in ("cpu", "cuda")}
+    aurocs = [result.epochs[result.best_epoch - 1].validation_auroc for result in trained.values()]
+    assert aurocs[0] == pytest.approx(aurocs[1], abs=0.05)
+    on_gpu = trained["cuda"]
+    assert on_gpu.classifier.device.type == "cuda"
+    for stage in on_gpu.frozen_stages:
+        ours = _tensors(on_gpu.classifier.copy().to("cpu"), f"trunk.{stage}.")
+        assert _equal(ours, _tensors(start, f"trunk.{stage}."))
