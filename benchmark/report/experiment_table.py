@@ -81,13 +81,19 @@ def to_csv(cards: Iterable[ExperimentCard]) -> str:
 
 
 def to_markdown(cards: Iterable[ExperimentCard]) -> str:
-    """Return the registry as a table in Markdown."""
+    """Return the registry as a table in Markdown, and each warning once below it, by its number."""
     rows = [describe(card) for card in cards]
     if not rows:
         return "No experiments.\n"
+    warnings = list(dict.fromkeys(text for row in rows for text in row["warnings"]))
     table = [list(rows[0]), ["---"] * len(rows[0])]
-    table += [["<br>".join(map(_escape, lines)) for lines in row.values()] for row in rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in table)
+    for row in rows:
+        numbers = ", ".join(str(warnings.index(text) + 1) for text in row["warnings"])
+        cells = {**row, "warnings": (numbers or NOTHING,)}
+        table.append(["<br>".join(map(_escape, lines)) for lines in cells.values()])
+    text = "".join(f"| {' | '.join(cells)} |\n" for cells in table)
+    notes = [f"{number}. {_escape(text)}" for number, text in enumerate(warnings, start=1)]
+    return text + ("\nWarnings:\n\n" + "\n".join(notes) + "\n" if notes else "")
 
 
 def to_json(registry: Registry, compared: Sequence[Compared] = ()) -> str:

@@ -459,7 +459,10 @@ def test_the_registry_is_a_function_of_the_cards(tmp_path: Path) -> None:
         "EXP-002",
         "EXP-010",
     ]
-    assert len(markdown.splitlines()) == 5
+    table, notes = markdown.split("\nWarnings:\n\n")
+    assert len(table.splitlines()) == 5
+    assert notes.startswith("1. floor: ")
+    assert "<script>" not in notes
     assert "AUROC 0.812" in markdown
     assert "out \\| of memory" in markdown
     assert "<script>" not in html
