@@ -74,6 +74,13 @@ class GlobalAveragePool(nn.Module):
         return maps.flatten(2).mean(-1) if maps.ndim > 2 else maps
 
 
+def network_sha256(weights: str, architecture: str | None) -> str:
+    """Return the SHA-256 that names a network by those of its weights and its architecture."""
+    if architecture is None:
+        return weights
+    return hashlib.sha256(f"{weights} {architecture}".encode()).hexdigest()
+
+
 class Classifier(nn.Module):
     """A frozen image classifier in evaluation mode.
 
@@ -265,10 +272,7 @@ class Classifier(nn.Module):
     @property
     def identity_sha256(self) -> str:
         """SHA-256 that names the network: its weights and its architecture."""
-        weights, architecture = self.weights_sha256, self.architecture_sha256
-        if architecture is None:
-            return weights
-        return hashlib.sha256(f"{weights} {architecture}".encode()).hexdigest()
+        return network_sha256(self.weights_sha256, self.architecture_sha256)
 
     def copy(self) -> Classifier:
         """Return an independent copy that counts its passes into the same counter.

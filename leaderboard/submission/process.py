@@ -130,12 +130,12 @@ def read_result(
     raise FaultError("rerun-failed", location, result.last_line or "it left no result")
 
 
-def archived_maps(store: Path, test_fingerprint: str, weights_sha256: str) -> Maps | None:
+def archived_maps(store: Path, test_fingerprint: str, network_sha256: str) -> Maps | None:
     """Return the maps [N, 1, *S] of all test images that a run kept, by key, or None."""
     for path in _paths(store / "arrays"):
         arrays = read_arrays(path)
         identity = str(arrays.get("__identity__", "")).split("\n")
-        if identity[1:] == [test_fingerprint, weights_sha256] and "attributions" in arrays:
+        if identity[1:] == [test_fingerprint, network_sha256] and "attributions" in arrays:
             return np.asarray(arrays["attributions"], dtype=np.float32)
     return None
 

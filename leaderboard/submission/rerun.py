@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark.arrays import Rows
+from benchmark.classifier.network import network_sha256
 from leaderboard.published.fault import Fault, FaultError, plain
 from leaderboard.published.fields import schema_fault
 from leaderboard.published.folder import read_bytes
@@ -110,7 +111,9 @@ class Rerun:
     def _kept_maps(self, record: PublishedRecord, store: Path) -> Maps | None:
         """Return the maps that the protocol was given of some test images."""
         test = self._cells.tests[record.names.cohort]
-        maps = process.archived_maps(store, test.fingerprint, record.identity.weights_sha256)
+        identity = record.identity
+        network = network_sha256(identity.weights_sha256, identity.architecture_sha256)
+        maps = process.archived_maps(store, test.fingerprint, network)
         if maps is None or len(maps) != len(test):
             return None
         # Maps are kept in the order of keys.
