@@ -10,7 +10,7 @@ what training left in them:
 - a buffer that its module's own ``reset_parameters`` fills is filled by it.
 
 Whatever else still equals what training left must be constant by construction, as
-``buffers.constants`` tells, or ``stale_tensors`` names it. A tensor that is neither parameter nor
+``buffers.constants`` tells, or ``require_fresh`` names it. A tensor that is neither parameter nor
 buffer is in no checkpoint, and so is no weight.
 """
 
@@ -30,21 +30,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
-from benchmark.classifier.buffers.running_statistics import (
-    reestimate_statistics as reestimate_batch_norm,
-)
 from benchmark.errors import ClassifierError
 from benchmark.seeding import seed_of, torch_stream
-
-__all__ = [
-    "Stage",
-    "find_stages",
-    "hidden_weights",
-    "redraw",
-    "reestimate_batch_norm",
-    "require_fresh",
-    "stale_tensors",
-]
 
 # The estimate of the largest singular value is then good to a percent for any common layer.
 _POWER_ITERATIONS = 60
@@ -166,7 +153,7 @@ def require_fresh(
 def stale_tensors(
     trained: nn.Module, other: nn.Module, parameters: Collection[str], buffers: Collection[str]
 ) -> list[str]:
-    """Return the names of tensors that a copy holds as training left them; see above."""
+    """Return the names of tensors that a copy holds as training left them."""
     ours, theirs = dict(trained.named_parameters()), dict(other.named_parameters())
     stale = [name for name in parameters if torch.equal(ours[name], theirs[name])]
     looked_at, copied = set(buffers), dict(other.named_buffers())
@@ -217,12 +204,8 @@ def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
     if isinstance(part, torch.jit.ScriptModule):
         return _reset_scripted(part, name, seed)
     fresh = copy.deepcopy(part).cpu()
-    reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
-    if not callable(reset):
+    if not _reset_all(fresh, seed):
         return False
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        reset()
     getattr(part, name).copy_(getattr(fresh, name))
     return True
 
@@ -331,13 +314,15 @@ def _redraw_buffers(part: nn.Module, seed: int) -> set[str]:
     return redrawn
 
 
-def _reset_all(fresh: nn.Module, seed: int) -> None:
-    """Let a module fill itself by its own initialiser, if it has one."""
+def _reset_all(fresh: nn.Module, seed: int) -> bool:
+    """Let a module fill itself by its own initialiser, and return whether it has one."""
     reset = getattr(fresh, "reset_parameters", None) or getattr(fresh, "_reset_parameters", None)
-    if callable(reset):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            reset()
+    if not callable(reset):
+        return False
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reset()
+    return True
 
 
 def _draw_like(parameter: Tensor, seed: int) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from benchmark.arrays import FloatArray, Rows
@@ -88,41 +86,6 @@ class Predictions:
     def bootstrap(self, resamples: int = RESAMPLES) -> SubjectBootstrap:
         """Return the bootstrap of the subjects within their groups."""
         return SubjectBootstrap(self.subjects, resamples, self.groups)
-
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything as arrays that NumPy stores without pickling."""
-        return {
-            "keys": np.array(self.keys, dtype=np.str_),
-            "subjects": np.array(self.subjects, dtype=np.str_),
-            "groups": self.groups,
-            "splits": np.array(self.splits, dtype=np.str_),
-            "logits": self.logits,
-            "embeddings": self.embeddings,
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Predictions:
-        """Return the predictions that ``to_arrays`` gave.
-
-        Raises:
-            CohortError: If an array is missing or their lengths differ.
-        """
-        names = ("keys", "subjects", "groups", "splits", "logits", "embeddings")
-        if missing := [name for name in names if name not in arrays]:
-            raise CohortError(
-                f"Stored predictions lack {missing[0]!r}; they hold {', '.join(sorted(arrays))}."
-            )
-        lengths = {name: len(arrays[name]) for name in names}
-        if len(set(lengths.values())) > 1:
-            raise CohortError(f"Stored predictions hold arrays of different lengths: {lengths}.")
-        return cls(
-            keys=tuple(map(str, arrays["keys"])),
-            subjects=tuple(map(str, arrays["subjects"])),
-            groups=arrays["groups"].astype(np.int64),
-            splits=tuple(map(str, arrays["splits"])),
-            logits=arrays["logits"].astype(np.float64),
-            embeddings=arrays["embeddings"].astype(np.float64),
-        )
 
 
 def predict(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> Predictions:

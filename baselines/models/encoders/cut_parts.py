@@ -105,28 +105,24 @@ def same(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first, second, rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True)
 
 
-def prove_cut(
-    classifier: Classifier, network: nn.Module, images: Tensor, given_head: bool
-) -> Classifier:
+def prove_cut(classifier: Classifier, network: nn.Module, images: Tensor) -> Classifier:
     """Return the classifier if it computes what the network does.
 
     Args:
         classifier: Classifier that was cut from it.
         network: Network.
         images: [B, C, *S] images as the network expects them.
-        given_head: Whether the head is not the network's own, and so its logits are not either.
 
     Raises:
         ClassifierError: If its logits are not the network's.
     """
-    if not given_head:
-        with torch.no_grad():
-            logits = network(images)
-            logits = logits[0] if isinstance(logits, tuple) else logits
-            cut = classifier.tail(classifier.trunk(images))[0]
-        if not same(logits, cut):
-            raise ClassifierError(
-                f"Model {classifier.name!r}: a {type(network).__name__} computes something beside "
-                "its layers, so it is cut by hand, with benchmark.classifier.Classifier."
-            )
+    with torch.no_grad():
+        logits = network(images)
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        cut = classifier.tail(classifier.trunk(images))[0]
+    if not same(logits, cut):
+        raise ClassifierError(
+            f"Model {classifier.name!r}: a {type(network).__name__} computes something beside its "
+            "layers, so it is cut by hand, with benchmark.classifier.Classifier."
+        )
     return classifier

@@ -23,7 +23,6 @@ _POOLS = (
     nn.AdaptiveMaxPool3d,
     nn.Flatten,
 )
-_TAIL = "classifier."
 
 
 def cut_network(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -69,7 +69,7 @@ def write_model_file(
         recognition = recognise(checkpoint)
     else:
         architecture = _relative_architecture(architecture, folder)
-        recognition = fit_architecture(architecture, checkpoint.tensors, None, folder)
+        recognition = fit_architecture(architecture, checkpoint.tensors, folder)
         if recognition.match.faults:
             raise ClassifierError(
                 f"Of {weights}, {fault_sentence(architecture, recognition.match, checkpoint)}"
@@ -252,8 +252,12 @@ def _introduction(
     if match.without:
         rows["missing"] += "; left out, the embedding is what is before them"
     rows["head"] = _introduced_head(content, _head_classes(recognition, checkpoint))
-    for remark in _type_remarks(checkpoint, match.used):
-        rows["converted"] = remark
+    kinds = [
+        str(checkpoint.tensors[name].dtype).removeprefix("torch.") for name in match.used.values()
+    ]
+    if others := [kind for kind in kinds if "float" in kind and kind != "float32"]:
+        names = ", ".join(dict.fromkeys(others))
+        rows["converted"] = f"{len(others)} tensors from {names} to float32"
     return rows
 
 
@@ -292,13 +296,6 @@ def _input_row(given: Input) -> str:
     size = "as they are" if given.size is None else f"resized to {_times(given.size)}"
     plural = "s" if given.channels > 1 else ""
     return f"{given.channels} channel{plural}, mean {mean}, std {std}, images {size}"
-
-
-def _type_remarks(checkpoint: Checkpoint, used: Mapping[str, str]) -> list[str]:
-    kinds = [str(checkpoint.tensors[name].dtype).removeprefix("torch.") for name in used.values()]
-    others = [kind for kind in kinds if "float" in kind and kind != "float32"]
-    names = ", ".join(dict.fromkeys(others))
-    return [f"{len(others)} tensors from {names} to float32"] if others else []
 
 
 def _times(shape: Sequence[int]) -> str:

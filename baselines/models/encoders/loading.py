@@ -31,13 +31,11 @@ class LoadedNetwork:
         network: Network with all classes of the head that the weights hold, or with two outputs.
         match: How the file fits it; None where the weights were drawn.
         classes: Number of classes of the head in the weights; None where they hold none.
-        remarks: What was changed of the weights.
     """
 
     network: nn.Module = field(repr=False)
     match: Match | None = None
     classes: int | None = None
-    remarks: tuple[str, ...] = ()
 
 
 def open_weights(content: ModelFile, folder: Path) -> Checkpoint | None:
@@ -91,11 +89,11 @@ def load_network(
     network = _build(
         content, Fitting(shape, fitting.channels, classes or 2, content.settings), folder
     )
-    tensors, remarks = usable(checkpoint, match.used.values())
+    tensors = usable(checkpoint, match.used.values())
     weights = {name: tensors[in_file] for name, in_file in match.used.items()}
     _refuse_other_types(network, weights, checkpoint)
     network.load_state_dict(weights, strict=False)
-    return LoadedNetwork(network, match, classes, tuple(remarks))
+    return LoadedNetwork(network, match, classes)
 
 
 def load_classifier(
@@ -144,7 +142,7 @@ def _load_own(
     network = _build(content, fitting, folder)
     _renew_head(network)
     cut = cut_network(name, network, input_shape, preprocessing)
-    tensors, _ = usable(checkpoint, checkpoint.tensors)
+    tensors = usable(checkpoint, checkpoint.tensors)
     tails = ((), tuple(each for each in network.state_dict() if each.startswith("classifier.")))
     classifier = cut
     for without in dict.fromkeys(tails):

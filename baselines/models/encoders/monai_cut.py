@@ -19,7 +19,7 @@ from baselines.models.encoders.cut_parts import (
 )
 from baselines.models.torchvision_network import ClassToken
 from benchmark.classifier import Classifier, Preprocessing
-from benchmark.errors import ClassifierError
+from benchmark.errors import ClassifierError, short_message
 
 # Children with which a network begins to pool, and the last of all, which gives the logits.
 _POOLS = ("avgpool", "adaptive_avg_pool", "_avg_pooling", "class_layers")
@@ -33,18 +33,16 @@ def cut_monai(
     network: nn.Module,
     input_shape: Sequence[int],
     preprocessing: Preprocessing | None = None,
-    head: nn.Module | None = None,
 ) -> Classifier:
     """Return a classifier that shares the layers of a network of ``monai.networks.nets``.
 
     Args:
         name: Name of the model in records and tables.
         network: DenseNet, ResNet, SENet, EfficientNet or ViT of MONAI, in two dimensions or three,
-            with two outputs unless a head is given.
+            with two outputs.
         input_shape: Spatial shape *S of the images that it is given.
         preprocessing: Step from grey images to what the network expects; one channel, as it is,
             unless given.
-        head: Module from the embedding [B, D] to logits [B, 2] in place of the network's own.
 
     Raises:
         ClassifierError: If the network is of another kind, does not take the images, or has not two
@@ -64,17 +62,16 @@ def cut_monai(
     except (RuntimeError, ValueError, IndexError) as error:
         raise ClassifierError(
             f"Model {name!r}: {kind} cannot take images of shape {list(input_shape)}: "
-            f"{str(error).splitlines()[0]}"
+            f"{short_message(error)}"
         ) from error
-    own_head = _head(network)
-    if head is None and own_head is None:
+    head = _head(network)
+    if head is None:
         raise ClassifierError(
             f"Model {name!r}: this {kind} has no layer that gives logits; build it with two."
         )
     trunk, pool = _CUTS[kind](network, images)
-    used = cast("nn.Module", own_head if head is None else head)
-    classifier = Classifier(name, trunk, used, input_shape, pool, preprocessing)
-    return prove_cut(classifier, network, images, given_head=head is not None)
+    classifier = Classifier(name, trunk, head, input_shape, pool, preprocessing)
+    return prove_cut(classifier, network, images)
 
 
 def _head(network: nn.Module) -> nn.Module | None:

@@ -25,7 +25,7 @@ from baselines.models.encoders.cut_parts import (
 from baselines.models.torchvision_network import IMAGENET
 from benchmark.classifier import Classifier, GlobalAveragePool, Preprocessing
 from benchmark.classifier.layout import Turned
-from benchmark.errors import ClassifierError
+from benchmark.errors import ClassifierError, short_message
 
 _TOKEN_CHILDREN = ("patch_embed", "pos_drop", "patch_drop", "norm_pre", "rope", "pos_embed")
 _CHANNELS_LAST = (2, 0, 1)
@@ -38,18 +38,15 @@ def cut_timm(
     network: nn.Module,
     input_shape: Sequence[int],
     preprocessing: Preprocessing = IMAGENET,
-    head: nn.Module | None = None,
 ) -> Classifier:
     """Return a classifier that shares the layers of a network of timm.
 
     Args:
         name: Name of the model in records and tables.
-        network: Network as ``timm.create_model`` returns it, with two outputs unless a head is
-            given.
+        network: Network as ``timm.create_model`` returns it, with two outputs.
         input_shape: Spatial shape *S of the images that it is given.
         preprocessing: Step from grey images to what the network expects; three channels on
             ImageNet's scale unless given.
-        head: Module from the embedding [B, D] to logits [B, 2] in place of the network's own.
 
     Raises:
         ClassifierError: If the network is no classifier of timm's, does not take the images, or has
@@ -65,14 +62,13 @@ def cut_timm(
     maps = _features(name, built, images)
     heads = built.get_classifier()
     heads = tuple(heads) if isinstance(heads, tuple | list) else (heads,)
-    if head is None and (len(heads) != 1 or not isinstance(heads[0], nn.Linear | nn.Conv2d)):
+    if len(heads) != 1 or not isinstance(heads[0], nn.Linear | nn.Conv2d):
         raise ClassifierError(
             f"Model {name!r}: a {type(network).__name__} has no single layer that gives its logits."
         )
     trunk, pool = _tokens(built, images, maps) or _layers(built, images, maps, heads)
-    head_used = _flat(heads[0]) if head is None else head
-    classifier = Classifier(name, trunk, head_used, input_shape, pool, preprocessing)
-    return prove_cut(classifier, network, images, given_head=head is not None)
+    classifier = Classifier(name, trunk, _flat(heads[0]), input_shape, pool, preprocessing)
+    return prove_cut(classifier, network, images)
 
 
 def _features(name: str, network: Any, images: Tensor) -> Tensor:  # noqa: ANN401
@@ -82,9 +78,8 @@ def _features(name: str, network: Any, images: Tensor) -> Tensor:  # noqa: ANN40
             maps = network.forward_features(images)
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         raise ClassifierError(
-            f"Model {name!r}: {kind} cannot take images of shape {shape}: "
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}; timm's transformers take "
-            "their size as img_size when they are created."
+            f"Model {name!r}: {kind} cannot take images of shape {shape}: {short_message(error)}; "
+            "timm's transformers take their size as img_size when they are created."
         ) from error
     if not isinstance(maps, Tensor):
         raise ClassifierError(

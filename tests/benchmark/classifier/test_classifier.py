@@ -8,7 +8,8 @@ from images import build_images
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier, GlobalAveragePool, PassCounter, Preprocessing
-from benchmark.classifier.redrawing import redraw, reestimate_batch_norm
+from benchmark.classifier.buffers.running_statistics import reestimate_statistics
+from benchmark.classifier.redrawing import redraw
 from benchmark.errors import ClassifierError
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, WIDTH, build_classifier, build_trunk
 from benchmark.target import Margin
@@ -240,7 +241,7 @@ def test_batch_norm_takes_the_moments_of_the_given_images(dimensions: int) -> No
     """If it fails, statistics of the trained network squash the randomised one."""
     classifier = build_classifier(dimensions)
     images = build_images(6, classifier.input_shape)
-    reestimate_batch_norm(classifier, lambda: classifier.feature_maps(images))
+    reestimate_statistics(classifier, lambda: classifier.feature_maps(images))
     stem = classifier.trunk.get_submodule("stem")
     values = stem.get_submodule("conv")(images).transpose(0, 1).flatten(1)
     norm = stem.get_submodule("norm")
@@ -255,7 +256,7 @@ def test_every_batch_norm_sees_the_layers_before_it_re_estimated() -> None:
     trunk = nn.Sequential(build_trunk(), nn.BatchNorm2d(WIDTH))
     classifier = Classifier("deep", trunk, nn.Linear(WIDTH, 2), SHAPE_2D)
     images = build_images(8)
-    reestimate_batch_norm(classifier, lambda: classifier.feature_maps(images))
+    reestimate_statistics(classifier, lambda: classifier.feature_maps(images))
     maps = classifier.feature_maps(images).transpose(0, 1).flatten(1)
     # In training mode the stem divides by the biased deviation, later by the unbiased one.
     torch.testing.assert_close(maps.mean(1), torch.zeros(WIDTH), atol=5e-3, rtol=0)
@@ -311,7 +312,7 @@ def test_the_streamlined_copy_computes_the_same(dimensions: int) -> None:
     classifier = build_classifier(dimensions)
     shape = classifier.input_shape
     images = build_images(8, shape, seed=3)
-    reestimate_batch_norm(classifier, lambda: classifier.feature_maps(images))
+    reestimate_statistics(classifier, lambda: classifier.feature_maps(images))
     images = build_images(4, shape)
     before = classifier.passes.snapshot()
     for made, expected in zip(classifier.streamlined()(images), classifier(images), strict=True):

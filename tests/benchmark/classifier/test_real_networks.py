@@ -26,7 +26,7 @@ from baselines.models.smallvgg import SmallVGG
 from baselines.models.smallvit import SmallViT
 from baselines.models.torchvision_network import cut_torchvision
 from benchmark.classifier import Classifier, GlobalAveragePool
-from benchmark.classifier.redrawing import reestimate_batch_norm
+from benchmark.classifier.buffers.running_statistics import reestimate_statistics
 from benchmark.errors import ClassifierError
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
@@ -69,7 +69,7 @@ def network(name: str) -> Classifier:
         if isinstance(layer, nn.Linear):  # ViT's head starts as zeros
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
     classifier = cut_torchvision(name, built, shape)
-    reestimate_batch_norm(classifier, lambda: classifier(images_for(classifier, 8)))
+    reestimate_statistics(classifier, lambda: classifier(images_for(classifier, 8)))
     return classifier.double()
 
 

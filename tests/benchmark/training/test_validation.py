@@ -29,7 +29,7 @@ from benchmark.training.learning_curve import (
     learning_curve,
     probe_margins,
 )
-from benchmark.training.predictions import Predictions, metrics_of
+from benchmark.training.predictions import Predictions
 from benchmark.training.probe import logistic_regression
 from benchmark.training.regimes import Epoch, RegimeRecipe
 from benchmark.training.validation import (
@@ -82,20 +82,6 @@ def test_predictions_do_not_depend_on_the_order_of_rows_or_the_batch() -> None:
     assert (after.subjects, after.splits) == (other.subjects, other.splits)
     np.testing.assert_array_equal(after.groups, other.groups)
     np.testing.assert_allclose(after.logits, other.logits, rtol=1e-4, atol=1e-5)
-
-
-def test_stored_predictions_come_back() -> None:
-    """If it fails, an experiment on disk is not the one that was validated."""
-    _, _, after = _toy()
-    back = Predictions.from_arrays(after.to_arrays())
-    assert back.keys == after.keys
-    assert metrics_of(back, ("A", "B")) == metrics_of(after, ("A", "B"))
-    arrays = after.to_arrays()
-    with pytest.raises(CohortError, match="different lengths"):
-        Predictions.from_arrays({**arrays, "groups": arrays["groups"][:-1]})
-    del arrays["logits"]
-    with pytest.raises(CohortError, match="lack 'logits'"):
-        Predictions.from_arrays(arrays)
 
 
 def test_logits_that_are_not_finite_are_refused_with_the_image() -> None:

@@ -66,15 +66,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, sha256, tensors)
 
 
-def usable(checkpoint: Checkpoint, names: Iterable[str]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return tensors by name as a network takes them, and remarks on what was changed of them.
-
-    They come contiguous, and in float32 where they were in half or double precision.
+def usable(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return tensors by name as a network takes them: contiguous, floating-point ones in float32.
 
     Raises:
         ClassifierError: If one holds NaN or infinite numbers, or is quantised or sparse.
     """
-    tensors, converted, broken = {}, [], []
+    tensors, broken = {}, []
     for name in names:
         tensor = checkpoint.tensors[name]
         if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex():
@@ -84,9 +82,7 @@ def usable(checkpoint: Checkpoint, names: Iterable[str]) -> tuple[dict[str, Tens
                 "but weights are dense numbers in floating point."
             )
         if tensor.is_floating_point():
-            if tensor.dtype != torch.float32:
-                converted.append(str(tensor.dtype).removeprefix("torch."))
-                tensor = tensor.float()
+            tensor = tensor.float()
             if not bool(torch.isfinite(tensor).all()):
                 broken.append(name)
         tensors[name] = tensor.contiguous()
@@ -95,9 +91,7 @@ def usable(checkpoint: Checkpoint, names: Iterable[str]) -> tuple[dict[str, Tens
             f"{len(broken)} of {len(tensors)} tensors of {checkpoint.path} hold NaN or infinite "
             f"numbers, the first of them {broken[0]}; the training has probably diverged."
         )
-    kinds = ", ".join(dict.fromkeys(converted))
-    remarks = [f"{len(converted)} tensors in {kinds} were converted to float32"] if kinds else []
-    return tensors, remarks
+    return tensors
 
 
 def _load_safetensors(path: Path) -> object:

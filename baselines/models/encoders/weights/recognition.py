@@ -57,9 +57,7 @@ _EFFICIENT = "efficientnet_b{} tf_efficientnet_b{}"
 KNOWN = (
     Candidates(_BLOCK, _RESNETS, 4),
     Candidates(_BLOCK, _of("monai", "resnet10 resnet18 resnet34 resnet50 resnet101 resnet152"), 5),
-    Candidates(
-        r"(layer4|4)\.0\.conv1\.0(\.0)?\.weight", _of("torchvision", "r3d_18 mc3_18 r2plus1d_18")
-    ),
+    Candidates(r"(layer4|4)\.0\.conv1\.0(\.0)?\.weight", _VIDEO),
     Candidates(
         r"denselayer1\.(norm1|norm\.1)\.weight",
         _of("torchvision", "densenet121 densenet161 densenet169 densenet201"),
@@ -149,7 +147,7 @@ class Recognition:
     copies: tuple[str, ...] = ()
 
 
-def recognise(checkpoint: Checkpoint, prefix: str | None = None) -> Recognition:
+def recognise(checkpoint: Checkpoint) -> Recognition:
     """Return the architecture that fits a file's weights.
 
     Raises:
@@ -162,7 +160,7 @@ def recognise(checkpoint: Checkpoint, prefix: str | None = None) -> Recognition:
         fitted = []
         for name in (name for name in names if name.startswith(library)):
             try:
-                recognition = fit_architecture(name, checkpoint.tensors, prefix, Path())
+                recognition = fit_architecture(name, checkpoint.tensors, Path())
             except ClassifierError as error:
                 refusals.append(str(error))
                 continue
@@ -183,9 +181,7 @@ def _choose(fitted: Sequence[Recognition], checkpoint: Checkpoint) -> Recognitio
     return replace(first, alternatives=names)
 
 
-def fit_architecture(
-    name: str, tensors: Mapping[str, Tensor], prefix: str | None, folder: Path
-) -> Recognition:
+def fit_architecture(name: str, tensors: Mapping[str, Tensor], folder: Path) -> Recognition:
     """Return how a file fits an architecture, built for the channels and the size of the file.
 
     Raises:
@@ -198,11 +194,11 @@ def fit_architecture(
     for settings in _settings(name):
         fitting = Fitting(shape, usual["channels"], 2, settings)
         network = _outline(name, fitting, folder)
-        match = match_weights(network, tensors, prefix)
+        match = match_weights(network, tensors)
         adapted = _adapt(network, fitting, tensors, match)
         if adapted != fitting:
             fitting, network = adapted, _outline(name, adapted, folder)
-            match = match_weights(network, tensors, prefix)
+            match = match_weights(network, tensors)
         copies = () if match.faults else tuple(other_copies(network, tensors, match))
         recognition = Recognition(name, settings, fitting, match, (), copies)
         if best is None or match.rank < best.match.rank:

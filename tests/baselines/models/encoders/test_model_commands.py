@@ -76,6 +76,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_weights_in_half_precision_are_said_to_be_converted(tmp_path: Path) -> None:
+    """If it fails, nobody learns that the network is not run as it was saved."""
+    torch.save(torchvision.models.resnet18().half().state_dict(), tmp_path / "half.pth")
+    out = tmp_path / "model.toml"
+    rows = write_model_file(tmp_path / "half.pth", out, "torchvision.resnet18")
+    assert rows["converted"] == "102 tensors from float16 to float32"
+
+
 def test_a_checkpoint_becomes_a_scored_model_without_a_line_of_python(folder: Path) -> None:
     """If it fails, a researcher with a SimCLR encoder must write a class to have it scored."""
     for name, prefix in (("simclr", "encoder."), ("byol", "state_dict.module.backbone.")):

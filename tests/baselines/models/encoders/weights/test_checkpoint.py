@@ -117,19 +117,16 @@ def test_weights_are_found_however_deep_they_are_nested(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_become_float32_and_it_is_said(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_other_precisions_become_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     """If it fails, a network in half precision is refused by every layer, or silently cast."""
     strided = torch.randn(3, 4).to(dtype).T
     torch.save({"weight": strided, "count": torch.tensor(3)}, tmp_path / "a.pth")
     checkpoint = read_checkpoint(tmp_path / "a.pth")
-    weights, remarks = usable(checkpoint, checkpoint.tensors)
+    weights = usable(checkpoint, checkpoint.tensors)
     assert weights["weight"].dtype == torch.float32
     assert weights["weight"].is_contiguous()
     torch.testing.assert_close(weights["weight"], strided.float())
     assert weights["count"].dtype == torch.int64
-    assert remarks == [
-        f"1 tensors in {str(dtype).removeprefix('torch.')} were converted to float32"
-    ]
 
 
 @pytest.mark.parametrize(
