@@ -2,14 +2,14 @@
 
 ::
 
-from captum.attr import IntegratedGradients
-from baselines.adapters.captum import CaptumExplainer
+    from captum.attr import IntegratedGradients
+    from baselines.adapters.captum import CaptumExplainer
 
-class TheirGradients(CaptumExplainer):
-name = "captum_integrated_gradients"
-method = IntegratedGradients
-arguments = {"n_steps": 64}
-passes = (64, 64)
+    class TheirGradients(CaptumExplainer):
+        name = "captum_integrated_gradients"
+        method = IntegratedGradients
+        arguments = {"n_steps": 64}
+        passes = (64, 64)
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 ::
 
-from baselines.adapters.quantus import QuantusExplainer
-from my_package import my_function
+    from baselines.adapters.quantus import QuantusExplainer
+    from my_package import my_function
 
-class Mine(QuantusExplainer):
-name = "my_function"
-explain_func = my_function
-passes = (1, 1)
+    class Mine(QuantusExplainer):
+        name = "my_function"
+        explain_func = my_function
+        passes = (1, 1)
 """
 
 from __future__ import annotations

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmark.errors import CohortError
+from benchmark.records.toml_file import describe_fault, format_toml, read_toml
 
 
 class _Table(BaseModel):
@@ -89,52 +87,22 @@ def read_cohort_file(toml_path: Path) -> CohortFile:
     Raises:
         CohortError: If it is missing, is no TOML, or holds what is not understood.
     """
-    try:
-        content = tomllib.loads(toml_path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CohortError(
-            f"The cohort file {toml_path} cannot be read: {error.strerror}."
-        ) from error
-    except ValueError as error:  # a broken TOML or a broken UTF-8
-        raise CohortError(f"The cohort file {toml_path} is no TOML: {error}.") from error
+    content = read_toml(toml_path, "cohort file", CohortError)
     try:
         return CohortFile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            nested = {table.__name__.lower(): table for table in (Intensity, Slice, Foreground)}
-            table = nested.get(str(first["loc"][0]), CohortFile)
-            problem = f"has the unknown key {key!r}; known: {', '.join(table.model_fields)}"
-        elif first["type"] == "missing":
-            problem = f"lacks the key {key!r}; it has {', '.join(content) or 'none'}"
-        else:
-            problem = f"has a wrong {key!r}: {first['msg'].removeprefix('Value error, ')}"
-        raise CohortError(f"The cohort file {toml_path} {problem}.") from error
+        fault = describe_fault(error, content, CohortFile)
+        raise CohortError(f"The cohort file {toml_path} {fault}.") from error
 
 
 def format_cohort_file(cohort_file: CohortFile) -> str:
     """Return the text of a ``cohort.toml``."""
-    lines: list[str] = []
-    tables: list[str] = []
-    for key, value in cohort_file.model_dump(exclude_none=True).items():
-        if isinstance(value, dict) and key != "intensity":
-            tables += ["", f"[{key}]"]
-            tables += [f"{_key(name)} = {_toml(item)}" for name, item in value.items()]
-        else:
-            lines.append(f"{key} = {_toml(value)}")
-    return "\n".join([*lines, *tables]) + "\n"
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else _toml(name)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        items = ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items())
-        return f"{{ {items} }}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    # JSON's strings, numbers and booleans are TOML's, as long as no character is split in two.
-    return json.dumps(value, ensure_ascii=False)
+    content = cohort_file.model_dump(exclude_none=True)
+    tables = {
+        key: content.pop(key)
+        for key, value in list(content.items())
+        if isinstance(value, dict) and key != "intensity"
+    }
+    return format_toml(content) + "".join(
+        f"\n[{key}]\n{format_toml(table)}" for key, table in tables.items()
+    )

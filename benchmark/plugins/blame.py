@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from benchmark.errors import short_message
+
 _FROZEN = (
     "The network's parameters are frozen and the images ask for no gradient: begin with "
     "`images.requires_grad_()`, stay outside torch.no_grad(), and take gradients of parameters "
@@ -65,6 +67,12 @@ def author_line(error: BaseException, plugin_file: str) -> str:
     file, number = frame
     source = linecache.getline(file, number).strip()
     return f"{file}:{number}" + (f": `{source}`" if source else "")
+
+
+def located_message(error: BaseException, plugin_file: str) -> str:
+    """Return the type and the message of an error in one line, and the author's line behind it."""
+    line = author_line(error, plugin_file)
+    return short_message(error) + (f", at {line}" if line else "")
 
 
 def short_author_line(error: BaseException, plugin_file: str) -> str:

@@ -23,15 +23,15 @@ from types import ModuleType
 from typing import Any, Generic
 
 from benchmark.errors import PluginError, UnknownNameError, short_message
-from benchmark.plugins.blame import author_line
+from benchmark.plugins.blame import located_message
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 from benchmark.plugins.neighbours import check_neighbour, import_neighbour
 
 BUILT_IN = "built-in"
 MODEL_FILE = "model.toml"
-LIBRARIES = ("torchvision.", "timm.", "monai.")
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
+LIBRARIES = ("torchvision", "timm", "monai")
+PLUGIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
 class _WrongKindError(PluginError):
@@ -73,16 +73,16 @@ class Shelf(Generic[P]):
             PluginError: If it cannot be imported, is not of this kind, or takes a name in use.
             ClassifierError: If a model file cannot be read.
         """
-        path, _, class_name = spec.rpartition(":")
-        if spec.endswith(".py") or path.endswith(".py"):
-            return self._from_path(Path(path if class_name and path else spec), class_name)
+        path, ending = split_path(spec)
+        if path.endswith(".py"):
+            return self._from_path(Path(path), ending.removeprefix(":"))
         if self.kind.name == "cohort" and spec.endswith(".toml"):
             return self._from_toml(Path(spec))
         if self.kind.name == "model" and spec.endswith(".toml"):
             return self._from_model(spec, Path(spec))
         entry = next((entry for entry in self.entries if entry.name == spec), None)
         if entry is None and self.kind.name == "model":
-            if spec.startswith(LIBRARIES):
+            if _names_architecture(spec):
                 return self._from_model(spec, None)
             if Path(spec).is_dir():
                 return self._from_model(spec, Path(spec, MODEL_FILE))
@@ -127,7 +127,7 @@ class Shelf(Generic[P]):
         module = run_file(path, source, sha256)
         names = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
         known = f"{self.kind.name} classes in it: {names}"
-        if not class_name or class_name.endswith(".py"):
+        if not class_name:
             raise PluginError(f"Name the class as {path}:Class; {known}.")
         if not hasattr(module, class_name):
             raise PluginError(f"{path} has no class {class_name!r}; {known}.")
@@ -209,7 +209,7 @@ class Shelf(Generic[P]):
         if getattr(plugin, "name", None) is None:
             plugin.name = stem  # type: ignore[attr-defined]
         name = getattr(plugin, "name", None)
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not PLUGIN_NAME.fullmatch(name):
             raise PluginError(
                 f"{location} has the name {name!r}, but a name needs letters, digits, "
                 "'.', '_', '+' or '-', since files are called by it."
@@ -274,6 +274,15 @@ def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a functio
     return getattr(import_neighbour("baselines.cohorts.nifti"), name)
 
 
+def split_path(spec: str) -> tuple[str, str]:
+    """Return the path in ``path/to/file.py:NAME`` and ``:NAME``; anything else is returned whole.
+
+    The second is empty where no name is given.
+    """
+    path, colon, name = spec.rpartition(":")
+    return (path, colon + name) if path.endswith(".py") else (spec, "")
+
+
 def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
     """Run a file's source as a module whose name holds its hash.
 
@@ -291,9 +300,8 @@ def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = author_line(error, str(path))
         raise PluginError(
-            f"{path} cannot be imported: {short_message(error)}{line and f', at {line}'}"
+            f"{path} cannot be imported: {located_message(error, str(path))}"
         ) from error
     return module
 
@@ -311,10 +319,15 @@ def _needs_no_argument(plugin: type) -> bool:
     )
 
 
+def _names_architecture(spec: str) -> bool:
+    library, point, _ = spec.partition(".")
+    return bool(point) and library in LIBRARIES
+
+
 def _describes_model(spec: str) -> bool:
     """Return whether a spec can stand for nothing but a model."""
     is_file = Path(spec).name == MODEL_FILE or Path(spec, MODEL_FILE).is_file()
-    return is_file or spec.startswith(LIBRARIES)
+    return is_file or _names_architecture(spec)
 
 
 def _duplicate(first: Entry[P], second: Entry[P]) -> PluginError:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from benchmark.errors import InputError, PluginError, short_message
+from benchmark.errors import InputError, PluginError
 from benchmark.explainer import Explainer
-from benchmark.plugins.blame import author_line, file_of
+from benchmark.plugins.blame import file_of, located_message
 from benchmark.plugins.kinds import P
 
 BY_NETWORK = "by network"
@@ -118,8 +118,24 @@ class Entry(Generic[P]):
         except InputError:
             raise
         except Exception as error:
-            line = author_line(error, file_of(self.plugin))
-            raise PluginError(
-                f"The {self.kind} {self.name!r} of {self.location} cannot be made: "
-                f"{short_message(error)}{line and f', at {line}'}"
-            ) from error
+            raise self._fault("made", error) from error
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Blame the plugin for what its code raises while it loads a cohort or a model.
+
+        Raises:
+            PluginError: If it raises anything but an InputError, which stays as it is.
+        """
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._fault("loaded", error) from error
+
+    def _fault(self, what: str, error: Exception) -> PluginError:
+        message = located_message(error, file_of(self.plugin))
+        return PluginError(
+            f"The {self.kind} {self.name!r} of {self.location} cannot be {what}: {message}"
+        )

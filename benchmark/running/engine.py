@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +18,8 @@ from benchmark.arrays import Arrays
 from benchmark.classifier import PassCounter
 from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
-from benchmark.errors import CohortError, PluginError, SanityError, short_message
+from benchmark.errors import CohortError
 from benchmark.model_source import images_to_prove_on, load_fitted
-from benchmark.plugins.blame import author_line, file_of
-from benchmark.plugins.entry import Entry
-from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.record import Record
 from benchmark.records.store import Store
@@ -146,7 +142,7 @@ def _load(
         pairs.setdefault((cell.cohort, cell.model), []).append(cell)
     cohorts: dict[str, Cohort] = {}
     for name in dict.fromkeys(cohort for cohort, _ in pairs):
-        with _blaming(plan.cohorts[name]):
+        with plan.cohorts[name].loading():
             cohorts[name] = plan.cohorts[name].create().load()
     name_counts = Counter(cohort.name for cohort in cohorts.values())
     if shared_names := [name for name, count in name_counts.items() if count > 1]:
@@ -156,7 +152,7 @@ def _load(
     runners = []
     for (cohort_name, model_name), cells in pairs.items():
         cohort, entry = cohorts[cohort_name], plan.models[model_name]
-        with _blaming(entry):
+        with entry.loading():
             source = entry.create()
             classifier = load_fitted(source, cohort, settings.device)
             for remark in prove(classifier, images_to_prove_on(cohort, settings.device)):
@@ -164,18 +160,3 @@ def _load(
         peers = Peers(panel, source.recipe or Recipe(), source.relatives)
         runners.append(CellRunner(plan, cells, cohort, classifier, runtime, peers))
     return runners
-
-
-@contextmanager
-def _blaming(entry: Entry[P]) -> Iterator[None]:
-    """Name the plugin in whatever its own code raises."""
-    try:
-        yield
-    except SanityError:
-        raise
-    except Exception as error:
-        line = author_line(error, file_of(entry.plugin))
-        raise PluginError(
-            f"The {entry.kind} {entry.name!r} of {entry.location} cannot be loaded: "
-            f"{short_message(error)}{line and f', at {line}'}"
-        ) from error

@@ -29,7 +29,7 @@ from torch import nn
 from benchmark.classifier import Classifier
 from benchmark.classifier.architecture import architecture_sha256
 from benchmark.cohort import Cohort
-from benchmark.errors import InputError, PluginError, StoreError, short_message
+from benchmark.errors import InputError, StoreError
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.experiment import (
@@ -208,18 +208,12 @@ class _Loaded(NamedTuple):
 
 
 def _load(model: str, cohort: str, device: torch.device, catalogue: Catalogue) -> _Loaded:
-    entry = catalogue.models.find(model)
-    source, people_source = entry.create(), catalogue.cohorts.find(cohort).create()
-    try:
-        people = people_source.load()
+    entry, cohort_entry = catalogue.models.find(model), catalogue.cohorts.find(cohort)
+    source, cohort_source = entry.create(), cohort_entry.create()
+    with cohort_entry.loading():
+        people = cohort_source.load()
+    with entry.loading():
         classifier = source.load(people.shape).to(device)
-    except InputError:
-        raise
-    except Exception as error:  # a plugin of somebody else raises anything
-        raise PluginError(
-            f"Model {model!r} and cohort {cohort!r} cannot be loaded together: "
-            f"{short_message(error)}"
-        ) from error
     classifier.source = type(source)
     architecture = source.model_file(Path()).get("architecture", entry.location)
     described = ModelEntry(

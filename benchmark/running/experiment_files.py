@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,16 +20,18 @@ from safetensors import SafetensorError, safe_open
 from benchmark.classifier import Classifier
 from benchmark.errors import InputError, StoreError
 from benchmark.model_source import ModelSource
+from benchmark.plugins.catalogue import MODEL_FILE, split_path
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.files import is_temporary, store_errors, write_atomically
+from benchmark.records.toml_file import format_toml
 from benchmark.results.table import write_table
 from benchmark.training.findings import Comparison
 from benchmark.training.predictions import Predictions, compare
 from benchmark.training.regimes import RegimeRecipe
 from benchmark.training.trainer import TrainingState
 
-CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
-MODEL, RECIPE, PREDICTIONS, FIGURES = "model.toml", "recipe.toml", "predictions.csv", "figures"
+CHECKPOINT, WEIGHTS, RECIPE = "checkpoint.safetensors", "weights.safetensors", "recipe.toml"
+PREDICTIONS, FIGURES = "predictions.csv", "figures"
 _COLUMNS = ("key", "subject", "group", "split", "logit_0", "logit_1")
 
 
@@ -81,7 +82,7 @@ def write_weights(folder: Path, classifier: Classifier) -> None:
 def write_recipe(folder: Path, recipe: RegimeRecipe) -> None:
     """Write a recipe as TOML; settings that are left to their defaults are written out."""
     settings = {name: value for name, value in asdict(recipe).items() if value is not None}
-    write_atomically(folder / RECIPE, _to_toml(settings).encode())
+    write_atomically(folder / RECIPE, format_toml(settings).encode())
 
 
 def write_model(folder: Path, card: ExperimentCard, source: ModelSource) -> None:
@@ -93,18 +94,16 @@ def write_model(folder: Path, card: ExperimentCard, source: ModelSource) -> None
     """
     described = dict(source.model_file(folder)) or {"model": _relative(card.model.spec, folder)}
     settings = {**described, "weights": WEIGHTS, "head": "checkpoint"}
-    write_atomically(folder / MODEL, _to_toml(settings).encode())
+    write_atomically(folder / MODEL_FILE, format_toml(settings).encode())
 
 
 def _relative(spec: str, folder: Path) -> str:
     """Return a name as it is, and ``file.py:Class`` or a path relative to a folder."""
-    path, separator, class_name = spec.rpartition(":")
-    if not path.endswith(".py"):
-        path, separator, class_name = spec, "", ""
+    path, ending = split_path(spec)
     if not Path(path).exists():
         return spec
     relative = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
-    return f"{relative}{separator}{class_name}"
+    return f"{relative}{ending}"
 
 
 def write_predictions(folder: Path, predictions: Predictions) -> None:
@@ -197,7 +196,7 @@ def sweep(folder: Path) -> None:
 
 def hash_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every result beside the card, by its path in the folder."""
-    names = [WEIGHTS, MODEL, RECIPE, PREDICTIONS]
+    names = [WEIGHTS, MODEL_FILE, RECIPE, PREDICTIONS]
     paths = [folder / name for name in names] + sorted((folder / FIGURES).glob("*"))
     with store_errors(folder):
         return {
@@ -205,22 +204,3 @@ def hash_files(folder: Path) -> dict[str, str]:
             for path in paths
             if path.is_file()
         }
-
-
-def _to_toml(settings: Mapping[str, object]) -> str:
-    """Return keys of a TOML file."""
-    return "".join(f"{name} = {_value(value)}\n" for name, value in settings.items())
-
-
-def _value(value: object) -> str:
-    """Return a value of TOML, whose strings, numbers and booleans are those of JSON."""
-    if isinstance(value, Mapping):
-        parts = [f"{_key(name)} = {_value(part)}" for name, part in value.items()]
-        return f"{{ {', '.join(parts)} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(name: str) -> str:
-    return name if name.isascii() and name.isidentifier() else json.dumps(name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from benchmark.errors import StoreError, SuiteError
+from benchmark.plugins.catalogue import split_path
+from benchmark.records.toml_file import format_toml
 from benchmark.running.suite import Suite, load_suite
 from leaderboard.published.fault import FaultError
 from leaderboard.published.pseudonyms import Pseudonyms
@@ -64,7 +65,7 @@ class Rules:
         fields |= {"cohorts": [cohort], "models": [model], "protocols": [protocol], "health": []}
         tables = fields["protocol"].items()
         fields["protocol"] = {name: table for name, table in tables if name == protocol}
-        return "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items())
+        return format_toml(fields)
 
 
 def read_rules(spec: str, models: Sequence[str] = ()) -> Rules:
@@ -90,23 +91,15 @@ def load_references(folder: Path | None, rules: Rules) -> Path | None:
     return folder or rules.records
 
 
-def _toml(value: object) -> str:
-    """Return a value as TOML, with tables in one line and keys in quotes."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
 def check_single_file(spec: str) -> tuple[Path, str]:
     """Return file and class of a plugin that can be submitted.
 
     Raises:
         FaultError: ``no-path`` if it is no class of a file.
     """
-    path, _, name = spec.rpartition(":")
-    if not path.endswith(".py") or not name:
+    path, ending = split_path(spec)
+    name = ending.removeprefix(":")
+    if not name:
         detail = "submit takes path/to/file.py:Class; built-in methods are on the board"
         raise FaultError("no-path", spec, detail)
     return Path(path), name

@@ -11,7 +11,7 @@ import torch
 from benchmark.cohort import Cohort
 from benchmark.errors import InputError
 from benchmark.model_source import load_fitted
-from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.catalogue import Catalogue, split_path
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import SCORED, Reading, Sample
 from benchmark.running.device import reproducible
@@ -141,7 +141,6 @@ def _check_reference(reference: Expectation | None, expected: Expectation, key: 
 
 def _absolute(spec: str) -> str:
     """Return the absolute form of a path, and a name unchanged."""
-    path, colon, name = spec.rpartition(":")
-    if path.endswith(".py"):
-        return f"{Path(path).resolve()}{colon}{name}"
-    return str(Path(spec).resolve()) if spec.endswith(".toml") or Path(spec).is_dir() else spec
+    path, ending = split_path(spec)
+    is_path = ending or path.endswith(".toml") or Path(path).is_dir()
+    return f"{Path(path).resolve()}{ending}" if is_path else spec

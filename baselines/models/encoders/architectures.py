@@ -18,20 +18,21 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from baselines.models.torchvision_network import IMAGENET
 from benchmark.errors import ClassifierError, short_message
-from benchmark.plugins.catalogue import run_file
+from benchmark.plugins.catalogue import LIBRARIES, run_file, split_path
 
-LIBRARIES = ("torchvision", "timm", "monai")
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 _FAMILIES = (
-    "alexnet convnext densenet efficientnet mc3 mobilenet r2plus1d r3d regnet resnet resnext"
+    *("alexnet", "convnext", "densenet", "efficientnet", "mobilenet", "regnet"),
+    *("resnet", "resnext", "swin", "vgg", "vit", "wide_resnet"),
 )
-_FAMILIES += " swin vgg vit wide_resnet"
+_VIDEO = ("mc3_18", "r2plus1d_18", "r3d_18")
 _MONAI_DENSE = ("DenseNet121", "DenseNet169", "DenseNet201", "DenseNet264")
 _MONAI_RESIDUAL = tuple(f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152, 200))
 _MONAI_EFFICIENT = tuple(f"efficientnet-b{size}" for size in range(9))
 _MONAI = (*_MONAI_DENSE, *_MONAI_RESIDUAL, *_MONAI_EFFICIENT)
 _INPUT_SIDE = 224
+_IMAGENET = {"channels": 3, "mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def build_network(architecture: str, fitting: Fitting, folder: Path) -> nn.Modul
     if ".py" in architecture:
         return _build_from_file(architecture, fitting, folder)
     builders = {"torchvision": _torchvision, "timm": _timm, "monai": _monai}
-    if library not in builders or not name:
+    if library not in LIBRARIES or not name:
         raise ClassifierError(
             f"Unknown architecture {architecture!r}; known: torchvision.NAME, timm.NAME, "
             "monai.NAME and path/to/file.py:function."
@@ -99,19 +100,18 @@ def usual_input(architecture: str) -> dict[str, Any]:
     if library == "torchvision":
         if name not in torchvision_names():
             raise _unknown("torchvision", name, torchvision_names())
-        if name in _video_names():
-            return {"channels": 3, "mean": [0.43216, 0.394666, 0.37645]} | {
-                "std": [0.22803, 0.22145, 0.216989]
-            }
+        if name in _VIDEO:
+            mean, std = [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989]
+            return {"channels": 3, "mean": mean, "std": std}
         size = {"size": [_INPUT_SIDE] * 2} if name.startswith("vit_") else {}
-        return {"channels": 3, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, **size}
+        return {**_IMAGENET, **size}
     if library == "timm":
         config = _published(_import_library("timm"), name)
         if config is not None:
             size = {"size": list(config.input_size[1:])} if config.fixed_input_size else {}
             mean, std = list(config.mean), list(config.std)
             return {"channels": config.input_size[0], "mean": mean, "std": std, **size}
-        return {"channels": 3, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+        return dict(_IMAGENET)
     if library == "monai" and name not in _MONAI:
         raise _unknown("monai", name, _MONAI)
     return {"channels": 1, "mean": [0.0], "std": [1.0]}
@@ -120,12 +120,7 @@ def usual_input(architecture: str) -> dict[str, Any]:
 def torchvision_names() -> tuple[str, ...]:
     """Return the names of the networks of torchvision that can be cut."""
     names = torchvision.models.list_models(module=torchvision.models)
-    known = tuple(_FAMILIES.split())
-    return (*(name for name in names if name.startswith(known)), *_video_names())
-
-
-def _video_names() -> tuple[str, ...]:
-    return ("mc3_18", "r2plus1d_18", "r3d_18")
+    return (*(name for name in names if name.startswith(_FAMILIES)), *_VIDEO)
 
 
 def _torchvision(name: str, fitting: Fitting) -> nn.Module:
@@ -180,8 +175,8 @@ def _monai(name: str, fitting: Fitting) -> nn.Module:
 
 def _build_from_file(architecture: str, fitting: Fitting, folder: Path) -> nn.Module:
     """Return what a function of a file builds, given the spatial shape if it takes an argument."""
-    name, _, function = architecture.rpartition(":")
-    path = Path(os.path.normpath(folder / (name if name.endswith(".py") else architecture)))
+    file, ending = split_path(architecture)
+    path, function = Path(os.path.normpath(folder / file)), ending.removeprefix(":")
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -189,7 +184,7 @@ def _build_from_file(architecture: str, fitting: Fitting, folder: Path) -> nn.Mo
             f"The architecture {architecture!r} cannot be read from {path}: {error.strerror}."
         ) from error
     module = run_file(path, source, hashlib.sha256(source).hexdigest())
-    build = getattr(module, function, None) if name.endswith(".py") else None
+    build = getattr(module, function, None)
     if not callable(build):
         functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
         known = ", ".join(functions) or "none"

@@ -34,6 +34,7 @@ from baselines.models.encoders.weights.recognition import (
 )
 from benchmark.classifier import Classifier
 from benchmark.errors import ClassifierError, InputError
+from benchmark.plugins.catalogue import split_path
 from benchmark.records.files import write_text
 
 # Tried in turn, since a network does not say which shapes it takes.
@@ -75,7 +76,7 @@ def write_model_file(
                 f"Of {weights}, {fault_sentence(architecture, recognition.match, checkpoint)}"
             )
     content = _contents(recognition, checkpoint, folder, side)
-    name = model_name(out, content)
+    name = model_name(out, content.name)
     # Loaded before it is written, so that what is written can be loaded.
     shape = None if ".py" in content.architecture else recognition.fitting.shape
     classifier = load_anyhow(name, content, folder, shape)
@@ -176,10 +177,8 @@ def embedding_width(classifier: Classifier) -> int:
 
 
 def _relative_architecture(architecture: str, folder: Path) -> str:
-    path, colon, function = architecture.rpartition(":")
-    if not path.endswith(".py"):
-        return architecture
-    return f"{_relative(Path(path), folder)}{colon}{function}"
+    path, ending = split_path(architecture)
+    return f"{_relative(Path(path), folder)}{ending}" if ending else architecture
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from benchmark.classifier import Preprocessing
 from benchmark.errors import ClassifierError
+from benchmark.plugins.catalogue import MODEL_FILE, PLUGIN_NAME
+from benchmark.records.toml_file import describe_fault, format_toml, read_toml
 
-MODEL_FILE = "model.toml"
 CLASSES_NEEDED = (
     "a head of other than two classes needs `classes`, two of them, such as classes = [0, 1]"
 )
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 _COHORT_KEYS = {"image", "groups", "foreground", "intensity"}
 _LONGEST_SIDE = 4096
 
@@ -99,7 +95,7 @@ class ModelFile(_Table):
 
     @model_validator(mode="after")
     def _check_head(self) -> ModelFile:
-        if self.name is not None and not _NAME.fullmatch(self.name):
+        if self.name is not None and not PLUGIN_NAME.fullmatch(self.name):
             raise ValueError(
                 f"name is {self.name!r}, but a name begins with a letter or digit and goes on "
                 "with these, '.', '_', '+' or '-', since files are called by it"
@@ -124,30 +120,34 @@ def read_model_file(path: Path) -> ModelFile:
     Raises:
         ClassifierError: If it is missing, is no TOML, or holds what is not understood.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ClassifierError(f"The model file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # a broken TOML or a broken UTF-8
-        raise ClassifierError(f"The model file {path} is no TOML: {error}.") from error
+    return check_model_file(path, read_toml(path, "model file", ClassifierError))
+
+
+def check_model_file(path: Path, content: dict[str, object]) -> ModelFile:
+    """Return the contents of a ``model.toml`` that was read, if they can be understood.
+
+    Raises:
+        ClassifierError: If they cannot.
+    """
     if "architecture" not in content and _COHORT_KEYS & set(content):
         raise ClassifierError(f"The file {path} describes a cohort, and not a model.")
     try:
         return ModelFile.model_validate(content)
     except ValidationError as error:
-        raise ClassifierError(f"The model file {path} {_problem(error, content)}.") from error
+        fault = describe_fault(error, content, ModelFile)
+        raise ClassifierError(f"The model file {path} {fault}.") from error
 
 
-def model_name(path: Path, content: ModelFile) -> str:
+def model_name(path: Path, chosen: str | None) -> str:
     """Return the name of a model: its own, its folder's for ``FOLDER/model.toml``, or its file's.
 
     Raises:
         ClassifierError: If no name can be made of that.
     """
-    if content.name is not None:
-        return content.name
+    if chosen is not None:
+        return chosen
     name = path.resolve().parent.name if path.name == MODEL_FILE else path.stem
-    if not _NAME.fullmatch(name):
+    if not PLUGIN_NAME.fullmatch(name):
         raise ClassifierError(
             f'No model can be called {name!r}, as {path} would be; give it a name = "..." of '
             "letters, digits, '.', '_', '+' or '-'."
@@ -161,31 +161,6 @@ def format_model_file(content: ModelFile, comments: tuple[str, ...] = ()) -> str
     values["head"] = content.head
     table = content.input.model_dump(exclude_none=True)
     values.pop("input", None)
-    lines = [f"# {comment}" for comment in comments]
-    lines += [f"{key} = {_toml(values[key])}" for key in ModelFile.model_fields if key in values]
-    lines += ["", "[input]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _problem(error: ValidationError, content: dict[str, object]) -> str:
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        fields = ModelFile.model_fields if len(fault["loc"]) == 1 else Input.model_fields
-        nearest = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        return f"has the unknown key {key!r}.{hint} Known: {', '.join(fields)}"
-    if fault["type"] == "missing":
-        return f"lacks the key {key!r}; it has {', '.join(content) or 'none'}"
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"has a wrong {key!r}: {message}" if key else f"is wrong: {message}"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        items = ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items())
-        return f"{{ {items} }}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    # JSON's strings, numbers and booleans are TOML's, as long as no character is split in two.
-    return json.dumps(value, ensure_ascii=False)
+    settings = {key: values[key] for key in ModelFile.model_fields if key in values}
+    text = "".join(f"# {comment}\n" for comment in comments)
+    return f"{text}{format_toml(settings)}\n[input]\n{format_toml(table)}"

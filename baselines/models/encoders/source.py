@@ -8,14 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from baselines.models.encoders.architectures import LIBRARIES, usual_input
+from baselines.models.encoders.architectures import usual_input
 from baselines.models.encoders.loading import load_classifier
-from baselines.models.encoders.model_toml import Input, ModelFile, model_name, read_model_file
-from baselines.models.encoders.trained import read_trained_file, source_of_trained
+from baselines.models.encoders.model_toml import Input, ModelFile, check_model_file, model_name
+from baselines.models.encoders.trained import check_trained_file, source_of_trained
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError, SanityError, short_message
 from benchmark.model_source import ModelSource
+from benchmark.plugins.catalogue import LIBRARIES, split_path
+from benchmark.records.toml_file import read_toml
 from benchmark.training import fit_probe
 
 FAMILIES = {
@@ -65,10 +67,10 @@ class EncoderSource(ModelSource):
         """Return the keys that describe the network, with the path of its code seen from there."""
         omitted = {"name", "weights", "sha256", "prefix", "head", "classes", "input"}
         keys = self.content.model_dump(exclude=omitted, exclude_none=True, exclude_defaults=True)
-        code, separator, function = self.content.architecture.rpartition(":")
-        if separator:
+        code, ending = split_path(self.content.architecture)
+        if ending:
             path = Path(os.path.relpath(self.folder / code, folder.resolve())).as_posix()
-            keys["architecture"] = f"{path}:{function}"
+            keys["architecture"] = f"{path}{ending}"
         return {**keys, "input": self.content.input.model_dump(exclude_none=True)}
 
 
@@ -78,12 +80,12 @@ def source_of_file(path: Path) -> type[ModelSource]:
     Raises:
         ClassifierError: If the file cannot be read.
     """
-    trained = read_trained_file(path)
-    if trained is not None:
-        named = ModelFile(architecture=trained.model, name=trained.name)
-        return source_of_trained(path, trained, model_name(path, named))
-    content = read_model_file(path)
-    name = model_name(path, content)
+    keys = read_toml(path, "model file", ClassifierError)
+    if "model" in keys:
+        trained = check_trained_file(path, keys)
+        return source_of_trained(path, trained, model_name(path, trained.name))
+    content = check_model_file(path, keys)
+    name = model_name(path, content.name)
     return _source(name, content.model_dump_json(), path.resolve().parent)
 
 

@@ -6,21 +6,20 @@ everything of it but the head and the weights stays as it is there.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
+from baselines.models.encoders.weights.checkpoint import read_checkpoint
 from benchmark.classifier import Classifier
-from benchmark.errors import ClassifierError
+from benchmark.errors import ClassifierError, short_message
 from benchmark.model_source import ModelSource
-from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.catalogue import Catalogue, split_path
+from benchmark.records.toml_file import describe_fault
 
 
 class TrainedFile(BaseModel):
@@ -63,54 +62,40 @@ class TrainedModel(ModelSource):
             width = classifier(classifier.example)[1].shape[1]
         classifier.name = self.name
         classifier.head = nn.utils.skip_init(nn.Linear, width, 2)
+        tensors = read_checkpoint(self.weights).tensors
         try:
-            classifier.load_state_dict(load_file(self.weights))
-        except (OSError, SafetensorError) as error:
-            raise ClassifierError(f"The weights {self.weights} cannot be read: {error}.") from error
+            classifier.load_state_dict(tensors)
         except RuntimeError as error:
             raise ClassifierError(
                 f"The weights {self.weights} do not fit the model {self.model!r} that they were "
-                f"trained from: {str(error).splitlines()[1].strip()}"
+                f"trained from: {short_message(error)}"
             ) from error
         classifier.eval().requires_grad_(False)
         return classifier
 
 
-def read_trained_file(path: Path) -> TrainedFile | None:
-    """Return the contents of a ``model.toml`` that names a ``model``; None for any other file.
+def check_trained_file(path: Path, content: dict[str, object]) -> TrainedFile:
+    """Return the contents of a ``model.toml`` that names a ``model``, if they can be understood.
 
     Raises:
-        ClassifierError: If it holds what is not understood.
+        ClassifierError: If they cannot.
     """
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):  # the reader of the others says what is wrong
-        return None
-    if "model" not in content:
-        return None
     try:
         return TrainedFile.model_validate(content)
     except ValidationError as error:
-        # A key that is not known comes first: it is the one that is missing, written otherwise.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        key = ".".join(map(str, faults[0]["loc"]))
-        raise ClassifierError(
-            f"The model file {path} has a wrong {key!r}: {faults[0]['msg']}. Beside 'model' it "
-            "may hold 'name', 'weights' and 'head'."
-        ) from error
+        fault = describe_fault(error, content, TrainedFile)
+        raise ClassifierError(f"The model file {path} {fault}.") from error
 
 
 def source_of_trained(path: Path, file: TrainedFile, name: str) -> type[TrainedModel]:
     """Return the source that a ``model.toml`` with a ``model`` describes."""
     folder = path.resolve().parent
-    source, separator, class_name = file.model.rpartition(":")
-    if not source.endswith(".py"):
-        source, separator, class_name = file.model, "", ""
-    relative = folder / source
+    source, ending = split_path(file.model)
+    located = folder / source
     attributes = {
         "name": name,
         "description": f"{file.model} with the weights of an experiment",
-        "model": f"{relative}{separator}{class_name}" if relative.exists() else file.model,
+        "model": f"{located}{ending}" if located.exists() else file.model,
         "weights": folder / file.weights,
         "__module__": __name__,
         "__doc__": TrainedModel.__doc__,

@@ -323,10 +323,13 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         "foreground of 's1', /nowhere/brain.nii.gz, is missing",
     ),
     "broken toml": (_toml('name = "study"', "name = study"), "cohort.toml is no TOML: .*line 1"),
-    "unknown key": (_toml("registered", "registred"), "unknown key 'registred'; known: name,"),
+    "unknown key": (
+        _toml("registered", "registred"),
+        r"unknown key 'registred'\. Did you mean 'registered'\? Known: name,",
+    ),
     "unknown key in a table": (
         _toml('path = "brain.nii.gz"', 'path = "brain.nii.gz"\nfile = "x"'),
-        "unknown key 'foreground.file'; known: path",
+        "unknown key 'foreground.file'. Known: path",
     ),
     "missing key": (_toml('name = "study"\n', ""), "lacks the key 'name'; it has groups"),
     "no window": (_toml("low = 0, high = 200", "low = 9, high = 9"), "'intensity': give low < "),

@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from baselines.models.encoders.architectures import LIBRARIES, Fitting, build_network, usual_input
+from baselines.models.encoders.architectures import Fitting, build_network, usual_input
 from baselines.models.encoders.weights.checkpoint import Checkpoint
 from baselines.models.encoders.weights.matching import Match, match_weights, other_copies
 from benchmark.errors import ClassifierError
+from benchmark.plugins.catalogue import LIBRARIES
 
 _SIDES = {2: 224, 3: 64}
 _FIRST = 3

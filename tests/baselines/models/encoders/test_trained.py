@@ -106,9 +106,9 @@ def test_an_experiment_is_scored_by_its_folder(tmp_path: Path) -> None:
     ("damage", "sentence"),
     [
         ("missing", "cannot be read"),
-        ("torn", "cannot be read"),
+        ("torn", "no complete file of safetensors"),
         ("other", "do not fit the model"),
-        ("key", "wrong 'weihgts'"),
+        ("key", "unknown key 'weihgts'. Did you mean 'weights'"),
         ("gone", "cannot be read"),
     ],
 )

@@ -1,0 +1,86 @@
+"""Files in TOML: read in one place, and written from plain values."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark.errors import InputError
+
+_BARE = re.compile(r"[\w-]+", re.ASCII)
+
+
+def read_toml(path: Path, kind: str, error_class: type[InputError]) -> dict[str, Any]:
+    """Return the contents of a file.
+
+    Args:
+        path: Path of the file.
+        kind: Kind of file for messages, such as ``"cohort file"``.
+        error_class: Class of what is raised if the file is missing, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise error_class(f"The {kind} {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a broken TOML or a broken UTF-8
+        raise error_class(f"The {kind} {path} is no TOML: {error}.") from error
+
+
+def describe_fault(
+    error: ValidationError, content: Mapping[str, object], schema: type[BaseModel]
+) -> str:
+    """Return what is wrong with the contents of a file, as the end of a sentence about it.
+
+    An unknown key comes first: it is often the one that is missing, written otherwise.
+
+    Args:
+        error: Error of the schema.
+        content: Contents of the file.
+        schema: Schema that they were checked by.
+    """
+    fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        fields = _table_at(schema, fault["loc"][:-1]).model_fields
+        nearest = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        return f"has the unknown key {key!r}.{hint} Known: {', '.join(fields)}"
+    if fault["type"] == "missing":
+        return f"lacks the key {key!r}; it has {', '.join(content) or 'none'}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"has a wrong {key!r}: {message}" if key else f"is wrong: {message}"
+
+
+def format_toml(settings: Mapping[str, object]) -> str:
+    """Return settings as lines of TOML, tables among them within their line."""
+    return "".join(f"{_key(name)} = {_value(value)}\n" for name, value in settings.items())
+
+
+def _table_at(schema: type[BaseModel], names: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the schema of a table within a table."""
+    for name in names:
+        annotation = schema.model_fields[str(name)].annotation
+        types = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        schema = next(kind for kind in types if issubclass(kind, BaseModel))
+    return schema
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        parts = [f"{_key(name)} = {_value(part)}" for name, part in value.items()]
+        return f"{{ {', '.join(parts)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    # JSON's strings, numbers and booleans are TOML's, as long as no character is split in two.
+    return json.dumps(value, ensure_ascii=False)
