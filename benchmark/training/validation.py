@@ -154,18 +154,27 @@ def floor_reason(metrics: Sequence[Metric]) -> str | None:
     Args:
         metrics: Metrics among which are ``accuracy`` and ``auroc``.
     """
-    named = {metric.name: metric for metric in metrics}
-    auroc, accuracy = named["auroc"], named["accuracy"]
+    reason, accuracy = _ranking_reason(metrics), _named(metrics)["accuracy"]
+    if reason is None and accuracy.high is not None and accuracy.high < FLOOR_ACCURACY:
+        needed = f"where the upper limit must reach {FLOOR_ACCURACY:.2f}"
+        return f"{_spelled('accuracy', accuracy)}, {needed}"
+    return reason
+
+
+def _ranking_reason(metrics: Sequence[Metric]) -> str | None:
+    """Return why the margins do not rank the groups, whatever the threshold, or None."""
+    auroc = _named(metrics)["auroc"]
     if auroc.estimate is None:
         return "AUROC does not exist, since a group is missing"
     if auroc.low is None:
         return f"AUROC is {auroc.estimate:.2f}, from too few subjects for an interval"
     if auroc.low <= FLOOR_AUROC:
         return f"{_spelled('AUROC', auroc)}, where the lower limit must exceed {FLOOR_AUROC:.2f}"
-    if accuracy.high is not None and accuracy.high < FLOOR_ACCURACY:
-        needed = f"where the upper limit must reach {FLOOR_ACCURACY:.2f}"
-        return f"{_spelled('accuracy', accuracy)}, {needed}"
     return None
+
+
+def _named(metrics: Sequence[Metric]) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
 
 
 def _floor_warnings(
@@ -184,7 +193,9 @@ def _floor_warnings(
             f"probe's {reason}. A map of a head on it explains noise"
         )
     test = next((part for part in splits if part.split == "test"), None)
-    after = None if test is None else floor_reason(test.metrics)
+    # A map explains the margin, which a misplaced threshold moves but does not take away: for the
+    # trained network the ranking decides, and its accuracy is a remark.
+    after = None if test is None else _ranking_reason(test.metrics)
     is_probe = recipe.regime == "probe"
     if not is_probe and test is not None and after is None and reason is not None:
         sentences = [
@@ -195,6 +206,12 @@ def _floor_warnings(
         sentences.append(
             f"floor: the trained network hardly tells the groups apart: on the test split the "
             f"{after}. A map of it explains noise"
+        )
+    elif test is not None and (misplaced := floor_reason(test.metrics)) is not None:
+        sentences.append(
+            f"the threshold of the trained network is misplaced: on the test split it ranks the "
+            f"groups (AUROC {_named(test.metrics)['auroc'].estimate:.2f}), but the {misplaced}. "
+            f"Its margins are those of a head that was trained too briefly"
         )
     decisive = {after} if test is not None and not is_probe else {after, reason}
     return sentences, decisive != {None}

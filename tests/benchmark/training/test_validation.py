@@ -151,6 +151,17 @@ def test_training_of_the_trunk_is_judged_by_the_trained_network() -> None:
         assert any("the trained network hardly tells" in sentence for sentence in failed.warnings)
 
 
+def test_a_misplaced_threshold_is_not_called_noise() -> None:
+    """If it fails, maps of a network with an AUROC near 1 are said to explain noise."""
+    cohort, before, after = _toy()
+    shifted = after.with_margins(after.margins + 1000)
+    for recipe in (FULL, PROBE):
+        validation = validate(shifted, before, cohort, recipe)
+        assert not validation.floor
+        (sentence,) = [each for each in validation.warnings if "the accuracy is 0.5" in each]
+        assert sentence.startswith("the threshold of the trained network is misplaced")
+
+
 def test_what_is_learned_too_quickly_is_suspected() -> None:
     """If it fails, a leak that is learned at once passes for a good network."""
     cohort = build_cohort(subjects=120)
