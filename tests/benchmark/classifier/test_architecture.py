@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torchvision.ops import StochasticDepth
 
 from benchmark.classifier import Classifier
@@ -110,6 +114,97 @@ def test_a_file_that_the_network_imports_counts(
     assert hashes[0] != hashes[1]
 
 
+def test_a_number_that_is_imported_from_a_file_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, the old scores stay in force where a file of constants is edited."""
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    for value in ("1.0", "-2.0"):
+        (tmp_path / "own_constants.py").write_text(f"SCALE = {value}\n")
+        monkeypatch.delitem(sys.modules, "own_constants", raising=False)
+        importing = PLUGIN.replace("SCALE = 1.0", "from own_constants import SCALE")
+        hashes.append(_load(tmp_path, importing).architecture_sha256)
+    assert hashes[0] != hashes[1]
+
+
+class _Scaled(nn.Module):
+    """A layer whose one setting is kept in a form of the caller's choice."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__()
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+    def first(self) -> None:
+        """Stand for a method that a setting chooses."""
+
+    def second(self) -> None:
+        """Stand for another."""
+
+
+def _unsaved(value: float) -> nn.Module:
+    layer = nn.Identity()
+    layer.register_buffer("scale", torch.tensor(value), persistent=False)
+    return layer
+
+
+def _hooked(value: float) -> nn.Module:
+    layer = nn.Identity()
+    layer.register_forward_hook(partial(_scale_output, value))
+    return layer
+
+
+def _scale_output(value: float, _: nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+    return output * value
+
+
+def _bound(value: float) -> nn.Module:
+    layer = _Scaled()
+    layer.act = layer.first if value < 1 else layer.second
+    return layer
+
+
+class _Times(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the maps times a number."""
+        return maps * self.value
+
+
+FORMS: dict[str, Callable[[float], nn.Module]] = {
+    "private": lambda value: _Scaled(_scale=value),
+    "tensor": lambda value: _Scaled(scale=torch.tensor(value)),
+    "buffer that is not saved": _unsaved,
+    "array": lambda value: _Scaled(scale=np.array([value])),
+    "number of NumPy": lambda value: _Scaled(scale=np.float32(value)),
+    "closure": lambda value: _Scaled(act=lambda maps: maps * value),
+    "default": lambda value: _Scaled(act=lambda maps, scale=value: maps * scale),
+    "record": lambda value: _Scaled(config=SimpleNamespace(scale=value)),
+    "set": lambda value: _Scaled(modes={"relu" if value < 1 else "tanh"}),
+    "hook": _hooked,
+    "method": _bound,
+    "hidden layer": lambda value: _Scaled(layers=[_Times(value)]),
+    "graph": lambda value: fx.symbolic_trace(_Times(value)),
+    "trace": lambda value: torch.jit.trace(_Times(value), torch.ones(1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("form", FORMS)
+def test_a_setting_counts_in_whatever_form_a_layer_keeps_it(form: str) -> None:
+    """If it fails, two settings of a model.toml with the same weights share their scores."""
+
+    def hash_of(value: float) -> str:
+        return architecture_sha256(nn.ModuleDict({"trunk": FORMS[form](value)}))
+
+    assert hash_of(0.5) == hash_of(0.5)
+    assert hash_of(0.5) != hash_of(2.0)
+
+
 def test_settings_of_layers_and_versions_of_packages_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, another stride, or a package that computes otherwise, shows no difference."""
 
@@ -121,7 +216,7 @@ def test_settings_of_layers_and_versions_of_packages_count(monkeypatch: pytest.M
     assert hash_of(nn.ReLU(), nn.Tanh()) != hash_of(nn.Tanh(), nn.ReLU())
     before = hash_of(StochasticDepth(0.1, "row"))
     assert before == hash_of(StochasticDepth(0.1, "row"))
-    monkeypatch.setattr("benchmark.classifier.architecture.version", lambda name: "99")
+    monkeypatch.setattr("benchmark.classifier.architecture.code.version", lambda name: "99")
     assert before != hash_of(StochasticDepth(0.1, "row"))
 
 

@@ -1,7 +1,7 @@
 """What a network computes beside its weights: its layers, their settings, and the code they run.
 
 Two networks with the same weights can differ in an activation, a pooling or a stride. So a score
-is named by the architecture too: the tree of layers, every plain setting of each layer, the files
+is named by the architecture too: the tree of layers, every setting of each layer, the files
 that define layers of the user's own together with whatever of the user's own these files import,
 and the versions of the installed packages that define the others. Layers of torch itself are named
 without a version, since torch is recorded with the machine that a score was measured on.
@@ -9,6 +9,7 @@ without a version, since torch is recorded with the machine that a score was mea
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -16,17 +17,17 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 
 from torch import nn
 
+from benchmark.classifier.architecture.settings import callables, describe_layer, own_attributes
+
 _OWN = ("benchmark", "baselines")
 _UNNAMED = ("torch", "builtins")
-# Bookkeeping of every torch module, which says nothing of what it computes.
-_BOOKKEEPING = frozenset({"training", "call_super_init", "dump_patches"})
 
 
 def architecture_sha256(network: nn.Module, source: type | None = None) -> str:
@@ -39,56 +40,14 @@ def architecture_sha256(network: nn.Module, source: type | None = None) -> str:
     parts = [(name, part) for name, part in network.named_modules() if name]
     definitions: list[object] = []
     for _, part in parts:
-        definitions.extend([type(part), *_callables(vars(part).values())])
+        definitions.extend([type(part), *callables(own_attributes(part).values())])
     if source is not None:
         definitions.append(source)
     described = {
-        "layers": [
-            [name, _qualified_name(type(part)), part.extra_repr(), _settings(part)]
-            for name, part in parts
-        ],
+        "layers": [[name, *describe_layer(part)] for name, part in parts],
         "code": _describe_code(definitions),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def _settings(part: nn.Module) -> dict[str, object]:
-    """Return the plain attributes of a layer and the names of the functions that it holds."""
-    described = {
-        name: _describe(value)
-        for name, value in vars(part).items()
-        if not name.startswith("_") and name not in _BOOKKEEPING
-    }
-    return {name: value for name, value in described.items() if value is not None}
-
-
-def _describe(value: object) -> object:
-    """Return a plain value as JSON holds it, a callable by its name, and None for the rest."""
-    if isinstance(value, str | int | float | bool):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return [_describe(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _describe(item) for key, item in value.items()}
-    if isinstance(value, partial):
-        return [_describe(value.func), _describe(value.args), _describe(value.keywords)]
-    if isinstance(value, type | FunctionType | BuiltinFunctionType):
-        return _qualified_name(value)
-    return None
-
-
-def _callables(values: Iterable[object]) -> Iterator[object]:
-    for value in values:
-        if isinstance(value, partial):
-            yield from _callables([value.func])
-        elif isinstance(value, type | FunctionType):
-            yield value
-
-
-def _qualified_name(definition: type | FunctionType | BuiltinFunctionType) -> str:
-    # A plugin's module is called by the hash of its file, which is listed by itself.
-    module = (definition.__module__ or "").partition("medsanity_plugin_")[0]
-    return f"{module}.{definition.__qualname__}"
 
 
 def _describe_code(definitions: Iterable[object]) -> list[str]:
@@ -110,7 +69,7 @@ def _describe_code(definitions: Iterable[object]) -> list[str]:
         elif id(module) not in visited:
             visited.add(id(module))
             entries.add(_file_sha256(module))
-            pending.extend(vars(module).values())
+            pending.extend([*vars(module).values(), *_imported(module)])
     return sorted(entries)
 
 
@@ -120,6 +79,26 @@ def _module_of(definition: object) -> ModuleType | None:
     if isinstance(definition, type | FunctionType):
         return sys.modules.get(definition.__module__ or "")
     return None
+
+
+def _imported(module: ModuleType) -> Iterator[ModuleType]:
+    """Yield the modules that a file imports, since a number that it takes from one has no trace."""
+    try:
+        tree = ast.parse(Path(str(module.__file__)).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    package = (module.__package__ or "").split(".")
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if (imported := sys.modules.get(name)) is not None:
+                yield imported
 
 
 def _class_sha256(definition: type) -> str:
