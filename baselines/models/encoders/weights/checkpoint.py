@@ -46,6 +46,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ClassifierError: If the file is missing, broken, holds code, or holds no weights.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # Opening a pipe would wait for whoever writes into it.
+        raise ClassifierError(f"The weights {path} cannot be read: it is no ordinary file.")
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -70,13 +73,19 @@ def usable(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, Tensor]:
     """Return tensors by name as a network takes them: contiguous, floating-point ones in float32.
 
     Raises:
-        ClassifierError: If one holds NaN or infinite numbers, or is quantised or sparse.
+        ClassifierError: If one holds NaN or infinite numbers or none, or is quantised or sparse.
     """
     tensors, broken = {}, []
     for name in names:
         tensor = checkpoint.tensors[name]
+        if tensor.is_meta:
+            raise ClassifierError(
+                f"The tensor {name} of {checkpoint.path} is on the device 'meta', which keeps "
+                "shapes and no numbers: save the weights once more after they were loaded."
+            )
         if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex():
-            kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+            kind = "complex" if tensor.is_complex() else str(tensor.layout).removeprefix("torch.")
+            kind = "quantised" if tensor.is_quantized else kind
             raise ClassifierError(
                 f"The tensor {name} of {checkpoint.path} is {kind} ({tensor.dtype}), "
                 "but weights are dense numbers in floating point."

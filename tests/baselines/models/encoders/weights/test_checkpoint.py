@@ -72,6 +72,7 @@ def training_without_weights(path: Path) -> None:
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("a.pth", lambda path: None, "cannot be read: No such file"),
     "folder": ("a.pth", lambda path: path.mkdir(), "cannot be read: Is a directory"),
+    "pipe": ("a.pth", lambda path: os.mkfifo(path), "is no ordinary file"),
     "empty": ("a.pth", lambda path: path.write_bytes(b""), "are an empty file"),
     "text": ("a.pth", lambda path: path.write_text("weights\n" * 9), "are no checkpoint"),
     "noise": ("a.pt", lambda path: path.write_bytes(bytes(range(256)) * 9), "are no checkpoint"),
@@ -134,7 +135,8 @@ def test_other_precisions_become_float32(dtype: torch.dtype, tmp_path: Path) -> 
     [
         (torch.tensor([1.0, float("nan")]), "1 of 2 tensors .* NaN .* first of them broken"),
         (torch.tensor([float("inf"), 1.0]), "NaN or infinite"),
-        (torch.zeros(2, dtype=torch.complex64), "but weights are dense"),
+        (torch.zeros(2, dtype=torch.complex64), "is complex .*but weights are dense"),
+        (torch.zeros(2, device="meta"), "on the device 'meta', which keeps shapes and no numbers"),
         (torch.eye(2).to_sparse(), "is sparse_coo"),
     ],
 )
