@@ -84,7 +84,7 @@ def _compare(registry: registries.Registry) -> list[experiment_table.Compared]:
 
 
 def _table(registry: registries.Registry) -> Table:
-    table = Table(title=f"experiments of {registry.folder}", title_justify="left", show_lines=True)
+    table = Table(title=f"experiments in {registry.folder}", title_justify="left", show_lines=True)
     for heading in _TOGETHER:
         table.add_column(heading, overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)

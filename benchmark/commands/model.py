@@ -50,7 +50,7 @@ def inspect(
         Path | None, typer.Option(help="Text file with the name of a class on each line.")
     ] = None,
     cohort: Annotated[
-        str | None, typer.Option(help="Name or path/to/cohort.toml whose shape is taken.")
+        str | None, typer.Option(help="Name, cohort.toml or its folder; its shape is taken.")
     ] = None,
 ) -> None:
     """Say what a model consists of, and which classes it tells of photographs."""

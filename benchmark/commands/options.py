@@ -24,12 +24,12 @@ class Kinds(StrEnum):
 MODEL_HELP = "Name, model.toml, its folder, torchvision.NAME, or path/to/file.py:Class."
 Models = Annotated[list[str] | None, typer.Option(help=f"{MODEL_HELP} Default: the suite's.")]
 Cohorts = Annotated[
-    list[str] | None, typer.Option(help="Name or path/to/cohort.toml. Default: the suite's.")
+    list[str] | None, typer.Option(help="Name, cohort.toml or its folder. Default: the suite's.")
 ]
 Protocols = Annotated[list[str] | None, typer.Option(help="Default: the suite's.")]
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
-Cohort = Annotated[str, typer.Option(help="Name or path/to/cohort.toml.")]
-NamedCohort = Annotated[str, typer.Argument(help="Name or path/to/cohort.toml.")]
+Cohort = Annotated[str, typer.Option(help="Name, cohort.toml or its folder.")]
+NamedCohort = Annotated[str, typer.Argument(help="Name, cohort.toml or its folder.")]
 Suite = Annotated[str, typer.Option(help="Version, or path of a .toml file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]

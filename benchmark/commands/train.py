@@ -46,7 +46,7 @@ def train(
         str | None,
         typer.Option(help="Name, model.toml, folder of an experiment, or path/to/file.py:Class."),
     ] = None,
-    cohort: Annotated[str | None, typer.Option(help="Name or path/to/cohort.toml.")] = None,
+    cohort: Annotated[str | None, typer.Option(help="Name, cohort.toml or its folder.")] = None,
     regime: Annotated[
         Regime | None, typer.Option(help="What is trained. [default: the recipe's, or probe]")
     ] = None,

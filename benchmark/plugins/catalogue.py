@@ -30,6 +30,7 @@ from benchmark.plugins.neighbours import check_neighbour, import_neighbour
 
 BUILT_IN = "built-in"
 MODEL_FILE = "model.toml"
+COHORT_FILE = "cohort.toml"
 LIBRARIES = ("torchvision", "timm", "monai")
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
@@ -65,8 +66,8 @@ class Shelf(Generic[P]):
     def find(self, spec: str) -> Entry[P]:
         """Return the plugin of a name, of ``path/to/file.py:Class``, or of a file on it.
 
-        A cohort is described by a ``cohort.toml``, a model by a ``model.toml`` or the folder that
-        holds one, or named by its architecture, as in ``torchvision.resnet50``.
+        A cohort is described by a ``cohort.toml``, a model by a ``model.toml``, or by the folder
+        that holds it; a model is also named by its architecture, as in ``torchvision.resnet50``.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
@@ -86,7 +87,11 @@ class Shelf(Generic[P]):
                 return self._from_model(spec, None)
             if Path(spec).is_dir():
                 return self._from_model(spec, Path(spec, MODEL_FILE))
+        if entry is None and self.kind.name == "cohort" and Path(spec).is_dir():
+            return self._from_toml(Path(spec, COHORT_FILE))
         if entry is None:
+            if self.kind.name in ("model", "cohort"):
+                _refuse_path(self.kind.name, spec)
             raise UnknownNameError(self.kind.name, spec, self.names)
         if entry.error is not None:
             raise PluginError(f"The {entry.kind} {spec!r} cannot be used: {entry.error}")
@@ -191,9 +196,13 @@ class Shelf(Generic[P]):
     def _checked(self, plugin: object, location: str) -> type[P]:
         base = self.kind.base
         if not isinstance(plugin, type) or not issubclass(plugin, base):
-            raise _WrongKindError(
-                f"{location} must be a subclass of {base.__module__}.{base.__name__}."
-            )
+            message = f"{location} must be a subclass of {base.__module__}.{base.__name__}."
+            if self.kind.name == "model":
+                message += (
+                    f" A function that builds a network is named in a {MODEL_FILE}: "
+                    f'architecture = "file.py:function".'
+                )
+            raise _WrongKindError(message)
         if inspect.isabstract(plugin):
             missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
             raise PluginError(f"{location} must implement {missing}.")
@@ -251,6 +260,21 @@ class Catalogue:
             with suppress(_WrongKindError):
                 return shelf.find(spec)
         return shelves[kind].find(spec)
+
+
+def _refuse_path(kind: str, spec: str) -> None:
+    """Raise an error where a path was given that is no description of a model or a cohort.
+
+    Raises:
+        PluginError: If a file is no such description, or if nothing lies at the path.
+    """
+    file = MODEL_FILE if kind == "model" else COHORT_FILE
+    path = Path(spec)
+    if path.is_file():
+        way = f"; `model init {spec}` writes one for a file of weights" if kind == "model" else ""
+        raise PluginError(f"A {kind} is described by a {file}, which {spec} is not{way}.")
+    if path.parent != Path() or path.suffix in (".pt", ".pth", ".ckpt", ".safetensors"):
+        raise PluginError(f"There is no file and no folder {spec}, which is to hold a {file}.")
 
 
 def model_files() -> ModuleType:

@@ -52,8 +52,8 @@ def cut_network(
         trunk, pool, head = _cut_sequence(network)
     else:
         raise ClassifierError(
-            f"Model {name!r} is built as a {type(network).__name__}, which is not known how to "
-            "cut: return its parts (trunk, pool, head), an nn.Sequential, or a network of "
+            f"Model {name!r} is built as a {type(network).__name__}, and nothing says where to cut "
+            "it: return its parts (trunk, pool, head), an nn.Sequential of them, or a network of "
             "torchvision, timm or MONAI."
         )
     assert trunk is not None  # of Parts always, and of a sequence

@@ -178,7 +178,10 @@ def embedding_width(classifier: Classifier) -> int:
 
 def _relative_architecture(architecture: str, folder: Path) -> str:
     path, ending = split_path(architecture)
-    return f"{_relative(Path(path), folder)}{ending}" if ending else architecture
+    if not path.endswith(".py"):
+        return architecture
+    # A file without a function is moved too; the function is asked for where the file is read.
+    return f"{_relative(Path(path), folder)}{ending}"
 
 
 def _relative(path: Path, folder: Path) -> str:

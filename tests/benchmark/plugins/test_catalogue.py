@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -76,6 +77,30 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'phantom'") as caught:
         Catalogue().cohorts.find("fantom")
     assert "phantom3d" in str(caught.value)
+
+
+def test_a_path_that_describes_nothing_is_told_from_an_unknown_name(tmp_path: Path) -> None:
+    """If it fails, who names their weights or a folder is shown a list of built-in names."""
+    weights, table = tmp_path / "encoder.pth", tmp_path / "participants.tsv"
+    weights.touch()
+    table.touch()
+    known = Catalogue()
+    for shelf, spec, message in (
+        (known.models, str(weights), f"`model init {weights}` writes one"),
+        (known.models, "gone.pth", "There is no file and no folder gone.pth"),
+        (known.models, "experiments/EXP-999", "no folder experiments/EXP-999"),
+        (known.models, str(tmp_path), "holds no model.toml"),
+        (known.cohorts, str(table), "described by a cohort.toml, which"),
+        (known.cohorts, "none/cohort", "no folder none/cohort, which is to hold a cohort.toml"),
+        (known.cohorts, str(tmp_path), f"The cohort file {tmp_path / 'cohort.toml'} does not exist"),
+    ):
+        with pytest.raises(PluginError, match=re.escape(message)):
+            shelf.find(spec)
+    (tmp_path / "cohort.toml").touch()
+    assert known.cohorts.find(str(tmp_path)).name == str(tmp_path / "cohort.toml")
+    (tmp_path / "net.py").write_text("def build():\n    return None\n")
+    with pytest.raises(PluginError, match="architecture = "):
+        known.models.find(f"{tmp_path / 'net.py'}:build")
 
 
 def test_a_path_gives_the_class_with_the_hash_of_its_source(tmp_path: Path) -> None:

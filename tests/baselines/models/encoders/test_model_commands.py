@@ -151,6 +151,18 @@ def test_of_a_bad_checkpoint_nothing_is_written(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_file_without_a_function_is_asked_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, who forgets the function is told that a file is missing that is there."""
+    monkeypatch.chdir(tmp_path)
+    build = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(1, 2, 3))\n"
+    Path("net.py").write_text(build)
+    torch.save({"0.weight": torch.zeros(2, 1, 3, 3)}, "w.pth")
+    with pytest.raises(InputError, match="must name a function.*build"):
+        write_model_file(Path("w.pth"), Path("sub/model.toml"), "net.py")
+
+
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, a user is told of a module of Python and not of what to install."""
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
