@@ -104,7 +104,8 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
 
     A pair is left as it is where folding would be wrong: a convolution that is called more than
     once, whose output or weight is used elsewhere, or whose weights are in half precision. So is a
-    trunk with hooks, which may see what lies between the two, and one that torch.fx cannot trace.
+    trunk with hooks, which may see what lies between the two, one that torch.fx cannot trace, and
+    one without such a pair: a trace may have fixed what the code decides anew for each image.
     """
     if has_hooks(trunk):
         return trunk
@@ -115,6 +116,7 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     read = [str(node.target) for node in traced.graph.nodes if node.op == "get_attr"]
+    is_folded = False
     for node in list(traced.graph.nodes):
         before = node.args[0] if node.op == "call_module" and node.args else None
         if not isinstance(before, fx.Node) or before.op != "call_module":
@@ -129,7 +131,8 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
             setattr(modules[parent], child, modules[name])
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
-    return fx.GraphModule(traced, traced.graph)
+            is_folded = True
+    return fx.GraphModule(traced, traced.graph) if is_folded else trunk
 
 
 def _is_pair(convolution: nn.Module, norm: nn.Module) -> TypeGuard[_BatchNorm]:

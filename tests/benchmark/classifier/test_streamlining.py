@@ -117,6 +117,18 @@ class Video(nn.Module):
         return self.conv(images) * self.scale[0]
 
 
+class Deciding(nn.Module):
+    """Holds no norm, and a branch that a trace fixes on its wrong side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, WIDTH, 3, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return maps."""
+        return self.conv(images) if torch.is_tensor(images) else self.conv(images).square()
+
+
 class Casting(nn.Module):
     """Computes in half precision by a context, which tracing loses."""
 
@@ -189,6 +201,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
         nn.Sequential(nn.Conv2d(1, WIDTH, 3, 2, 1), norm_of(), nn.ReLU())
     ),
     "a branch without gradient": Blocked,
+    "a branch that a trace fixes": Deciding,
     "a traced network": traced,
     "a scripted network": lambda: torch.jit.script(
         nn.Sequential(nn.Conv2d(1, WIDTH, 3, 2, 1), norm_of(), nn.ReLU())
