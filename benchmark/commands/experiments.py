@@ -111,6 +111,6 @@ def _comparison(pair: experiment_table.Compared) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     sides = zip(comparison.first, comparison.second, comparison.differences, strict=True)
     for metrics in sides:
-        label = experiment_table.LABELS.get(metrics[0].name, metrics[0].name)
+        label = experiment_table.metric_label(metrics[0].name)
         table.add_row(label, *map(experiment_table.format_metric, metrics))
     return table

@@ -37,6 +37,17 @@ _TWICE = "Pass `retain_graph=True` where one graph is gone through several times
 _UNUSED = "The score does not depend on what it is differentiated by: take both from one pass."
 _DETACH = "Call `.detach().cpu()` on a tensor before `.numpy()`."
 
+_TARGET = (
+    "A target takes the logits and the embedding, which is what the network returns: "
+    "`target(*classifier(images))`."
+)
+_SIGNATURE = "`attribute` is called with three arguments after self: classifier, images and target."
+_PAIR = "The network returns logits and embedding: `logits, embedding = classifier(images)`."
+_LAYERS = (
+    "The network is a Classifier: its layers are in `classifier.trunk`, `classifier.pool` and "
+    "`classifier.head`."
+)
+
 # The first pattern that an error's message holds decides.
 _ADVICE = (
     (r"does not require grad", _FROZEN),
@@ -46,6 +57,10 @@ _ADVICE = (
     (r"grad can be implicitly created only for scalar", _SCALAR),
     (r"backward through the graph a second time", _TWICE),
     (r"not have been used in the graph", _UNUSED),
+    (r"missing 1 required positional argument: 'embedding'", _TARGET),
+    (r"\battribute\(\) (takes \d+ positional|missing \d+ required|got an unexpected)", _SIGNATURE),
+    (r"^'tuple' object has no attribute|^tuple indices must be", _PAIR),
+    (r"^'Classifier' object has no attribute", _LAYERS),
     (r"Can't call numpy\(\) on Tensor that requires grad", _DETACH),
 )
 
@@ -100,6 +115,11 @@ def advice_on(error: BaseException) -> str | None:
 def advice_on_none() -> str:
     """Return how to mend a method that returns None, as a ``.grad`` that nothing filled is."""
     return f"Return the map from `attribute`. {_NO_GRAD}"
+
+
+def advice_on_array() -> str:
+    """Return how to mend a method that returns an array of NumPy."""
+    return "Make a tensor of the map: `torch.as_tensor(array).to(images)`."
 
 
 def file_of(plugin: type) -> str:

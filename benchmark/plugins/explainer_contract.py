@@ -17,7 +17,7 @@ from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, short_message
 from benchmark.explainer import Explainer, same_map, why_unsupported
-from benchmark.plugins.blame import advice_on, advice_on_none
+from benchmark.plugins.blame import advice_on, advice_on_array, advice_on_none
 from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
 from benchmark.plugins.examples import Example
 from benchmark.target import Margin
@@ -123,6 +123,7 @@ class ExplainerContract(Contract[Explainer]):
         if isinstance(error, AttributionError):
             fault = _gist(error, self.build().name)
             mend = advice_on_none() if fault.endswith("NoneType") else mend
+            mend = advice_on_array() if fault.endswith("ndarray") else mend
         else:
             fault = f"raises {short_message(error).rstrip('.')}"
             mend = mend or ""

@@ -67,7 +67,9 @@ def read_registry(folder: Path) -> Registry:
         StoreError: If the folder is missing or cannot be read.
     """
     if not folder.is_dir():
-        raise StoreError(f"There is no folder {folder}, in which experiments lie; `train` makes one.")
+        raise StoreError(
+            f"There is no folder {folder}, in which experiments lie; `train` makes one."
+        )
     cards, faults = [], []
     with store_errors(folder):
         folders = [path for path in folder.iterdir() if path.is_dir()]

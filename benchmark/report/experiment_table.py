@@ -44,6 +44,11 @@ class Compared:
     comparison: Comparison
 
 
+def metric_label(name: str) -> str:
+    """Return a metric's name as a table shows it, such as ``"F1 of A"``."""
+    return LABELS.get(name, name.replace("f1 ", "F1 ", 1).replace("brier ", "Brier ", 1))
+
+
 def describe(card: ExperimentCard) -> dict[str, Lines]:
     """Return what the registry says of an experiment, by column, in lines of text."""
     recipe, model, cohort = card.recipe, card.model, card.cohort

@@ -13,7 +13,7 @@ from benchmark.cohort import SPLITS
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.registry import Registry
 from benchmark.report.experiment_figures import CAPTIONS
-from benchmark.report.experiment_table import LABELS, Compared, describe, format_metric
+from benchmark.report.experiment_table import Compared, describe, format_metric, metric_label
 from benchmark.report.webpage import Picture, page_environment, page_style
 from benchmark.training.findings import Metric
 
@@ -61,7 +61,7 @@ def render_registry(registry: Registry, compared: Sequence[Compared] = ()) -> st
         compared=compared,
         splits=SPLITS,
         metric=format_metric,
-        labels=LABELS,
+        label=metric_label,
     )
 
 

@@ -130,6 +130,9 @@ def draw_course(figure: Figure, epochs: Sequence[Epoch], best_epoch: int | None 
         if best_epoch is not None:
             axes.axvline(best_epoch, color=style.COLOURS[1], lw=1.0, linestyle=_DASHED, zorder=1)
     loss.legend(frameon=False)
+    # Without this, a curve at 1 is drawn amid values that no AUROC can have.
+    low, high = auroc.get_ylim()
+    auroc.set_ylim(max(low, -0.02), min(high, 1.02))
     if best_epoch in numbers:
         value = epochs[numbers.index(best_epoch)].validation_auroc
         auroc.plot([best_epoch], [value], "o", color=style.COLOURS[1], markersize=5)

@@ -66,6 +66,10 @@ def details(path: Path) -> dict[str, tuple[str, str]]:
         ("target(*classifier(images.requires_grad_())).backward()", "take the gradient of `score"),
         ("result = images.to('meta') + images", "Create tensors with `.to(images)`"),
         ("raise KeyError('layer4')", "`."),
+        ("result = target(classifier(images))", "`target(*classifier(images))`"),
+        ("result = classifier(images).sum()", "`logits, embedding = classifier(images)`"),
+        ("result = classifier(images)[:, 1]", "`logits, embedding = classifier(images)`"),
+        ("result = classifier.layer4(images)", "its layers are in `classifier.trunk`"),
     ],
 )
 def test_an_error_comes_with_its_line_and_advice_that_fits(
@@ -86,6 +90,19 @@ def test_a_gradient_that_is_none_and_returned_is_explained(tmp_path: Path) -> No
     detail = details(write(tmp_path, "result = classifier.head.weight.grad"))["shape"][1]
     assert "it must return a tensor, but returned NoneType. Return the map" in detail
     assert NO_GRAD in detail
+
+
+def test_an_array_of_numpy_is_told_how_it_becomes_a_map(tmp_path: Path) -> None:
+    """If it fails, an author with the right values is told to sum over channels."""
+    detail = details(write(tmp_path, "result = images.numpy()"))["shape"][1]
+    assert "returned ndarray. Make a tensor of the map: `torch.as_tensor(array)" in detail
+
+
+def test_another_signature_of_attribute_is_told_the_right_one(tmp_path: Path) -> None:
+    """If it fails, who writes a method as other libraries have it counts arguments."""
+    path = write(tmp_path, "result = images")
+    path.write_text(path.read_text().replace("classifier, images, target", "classifier, images"))
+    assert "classifier, images and target." in details(path)["shape"][1]
 
 
 def test_a_line_of_a_file_beside_the_method_is_the_authors_too(tmp_path: Path) -> None:

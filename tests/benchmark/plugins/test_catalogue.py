@@ -92,7 +92,11 @@ def test_a_path_that_describes_nothing_is_told_from_an_unknown_name(tmp_path: Pa
         (known.models, str(tmp_path), "holds no model.toml"),
         (known.cohorts, str(table), "described by a cohort.toml, which"),
         (known.cohorts, "none/cohort", "no folder none/cohort, which is to hold a cohort.toml"),
-        (known.cohorts, str(tmp_path), f"The cohort file {tmp_path / 'cohort.toml'} does not exist"),
+        (
+            known.cohorts,
+            str(tmp_path),
+            f"The cohort file {tmp_path / 'cohort.toml'} does not exist",
+        ),
     ):
         with pytest.raises(PluginError, match=re.escape(message)):
             shelf.find(spec)

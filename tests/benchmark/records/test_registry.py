@@ -106,10 +106,10 @@ def test_a_folder_that_lacks_its_card_or_holds_anothers_is_named(tmp_path: Path)
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     """If it fails, a mistyped folder reads as a registry without experiments."""
-    with pytest.raises(StoreError, match="There is no folder .*, in which experiments lie"):
+    with pytest.raises(StoreError, match=r"There is no folder .*, in which experiments lie"):
         read_registry(tmp_path / "experimets")
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="There is no folder .*, in which experiments lie"):
+    with pytest.raises(StoreError, match=r"There is no folder .*, in which experiments lie"):
         read_registry(tmp_path / "file")
     with pytest.raises(StoreError, match="cannot be made"):
         make_folder(tmp_path / "file")

@@ -159,7 +159,7 @@ def test_a_file_without_a_function_is_asked_for_one(
     build = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(1, 2, 3))\n"
     Path("net.py").write_text(build)
     torch.save({"0.weight": torch.zeros(2, 1, 3, 3)}, "w.pth")
-    with pytest.raises(InputError, match="must name a function.*build"):
+    with pytest.raises(InputError, match=r"must name a function.*build"):
         write_model_file(Path("w.pth"), Path("sub/model.toml"), "net.py")
 
 
