@@ -17,9 +17,10 @@ def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] 
     Raises:
         FaultError: ``no-records``, or where a record contradicts the first of its kind. ``twice``:
             two that differ, of one cell. ``other-suite``: of another version or seed.
-            ``other-cohort``, ``other-weights``: one name for two things. ``two-methods``: two
-            versions, settings or sources of an explainer. ``mixed-versions``: of a protocol, with
-            no bridge between them. ``other-settings``: of a protocol. ``other-scale``: a protocol's
+            ``other-cohort``, ``other-weights``: one name for two things, as for two architectures
+            with the same weights. ``two-methods``: two versions, settings or sources of an
+            explainer. ``mixed-versions``: of a protocol, with no bridge between them.
+            ``other-settings``: of a protocol. ``other-scale``: a protocol's
             score is read in two ways. ``other-subjects``: an image is of another subject or group
             than elsewhere.
     """
@@ -38,7 +39,7 @@ def _contradictions(
     yield from _apart(records, "twice", attrgetter("path"), attrgetter("checksum"))
     yield from _apart(records, "other-suite", lambda _: None, suite)
     yield from _apart(records, "other-cohort", cohort, attrgetter("identity.cohort_fingerprint"))
-    yield from _apart(records, "other-weights", model, attrgetter("identity.weights_sha256"))
+    yield from _apart(records, "other-weights", model, attrgetter("identity.network"))
     yield from _apart(records, "two-methods", explainer, _method)
     yield from _mixed(records, bridges)
     yield from _apart(records, "other-settings", protocol, attrgetter("identity.protocol.config"))

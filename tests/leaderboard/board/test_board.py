@@ -221,6 +221,13 @@ CONTRADICTIONS = {
 }
 
 
+def test_two_architectures_with_the_same_weights_make_no_board() -> None:
+    """If it fails, scores of an edited network stand beside those of the one before."""
+    first, *others = many()
+    with pytest.raises(FaultError, match=r"^other-weights: "):
+        build_board([*others, _changed(first, architecture_sha256="c" * 64)])
+
+
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_records_that_contradict_each_other_make_no_board(name: str) -> None:
     """If it fails, numbers that do not compare stand beside each other."""
