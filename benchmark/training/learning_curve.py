@@ -19,44 +19,12 @@ from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.classification import Predicted, intervals_of, weighted_metrics
 from benchmark.training.findings import CrossValidation, CurvePoint, Metric
 from benchmark.training.predictions import Predictions, metrics_of, to_metric
+from benchmark.training.probe import probe_margins
 
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
 DRAWS = 5
 FOLDS = 5
 CURVE_METRICS = ("auroc", "accuracy")
-
-Fit = Callable[[Cohort], Predictions]
-
-
-def probe_margins(features: FloatArray, groups: Rows, others: FloatArray) -> FloatArray:
-    """Return the margins of rows [m] under a logistic regression fitted on other rows.
-
-    It is that of ``logistic_regression``, with scikit-learn's L2 penalty of 1. Features are
-    standardised by the rows that it is fitted on. Where they are more than these rows, both are
-    turned into the space that the rows span, in which the optimum lies (Hastie & Tibshirani 2004),
-    so that an embedding of 2,048 numbers costs no more than one of 200.
-
-    Args:
-        features: [n, D] features of the rows to fit.
-        groups: [n] their groups, both present.
-        others: [m, D] features of the rows to predict.
-    """
-    # Here, since scikit-learn takes a quarter of a second that most commands do without.
-    from sklearn.linear_model import LogisticRegression
-
-    mean, spread = features.mean(0), features.std(0)
-    # A feature that hardly varies is a constant with rounding; divided by it, others would explode.
-    varies = spread > 1e-9 * (1 + np.abs(mean))
-    known, asked = ((rows - mean)[:, varies] / spread[varies] for rows in (features, others))
-    if known.shape[1] > len(known):
-        basis, _ = np.linalg.qr(known.T)
-        known, asked = known @ basis, asked @ basis
-    if not known.shape[1]:
-        share = float(np.mean(groups))
-        return np.full(len(others), math.log(share / (1 - share)))
-    probe = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=200)
-    margins: FloatArray = probe.fit(known, groups).decision_function(asked)
-    return margins
 
 
 def learning_curve(embeddings: Predictions, name: str = "cohort") -> tuple[CurvePoint, ...]:
@@ -93,9 +61,7 @@ def learning_curve(embeddings: Predictions, name: str = "cohort") -> tuple[Curve
     return tuple(points)
 
 
-def cross_validate(
-    fit: Fit, cohort: Cohort, folds: int = FOLDS, group_names: tuple[str, str] | None = None
-) -> CrossValidation:
+def cross_validate(fit: Callable[[Cohort], Predictions], cohort: Cohort) -> CrossValidation:
     """Return how well a recipe does on subjects that it was not fitted on.
 
     Every subject is in the test split once. Folds hold whole subjects and are stratified by group.
@@ -105,8 +71,6 @@ def cross_validate(
         fit: Function from the cohort with the splits of a fold to predictions for all its images;
             those for the test split count.
         cohort: Cohort whose own splits play no part.
-        folds: Largest number of folds; fewer where a group has fewer subjects.
-        group_names: Names of the groups in the metrics; those of the cohort unless given.
 
     Raises:
         CohortError: If a group has fewer than three subjects.
@@ -121,48 +85,55 @@ def cross_validate(
             )
     ordered = cohort.take(np.argsort(np.array(cohort.keys), kind="stable"))
     parts = []
-    for train, test in folds_by_subject(ordered.groups, ordered.subjects, folds, ordered.name):
+    for train, test in folds_by_subject(ordered.groups, ordered.subjects, ordered.name):
         splits = np.full(len(ordered), "train", dtype=object)
         splits[test] = "test"
         subjects = [ordered.subjects[row] for row in train]
-        inner = folds_by_subject(ordered.groups[train], subjects, FOLDS, ordered.name)
+        inner = folds_by_subject(ordered.groups[train], subjects, ordered.name)
         splits[train[next(inner)[1]]] = "validation"
         fold = replace(ordered, participants=ordered.participants.assign(split=list(splits)))
         parts.append(fit(fold).select("test"))
-    return _joined(parts, group_names or ordered.group_names)
+    return _joined(parts, ordered.group_names)
 
 
-def cross_validate_probe(
-    embeddings: Predictions, group_names: tuple[str, str], folds: int = FOLDS
-) -> CrossValidation:
+def cross_validate_probe(embeddings: Predictions, group_names: tuple[str, str]) -> CrossValidation:
     """Return how well the convex probe on given embeddings does on subjects that were left out.
 
-    Arguments and errors as ``cross_validate``; the probe stops at its optimum, so it is fitted on
-    all other subjects.
+    Folds are those of ``cross_validate``. The probe stops at its optimum, so it is fitted on all
+    other subjects.
+
+    Args:
+        embeddings: Embeddings of every image; logits and splits play no part.
+        group_names: Names of the groups in the metrics.
+
+    Raises:
+        CohortError: If a group has fewer than two subjects.
     """
     parts = []
-    for train, test in folds_by_subject(embeddings.groups, embeddings.subjects, folds):
-        known, asked = embeddings.take(train), embeddings.take(test)
-        margins = probe_margins(known.embeddings, known.groups, asked.embeddings)
-        parts.append(asked.with_margins(margins))
+    for train, test in folds_by_subject(embeddings.groups, embeddings.subjects):
+        fitted, tested = embeddings.take(train), embeddings.take(test)
+        margins = probe_margins(fitted.embeddings, fitted.groups, tested.embeddings)
+        parts.append(tested.with_margins(margins))
     return _joined(parts, group_names)
 
 
 def folds_by_subject(
-    groups: Rows, subjects: tuple[str, ...] | list[str], folds: int = FOLDS, name: str = "cohort"
+    groups: Rows, subjects: Sequence[str], name: str = "cohort"
 ) -> Iterator[tuple[Rows, Rows]]:
     """Yield the rows to fit and the rows to predict of each fold.
+
+    There are ``FOLDS`` of them, fewer where a group has fewer subjects.
 
     Args:
         groups: [N] group of each row.
         subjects: [N] subject of each row.
-        folds: Largest number of folds; fewer where a group has fewer subjects.
         name: Name of the cohort, for messages.
 
     Raises:
         CohortError: If a group has fewer than two subjects.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, as above
+    # Here, since scikit-learn takes a quarter of a second that most commands do without.
+    from sklearn.model_selection import StratifiedGroupKFold
 
     names = np.asarray(subjects, dtype=np.str_)
     smallest = min(len(np.unique(names[groups == group])) for group in (0, 1))
@@ -172,7 +143,7 @@ def folds_by_subject(
             f"cohort {name!r} has {smallest}."
         )
     seed = seed_of("cross-validation") % 2**32
-    splitter = StratifiedGroupKFold(min(folds, smallest), shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
     yield from splitter.split(names, groups, names)
 
 

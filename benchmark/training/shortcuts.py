@@ -30,7 +30,8 @@ from benchmark.maps.thumbnails import (
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.classification import RESAMPLES, Predicted
 from benchmark.training.findings import Metric, ShortcutProbe
-from benchmark.training.learning_curve import auroc_within_folds, folds_by_subject, probe_margins
+from benchmark.training.learning_curve import auroc_within_folds, folds_by_subject
+from benchmark.training.probe import probe_margins
 
 THRESHOLD = 0.6  # of the lower limit of the AUROC
 # A table has no noise of its own: any covariate that differs between groups is a confounder.

@@ -21,26 +21,10 @@ from benchmark.training.findings import (
     SplitFindings,
     Validation,
 )
-from benchmark.training.learning_curve import (
-    FOLDS,
-    cross_validate,
-    cross_validate_probe,
-    learning_curve,
-)
-from benchmark.training.predictions import Predictions, compare, metrics_of, predict
+from benchmark.training.learning_curve import cross_validate_probe, learning_curve
+from benchmark.training.predictions import Predictions, metrics_of
 from benchmark.training.regimes import Epoch, RegimeRecipe
 from benchmark.training.shortcuts import ShortcutFindings, refuse_equal_images, watch_shortcuts
-
-__all__ = [
-    "Predictions",
-    "compare",
-    "cross_validate",
-    "floor_reason",
-    "predict",
-    "refuse_equal_images",
-    "validate",
-    "watch_shortcuts",
-]
 
 STEPS = ("metrics", "cross-validation", "learning curve", "shortcuts", "embedding")
 SUSPICIOUS_ACCURACY = 0.90
@@ -92,7 +76,7 @@ def validate(
     parts = [(split, predictions.select(split)) for split in SPLITS]
     splits = tuple(split_findings(split, part, names) for split, part in parts if len(part))
     announce("cross-validation")
-    crossed = cross_validate_probe(before, names, FOLDS)
+    crossed = cross_validate_probe(before, names)
     announce("learning curve")
     curve: tuple[CurvePoint, ...] = ()
     try:
@@ -103,7 +87,7 @@ def validate(
     watched = shortcuts or watch_shortcuts(cohort)
     announce("embedding")
     embedding, remarks = _embeddings(before.select("test"), predictions.select("test"), with_umap)
-    told, is_floor = _floor_warnings(crossed, splits, recipe)
+    floor, is_floor = _floor_warnings(crossed, splits, recipe)
     quick = [*_few_subjects_warnings(curve), *_few_epochs_warnings(epochs, predictions)]
     return Validation(
         splits=splits,
@@ -112,7 +96,7 @@ def validate(
         learning_curve=curve,
         shortcuts=watched.probes,
         embedding=embedding,
-        warnings=(*told, *quick, *watched.warnings),
+        warnings=(*floor, *quick, *watched.warnings),
         left_out=(*left_out, *watched.left_out, *remarks),
         floor=is_floor,
         group_names=names,
@@ -287,7 +271,7 @@ def _embeddings(
 
 def _pca(embeddings: FloatArray) -> list[list[float]]:
     """Return the first two principal components [N, 2]; the largest loading is positive."""
-    from sklearn.decomposition import PCA  # slow to import, as above
+    from sklearn.decomposition import PCA  # slow to import, as metrics are
 
     centred = embeddings - embeddings.mean(0)
     components = min(2, *centred.shape)
@@ -311,9 +295,8 @@ def _umap(embeddings: FloatArray) -> list[list[float]]:
 
     seed = seed_of("umap") % 2**32
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # of graphs that fall apart, as those of copies
+        # It warns of graphs that fall apart, as those of copies.
+        warnings.simplefilter("ignore", UserWarning)
         mapper = umap.UMAP(n_components=2, random_state=seed, n_jobs=1)
         return _rounded(mapper.fit_transform(embeddings))
 

@@ -14,7 +14,7 @@ from benchmark.classifier.redrawing import redraw
 from benchmark.cohort import Cohort
 from benchmark.errors import ClassifierError
 from benchmark.seeding import seed_of
-from benchmark.training.probe import logistic_regression
+from benchmark.training.probe import probe_margins
 from benchmark.training.regimes import Epoch, RegimeRecipe, best_epoch, has_stopped
 from benchmark.training.trainer.course import Course, auroc
 from benchmark.training.trainer.freezing import hashes_of, last_stage_of, parts_of, set_free
@@ -30,8 +30,6 @@ from benchmark.training.trainer.state import TrainingState
 
 # A probe that is further from the convex solution than this is named on the card.
 LARGEST_GAP = 0.03
-# The convex solution needs a matrix of this width squared.
-_WIDEST_REGRESSION = 4096
 
 Listener = Callable[[Epoch, TrainingState], None]
 
@@ -217,16 +215,15 @@ def _remarks(course: Course, material: Material, watched: Tensor) -> tuple[str, 
             f"The validation AUROC is 1 from epoch {best.number} on, so the first epoch was kept; "
             'monitor = "loss" in the recipe trains on to larger margins.'
         )
-    if recipe.regime == "probe" and isinstance(material, KeptActivations):
-        features, validation = material.kept[0].cpu().double(), material.watched.cpu().double()
-        if features.shape[1] <= _WIDEST_REGRESSION:
-            weight, bias = logistic_regression(features.numpy(), material.groups.numpy())
-            margin = torch.from_numpy(validation.numpy() @ weight + bias)
-            convex = auroc(torch.stack([-margin / 2, margin / 2], 1), watched)
-            if abs(convex - best.validation_auroc) > LARGEST_GAP:
-                remarks.append(
-                    f"The probe's validation AUROC is {best.validation_auroc:.3f}, but that of a "
-                    f"logistic regression on the same embeddings {convex:.3f}: a gap of more than "
-                    f"{LARGEST_GAP} says that other rates or more epochs are needed."
-                )
+    if isinstance(material, KeptActivations) and recipe.regime == "probe":
+        parts = material.kept[0], material.watched
+        features, others = (part.cpu().double().numpy() for part in parts)
+        margins = torch.from_numpy(probe_margins(features, material.groups.numpy(), others))
+        convex = auroc(torch.stack([-margins / 2, margins / 2], 1), watched)
+        if abs(convex - best.validation_auroc) > LARGEST_GAP:
+            remarks.append(
+                f"The probe's validation AUROC is {best.validation_auroc:.3f}, but that of a "
+                f"logistic regression on the same embeddings {convex:.3f}: a gap of more than "
+                f"{LARGEST_GAP} says that other rates or more epochs are needed."
+            )
     return tuple(remarks)

@@ -12,8 +12,9 @@ from benchmark.plugins.examples import build_classifier, build_cohort
 from benchmark.report.figures import style
 from benchmark.report.figures.training import draw_all, draw_learning_curve
 from benchmark.training.findings import CurvePoint, Validation
+from benchmark.training.predictions import predict
 from benchmark.training.regimes import Epoch, RegimeRecipe
-from benchmark.training.validation import predict, validate
+from benchmark.training.validation import validate
 
 EPOCHS = tuple(Epoch(number, 1 / number, 0.8, 0.5 + number / 20, 1.0) for number in range(1, 8))
 LONG = "a $group$ whose name is longer than any axis, <b>with markup</b>"

@@ -25,21 +25,14 @@ from benchmark.statistics.classification import Predicted
 from benchmark.training.findings import Metric, Validation
 from benchmark.training.learning_curve import (
     auroc_within_folds,
+    cross_validate,
     cross_validate_probe,
     learning_curve,
-    probe_margins,
 )
-from benchmark.training.predictions import Predictions
-from benchmark.training.probe import logistic_regression
+from benchmark.training.predictions import Predictions, compare, predict
+from benchmark.training.probe import logistic_regression, probe_margins
 from benchmark.training.regimes import Epoch, RegimeRecipe
-from benchmark.training.validation import (
-    STEPS,
-    compare,
-    cross_validate,
-    floor_reason,
-    predict,
-    validate,
-)
+from benchmark.training.validation import STEPS, floor_reason, validate
 
 PROBE, FULL = RegimeRecipe(), RegimeRecipe("full")
 
