@@ -58,8 +58,16 @@ def cut_network(
         )
     assert trunk is not None  # of Parts always, and of a sequence
     if head is None:
-        head = nn.Linear(_embedding_width(name, trunk, pool, input_shape, preprocessing), 2)
+        headless = Classifier(name, trunk, _Zeros(), input_shape, pool, preprocessing)
+        head = nn.Linear(embedding_width(headless), 2)
     return Classifier(name, trunk, head, input_shape, pool, preprocessing)
+
+
+def embedding_width(classifier: Classifier, pool: nn.Module | None = None) -> int:
+    """Return the number of values D of an embedding, also with another pool; no pass is counted."""
+    with torch.no_grad():
+        maps = classifier.trunk(classifier.preprocessing(classifier.example))
+        return int((classifier.pool if pool is None else pool)(maps).shape[1])
 
 
 def replace_head(network: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
@@ -92,8 +100,7 @@ def ending_linear(classifier: Classifier, without: Sequence[str] = ()) -> Classi
         return classifier
     if without:
         pool = _without_weights(pool)
-        width = _width(classifier, pool)
-        layers = [nn.Linear(width, 2)]
+        layers = [nn.Linear(embedding_width(classifier, pool), 2)]
     elif len(layers) > 1:
         pool = nn.Sequential(pool, *layers[:-1])
     return Classifier(
@@ -112,16 +119,10 @@ def _without_weights(pool: nn.Module) -> nn.Module:
     return nn.Sequential(*(layer for layer in pool if not list(layer.parameters())))
 
 
-def _width(classifier: Classifier, pool: nn.Module) -> int:
-    with torch.no_grad():
-        maps = classifier.trunk(classifier.preprocessing(classifier.example))
-        return int(pool(maps).shape[-1])
-
-
 def _cut_sequence(network: nn.Sequential) -> tuple[nn.Module, nn.Module | None, nn.Module | None]:
     """Return trunk, pool and head of a sequence: up to the first global pooling, and its end."""
     layers = list(network.named_children())
-    pools = [place for place, (_, layer) in enumerate(layers) if isinstance(layer, _POOLS)]
+    pools = [index for index, (_, layer) in enumerate(layers) if isinstance(layer, _POOLS)]
     # A network that flattens its images at once, as a perceptron, has no maps to pool.
     first = pools[0] if pools and pools[0] > 0 else len(layers)
     has_head = last_linear(network) is not None
@@ -134,26 +135,9 @@ def _cut_sequence(network: nn.Sequential) -> tuple[nn.Module, nn.Module | None, 
     return trunk, pool, network[-1] if has_head else None
 
 
-def _embedding_width(
-    name: str,
-    trunk: nn.Module,
-    pool: nn.Module | None,
-    input_shape: Sequence[int],
-    preprocessing: Preprocessing,
-) -> int:
-    """Return the width D of what a network without a head gives."""
-    probe = _Probe()
-    bare = Classifier(name, trunk, probe, input_shape, pool, preprocessing)
-    assert bare.head is probe
-    return probe.width
-
-
-class _Probe(nn.Module):
-    """A head that gives zeros and remembers how wide its input was."""
-
-    width = 0
+class _Zeros(nn.Module):
+    """Stands for a head whose width is not known yet."""
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return logits [B, 2] of zeros."""
-        self.width = int(embedding.shape[-1])
         return embedding.new_zeros(embedding.shape[0], 2)

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from baselines.models.encoders.architectures import usual_input
+from baselines.models.encoders.cutting import embedding_width
 from baselines.models.encoders.loading import load_classifier, load_network, open_weights
 from baselines.models.encoders.model_toml import (
     CLASSES_NEEDED,
@@ -168,12 +169,6 @@ def classify_photographs(
         path: predict_classes(network, step, photograph, names)
         for path, photograph in photographs.items()
     }
-
-
-def embedding_width(classifier: Classifier) -> int:
-    """Return the number of values D of an embedding."""
-    maps = classifier.trunk(classifier.preprocessing(classifier.example))
-    return int(classifier.tail(maps)[1].shape[1])
 
 
 def _relative_architecture(architecture: str, folder: Path) -> str:

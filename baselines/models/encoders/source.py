@@ -30,7 +30,7 @@ FAMILIES = {
 
 
 class EncoderSource(ModelSource):
-    """A network of others.
+    """A network that a ``model.toml`` describes, or one by the name of its architecture.
 
     Attributes:
         content: Architecture, weights, input and head.

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
+from baselines.models.encoders.cutting import embedding_width
 from baselines.models.encoders.weights.checkpoint import read_checkpoint
 from benchmark.classifier import Classifier
 from benchmark.errors import ClassifierError, short_message
@@ -58,10 +58,8 @@ class TrainedModel(ModelSource):
             ClassifierError: If the weights are missing, damaged, or of another network.
         """
         classifier = Catalogue().models.find(self.model).create().load(input_shape)
-        with torch.no_grad():
-            width = classifier(classifier.example)[1].shape[1]
         classifier.name = self.name
-        classifier.head = nn.utils.skip_init(nn.Linear, width, 2)
+        classifier.head = nn.utils.skip_init(nn.Linear, embedding_width(classifier), 2)
         tensors = read_checkpoint(self.weights).tensors
         try:
             classifier.load_state_dict(tensors)

@@ -49,14 +49,14 @@ def namings_of(network: nn.Module) -> Iterator[Naming]:
 
 def _places(module: nn.Module, prefix: str, names: list[str]) -> Iterator[Naming]:
     """Yield the names in a sequence of a module's children, where all weights are in children."""
-    places = {name: str(place) for place, (name, _) in enumerate(module.named_children())}
+    indices = {name: str(index) for index, (name, _) in enumerate(module.named_children())}
     spelled = {}
     for name in names:
         child, _, rest = name.removeprefix(prefix).partition(".")
-        if child not in places:
+        if child not in indices:
             return
-        spelled[name] = f"{places[child]}.{rest}"
-    if any(child != place for child, place in places.items()):
+        spelled[name] = f"{indices[child]}.{rest}"
+    if any(child != index for child, index in indices.items()):
         yield Naming("places in nn.Sequential", spelled)
 
 
