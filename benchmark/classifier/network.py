@@ -326,7 +326,7 @@ class Classifier(nn.Module):
         return streamline(self)[0]
 
     def randomised(self, seed: int, images: Tensor) -> Classifier:
-        """Return a copy ``name~seed`` with every parameter redrawn and batch norm re-estimated.
+        """Return a copy ``name~seed`` with every parameter redrawn and statistics taken anew.
 
         Each parameter is drawn from its module's own initialiser, on a stream of its own, so two
         layers of one shape do not become equal. A parameter that no initialiser owns, such as a
@@ -334,8 +334,8 @@ class Classifier(nn.Module):
 
         Args:
             seed: Seed of the redrawn parameters.
-            images: [M, 1, *S] training images that batch norm's running statistics are taken from;
-                with the trained ones activations are squashed, and a method is flattered.
+            images: [M, 1, *S] training images that running statistics are taken from; with the
+                trained ones activations are squashed, and a method is flattered.
 
         Raises:
             ClassifierError: If a parameter stayed as it was, or a buffer that training fills.
@@ -357,8 +357,8 @@ class Classifier(nn.Module):
     def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
         """Return a copy with some stages of a donor of the same architecture.
 
-        Batch norm is re-estimated on training images [M, 1, *S] from the first replaced stage
-        onwards; before it nothing has changed.
+        Running statistics are taken anew from training images [M, 1, *S] from the first replaced
+        stage onwards; before it nothing has changed.
 
         Raises:
             ClassifierError: If a tensor of these stages stayed as it was.

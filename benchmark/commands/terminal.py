@@ -1,4 +1,4 @@
-"""What a run says on the terminal: progress while it lasts, a table when it is done."""
+"""What commands say on the terminal: progress while it lasts, tables of what there is or was."""
 
 from __future__ import annotations
 
@@ -256,7 +256,6 @@ def _comparison_line(comparison: Comparison) -> str:
 
 def cohort_table(cohort: Cohort) -> Table:
     """Return what a cohort holds."""
-    table = Table(title=f"cohort {cohort.name}", title_justify="left", show_header=False)
     people, geometry = cohort.participants, cohort.geometry
     spacing = " × ".join(f"{size:g}" for size in geometry.spacing)
     rows = {
@@ -279,9 +278,7 @@ def cohort_table(cohort: Cohort) -> Table:
         rows[f"region {name}"] = f"{share:.2%} of the foreground, {control}{truth}"
     rows["covariates"] = ", ".join(map(str, cohort.covariates.columns)) or "none"
     rows["fingerprint"] = cohort.fingerprint
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+    return rows_table(f"cohort {cohort.name}", rows)
 
 
 def rows_table(title: str, rows: Mapping[str, str]) -> Table:

@@ -42,11 +42,8 @@ class CrossValidated(StrEnum):
 
 
 def train(
-    model: Annotated[
-        str | None,
-        typer.Option(help="Name, model.toml, folder of an experiment, or path/to/file.py:Class."),
-    ] = None,
-    cohort: Annotated[str | None, typer.Option(help="Name, cohort.toml or its folder.")] = None,
+    model: Annotated[str | None, typer.Option(help=options.MODEL_HELP)] = None,
+    cohort: Annotated[str | None, typer.Option(help=options.COHORT_HELP)] = None,
     regime: Annotated[
         Regime | None, typer.Option(help="What is trained. [default: the recipe's, or probe]")
     ] = None,

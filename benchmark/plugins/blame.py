@@ -147,12 +147,12 @@ def _author_frame(error: BaseException, plugin_file: str) -> tuple[str, int] | N
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, what it was raised from, and so on."""
-    each: BaseException | None = error
-    seen: set[int] = set()
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    cause: BaseException | None = error
+    visited: set[int] = set()
+    while cause is not None and id(cause) not in visited:
+        visited.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _source_so_far(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -213,11 +212,6 @@ class ExperimentCard(StrictModel):
         findings = self.validation.splits if self.validation else ()
         metrics = [metric for part in findings if part.split == split for metric in part.metrics]
         return next((metric for metric in metrics if metric.name == name), None)
-
-
-def now() -> str:
-    """Return the time in UTC as ISO 8601."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def experiment_identity(recipe: RegimeRecipe, fingerprint: str, encoder_sha256: str) -> str:

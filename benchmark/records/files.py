@@ -54,7 +54,7 @@ def write_atomically(path: Path, content: bytes | memoryview, replace: bool = Tr
         FileExistsError: If the file exists and ``replace`` is False.
         StoreError: If the file cannot be written; no temporary file stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(path)
     with store_errors(path, () if replace else (FileExistsError,)):
         try:
             with temporary.open("xb") as file:
@@ -81,8 +81,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a free path for what is to take the place of another when it is finished."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
 def is_temporary(path: Path) -> bool:
-    """Return whether ``write_atomically`` has not finished this file."""
+    """Return whether a path is one of ``temporary_beside``, left by a process that was killed."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,6 +46,11 @@ def collect_provenance(device: torch.device, batch_size: int) -> Provenance:
         deterministic=torch.backends.cudnn.deterministic,
         threads=torch.get_num_threads(),
     )
+
+
+def utc_now() -> str:
+    """Return the time in UTC as ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def peak_memory() -> int | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -35,7 +34,7 @@ from benchmark.records.identity import (
     first_fault,
     sha256_of,
 )
-from benchmark.records.provenance import Provenance
+from benchmark.records.provenance import Provenance, utc_now
 from benchmark.records.strict_json import parse_strictly
 
 SCHEMA_VERSION = 1
@@ -162,7 +161,7 @@ class Record(SealedModel):
             readings=tuple(readings),
             provenance=provenance,
             resources=resources,
-            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created=utc_now(),
         )
         return cls(**dict(draft), checksum=draft.compute_checksum())
 

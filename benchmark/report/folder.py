@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import StoreError
+from benchmark.records.files import temporary_beside
 
 MARKER = "report.json"
 _KIND = "medsanity report"
@@ -65,7 +64,7 @@ def replace_folder(target: Path, digest: str) -> Iterator[Path]:
         digest: Hash of everything that the report is made from, for the marker.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(target)
     temporary.mkdir()
     try:
         yield temporary

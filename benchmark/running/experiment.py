@@ -39,11 +39,10 @@ from benchmark.records.experiment import (
     ExperimentCard,
     ModelEntry,
     experiment_identity,
-    now,
 )
 from benchmark.records.identity import sha256_of
 from benchmark.records.processes import ProcessEntry
-from benchmark.records.provenance import collect_provenance
+from benchmark.records.provenance import collect_provenance, utc_now
 from benchmark.records.registry import make_folder, read_card, write_card
 from benchmark.running import experiment_files as files
 from benchmark.training.regimes import RegimeRecipe, read_recipe
@@ -128,7 +127,7 @@ def begin(
         id=folder.name,
         identity=experiment_identity(request.recipe, cohort.fingerprint, model.encoder_sha256),
         status="running",
-        created=now(),
+        created=utc_now(),
         process=ProcessEntry.current(),
         model=model,
         cohort=CohortEntry.of(request.cohort, cohort),

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from benchmark.errors import InputError, StoreError
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import MODEL_FILE, split_path
 from benchmark.records.experiment import ExperimentCard
-from benchmark.records.files import is_temporary, store_errors, write_atomically
+from benchmark.records.files import is_temporary, store_errors, temporary_beside, write_atomically
 from benchmark.records.toml_file import format_toml
 from benchmark.results.table import write_table
 from benchmark.training.findings import Comparison
@@ -174,7 +173,7 @@ def replace_figures(folder: Path, draw: Callable[[Path], None]) -> None:
         StoreError: If they cannot be written; the earlier ones then stay.
     """
     target = folder / FIGURES
-    temporary = folder / f".{FIGURES}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    temporary = temporary_beside(target)
     with store_errors(target):
         temporary.mkdir()
         try:
