@@ -19,17 +19,6 @@ from benchmark.report import experiments as pages
 from benchmark.running import experiment_files
 
 _STYLES = {"finished": "green", "stopped early": "green", "failed": "red", "running": "cyan"}
-# Of the registry's columns, those that stand in one of the terminal's, which is narrow.
-_TOGETHER = {
-    "experiment": ("ID", "status"),
-    "network": ("backbone", "head"),
-    "frozen": ("frozen",),
-    "training": ("loss", "learning rates"),
-    "epochs": ("epochs",),
-    "data": ("data set", "split"),
-    "test split": ("metrics (test)",),
-    "accuracy\ntrain / val. / test": ("accuracy (train / validation / test)",),
-}
 
 
 def experiments(
@@ -85,15 +74,12 @@ def _compare(registry: registries.Registry) -> list[experiment_table.Compared]:
 
 def _table(registry: registries.Registry) -> Table:
     table = Table(title=f"experiments in {registry.folder}", title_justify="left", show_lines=True)
-    for heading in _TOGETHER:
+    for heading in experiment_table.GROUPS:
         table.add_column(heading, overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
     for card in registry.cards:
-        columns = experiment_table.describe(card)
-        cells = [
-            Text("\n".join(line for name in names for line in columns[name]))
-            for names in _TOGETHER.values()
-        ]
+        columns = experiment_table.group_columns(card)
+        cells = [Text("\n".join(lines)) for lines in columns.values()]
         cells[0].stylize(_STYLES.get(card.present_status, "yellow"), len(card.id))
         table.add_row(*cells, f"{card.seconds:.0f}")
     return table

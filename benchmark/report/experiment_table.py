@@ -24,6 +24,17 @@ LABELS = {
     "balanced accuracy": "balanced accuracy",
     "log-loss": "log-loss",
 }
+# The columns of the registry that stand together where there is little width.
+GROUPS = {
+    "experiment": ("ID", "status"),
+    "network": ("backbone", "head"),
+    "frozen": ("frozen",),
+    "training": ("loss", "learning rates"),
+    "epochs": ("epochs",),
+    "data": ("data set", "split"),
+    "test split": ("metrics (test)",),
+    "accuracy\ntrain / val. / test": ("accuracy (train / validation / test)",),
+}
 PACKAGES = ("medsanity", "torch", "torchvision", "numpy")
 
 Lines = tuple[str, ...]
@@ -78,6 +89,15 @@ def describe(card: ExperimentCard) -> dict[str, Lines]:
     }
 
 
+def group_columns(card: ExperimentCard) -> dict[str, Lines]:
+    """Return what the registry says of an experiment in the few columns of ``GROUPS``."""
+    columns = describe(card)
+    return {
+        heading: tuple(line for name in names for line in columns[name])
+        for heading, names in GROUPS.items()
+    }
+
+
 def to_csv(cards: Iterable[ExperimentCard]) -> str:
     """Return a row an experiment; a number that does not exist is an empty cell."""
     rows = [_flat(card) for card in cards]
@@ -86,19 +106,22 @@ def to_csv(cards: Iterable[ExperimentCard]) -> str:
 
 
 def to_markdown(cards: Iterable[ExperimentCard]) -> str:
-    """Return the registry as a table in Markdown, and each warning once below it, by its number."""
-    rows = [describe(card) for card in cards]
+    """Return the registry as a table in Markdown, with warnings and versions once each below it."""
+    rows = [(describe(card), group_columns(card)) for card in cards]
     if not rows:
         return "No experiments.\n"
-    warnings = list(dict.fromkeys(text for row in rows for text in row["warnings"]))
-    table = [list(rows[0]), ["---"] * len(rows[0])]
-    for row in rows:
-        numbers = ", ".join(str(warnings.index(text) + 1) for text in row["warnings"])
-        cells = {**row, "warnings": (numbers or NOTHING,)}
-        table.append(["<br>".join(map(_escape, lines)) for lines in cells.values()])
+    warnings = list(dict.fromkeys(text for texts, _ in rows for text in texts["warnings"]))
+    versions = list(dict.fromkeys(", ".join(texts["versions"]) for texts, _ in rows))
+    headings = [*GROUPS, "warnings", "seconds"]
+    table = [[" ".join(heading.split()) for heading in headings], ["---"] * len(headings)]
+    for texts, groups in rows:
+        numbers = ", ".join(str(warnings.index(text) + 1) for text in texts["warnings"])
+        cells = [*groups.values(), (numbers or NOTHING,), texts["seconds"]]
+        table.append(["<br>".join(map(_escape, lines)) for lines in cells])
     text = "".join(f"| {' | '.join(cells)} |\n" for cells in table)
-    notes = [f"{number}. {_escape(text)}" for number, text in enumerate(warnings, start=1)]
-    return text + ("\nWarnings:\n\n" + "\n".join(notes) + "\n" if notes else "")
+    notes = [f"{number}. {_escape(warning)}" for number, warning in enumerate(warnings, start=1)]
+    text += "\nWarnings:\n\n" + "\n".join(notes) + "\n" if notes else ""
+    return text + f"\nVersions: {'; '.join(map(_escape, versions))}.\n"
 
 
 def to_json(registry: Registry, compared: Sequence[Compared] = ()) -> str:

@@ -459,7 +459,7 @@ def test_the_registry_is_a_function_of_the_cards(tmp_path: Path) -> None:
         "EXP-002",
         "EXP-010",
     ]
-    table, notes = markdown.split("\nWarnings:\n\n")
+    table, _, notes = markdown.partition("\nWarnings:\n\n")
     assert len(table.splitlines()) == 5
     assert notes.startswith("1. floor: ")
     assert "<script>" not in notes
