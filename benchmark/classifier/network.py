@@ -283,7 +283,7 @@ class Classifier(nn.Module):
         shared = {id(self.passes): self.passes, id(self._resume): None, id(self.streamlining): None}
         try:
             return copy.deepcopy(self, shared)
-        except Exception as error:  # the network's own attributes; anything may come back
+        except (Exception, SystemExit) as error:  # attributes of its own; anything may come back
             raise ClassifierError(
                 f"Model {self.name!r} cannot be copied, as randomising it needs "
                 f"({short_message(error)}): let the network keep no tensor of a pass, generator, "

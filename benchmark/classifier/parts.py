@@ -77,7 +77,7 @@ def _part_output(classifier: Classifier, name: str, inputs: Tensor, expected: st
     part = getattr(classifier, name)
     try:
         output = part(inputs)
-    except Exception as error:  # the network's own code; anything may come back
+    except (Exception, SystemExit) as error:  # the network's own code; anything may come back
         where = "" if name == "trunk" else f"its {name}, given {list(inputs.shape)}, raises "
         held = {parameter.dtype for parameter in part.parameters()} - {inputs.dtype}
         types = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in held))

@@ -139,7 +139,7 @@ class NetworkProofs:
         with torch.inference_mode(False), torch.no_grad():
             try:
                 outputs = self._classifier.head(embeddings).float()
-            except Exception:  # it may take its own embeddings alone
+            except (Exception, SystemExit):  # it may take its own embeddings alone
                 return None
         outputs = outputs[outputs.isfinite().all(1)]
         if not len(outputs) or (outputs == outputs[:1]).all():
@@ -243,7 +243,7 @@ class NetworkProofs:
             return run()
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # the network's own code; anything may come back
+        except (Exception, SystemExit) as error:  # the network's own code; anything may come back
             raise self._fault(
                 f"fails on images of the cohort, {list(self._images.shape[1:])} each, on "
                 f"{self._images.device.type}: {short_message(error).rstrip('.')}"

@@ -111,7 +111,7 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
         return trunk
     try:
         traced = fx.symbolic_trace(trunk)
-    except Exception:  # tracing runs the user's code on proxies; anything may come back
+    except (Exception, SystemExit):  # tracing runs the user's code; anything may come back
         return trunk
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
@@ -178,7 +178,7 @@ def _first_equal(classifier: Classifier, images: Tensor) -> tuple[int, Classifie
                 return rung, copy
         except torch.OutOfMemoryError:
             raise
-        except Exception:  # what the network's own code cannot do in this form
+        except (Exception, SystemExit):  # what the network's own code cannot do in this form
             continue
     return len(_LADDER) - 1, classifier.copy()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,14 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
         yield
     except InputError as error:
         typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from error
+    except SystemExit as error:  # typer's own way out is another exception
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        typer.echo(
+            f"The program was ended by {line.filename}:{line.lineno}, in {line.name}, with the "
+            f"code {error.code}: a plugin raises an error, and leaves the ending to this command.",
+            err=True,
+        )
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
         typer.echo(stopped, err=True)

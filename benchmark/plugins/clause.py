@@ -91,11 +91,11 @@ class Check:
             return Finding(self, "not asked", str(reason))
         except Broken as fault:
             return self._broken(fault, str(fault), fault.mend, fault.partial)
-        except Exception as error:  # the plugin's own code; anything may come back
+        except (Exception, SystemExit) as error:  # the plugin's own code; anything may come back
             return self._broken(error, short_message(error).rstrip("."), self.advise(error))
 
     def _broken(
-        self, error: Exception, message: str, mend: str | None, partial: bool = False
+        self, error: BaseException, message: str, mend: str | None, partial: bool = False
     ) -> Finding:
         """Return the finding of an error: the fault, the author's line, and how to mend it."""
         line = author_line(error, self.plugin_file)

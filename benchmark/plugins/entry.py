@@ -117,7 +117,7 @@ class Entry(Generic[P]):
             return build(**self.chosen_settings) if self.argument is None else build(self.argument)
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._fault("made", error) from error
 
     @contextmanager
@@ -131,7 +131,7 @@ class Entry(Generic[P]):
             yield
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._fault("loaded", error) from error
 
     def _fault(self, what: str, error: Exception) -> PluginError:

@@ -244,16 +244,16 @@ class ExplainerContract(Contract[Explainer]):
         return explained
 
     @cached_property
-    def _faults(self) -> list[tuple[Example, Exception]]:
+    def _faults(self) -> list[tuple[Example, BaseException]]:
         """Examples that the explainer takes and makes no map of, and the error of each."""
-        faults: list[tuple[Example, Exception]] = []
+        faults: list[tuple[Example, BaseException]] = []
         for explainer, example in self._supported():
             model = example.classifier.copy()
             batch = _batch(explainer, example, model)
             try:
                 maps = explainer.attribute_batch(model, batch, _TARGET)
                 explainer.check_map(maps, batch.images)
-            except Exception as error:  # the author's own code; anything may come back
+            except (Exception, SystemExit) as error:  # the author's code; anything may come back
                 faults.append((example, error))
         return faults
 

@@ -136,7 +136,7 @@ class CellRunner:
                 return Outcome("not assessable", str(error)), ""
             except errors.StoreError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if not out_of_memory or self._runtime.batch_size == 1:
                     return Outcome("failed", self._reason(cell, error)), traceback.format_exc()
@@ -148,7 +148,7 @@ class CellRunner:
         explainer = self._explainers[cell.explainer]
         return replace(self.trial, explainer=explainer, runtime=self._runtime)
 
-    def _reason(self, cell: Cell, error: Exception) -> str:
+    def _reason(self, cell: Cell, error: BaseException) -> str:
         """Return what a cell failed by, and the line of a third party's file that it comes from."""
         entries = self._plan.explainers[cell.explainer], self._plan.protocols[cell.protocol]
         files = [file_of(entry.plugin) for entry in entries if entry.origin != BUILT_IN]
@@ -180,7 +180,7 @@ class CellRunner:
             try:
                 passes = self._explainers[cell.explainer].passes_on(self.trial.classifier)
                 self._map_costs[cell.explainer] = max(1, sum(passes))
-            except Exception:  # ``check`` says so; a wrong declaration stops no run
+            except (Exception, SystemExit):  # ``check`` says so; a wrong declaration stops no run
                 self._map_costs[cell.explainer] = 1
         return self._map_costs[cell.explainer]
 

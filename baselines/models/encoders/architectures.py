@@ -229,7 +229,7 @@ def _blaming(architecture: str, fitting: Fitting) -> Iterator[None]:
         yield
     except ClassifierError:
         raise
-    except Exception as error:  # code of others
+    except (Exception, SystemExit) as error:  # code of others
         chosen = f" with the settings {dict(fitting.settings)}" if fitting.settings else ""
         raise ClassifierError(
             f"The architecture {architecture!r} cannot be built for inputs of shape "

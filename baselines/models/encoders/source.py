@@ -53,7 +53,7 @@ class EncoderSource(ModelSource):
             return load_classifier(self.name, self.content, self.folder, tuple(input_shape))
         except SanityError:
             raise
-        except Exception as error:  # the network may be the user's own code
+        except (Exception, SystemExit) as error:  # the network may be the user's own code
             raise ClassifierError(
                 f"Model {self.name!r} of {self.content.architecture} cannot be loaded for images "
                 f"of shape {list(input_shape)}: {short_message(error)}."

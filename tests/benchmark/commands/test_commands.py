@@ -13,12 +13,13 @@ from typing import Any
 import fakes
 import pytest
 import torch
+import typer
 from paths import ROOT
 from runs import write_suite
 from typer.testing import CliRunner, Result
 
 from benchmark.commands.app import GROUP, app
-from benchmark.commands.exits import STOPPED
+from benchmark.commands.exits import STOPPED, exit_on_error
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.store import Store
 from benchmark.report import writer
@@ -399,3 +400,19 @@ def test_training_needs_a_recipe_and_writes_weights(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.stderr
     assert "epoch 2 of 2" in told.stdout
     assert list((tmp_path / "weights").glob("*.safetensors"))
+
+
+def test_a_plugin_that_ends_the_program_is_no_clean_exit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If it fails, sys.exit() in somebody's network passes for a command that did its work."""
+    (tmp_path / "leaving.py").write_text("import sys\n\n\ndef build():\n    sys.exit(0)\n")
+    model = tmp_path / "model.toml"
+    model.write_text('architecture = "leaving.py:build"\n')
+    result = CliRunner().invoke(app, ["model", "inspect", str(model)])
+    assert result.exit_code == 2
+    assert "leaving.py:build" in result.output
+    with pytest.raises(typer.Exit) as caught, exit_on_error():
+        sys.exit(0)
+    assert caught.value.exit_code == 2
+    assert "test_commands.py" in capsys.readouterr().err

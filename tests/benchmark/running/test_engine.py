@@ -169,6 +169,16 @@ def test_one_failing_explainer_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "in attribute" in log, "whoever mends the plugin needs its traceback"
 
 
+def test_an_explainer_that_ends_the_program_fails_its_cell_alone(tmp_path: Path) -> None:
+    """If it fails, sys.exit() in a method ends a run with code 0 and nothing measured."""
+    finished = score(["Leaving", "Dark"], tmp_path / "store")
+    states = {record.names.explainer: record.state for record in finished.records}
+    assert states == {"leaving": "failed", "dark": "scored"}
+    (failure,) = Store(tmp_path / "store").failures()
+    assert failure.reason is not None
+    assert failure.reason.startswith("SystemExit: 0")
+
+
 def test_failures_are_tried_again_and_refusals_are_not(tmp_path: Path) -> None:
     score(["Raising", "Picky"], tmp_path / "store", build_suite(("Loading", "Undefined")))
     again = score(["Raising", "Picky"], tmp_path / "store", build_suite(("Loading", "Undefined")))
