@@ -134,7 +134,7 @@ class Entry(Generic[P]):
         except (Exception, SystemExit) as error:
             raise self._fault("loaded", error) from error
 
-    def _fault(self, what: str, error: Exception) -> PluginError:
+    def _fault(self, what: str, error: BaseException) -> PluginError:
         message = located_message(error, file_of(self.plugin))
         return PluginError(
             f"The {self.kind} {self.name!r} of {self.location} cannot be {what}: {message}"

@@ -18,10 +18,13 @@ from benchmark.arrays import Arrays
 from benchmark.classifier import PassCounter
 from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
-from benchmark.errors import CohortError
+from benchmark.errors import CohortError, StoreError
 from benchmark.model_source import images_to_prove_on, load_fitted
+from benchmark.plugins.entry import Entry
+from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.record import Record
+from benchmark.records.registry import read_card
 from benchmark.records.store import Store
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running.cells import CellRunner
@@ -157,6 +160,18 @@ def _load(
             classifier = load_fitted(source, cohort, settings.device)
             for remark in prove(classifier, images_to_prove_on(cohort, settings.device)):
                 progress.remarked(remark)
+        for warning in _warnings_of_experiment(entry):
+            progress.remarked(warning)
         peers = Peers(panel, source.recipe or Recipe(), source.relatives)
         runners.append(CellRunner(plan, cells, cohort, classifier, runtime, peers))
     return runners
+
+
+def _warnings_of_experiment(entry: Entry[P]) -> list[str]:
+    """Return what a card says against a network that was trained as an experiment."""
+    folder = Path(entry.origin).parent
+    try:
+        card = read_card(folder)
+    except StoreError:  # no experiment, or one whose card `experiments` finds fault with
+        return []
+    return [f"{card.id}: {warning}" for warning in card.warnings]

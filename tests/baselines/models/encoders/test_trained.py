@@ -100,6 +100,10 @@ def test_an_experiment_is_scored_by_its_folder(tmp_path: Path) -> None:
     assert result.exit_code in (0, 4), result.output
     assert "EXP-001" in result.stdout
     assert "failed" not in result.stdout
+    warnings = read_card(folder).warnings
+    assert warnings, "a training of one epoch has something said against it"
+    for warning in warnings:
+        assert f"EXP-001: {warning}" in result.output
 
 
 @pytest.mark.parametrize(
