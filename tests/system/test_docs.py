@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_checkpoints(folder: Path) -> None:
-    """Write the weights of two encoders, as a contrastive training and as a user leave them."""
+    """Write weights as a contrastive training, a user's parts and a user's class leave them."""
     torch.manual_seed(0)
     encoder = torch.nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
@@ -118,6 +118,9 @@ def _write_checkpoints(folder: Path) -> None:
     names: dict[str, Any] = {}
     exec((folder / "my_parts.py").read_text(), names)
     torch.save(names["build"]().state_dict(), folder / "own.pth")
+    names = {}
+    exec((folder / "my_class.py").read_text(), names)
+    torch.save(names["Network"]().state_dict(), folder / "supervised.pth")
 
 
 def _smaller(words: list[str]) -> list[str]:
