@@ -195,7 +195,7 @@ def _floor_warnings(
         sentences.append(
             f"the threshold of the trained network is misplaced: on the test split it ranks the "
             f"groups (AUROC {_named(test.metrics)['auroc'].estimate:.2f}), but the {misplaced}. "
-            f"Its margins are those of a head that was trained too briefly"
+            "A map shows what the ranking rests on; probabilities and predicted groups mean nothing"
         )
     decisive = {after} if test is not None and not is_probe else {after, reason}
     return sentences, decisive != {None}

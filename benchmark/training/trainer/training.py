@@ -212,8 +212,8 @@ def _remarks(course: Course, material: Material, watched: Tensor) -> tuple[str, 
     is_saturated = recipe.monitor == "auroc" and best.validation_auroc == 1
     if is_saturated and len(course.epochs) > best.number:
         remarks.append(
-            f"The validation AUROC is 1 from epoch {best.number} on, so the first epoch was kept; "
-            'monitor = "loss" in the recipe trains on to larger margins.'
+            f"The validation AUROC is 1 in epoch {best.number}, which no later epoch can exceed, "
+            'so that epoch was kept; monitor = "loss" in the recipe trains on to larger margins.'
         )
     if isinstance(material, KeptActivations) and recipe.regime == "probe":
         parts = material.kept[0], material.watched

@@ -215,7 +215,7 @@ def test_a_validation_split_that_is_too_easy_is_told() -> None:
     recipe = replace(QUICK, epochs=60, patience=2, shift=0)
     trained = train(build_classifier(), build_cohort(), recipe)
     assert trained.epochs[trained.best_epoch - 1].validation_auroc == 1
-    assert any("The validation AUROC is 1 from epoch" in remark for remark in trained.remarks)
+    assert any("The validation AUROC is 1 in epoch" in remark for remark in trained.remarks)
     by_loss = train(build_classifier(), build_cohort(), replace(recipe, monitor="loss"))
     assert not any("The validation AUROC is 1" in remark for remark in by_loss.remarks)
 
