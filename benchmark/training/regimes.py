@@ -110,15 +110,22 @@ class Epoch:
 def best_epoch(epochs: Sequence[Epoch], recipe: RegimeRecipe) -> int:
     """Return the number of the best epoch, the first of equals; 0 where there is none yet.
 
-    An epoch is better if it gains more than ``recipe.smallest_gain`` on the best before it.
+    An epoch is better if it gains more than ``recipe.smallest_gain`` on the best before it. An
+    AUROC of 1 cannot be exceeded, so from there on the loss decides: on an easy cohort the first
+    epoch ranks everyone rightly, and its head is sure of nobody yet.
     """
-    number, best = 0, float("-inf")
+    best: Epoch | None = None
     for epoch in epochs:
-        is_auroc = recipe.monitor == "auroc"
-        value = epoch.validation_auroc if is_auroc else -epoch.validation_loss
-        if value > best + recipe.smallest_gain:
-            number, best = epoch.number, value
-    return number
+        if best is None or _gain(epoch, best, recipe) > recipe.smallest_gain:
+            best = epoch
+    return 0 if best is None else best.number
+
+
+def _gain(epoch: Epoch, best: Epoch, recipe: RegimeRecipe) -> float:
+    """Return how much an epoch is better than the best before it."""
+    if recipe.monitor == "auroc" and min(epoch.validation_auroc, best.validation_auroc) < 1:
+        return epoch.validation_auroc - best.validation_auroc
+    return best.validation_loss - epoch.validation_loss
 
 
 def has_stopped(epochs: Sequence[Epoch], recipe: RegimeRecipe) -> bool:

@@ -209,12 +209,6 @@ def _remarks(course: Course, material: Material, watched: Tensor) -> tuple[str, 
         remarks.append(
             f"The best epoch is the last of {best.number}: training longer may give more."
         )
-    is_saturated = recipe.monitor == "auroc" and best.validation_auroc == 1
-    if is_saturated and len(course.epochs) > best.number:
-        remarks.append(
-            f"The validation AUROC is 1 in epoch {best.number}, which no later epoch can exceed, "
-            'so that epoch was kept; monitor = "loss" in the recipe trains on to larger margins.'
-        )
     if isinstance(material, KeptActivations) and recipe.regime == "probe":
         parts = material.kept[0], material.watched
         features, others = (part.cpu().double().numpy() for part in parts)
