@@ -33,6 +33,9 @@ _MONAI_EFFICIENT = tuple(f"efficientnet-b{size}" for size in range(9))
 _MONAI = (*_MONAI_DENSE, *_MONAI_RESIDUAL, *_MONAI_EFFICIENT)
 _INPUT_SIDE = 224
 _IMAGENET = {"channels": 3, "mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
+_WEIGHTS_OF_LIBRARIES = frozenset(
+    ("pretrained", "weights", "weights_backbone", "checkpoint_path", "pretrained_cfg")
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ def build_network(architecture: str, fitting: Fitting, folder: Path) -> nn.Modul
         raise ClassifierError(
             f"Unknown architecture {architecture!r}; known: torchvision.NAME, timm.NAME, "
             "monai.NAME and path/to/file.py:function."
+        )
+    if foreign := _WEIGHTS_OF_LIBRARIES.intersection(fitting.settings):
+        raise ClassifierError(
+            f"The setting {min(foreign)!r} of {architecture!r} lets the library fetch weights; "
+            "weights come from a file alone, which `weights` in the model file names."
         )
     with _blaming(architecture, fitting):
         return builders[library](name, fitting)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from baselines.models.encoders.architectures import Fitting, build_network
 from benchmark.classifier import Classifier
 from benchmark.errors import ClassifierError, InputError, PluginError
 from benchmark.plugins.catalogue import Catalogue
@@ -302,3 +303,18 @@ def test_names_are_looked_up_where_they_lead(folder: Folder, tmp_path: Path) -> 
     assert Catalogue().models.find(str(tmp_path)).name == "fine"
     assert Catalogue().find(spec, "explainers").kind == "model"
     assert json.dumps(Catalogue().models.find(spec).declared)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "setting"),
+    [
+        ("torchvision.resnet18", "weights"),
+        ("timm.resnet18", "checkpoint_path"),
+        ("monai.DenseNet121", "pretrained"),
+    ],
+)
+def test_settings_fetch_no_weights(architecture: str, setting: str) -> None:
+    """If it fails, a run waits for a download, and calls what it fetched random."""
+    fitting = Fitting((32, 32), settings={setting: "somewhere"})
+    with pytest.raises(ClassifierError, match=f"setting '{setting}' .* from a file alone"):
+        build_network(architecture, fitting, Path())
