@@ -15,10 +15,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmark.classifier.architecture.settings import own_attributes
 from benchmark.classifier.network import Classifier
 from benchmark.classifier.side_effects import versions, watch
 from benchmark.classifier.streamlining import (
@@ -172,6 +173,12 @@ class NetworkProofs:
 
     def check_copies(self) -> str | None:
         """Refuse a network whose copies use the original's weights, or compute another thing."""
+        if (owner := _unregistered_layers(self._classifier)) is not None:
+            raise self._fault(
+                f"keeps layers in {owner}, a plain list or table: their weights are in no state "
+                "dict, in no identity, and are not randomised; keep them in an nn.ModuleList or "
+                "nn.ModuleDict"
+            )
         copy = self._classifier.copy()
         with torch.inference_mode(False), torch.no_grad(), _Reads(self._classifier) as reads:
             outputs = self._attempt(lambda: forward(copy, self._images[:1].clone()))
@@ -309,6 +316,23 @@ class _Reads(TorchDispatchMode):
         tensors = (value for value in tree_leaves(args) if isinstance(value, Tensor))
         self.met |= any(_storage(tensor) in self._storages for tensor in tensors)
         return func(*args, **(kwargs or {}))
+
+
+def _unregistered_layers(classifier: Classifier) -> str | None:
+    """Return the attribute that holds layers with weights which the network does not know of."""
+    registered = {id(values) for values in (*classifier.parameters(), *classifier.buffers())}
+    for name, part in classifier.named_modules():
+        if isinstance(part, torch.jit.ScriptModule) or part is classifier:
+            continue
+        for attribute, value in own_attributes(part).items():
+            if isinstance(value, dict):
+                value = list(value.values())
+            for layer in value if isinstance(value, list | tuple) else ():
+                if isinstance(layer, nn.Module) and any(
+                    id(values) not in registered for values in layer.parameters()
+                ):
+                    return f"{name}.{attribute}"
+    return None
 
 
 def _storage(tensor: Tensor) -> int:

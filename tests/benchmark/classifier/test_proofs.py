@@ -110,6 +110,20 @@ def damaged(value: float) -> nn.Module:
     return trunk
 
 
+class Listed(nn.Module):
+    """A network whose second layer stands where torch does not look for layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, WIDTH, 3, 2, 1)
+        self.layers = [self.first, nn.Conv2d(WIDTH, WIDTH, 3, 1, 1).requires_grad_(False)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the maps of both."""
+        maps: Tensor = self.layers[1](self.layers[0](images))
+        return maps
+
+
 NETWORKS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "drop-out that stays on": (
         lambda: {"trunk": Through(lambda _, maps: functional.dropout(maps, 0.5))},
@@ -210,6 +224,7 @@ NETWORKS: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
         "no gradient reach the image",
     ),
     "a closure": (lambda: {"trunk": Closure()}, "a copy still computes with weights"),
+    "layers in a list": (lambda: {"trunk": Listed()}, r"keeps layers in trunk\.layers, a plain"),
     "activations kept": (lambda: {"trunk": Through(kept)}, "cannot be copied.*no tensor of a pass"),
 }
 
