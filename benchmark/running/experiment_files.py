@@ -89,10 +89,15 @@ def write_model(folder: Path, card: ExperimentCard, source: ModelSource) -> None
 
     It describes the network as the file did that it came from. A network that is known by its class
     is named by it, relative to the file where it was given by a path, so that both can be moved
-    together.
+    together. The hash of the weights keeps others from being taken for those of the card.
+
+    Raises:
+        StoreError: If it cannot be written, or there are no weights beside it.
     """
+    with store_errors(folder / WEIGHTS):
+        sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     described = dict(source.model_file(folder)) or {"model": _relative(card.model.spec, folder)}
-    settings = {**described, "weights": WEIGHTS, "head": "checkpoint"}
+    settings = {**described, "weights": WEIGHTS, "sha256": sha256, "head": "checkpoint"}
     write_atomically(folder / MODEL_FILE, format_toml(settings).encode())
 
 

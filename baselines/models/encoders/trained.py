@@ -29,6 +29,7 @@ class TrainedFile(BaseModel):
         name: Name of the model in records; that of the file's folder unless given.
         model: Name or path of the model that was trained; a path is relative to the file.
         weights: Path of the weights, relative to the file.
+        sha256: SHA-256 of the file of the weights; any file is taken unless given.
         head: The head is the one in the weights.
     """
 
@@ -37,6 +38,7 @@ class TrainedFile(BaseModel):
     name: str | None = None
     model: Annotated[str, Field(min_length=1)]
     weights: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     head: Literal["checkpoint"] = "checkpoint"
 
 
@@ -46,10 +48,12 @@ class TrainedModel(ModelSource):
     Attributes:
         model: Name or path of the model that was trained.
         weights: Path of the weights.
+        sha256: SHA-256 that the file of the weights must have, or None where any is taken.
     """
 
     model: ClassVar[str]
     weights: ClassVar[Path]
+    sha256: ClassVar[str | None]
 
     def load(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with the weights of the experiment.
@@ -60,7 +64,7 @@ class TrainedModel(ModelSource):
         classifier = Catalogue().models.find(self.model).create().load(input_shape)
         classifier.name = self.name
         classifier.head = nn.utils.skip_init(nn.Linear, embedding_width(classifier), 2)
-        tensors = read_checkpoint(self.weights).tensors
+        tensors = read_checkpoint(self.weights, self.sha256).tensors
         try:
             classifier.load_state_dict(tensors)
         except RuntimeError as error:
@@ -95,6 +99,7 @@ def source_of_trained(path: Path, file: TrainedFile, name: str) -> type[TrainedM
         "description": f"{file.model} with the weights of an experiment",
         "model": f"{located}{ending}" if located.exists() else file.model,
         "weights": folder / file.weights,
+        "sha256": file.sha256,
         "__module__": __name__,
         "__doc__": TrainedModel.__doc__,
     }

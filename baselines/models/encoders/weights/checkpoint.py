@@ -38,13 +38,18 @@ class Checkpoint:
     tensors: Mapping[str, Tensor] = field(repr=False)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoint:
     """Return the weights in a file of safetensors, or one that ``torch.save`` wrote.
 
     The state of optimisers is left out, and so is whatever is no tensor.
 
+    Args:
+        path: Path of the file.
+        expected_sha256: SHA-256 that a model file names, or None where it takes any file.
+
     Raises:
-        ClassifierError: If the file is missing, broken, holds code, or holds no weights.
+        ClassifierError: If the file is missing, broken, holds code, holds no weights, or is
+            another than the model file names.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         # Opening a pipe would wait for whoever writes into it.
@@ -56,6 +61,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ClassifierError(f"The weights {path} cannot be read: {error.strerror}.") from error
     if path.stat().st_size == 0:
         raise ClassifierError(f"The weights {path} are an empty file.")
+    if expected_sha256 not in (None, sha256):
+        raise ClassifierError(
+            f"The weights {path} have SHA-256 {sha256}, but the model file names "
+            f"{expected_sha256}: the file has changed since. If that is meant, take sha256 out of "
+            "the model file."
+        )
     is_safe = path.suffix == ".safetensors"
     loaded = _load_safetensors(path) if is_safe else _load_torch(path)
     if isinstance(loaded, Tensor):

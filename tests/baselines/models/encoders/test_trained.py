@@ -114,6 +114,7 @@ def test_an_experiment_is_scored_by_its_folder(tmp_path: Path) -> None:
         ("other", "do not fit the model"),
         ("key", "unknown key 'weihgts'. Did you mean 'weights'"),
         ("gone", "cannot be read"),
+        ("exchanged", "has changed since"),
     ],
 )
 def test_a_damaged_experiment_is_one_sentence(tmp_path: Path, damage: str, sentence: str) -> None:
@@ -122,6 +123,10 @@ def test_a_damaged_experiment_is_one_sentence(tmp_path: Path, damage: str, sente
     shutil.copy(fakes.FILE, own)
     folder = train(tmp_path, f"{own}:TinyModel")
     weights, file = folder / "weights.safetensors", folder / "model.toml"
+    if damage in ("torn", "other"):
+        # Without the hash, by which any other file is refused.
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if not line.startswith("sha256")))
     if damage == "missing":
         weights.unlink()
     elif damage == "torn":
@@ -129,6 +134,9 @@ def test_a_damaged_experiment_is_one_sentence(tmp_path: Path, damage: str, sente
     elif damage == "other":
         tensors = load_file(weights)
         save_file({**tensors, "head.weight": torch.zeros(2, 9)}, weights)
+    elif damage == "exchanged":
+        tensors = load_file(weights)
+        save_file({**tensors, "head.weight": -tensors["head.weight"]}, weights)
     elif damage == "key":
         file.write_text(file.read_text().replace("weights =", "weihgts ="))
     else:
