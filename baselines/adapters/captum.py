@@ -20,6 +20,8 @@ from torch import Tensor
 
 from baselines.adapters.borrowed import BorrowedExplainer, Scored
 
+__all__ = ["CaptumExplainer"]
+
 
 class CaptumExplainer(BorrowedExplainer):
     """A method of ``captum.attr``; what it explains is the target, a margin of logits.

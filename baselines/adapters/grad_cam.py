@@ -30,6 +30,8 @@ from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError
 from benchmark.feature_grid import upsample
 
+__all__ = ["GradCAMExplainer"]
+
 # Methods that go through the network once for each channel of the maps.
 _CHANNEL_BY_CHANNEL = ("ScoreCAM", "AblationCAM")
 

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from baselines.adapters.borrowed import BorrowedExplainer, Scored
 
+__all__ = ["QuantusExplainer"]
+
 
 class QuantusExplainer(BorrowedExplainer):
     """A function ``explain_func(model, inputs, targets, **arguments) -> np.ndarray``.

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from benchmark.classifier import Classifier, Preprocessing
 from benchmark.errors import ClassifierError
 
+__all__ = ["cut_torchvision"]
+
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = Preprocessing(3, _MEAN, _STD)
 

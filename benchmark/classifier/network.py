@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from benchmark.classifier.architecture import architecture_sha256
+from benchmark.classifier.architecture import architecture_sha256, network_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
 from benchmark.classifier.buffers.running_statistics import reestimate_statistics
 from benchmark.classifier.layout import MapsLayout, Turned, find_layout
@@ -72,13 +72,6 @@ class GlobalAveragePool(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return the embedding."""
         return maps.flatten(2).mean(-1) if maps.ndim > 2 else maps
-
-
-def network_sha256(weights: str, architecture: str | None) -> str:
-    """Return the SHA-256 that names a network by those of its weights and its architecture."""
-    if architecture is None:
-        return weights
-    return hashlib.sha256(f"{weights} {architecture}".encode()).hexdigest()
 
 
 class Classifier(nn.Module):

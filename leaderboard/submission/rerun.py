@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmark.arrays import Rows
-from benchmark.classifier.network import network_sha256
+from benchmark.classifier.architecture import network_sha256
 from leaderboard.published.fault import Fault, FaultError, plain
 from leaderboard.published.fields import schema_fault
 from leaderboard.published.folder import read_bytes

@@ -16,11 +16,13 @@ from paths import ROOT
 
 import benchmark
 
+_PROJECT = ("baselines", "benchmark", "leaderboard", "protocols")
 _API = (ROOT / "docs" / "api.md").read_text("utf-8")
 DOCUMENTED = {
     module: re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     for module, section in re.findall(r"^## benchmark\.(\w+)\n(.*?)(?=^## |\Z)", _API, re.M | re.S)
 }
+BORROWED = re.findall(r"^\| `(baselines\.[\w.]+)\.(\w+)` \|", _API, re.MULTILINE)
 
 
 def told() -> Iterator[tuple[Path, str]]:
@@ -34,10 +36,10 @@ def told() -> Iterator[tuple[Path, str]]:
 
 
 def imported() -> Iterator[tuple[Path, str, str]]:
-    """Yield file, module and name of everything that they import from the engine."""
+    """Yield file, module and name of everything that they import from this project."""
     for path, code in told():
         for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("benchmark"):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PROJECT):
                 yield from ((path, node.module or "", alias.name) for alias in node.names)
 
 
@@ -61,8 +63,16 @@ def test_others_are_told_to_import_public_names_only() -> None:
     """If it fails, code that was copied from the documentation breaks with the next move."""
     names = list(imported())
     assert len({path for path, *_ in names}) > 5
+    assert BORROWED
     for path, module, name in names:
-        assert name in DOCUMENTED[module.removeprefix("benchmark.")], (path, module, name)
+        documented = DOCUMENTED.get(module.removeprefix("benchmark."), ())
+        assert name in documented or (module, name) in BORROWED, (path, module, name)
+
+
+def test_what_is_borrowed_is_there() -> None:
+    """If it fails, an adapter that the documentation names cannot be imported from there."""
+    for module, name in BORROWED:
+        assert importlib.import_module(module).__all__ == [name]
 
 
 def test_the_door_costs_nothing() -> None:

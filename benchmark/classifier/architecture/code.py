@@ -50,6 +50,13 @@ def architecture_sha256(network: nn.Module, source: type | None = None) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
+def network_sha256(weights: str, architecture: str | None) -> str:
+    """Return the SHA-256 that names a network by those of its weights and its architecture."""
+    if architecture is None:
+        return weights
+    return hashlib.sha256(f"{weights} {architecture}".encode()).hexdigest()
+
+
 def _describe_code(definitions: Iterable[object]) -> list[str]:
     """Return hashes of the user's own files and classes of this project, and package versions."""
     entries: set[str] = set()
