@@ -88,6 +88,10 @@ def validate(
     announce("embedding")
     embedding, remarks = _embeddings(before.select("test"), predictions.select("test"), with_umap)
     floor, is_floor = _floor_warnings(crossed, splits, recipe)
+    if not len(predictions.select("test")):
+        floor.append(
+            "no test split: nothing says how well the network does on subjects that it has not seen"
+        )
     quick = [*_few_subjects_warnings(curve), *_few_epochs_warnings(epochs, predictions)]
     return Validation(
         splits=splits,

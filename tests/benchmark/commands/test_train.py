@@ -342,6 +342,7 @@ def test_a_cohort_that_lacks_something_is_trained_on_all_the_same(
     where = ["--experiments", tmp_path / "experiments", "--device", "cpu"]
     result = call("train", *options, *where)
     assert result.exit_code == 0, result.output
+    assert ("no test split" in result.output) == (cohort == "Untested")
     outputs = [tmp_path / "page.html", tmp_path / "table.md", tmp_path / "cards.json"]
     kinds = zip(("--html", "--markdown", "--json"), outputs, strict=True)
     written = [part for pair in kinds for part in pair]
