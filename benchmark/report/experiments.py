@@ -13,7 +13,7 @@ from benchmark.cohort import SPLITS
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.registry import Registry
 from benchmark.report.experiment_figures import CAPTIONS
-from benchmark.report.experiment_table import Compared, describe, format_metric, metric_label
+from benchmark.report.experiment_table import Compared, format_metric, group_columns, metric_label
 from benchmark.report.webpage import Picture, page_environment, page_style
 from benchmark.training.findings import Metric
 
@@ -69,7 +69,7 @@ def _chapter(folder: Path, card: ExperimentCard, names: Sequence[str] | None) ->
     return Chapter(
         card=card,
         status=card.present_status,
-        texts=describe(card),
+        texts={**group_columns(card), "warnings": card.warnings},
         metrics=tuple(_metric_rows(card)),
         facts=tuple(_facts(card)),
         pictures=tuple(_pictures(folder, card, names)),
