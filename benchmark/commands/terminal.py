@@ -300,9 +300,9 @@ def predictions_table(photographs: Mapping[str, Sequence[Any]]) -> Table:
         table.add_column(name, justify="right")
     for path, predictions in photographs.items():
         for rank, prediction in enumerate(predictions):
-            shown = Text(path if rank == 0 else "", overflow="fold")
+            path_cell = Text(path if rank == 0 else "", overflow="fold")
             numbers = (f"{prediction.logit:.2f}", f"{prediction.probability:.3f}")
-            table.add_row(shown, str(prediction.index), Text(prediction.name), *numbers)
+            table.add_row(path_cell, str(prediction.index), Text(prediction.name), *numbers)
         table.add_section()
     return table
 

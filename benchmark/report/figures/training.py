@@ -258,15 +258,15 @@ def draw_embedding(figure: Figure, validation: Validation) -> None:
     """
     methods = [name for name in _METHODS if name in validation.embedding["after"]]
     unmoved = _unmoved(validation)
-    shown = [(method, moment) for method in methods for moment in ("before", "after")]
-    titles = [f"{_METHODS[method]} {moment} training" for method, moment in shown]
+    scatters = [(method, moment) for method in methods for moment in ("before", "after")]
+    titles = [f"{_METHODS[method]} {moment} training" for method, moment in scatters]
     if unmoved:
-        shown = [(method, "after") for method in methods]
+        scatters = [(method, "after") for method in methods]
         titles = [_METHODS[method] for method in methods]
     groups = np.array(validation.embedding_groups)
     rows, columns = (1, len(methods)) if unmoved else (len(methods), 2)
     panels = _panels(figure, columns, height=2.6, gap=0.7, rows=rows, width=3.6)
-    for axes, (method, moment), title in zip(panels, shown, titles, strict=True):
+    for axes, (method, moment), title in zip(panels, scatters, titles, strict=True):
         points = np.array(validation.embedding[moment][method]).reshape(-1, 2)
         for group, marker in ((0, "o"), (1, "^")):
             chosen = points[groups == group]
