@@ -99,6 +99,8 @@ def reestimate_statistics(
         for name, part in parts
         if name not in norms and (statistics := _statistics(part))
     }
+    if not norms and not others:
+        return set()  # nothing to learn, such as where the head alone was exchanged
     names = {f"{name}.{buffer}" for name in norms for buffer in (_MEAN, _VARIANCE)}
     with torch.no_grad(), _training(list(norms.values())), _taking(others) as taken:
         run()
