@@ -39,11 +39,25 @@ class Geometry:
             as [H, W, 1].
         registered: Whether all images share one anatomical space, so that a voxel means the same
             place in every subject.
+        affines: [N, 4, 4] map of each image, where images lie differently in the world, such as in
+            their scanners; None where all share ``affine``, which is else that of the first image.
+        oriented: Whether the affine says where the patient's left is; a picture file, for example,
+            does not.
     """
 
     spacing: tuple[float, ...]
     affine: FloatArray
     registered: bool = False
+    affines: FloatArray | None = None
+    oriented: bool = True
+
+    def take(self, rows: Rows) -> Geometry:
+        """Return the geometry of these rows."""
+        return self if self.affines is None else replace(self, affines=self.affines[rows])
+
+    def affine_of(self, row: int) -> FloatArray:
+        """Return the [4, 4] map from array indices to RAS+ millimetres of one image."""
+        return self.affine if self.affines is None else self.affines[row]
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,7 @@ class Cohort:
                 {name: mask[rows] for name, mask in anatomy.control_rois.items()},
                 anatomy.truth,
             ),
+            geometry=self.geometry.take(rows),
         )
 
     def select(self, split: str) -> Cohort:
@@ -269,11 +284,14 @@ class Cohort:
             split, values = self.participants["split"].iloc[row], covariates.iloc[row]
             person = [self.subjects[row], int(self.groups[row]), str(split), *map(_to_json, values)]
             digest.update(json.dumps(person).encode())
+            if self.geometry.affines is not None:
+                affine = np.round(self.geometry.affines[row], 4) + 0.0  # no negative zero
+                digest.update(json.dumps(affine.tolist()).encode())
             rows.append(digest.hexdigest())
         head = {
             "shape": self.shape,
             "spacing": [round(float(value), 6) for value in self.geometry.spacing],
-            "affine": np.round(self.geometry.affine, 4).tolist(),
+            "affine": self._common_affine(),
             "registered": self.geometry.registered,
             "masks": list(masks),
             "truth": list(anatomy.truth),
@@ -282,6 +300,12 @@ class Cohort:
             "rows": sorted(rows),
         }
         return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
+
+    def _common_affine(self) -> list[list[float]] | None:
+        """Return the affine that all images share, for the fingerprint, or None."""
+        geometry = self.geometry
+        is_common = geometry.affines is None
+        return np.round(geometry.affine, 4).tolist() if is_common else None
 
 
 def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int = 0) -> list[str]:
@@ -351,6 +375,11 @@ def _array_faults(cohort: Cohort) -> Iterator[str]:
         yield f" has a control region for {unknown[0]!r}, {known}"
     if (spacings := len(cohort.geometry.spacing)) != images.ndim - 2:
         yield f" needs {images.ndim - 2} spacings in mm, but got {spacings}"
+    affines = cohort.geometry.affines
+    if affines is not None and affines.shape != (len(images), 4, 4):
+        yield f" needs affines [{len(images)}, 4, 4], but got {list(affines.shape)}"
+    if affines is not None and cohort.geometry.registered:
+        yield " is called registered, but its images lie on grids of their own"
 
 
 def _image_faults(cohort: Cohort) -> Iterator[str]:
