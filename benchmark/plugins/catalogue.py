@@ -147,7 +147,7 @@ class Shelf(Generic[P]):
     def _from_toml(self, path: Path) -> Entry[P]:
         if not path.is_file():
             raise PluginError(f"The cohort file {path} does not exist.")
-        plugin: type[P] = _from_cohort_files("NiftiSource")
+        plugin: type[P] = import_neighbour("baselines.cohorts.files.reader").FolderSource
         return Entry("cohort", str(path), str(path), str(path), plugin, argument=path)
 
     def _from_model(self, spec: str, path: Path | None) -> Entry[P]:

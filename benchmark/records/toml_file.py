@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -61,6 +61,13 @@ def describe_fault(
 def format_toml(settings: Mapping[str, object]) -> str:
     """Return settings as lines of TOML, tables among them within their line."""
     return "".join(f"{_key(name)} = {_value(value)}\n" for name, value in settings.items())
+
+
+def list_some(names: Iterable[str], most: int = 12) -> str:
+    """Return names in one line, no more of them than a message can hold."""
+    listed = list(names)
+    shown = ", ".join(listed[:most])
+    return (f"{shown}, … ({len(listed)} in all)" if len(listed) > most else shown) or "none"
 
 
 def _table_at(schema: type[BaseModel], names: tuple[int | str, ...]) -> type[BaseModel]:

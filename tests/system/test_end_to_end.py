@@ -13,8 +13,8 @@ import torch
 from commands import run
 from trials import assert_same_values, values_by_key
 
+from baselines.cohorts.files.export import write_cohort
 from baselines.cohorts.nifti import read_cohort
-from baselines.cohorts.nifti_export import write_cohort
 from baselines.cohorts.phantom import Phantom
 from baselines.explainers.class_activation import GradCAM, GradCAMAligned, GradCAMPlusPlus
 from baselines.explainers.gradient import Saliency

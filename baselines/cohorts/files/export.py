@@ -1,4 +1,4 @@
-"""Export of any cohort as a BIDS-like folder that ``baselines.cohorts.nifti`` reads back."""
+"""Export of any cohort as a BIDS-like folder of NIfTI files, which reads back as it was."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from baselines.cohorts import participants as tables
-from baselines.cohorts.cohort_toml import CohortFile, format_cohort_file
-from baselines.cohorts.participants import PARTICIPANTS
+from baselines.cohorts.files import participants as tables
+from baselines.cohorts.files.cohort_toml import CohortFile, format_cohort_file
+from baselines.cohorts.files.participants import PARTICIPANTS
 from benchmark.arrays import FloatArray
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
@@ -68,14 +68,15 @@ def _write(cohort: Cohort, folder: Path) -> None:
     )
     cohort_file = _describe(cohort, rows[0], in_bytes)
     (folder / "cohort.toml").write_text(format_cohort_file(cohort_file), encoding="utf-8")
-    anatomy, affine = cohort.anatomy, cohort.geometry.affine
+    anatomy = cohort.anatomy
+    files, controls = cohort_file.rois, cohort_file.control_rois
     masks = [(cohort_file.foreground.path, anatomy.foreground)]
-    masks += [(cohort_file.rois[name], mask) for name, mask in anatomy.rois.items()]
-    masks += [(cohort_file.control_rois[name], mask) for name, mask in anatomy.control_rois.items()]
+    masks += [(files[name].path, mask) for name, mask in anatomy.rois.items()]
+    masks += [(controls[name].path, mask) for name, mask in anatomy.control_rois.items()]
     for number, row in enumerate(rows):
-        image = cohort.images[number, 0]
+        image, affine = cohort.images[number, 0], cohort.geometry.affine_of(number)
         voxels = _levels(image) if in_bytes else image
-        _write_volume(folder / cohort_file.image.format_map(row), voxels, affine)
+        _write_volume(folder / cohort_file.image.path.format_map(row), voxels, affine)
         for pattern, mask in masks:
             voxels = mask[number, 0].astype(np.uint8)
             _write_volume(folder / pattern.format_map(row), voxels, affine)

@@ -1,0 +1,237 @@
+"""Contents of a ``cohort.toml``; docs/cohort.md explains each key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from benchmark.errors import CohortError
+from benchmark.records.toml_file import describe_fault, format_toml, read_toml
+
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Intensity(_Table):
+    """The intensities that become 0 and 1; what lies beyond is clipped.
+
+    Attributes:
+        low: Intensity that becomes 0; given with ``high``.
+        high: Intensity that becomes 1; given with ``low``.
+        percentiles: Percentiles of each image's own foreground, instead of both.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    percentiles: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _check_window(self) -> Intensity:
+        if self.percentiles is None:
+            if self.low is None or self.high is None or not self.low < self.high:
+                raise ValueError("give low < high, or percentiles = [low, high]")
+        elif self.low is not None or self.high is not None:
+            raise ValueError("give either low and high, or percentiles")
+        elif not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError("percentiles must rise and lie in [0, 100]")
+        return self
+
+
+class Slice(_Table):
+    """The slice that is taken of each volume.
+
+    Attributes:
+        plane: Plane that the slice lies in.
+        mm: Position in world millimetres; the nearest slice is taken.
+        index: Index instead of the position, counted from 0 towards right, anterior or superior.
+    """
+
+    plane: Literal["axial", "coronal", "sagittal"]
+    mm: float | None = Field(default=None, allow_inf_nan=False)
+    index: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _check_position(self) -> Slice:
+        if (self.mm is None) == (self.index is None):
+            raise ValueError("give either mm or index")
+        return self
+
+
+class ImageFile(_Table):
+    """Where an image is found.
+
+    Attributes:
+        path: Pattern of its path; columns of the table stand in braces.
+        index: Number of the image in a file that holds several, from 0, or the column with it.
+        array: Name of the array in an ``.npz``.
+    """
+
+    path: str = Field(min_length=1)
+    index: int | str | None = None
+    array: str | None = None
+
+
+class MaskFile(ImageFile):
+    """Where a mask is found, and which of its values belong to it.
+
+    Attributes:
+        label: Value, or values, of a segmentation that belong to the mask.
+        threshold: Value from which on a voxel of a probability map belongs to the mask.
+        axes: Directions of a mask's axes where its file does not say how it lies but the image's
+            does.
+    """
+
+    label: int | tuple[int, ...] | None = None
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
+    axes: str | None = None
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> MaskFile:
+        if self.label is not None and self.threshold is not None:
+            raise ValueError("give either label or threshold")
+        if self.label == ():
+            raise ValueError("give at least one label")
+        check_axes(self.axes)
+        return self
+
+
+class Foreground(MaskFile):
+    """The mask of the organ.
+
+    Attributes:
+        whole: Whether every pixel belongs to it; instead of a path.
+    """
+
+    path: str = ""
+    whole: bool = False
+
+    @model_validator(mode="after")
+    def _check_path(self) -> Foreground:
+        if bool(self.path) == self.whole:
+            raise ValueError("give the path of a mask, or whole = true for every pixel")
+        return self
+
+
+class Split(_Table):
+    """How subjects are divided where the table does not say.
+
+    Attributes:
+        path: Path of the table that holds the division, written by ``cohort init``.
+        by: Columns within whose values subjects are divided 60/20/20, beside the group.
+        seed: Seed of the division.
+    """
+
+    path: str = "splits.tsv"
+    by: tuple[str, ...] = ()
+    seed: int = Field(default=0, ge=0)
+
+
+def _as_table(value: object) -> object:
+    """Return the table that a bare pattern of paths stands for."""
+    return {"path": value} if isinstance(value, str) else value
+
+
+_Image = Annotated[ImageFile, BeforeValidator(_as_table)]
+_Mask = Annotated[MaskFile, BeforeValidator(_as_table)]
+_Foreground = Annotated[Foreground, BeforeValidator(_as_table)]
+
+
+class CohortFile(_Table):
+    """The whole file.
+
+    Attributes:
+        name: Name of the cohort in records and tables.
+        groups: Reference group and case group, as the table calls them.
+        registered: Whether a voxel means the same place in every subject.
+        truth: Regions that are known to hold the whole difference.
+        participants: Path of the table of subjects.
+        image: Where images are found.
+        intensity: Intensities that become 0 and 1.
+        spacing: Size in mm along each axis of the stored arrays, for files that do not say.
+        axes: Direction in which each axis of the stored arrays runs, as letters of R, L, A, P, S
+            and I, for files that do not say.
+        foreground: Mask of the organ.
+        rois: Regions that the disease is known to change.
+        control_rois: Regions of the same size elsewhere, by name of their region.
+        slice: Slice that is taken of each volume.
+        split: How subjects are divided.
+    """
+
+    name: str = Field(min_length=1)
+    groups: tuple[str, str]
+    registered: bool = False
+    truth: tuple[str, ...] = ()
+    participants: str = "participants.tsv"
+    image: _Image
+    intensity: Intensity
+    spacing: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None = None
+    axes: str | None = None
+    foreground: _Foreground
+    rois: dict[str, _Mask] = {}
+    control_rois: dict[str, _Mask] = {}
+    slice: Slice | None = None
+    split: Split | None = None
+
+    @model_validator(mode="after")
+    def _check_file(self) -> CohortFile:
+        if self.groups[0] == self.groups[1]:
+            raise ValueError(f"the groups are both called {self.groups[0]!r}")
+        check_axes(self.axes)
+        return self
+
+
+def check_axes(axes: str | None) -> None:
+    """Refuse letters that do not give each axis a direction of its own.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if axes is None:
+        return
+    known = [min(letter, _OPPOSITE[letter]) for letter in axes if letter in _OPPOSITE]
+    if len(known) != len(axes) or len(axes) not in (2, 3) or len(set(known)) != len(known):
+        raise ValueError(
+            f"axes must be two or three letters of R, L, A, P, S and I, one for each direction in "
+            f"space, such as 'IL', but got {axes!r}"
+        )
+
+
+def read_cohort_file(toml_path: Path) -> CohortFile:
+    """Return the checked contents of a ``cohort.toml``.
+
+    Raises:
+        CohortError: If it is missing, is no TOML, or holds what is not understood.
+    """
+    content = read_toml(toml_path, "cohort file", CohortError)
+    try:
+        return CohortFile.model_validate(content)
+    except ValidationError as error:
+        fault = describe_fault(error, content, CohortFile)
+        raise CohortError(f"The cohort file {toml_path} {fault}.") from error
+
+
+def format_cohort_file(cohort_file: CohortFile) -> str:
+    """Return the text of a ``cohort.toml``; a table of a mere path becomes the path."""
+    content = cohort_file.model_dump(exclude_none=True, exclude_unset=True)
+    content["image"] = _shorten(content["image"])
+    for key in ("rois", "control_rois"):
+        content[key] = {name: _shorten(mask) for name, mask in content.get(key, {}).items()}
+    inline = ("intensity", "image")
+    tables = {
+        key: content.pop(key)
+        for key, value in list(content.items())
+        if isinstance(value, dict) and key not in inline
+    }
+    return format_toml(content) + "".join(
+        f"\n[{key}]\n{format_toml(table)}" for key, table in tables.items() if table
+    )
+
+
+def _shorten(table: Mapping[str, object]) -> object:
+    return table["path"] if set(table) == {"path"} else dict(table)

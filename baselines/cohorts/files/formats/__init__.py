@@ -1,0 +1,1 @@
+"""Formats of images and masks, a file for each."""
