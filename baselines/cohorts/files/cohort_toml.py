@@ -154,8 +154,8 @@ class CohortFile(_Table):
         image: Where images are found.
         intensity: Intensities that become 0 and 1.
         spacing: Size in mm along each axis of the stored arrays, for files that do not say.
-        axes: Direction in which each axis of the stored arrays runs, as letters of R, L, A, P, S
-            and I, for files that do not say.
+        axes: Direction in which each axis of the arrays runs, as letters of R, L, A, P, S and I:
+            what they are turned to, or what they are where files do not say.
         foreground: Mask of the organ.
         rois: Regions that the disease is known to change.
         control_rois: Regions of the same size elsewhere, by name of their region.

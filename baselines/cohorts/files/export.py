@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from baselines.cohorts.files import participants as tables
 from baselines.cohorts.files.cohort_toml import CohortFile, format_cohort_file
+from baselines.cohorts.files.layout import PLANES, default_axes
 from baselines.cohorts.files.participants import PARTICIPANTS
 from benchmark.arrays import FloatArray
 from benchmark.cohort import Cohort
@@ -30,9 +31,8 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
     """Write a cohort as NIfTI files and tables, and return the path of its ``cohort.toml``.
 
     Images whose values are multiples of 1/255 are stored as bytes, others as float32; either way
-    they read back bit by bit. A cohort whose arrays run as ``read_cohort`` lays them out, as the
-    phantoms' do, reads back with the same fingerprint; one that runs otherwise comes back turned.
-    The folder must be new or empty, and nothing stays behind if writing fails.
+    they read back bit by bit, and so does the whole cohort, with the same fingerprint. The folder
+    must be new or empty, and nothing stays behind if writing fails.
 
     Raises:
         CohortError: If the folder holds something, or the cohort does not fit a table of text.
@@ -74,12 +74,15 @@ def _write(cohort: Cohort, folder: Path) -> None:
     masks += [(files[name].path, mask) for name, mask in anatomy.rois.items()]
     masks += [(controls[name].path, mask) for name, mask in anatomy.control_rois.items()]
     for number, row in enumerate(rows):
-        image, affine = cohort.images[number, 0], cohort.geometry.affine_of(number)
+        image, geometry = cohort.images[number, 0], cohort.geometry
+        affine = geometry.affine_of(number) if geometry.oriented else None
         voxels = _levels(image) if in_bytes else image
-        _write_volume(folder / cohort_file.image.path.format_map(row), voxels, affine)
+        _write_volume(
+            folder / cohort_file.image.path.format_map(row), voxels, affine, geometry.spacing
+        )
         for pattern, mask in masks:
             voxels = mask[number, 0].astype(np.uint8)
-            _write_volume(folder / pattern.format_map(row), voxels, affine)
+            _write_volume(folder / pattern.format_map(row), voxels, affine, geometry.spacing)
 
     _write_description(folder, cohort.name, {"DatasetType": "raw"})
     derived = {"DatasetType": "derivative", "GeneratedBy": [{"Name": "medsanity"}]}
@@ -147,9 +150,11 @@ def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> Coho
             f"The regions {', '.join(labels)} of cohort {cohort.name!r} cannot be told apart by "
             "their letters and digits, which is all that BIDS allows in a label."
         )
+    own_axes = "".join(nibabel.aff2axcodes(cohort.geometry.affine))[: len(cohort.shape)]
     # The third axis of a slice's affine is the one that it has no extent along.
     across = int(np.abs(cohort.geometry.affine[:3, 2]).argmax())
-    plane = ("sagittal", "coronal", "axial")[across]
+    plane = PLANES[across] if len(cohort.shape) == 2 else None
+    is_plain = not cohort.geometry.oriented or own_axes == default_axes(plane)
     return CohortFile.model_validate(
         {
             "name": cohort.name,
@@ -164,7 +169,8 @@ def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> Coho
                 name: f"{masks}_label-{labels[name]}_desc-control_mask.nii.gz"
                 for name in cohort.anatomy.control_rois
             },
-            "slice": {"plane": plane, "index": 0} if len(cohort.shape) == 2 else None,
+            "slice": {"plane": plane, "index": 0} if plane and cohort.geometry.oriented else None,
+            "axes": None if is_plain else own_axes,
         }
     )
 
@@ -174,11 +180,18 @@ def _levels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _write_volume(
-    path: Path, voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8], affine: FloatArray
+    path: Path,
+    voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8],
+    affine: FloatArray | None,
+    spacing: tuple[float, ...],
 ) -> None:
+    """Write voxels with their affine, or as they stand where nobody knows how they lie."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    volume = voxels.reshape((*voxels.shape, 1)[:3])
-    image = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))
+    image = nibabel.Nifti1Image(voxels.reshape((*voxels.shape, 1)[:3]), affine)
+    if affine is None:
+        image.header.set_zooms((*spacing, 1.0)[:3])
+    else:
+        image = nibabel.as_closest_canonical(image)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 

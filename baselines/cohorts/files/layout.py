@@ -1,14 +1,14 @@
 """How an image of a file becomes an array of the cohort, and where that array lies.
 
-Volumes that lie in the world are turned into RAS+ order and come out as [z, y, x] ascending; a
-coronal slice with rows z descending and columns x ascending, an axial one with rows y descending
-and columns x, a sagittal one with rows z descending and columns y. Arrays and pictures keep the
-order in which they are stored.
+Volumes that lie in the world come out as [z, y, x] ascending; a coronal slice with rows z
+descending and columns x ascending, an axial one with rows y descending and columns x, a sagittal
+one with rows z descending and columns y; or as the letters of ``axes`` in the cohort file say.
+Arrays and pictures keep the order in which they are stored, and ``axes`` says what that is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nibabel
 import numpy as np
@@ -36,6 +36,8 @@ class Layout:
         is_placed: Whether the file says where it lies; then its voxels are [X, Y, Z] in RAS+ order.
         is_oriented: Whether the sides of the patient are known.
         cut: Axis and index of the slice, or None to keep all.
+        axes: For each axis of the array, the axis of the voxels that it is made of, and whether it
+            runs against it.
     """
 
     source: Source
@@ -44,42 +46,35 @@ class Layout:
     is_placed: bool
     is_oriented: bool
     cut: tuple[int, int] | None
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """Axis of the stored voxels that each axis of the array is made of."""
-        axes = range(len(self.stored))
-        kept = [axis for axis in axes if self.cut is None or axis != self.cut[0]]
-        return tuple(reversed(kept)) if self.is_placed else tuple(kept)
+    axes: tuple[tuple[int, bool], ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Spatial shape *S of the array."""
-        return tuple(self.stored[axis] for axis in self.order)
+        return tuple(self.stored[axis] for axis, _ in self.axes)
 
     def arrange(self, voxels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Return the array [*S] of voxels."""
+        order = [axis for axis, _ in self.axes]
         if self.cut is not None:
-            voxels = np.take(voxels, self.cut[1], axis=self.cut[0])
-        if not self.is_placed:
-            return voxels
-        return voxels.T if self.cut is None else voxels.T[::-1]
+            voxels = np.take(voxels, [self.cut[1]], axis=self.cut[0])
+            order = [*order, self.cut[0]]
+        turned = voxels.transpose(order)
+        turned = turned if self.cut is None else turned[..., 0]
+        against = tuple(number for number, (_, flips) in enumerate(self.axes) if flips)
+        return np.flip(turned, against)
 
     @property
     def array_affine(self) -> FloatArray:
         """[4, 4] map from indices of the array to RAS+ millimetres; a slice counts as [H, W, 1]."""
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1.0
-        for column, axis in enumerate(self.order):
-            to_stored[axis, column] = 1.0
-        if self.cut is not None:
-            axis, index = self.cut
+        for column, (axis, against) in enumerate(self.axes):
+            to_stored[axis, column] = -1.0 if against else 1.0
+            to_stored[axis, 3] = self.stored[axis] - 1 if against else 0.0
+        if len(self.axes) == 2:
+            axis, index = (2, 0) if self.cut is None else self.cut
             to_stored[axis, 2], to_stored[axis, 3] = 1.0, index
-            if self.is_placed:
-                row = self.order[0]
-                to_stored[row, 0], to_stored[row, 3] = -1.0, self.stored[row] - 1
-        elif len(self.stored) == 2:
-            to_stored[2, 2] = 1.0
         return np.asarray(self.affine @ to_stored)
 
     @property
@@ -113,8 +108,9 @@ def find_layout(scan: Scan, recipe: CohortFile) -> Layout:
     """
     shape = tuple(scan.voxels.shape)
     if scan.affine is not None:
-        layout = Layout(scan.source, shape, scan.affine, True, True, None)
-        return _cut(layout, recipe.slice)
+        layout = Layout(scan.source, shape, scan.affine, True, True, None, ())
+        layout = replace(layout, cut=_find_cut(layout, recipe.slice))
+        return replace(layout, axes=_turned_axes(layout, recipe.axes))
     spacing, axes = recipe.spacing or scan.spacing, recipe.axes or scan.axes
     if spacing is None:
         raise CohortError(
@@ -128,7 +124,14 @@ def find_layout(scan: Scan, recipe: CohortFile) -> Layout:
                 f"{len(values)}."
             )
     affine = _affine_of(shape, spacing, axes)
-    return _cut(Layout(scan.source, shape, affine, False, axes is not None, None), recipe.slice)
+    layout = Layout(scan.source, shape, affine, False, axes is not None, None, ())
+    layout = replace(layout, cut=_find_cut(layout, recipe.slice))
+    return replace(layout, axes=tuple((axis, False) for axis in _kept_axes(layout)))
+
+
+def default_axes(plane: str | None) -> str:
+    """Return in which directions the axes of a plane run, or those of volumes if it is None."""
+    return "SAR" if plane is None else {"sagittal": "IA", "coronal": "IR", "axial": "PR"}[plane]
 
 
 def make_geometry(layouts: list[Layout], registered: bool) -> Geometry:
@@ -166,28 +169,49 @@ def make_geometry(layouts: list[Layout], registered: bool) -> Geometry:
     return Geometry(first.spacing, first.array_affine, registered, affines, oriented)
 
 
-def _cut(layout: Layout, wanted: Slice | None) -> Layout:
-    """Return the layout of the slice that is wanted, or of the only one that there is."""
-    shape = layout.stored
+def _kept_axes(layout: Layout) -> list[int]:
+    """Return the axes of the voxels that no slice takes away.
+
+    Raises:
+        CohortError: If neither two nor three are left, or one has a single voxel.
+    """
+    cut = layout.cut
+    kept = [axis for axis in range(len(layout.stored)) if cut is None or axis != cut[0]]
+    if len(kept) not in (2, 3) or min(layout.stored[axis] for axis in kept) < 2:
+        raise CohortError(
+            f"The {layout.source} has the shape {list(layout.stored)}, but an image or a volume "
+            "was expected."
+        )
+    return kept
+
+
+def _turned_axes(layout: Layout, wanted: str | None) -> tuple[tuple[int, bool], ...]:
+    """Return the axes of an array whose file says where it lies, so that its voxels are RAS+."""
+    kept = _kept_axes(layout)
+    plane = None if layout.cut is None else PLANES[layout.cut[0]]
+    letters = wanted or default_axes(plane)
+    ornt = nibabel.orientations.axcodes2ornt(tuple(letters))
+    if sorted(ornt[:, 0]) != kept:
+        raise CohortError(
+            f"The {layout.source} becomes {'a volume' if plane is None else f'a {plane} slice'}, "
+            f"whose axes cannot run as axes = {letters!r} says; {default_axes(plane)!r} would do."
+        )
+    return tuple((int(axis), bool(sign < 0)) for axis, sign in ornt)
+
+
+def _find_cut(layout: Layout, wanted: Slice | None) -> tuple[int, int] | None:
+    """Return axis and index of the slice that is wanted, or of the only one that there is."""
     if wanted is None:
-        flat = [axis for axis, length in enumerate(shape) if length == 1]
-        cut = (flat[0], 0) if len(flat) == 1 and len(shape) == 3 else None
-    elif len(shape) != 3:
+        flat = [axis for axis, length in enumerate(layout.stored) if length == 1]
+        return (flat[0], 0) if len(flat) == 1 and len(layout.stored) == 3 else None
+    if len(layout.stored) != 3:
         raise CohortError(f"The {layout.source} is no volume, so no slice can be taken of it.")
-    elif not layout.is_oriented:
+    if not layout.is_oriented:
         raise CohortError(
             f"The {layout.source} does not say how it lies, so nobody knows its {wanted.plane} "
             "slices; give axes, such as 'RAS', in the cohort file."
         )
-    else:
-        cut = _find_slice(layout, wanted)
-    made = Layout(layout.source, shape, layout.affine, layout.is_placed, layout.is_oriented, cut)
-    if len(made.shape) not in (2, 3) or min(made.shape) < 2:
-        raise CohortError(
-            f"The {layout.source} has the shape {list(shape)}, but an image or a volume was "
-            "expected."
-        )
-    return made
+    return _find_slice(layout, wanted)
 
 
 def _find_slice(layout: Layout, wanted: Slice) -> tuple[int, int]:

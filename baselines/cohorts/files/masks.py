@@ -38,7 +38,7 @@ def to_mask(scan: Scan, rule: MaskFile) -> BoolArray:
         return np.asarray(voxels >= rule.threshold)
     values = np.unique(voxels)
     if rule.label is None:
-        if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        if len(values) > 2 or (len(values) == 2 and not (values == 0).any()):
             raise CohortError(
                 f"The {scan.source} holds the values {_list_values(values)}, but a mask holds 0 "
                 "and one other value; name the label of a segmentation, as in "

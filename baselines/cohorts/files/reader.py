@@ -114,7 +114,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         images[number, 0] = windows[-1].scale(layout.arrange(scan.voxels))
         for title, rule in masks.items():
             mask = reader.mask(row, title, rule, layout) if title != "foreground" else inside
-            arrays[title][number, 0] = _non_empty(mask.array, f"{title} of {_name(row)}", layout)
+            arrays[title][number, 0] = mask.array
     cohort = Cohort(
         name=recipe.name,
         images=images,
@@ -160,7 +160,7 @@ class _Reader:
         return scan
 
     def mask(self, row: Mapping[str, str], title: str, rule: MaskFile, layout: Layout) -> _Mask:
-        """Return a row's mask, on the grid of its image."""
+        """Return a row's mask, on the grid of its image; an empty one is refused."""
         if not rule.path:
             whole = np.ones(layout.stored, dtype=np.bool_)
             return _Mask(np.ones(layout.shape, dtype=np.bool_), whole)
@@ -169,6 +169,16 @@ class _Reader:
             scan = read_scan(self._source(row, f"{title} of {_name(row)}", rule))
             if "{" not in f"{rule.path}{rule.index}":
                 self._shared[title] = scan
+        mask = self._fit(scan, rule, layout)
+        if not mask.array.any():
+            cut = layout.cut
+            where = "" if cut is None else f" in {PLANES[layout.world_axis(cut[0])]} slice {cut[1]}"
+            raise CohortError(f"The {scan.source} is empty{where}.")
+        return mask
+
+    @staticmethod
+    def _fit(scan: Scan, rule: MaskFile, layout: Layout) -> _Mask:
+        """Return a mask on the grid of its image."""
         mask = to_mask(scan, rule)
         if scan.affine is None and layout.is_placed:
             return _turn(mask, scan, rule, layout)
@@ -272,14 +282,6 @@ def _find_window(scan: Scan, mask: _Mask, layout: Layout, intensity: Intensity) 
     count = max(1, foreground.size)
     clipped = float((foreground < bottom).sum() / count), float((foreground > top).sum() / count)
     return _Window(bottom, top, span, clipped, int((~is_finite).sum()))
-
-
-def _non_empty(mask: BoolArray, title: str, layout: Layout) -> BoolArray:
-    if not mask.any():
-        cut = layout.cut
-        where = "" if cut is None else f" in {PLANES[layout.world_axis(cut[0])]} slice {cut[1]}"
-        raise CohortError(f"The {title} is empty{where}.")
-    return mask
 
 
 def _check_memory(shape: tuple[int, ...], masks: int, toml_path: Path) -> None:

@@ -401,13 +401,13 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "no contrast": (_flatten, "percentiles of .*s2.nii.gz, in its foreground are both 7"),
     "empty region": (
         _file("masks/s4_left.nii.gz", np.zeros(SHAPE, dtype=np.uint8)),
-        "region 'left' of 's4' is empty.$",
+        "region 'left' of 's4', .*s4_left.nii.gz, is empty.$",
     ),
     "region beside the slice": (
         lambda toml: _edit(
             toml, "[foreground]", '[slice]\nplane = "coronal"\nindex = 3\n[foreground]'
         ),
-        "region 'left' of 's2' is empty in coronal slice 3",
+        "region 'left' of 's2', .*s2_left.nii.gz, is empty in coronal slice 3",
     ),
     "slice outside": (
         lambda toml: _edit(toml, "[foreground]", '[slice]\nplane = "axial"\nmm = 40\n[foreground]'),
