@@ -22,10 +22,15 @@ class CohortSource(ABC):
     Attributes:
         name: Name of the cohort on the command line and in records.
         description: Sentence for tables.
+        model: Name of the network that was trained on it, which it is scored with wherever no model
+            is named and the suite names none for this cohort. None for a cohort without one: it is
+            scored with the models of the suite, and a volume that these do not take with
+            `smallresnet3d`.
     """
 
     name: ClassVar[str]
     description: ClassVar[str] = ""
+    model: ClassVar[str | None] = None
 
     @abstractmethod
     def load(self) -> Cohort:

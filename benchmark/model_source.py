@@ -33,6 +33,8 @@ class ModelSource(ABC):
     Attributes:
         name: Name of the model in records and on the board.
         description: Sentence for tables.
+        dimensions: Numbers of spatial dimensions of the images that it may take, 2 for slices and 3
+            for volumes.
         recipe: Recipe to train it by, or None.
         relatives: Folder with committed weights of models trained beside it, such as its twin, or
             None where they are to be fitted when they are needed.
@@ -43,6 +45,7 @@ class ModelSource(ABC):
 
     name: ClassVar[str]
     description: ClassVar[str] = ""
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     recipe: ClassVar[Recipe | None] = None
     relatives: ClassVar[Path | None] = None
     frozen: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The base of the reference networks: committed weights, two-dimensional images."""
+"""The base of the reference networks: committed weights, images of so many dimensions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from benchmark.errors import ClassifierError
 from benchmark.model_source import ModelSource
 from benchmark.training import load_weights
 
+_IMAGES = {2: "two-dimensional images", 3: "volumes"}
+
 
 class CommittedModel(ModelSource):
-    """A network for two-dimensional images whose weights are committed under its name."""
+    """A network whose weights are committed under its name, for slices unless it says otherwise."""
 
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
     frozen: ClassVar[bool] = True
     relatives: ClassVar[Path] = Path(__file__).parent / "data"
 
@@ -29,12 +32,14 @@ class CommittedModel(ModelSource):
         """Return the network with fresh weights.
 
         Raises:
-            ClassifierError: If the images are not two-dimensional.
+            ClassifierError: If the images have another number of dimensions than the network.
         """
-        if len(input_shape) != 2:
+        if len(input_shape) not in self.dimensions:
+            kinds = " and ".join(_IMAGES[count] for count in self.dimensions)
+            other = "smallresnet3d" if len(input_shape) == 3 else "smallresnet"
             raise ClassifierError(
-                f"Model {self.name!r} takes two-dimensional images, "
-                f"but the cohort's have shape {list(input_shape)}."
+                f"Model {self.name!r} takes {kinds}, but the cohort's images "
+                f"have shape {list(input_shape)}; `--model {other}` takes these."
             )
         return self.assemble(input_shape)
 

@@ -23,11 +23,14 @@ class Kinds(StrEnum):
 
 COHORT_HELP = "Name, cohort.toml or its folder."
 MODEL_HELP = "Name, model.toml, its folder, torchvision.NAME, or path/to/file.py:Class."
-Models = Annotated[list[str] | None, typer.Option(help=f"{MODEL_HELP} Default: the suite's.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(help=f"{MODEL_HELP} Default: the suite's, or the own one of another cohort."),
+]
 Cohorts = Annotated[list[str] | None, typer.Option(help=f"{COHORT_HELP} Default: the suite's.")]
 Protocols = Annotated[list[str] | None, typer.Option(help="Default: the suite's.")]
-Model = Annotated[str, typer.Option(help=MODEL_HELP)]
-Cohort = Annotated[str, typer.Option(help=COHORT_HELP)]
+Model = Annotated[str | None, typer.Option(help=f"{MODEL_HELP} Default: the cohort's.")]
+Cohort = Annotated[str | None, typer.Option(help=f"{COHORT_HELP} Default: the model's.")]
 NamedCohort = Annotated[str, typer.Argument(help=COHORT_HELP)]
 Suite = Annotated[str, typer.Option(help="Version, or path of a .toml file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]

@@ -19,7 +19,7 @@ from benchmark.records import experiment as cards
 from benchmark.records import registry as registries
 from benchmark.records.files import check_folder
 from benchmark.report import experiment_figures
-from benchmark.running import attempt, engine
+from benchmark.running import attempt, default_models, engine
 from benchmark.running import device as devices
 from benchmark.running import experiment as trials
 from benchmark.running import plan as plans
@@ -74,7 +74,7 @@ def train(
         chosen = {"--regime": regime, "--recipe": recipe, "--refit": refit, "--cv": cv}
         if out is not None:
             _refuse({**chosen, "--resume": resume}, "--out trains a model by its own recipe")
-            _train_from_scratch(out, model or "smallresnet", cohort or "phantom", seed or 0, device)
+            _train_from_scratch(out, model, cohort, seed or 0, device)
             return
         _refuse({"--seed": seed}, "--seed belongs to --out, and --refit N to an experiment")
         resolved, catalogue = devices.resolve_device(device), catalogues.Catalogue()
@@ -101,16 +101,19 @@ def train(
 
 def relatives(
     out: options.Out,
-    model: options.Model = "smallresnet",
-    cohort: options.Cohort = "phantom",
+    model: options.Model = None,
+    cohort: options.Cohort = None,
     suite: options.Suite = "v1",
     device: options.Device = "auto",
 ) -> None:
     """Train what a suite sets beside a model, such as its twin, and write the weights."""
     with exit_on_error():
         console = terminal.make_console()
-        selection = suites.Selection(("random",), cohorts=(cohort,), models=(model,))
-        plan = plans.make_plan(catalogues.Catalogue(), suites.load_suite(suite), selection)
+        catalogue = catalogues.Catalogue()
+        cohort = cohort or default_models.default_cohort(catalogue, model)
+        models = () if model is None else (model,)
+        selection = suites.Selection(("random",), cohorts=(cohort,), models=models)
+        plan = plans.make_plan(catalogue, suites.load_suite(suite), selection)
         check_folder(out)
         settings = engine.Settings(devices.resolve_device(device))
         for path in engine.fit_relatives(plan, out, settings):
@@ -143,14 +146,17 @@ def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:
     terminal.print_card(terminal.make_console(), card, experiment.folder)
 
 
-def _train_from_scratch(out: Path, model: str, cohort: str, seed: int, device: str) -> None:
+def _train_from_scratch(
+    out: Path, model: str | None, cohort: str | None, seed: int, device: str
+) -> None:
     """Train a model by the recipe of its class, and write weights that can be committed."""
     catalogue, console = catalogues.Catalogue(), terminal.make_console()
     chosen = devices.resolve_device(device)
-    source = catalogue.models.find(model).create()
+    entry = catalogue.cohorts.find(cohort or default_models.default_cohort(catalogue, model))
+    people = default_models.load_cohort(entry)
+    source = catalogue.models.find(model or default_models.default_model(entry, people)).create()
     if source.recipe is None:
         raise ClassifierError(f"Model {source.name!r} has no recipe to train it by.")
-    people = catalogue.cohorts.find(cohort).create().load()
     check_folder(out)
     untrained = source.build(people.shape).to(chosen)
 

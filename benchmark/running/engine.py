@@ -28,6 +28,7 @@ from benchmark.records.registry import read_card
 from benchmark.records.store import Store
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running.cells import CellRunner
+from benchmark.running.default_models import load_cohort
 from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress, Silence
@@ -145,8 +146,8 @@ def _load(
         pairs.setdefault((cell.cohort, cell.model), []).append(cell)
     cohorts: dict[str, Cohort] = {}
     for name in dict.fromkeys(cohort for cohort, _ in pairs):
-        with plan.cohorts[name].loading():
-            cohorts[name] = plan.cohorts[name].create().load()
+        loaded = plan.loaded.get(name)
+        cohorts[name] = load_cohort(plan.cohorts[name]) if loaded is None else loaded
     name_counts = Counter(cohort.name for cohort in cohorts.values())
     if shared_names := [name for name, count in name_counts.items() if count > 1]:
         raise CohortError(f"Two of the cohorts call themselves {shared_names[0]!r}; rename one.")

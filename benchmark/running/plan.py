@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, SanityError
 from benchmark.explainer import Explainer, why_unsupported
@@ -13,6 +14,7 @@ from benchmark.plugins.catalogue import Catalogue, Shelf
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import AnyProtocol, P
 from benchmark.records.identity import PluginIdentity
+from benchmark.running.default_models import default_models
 from benchmark.running.suite import Cell, Selection, Suite
 
 ALL = "all"
@@ -22,7 +24,8 @@ ALL = "all"
 class Plan:
     """Cells in the order in which they run, and by name the plugins that they need.
 
-    The explainers of the panel are those that protocols compare the one on trial with.
+    The explainers of the panel are those that protocols compare the one on trial with. Cohorts that
+    had to be loaded to choose their models are kept as ``loaded``, by the name of their entry.
     """
 
     suite: Suite
@@ -32,6 +35,7 @@ class Plan:
     cohorts: Mapping[str, Entry[CohortSource]]
     protocols: Mapping[str, Entry[AnyProtocol]]
     panel: Mapping[str, Entry[Explainer]] = field(default_factory=dict)
+    loaded: Mapping[str, Cohort] = field(default_factory=dict, repr=False)
 
     def protocol(self, name: str) -> AnyProtocol:
         """Return the protocol with the suite's settings."""
@@ -67,7 +71,8 @@ class Plan:
 def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     """Find every plugin of a selection, and lay out its cells.
 
-    The explainer ``all`` stands for every explainer of the catalogue.
+    The explainer ``all`` stands for every explainer of the catalogue. Where no model is selected,
+    each cohort is scored with its own: :mod:`benchmark.running.default_models` says which.
 
     Raises:
         InputError: If a name is unknown, a plugin cannot be used, two go by one name, or the
@@ -78,11 +83,24 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         selection = replace(selection, explainers=(*catalogue.explainers.names, *other_specs))
     chosen = suite.select(selection)
     explainers = _find_entries(catalogue.explainers, chosen.explainers)
-    models = _find_entries(catalogue.models, chosen.models)
     cohorts = _find_entries(catalogue.cohorts, chosen.cohorts)
     protocols = _find_entries(catalogue.protocols, chosen.protocols)
-    names = Selection(tuple(explainers), tuple(cohorts), tuple(models), tuple(protocols))
-    plan = Plan(suite, suite.cells(names), explainers, models, cohorts, protocols)
+    own_cohorts = {
+        catalogue.cohorts.find(spec).name for spec in chosen.cohorts if spec in suite.cohorts
+    }
+    models: dict[str, Entry[ModelSource]] = {}
+    cells: list[Cell] = []
+    loaded: dict[str, Cohort] = {}
+    for name, entry in cohorts.items():
+        specs = chosen.models
+        if not selection.models and name not in own_cohorts:
+            specs, cohort = default_models(catalogue, suite, entry)
+            loaded |= {} if cohort is None else {name: cohort}
+        scored_with = _find_entries(catalogue.models, specs)
+        models |= scored_with
+        names = Selection(tuple(explainers), (name,), tuple(scored_with), tuple(protocols))
+        cells.extend(suite.cells(names))
+    plan = Plan(suite, tuple(cells), explainers, models, cohorts, protocols, loaded=loaded)
     panel_names = [member for name in protocols for member in plan.protocol(name).panel]
     panel = _find_entries(catalogue.explainers, tuple(dict.fromkeys(panel_names)))
     configured = _configure(catalogue, suite, {**panel, **explainers})

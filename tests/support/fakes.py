@@ -21,7 +21,7 @@ from benchmark.cohort_source import CohortSource
 from benchmark.errors import NotAssessableError, SuiteError
 from benchmark.explainer import Explainer
 from benchmark.model_source import ModelSource
-from benchmark.plugins.examples import build_classifier, build_cohort
+from benchmark.plugins.examples import SHAPE_3D, build_classifier, build_cohort
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import Reading, Statistic, Verdict, find, statistic, summarise
 from benchmark.target import Target
@@ -56,13 +56,33 @@ class OtherCohort(CohortSource):
         return cohort
 
 
+class OwnModelCohort(OtherCohort):
+    """A cohort that another network was trained on."""
+
+    name = "own_model"
+    model = "smallvgg"
+
+
+class Volumes(OtherCohort):
+    """Volumes that no network was trained on."""
+
+    name = "volumes"
+    loads = 0
+
+    def load(self) -> Cohort:
+        type(self).loads += 1
+        cohort = build_cohort(SHAPE_3D)
+        object.__setattr__(cohort, "name", self.name)
+        return cohort
+
+
 class TinyModel(ModelSource):
     """An untrained network."""
 
     name = "tiny_model"
 
     def load(self, input_shape: Sequence[int]) -> Classifier:
-        return build_classifier(input_shape=input_shape)
+        return build_classifier(len(input_shape), input_shape=input_shape)
 
 
 class TornModel(ModelSource):
