@@ -1,0 +1,121 @@
+"""Letters at the edges of a picture: which side of the patient lies there.
+
+L and R are the patient's left and right, A and P front and back, S and I head and feet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+import nibabel
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+
+from benchmark.arrays import FloatArray
+
+_OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S", "": ""}
+_INSET = 0.025  # of the picture's width or height, between its edge and a letter
+
+
+@dataclass(frozen=True)
+class EdgeLetters:
+    """Side of the patient at each edge of a picture, one of L, R, A, P, S and I.
+
+    A letter is empty where the affine gives the axis no direction.
+
+    Attributes:
+        left: Letter at the left edge.
+        right: Letter at the right edge.
+        top: Letter at the upper edge.
+        bottom: Letter at the lower edge.
+    """
+
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
+def edge_letters(
+    affine: FloatArray,
+    array_axes: tuple[int, int] = (0, 1),
+    flips: tuple[bool, bool] = (False, False),
+) -> EdgeLetters:
+    """Return which side of the patient lies at each edge of a picture of an image.
+
+    In an oblique image, an axis takes the letter of the direction that it runs closest to.
+
+    Args:
+        affine: [4, 4] map from array indices to RAS+ millimetres. A two-dimensional image counts
+            as [H, W, 1].
+        array_axes: Axis of the array that runs down the picture, and the one that runs across it.
+            The defaults are those of a two-dimensional image that is shown as it is stored.
+        flips: Whether each of the two is shown from its last index to its first.
+    """
+    # nibabel names, for each axis, the side that its indices grow towards.
+    codes = [code or "" for code in nibabel.aff2axcodes(affine)]
+    bottom, right = (
+        _OPPOSITE[codes[axis]] if is_flipped else codes[axis]
+        for axis, is_flipped in zip(array_axes, flips, strict=True)
+    )
+    return EdgeLetters(_OPPOSITE[right], right, _OPPOSITE[bottom], bottom)
+
+
+def draw_letters(
+    axes: Axes, letters: EdgeLetters, box: tuple[float, float, float, float], size: float = 6.0
+) -> None:
+    """Write the letters inside a picture, white with a dark rim, so that they show on any grey.
+
+    Args:
+        axes: Axes that hold the picture.
+        letters: Letters of its four edges.
+        box: Left, right, bottom and top of the picture in the coordinates of the axes, as
+            ``extent`` of ``imshow``.
+        size: Size of the letters in points.
+    """
+    left, right, bottom, top = box
+    x_inset, y_inset = _INSET * (right - left), _INSET * (top - bottom)
+    middle_x, middle_y = (left + right) / 2, (bottom + top) / 2
+    for letter, x, y, ha, va in (
+        (letters.left, left + x_inset, middle_y, "left", "center"),
+        (letters.right, right - x_inset, middle_y, "right", "center"),
+        (letters.top, middle_x, top - y_inset, "center", "top"),
+        (letters.bottom, middle_x, bottom + y_inset, "center", "bottom"),
+    ):
+        if letter:
+            text = axes.text(x, y, letter, ha=ha, va=va, fontsize=size, color="white")
+            text.set_fontweight("bold")
+            text.set_path_effects([withStroke(linewidth=size / 4, foreground="black")])
+
+
+def describe_sides(pictures: Sequence[EdgeLetters | None]) -> str:
+    """Return the sentence of a caption that says where left is in these pictures.
+
+    Args:
+        pictures: Letters of each picture; None where the image does not say where left is.
+    """
+    known = [letters for letters in pictures if letters is not None]
+    if not known:
+        return "Sides unknown: the images do not say where the patient's left is."
+    sentence = _describe_convention({letters.left for letters in known})
+    if any({"S", "I"} & set(astuple(letters)) for letters in known):
+        sentence += "; S is towards the head, I towards the feet"
+    if any({"A", "P"} & set(astuple(letters)) for letters in known):
+        sentence += "; A is the front, P the back"
+    unknown = len(known) < len(pictures)
+    return f"{sentence}." + (" Where letters are absent, the sides are unknown." * unknown)
+
+
+def _describe_convention(left_edges: Iterable[str]) -> str:
+    """Return what is said of left and right, given the letters at the left edges."""
+    match sorted(left_edges):
+        case ["L"]:
+            return "L and R mark the patient's left and right: left is on the left (neurological)"
+        case ["R"]:
+            return (
+                "L and R mark the patient's left and right: as stored, the right is on the left "
+                "(radiological)"
+            )
+        case _:
+            return "Letters mark the sides of the patient, L left and R right"
