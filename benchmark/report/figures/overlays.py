@@ -7,19 +7,28 @@ as long.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
-import nibabel
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.arrays import BoolArray, ImageArray, Rows
+from benchmark.arrays import BoolArray, FloatArray, ImageArray, Rows
 from benchmark.cohort import Cohort
-from benchmark.report.figures.style import DPI, INK, MUTED, styled
+from benchmark.report.figures.marks import (
+    CONTROL,
+    REGION,
+    Key,
+    draw_key,
+    draw_rim,
+    even_steps,
+    write_cased,
+)
+from benchmark.report.figures.planes import Planes, find_planes
+from benchmark.report.figures.sides import describe_sides, draw_letters
+from benchmark.report.figures.style import DPI, INK, styled
 from benchmark.trial.outputs import Evaluation
 
 SUBJECTS_PER_GROUP = 5
@@ -28,34 +37,9 @@ ROBUST_PERCENTILE = 99.5
 _OPACITY = 0.85
 _TILE = 128  # pixels; larger planes are averaged down, much smaller ones are magnified
 _GAP = 4  # pixels between tiles
-_LEFT, _RIGHT, _TOP, _BOTTOM = 128, 6, 70, 30  # pixels around a mosaic
+_LEFT, _RIGHT, _TOP, _MARGIN = 128, 6, 70, 6  # pixels around a mosaic
 _STRIP_TOP = 36  # pixels above a strip
-
-
-@dataclass(frozen=True)
-class Planes:
-    """Planes that volumes are cut to; two-dimensional images pass unchanged.
-
-    Attributes:
-        axis: ImageArray axis that is cut across, or None for two-dimensional images.
-        indices: Index of each subject's plane along that axis.
-        order: Order of the two axes that remain: upright first.
-        flips: Whether each of these runs against the way it is shown.
-    """
-
-    axis: int | None
-    indices: tuple[int, ...]
-    order: tuple[int, int] = (0, 1)
-    flips: tuple[bool, bool] = (False, False)
-
-    def cut(self, stack: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return the planes [n, h, w] of a stack [n, 1, *S]."""
-        if self.axis is None:
-            return stack[:, 0]
-        volumes = zip(stack[:, 0], self.indices, strict=True)
-        cuts = np.stack([volume.take(index, self.axis) for volume, index in volumes])
-        planes = cuts.transpose(0, *(axis + 1 for axis in self.order))
-        return np.flip(planes, tuple(axis for axis, flip in enumerate(self.flips, 1) if flip))
+_CHARACTER = 6  # pixels that a character of a key takes at most
 
 
 @dataclass(frozen=True)
@@ -70,7 +54,6 @@ class Tiles:
         foreground: Foreground [n, h, w].
         rois: Union [n, h, w] of the regions that the disease changes.
         control_rois: Union [n, h, w] of the control regions.
-        aspect: Height of a pixel over its width, both in mm.
         planes: Plane of each subject, to cut maps alike.
     """
 
@@ -81,7 +64,6 @@ class Tiles:
     foreground: BoolArray
     rois: BoolArray
     control_rois: BoolArray
-    aspect: float
     planes: Planes
 
 
@@ -110,19 +92,14 @@ def choose_rows(cohort: Cohort, evaluation: Evaluation) -> Rows:
 
 
 def cut_tiles(cohort: Cohort, evaluation: Evaluation, rows: Rows) -> Tiles:
-    """Return the planes of these images that a figure shows.
-
-    Volumes are cut at the centre of the subject's regions, across the axis that runs closest to
-    front–back, and shown upright with the patient's left on the left.
-    """
+    """Return the planes of these images that a figure shows, through the middle of the regions."""
     subset = cohort.take(rows)
     anatomy, nowhere = subset.anatomy, np.zeros(subset.images.shape, dtype=np.bool_)
     truth = [anatomy.rois[name] for name in anatomy.truth or anatomy.rois]
     rois = np.logical_or.reduce([nowhere, *truth])
     control_rois = np.logical_or.reduce([nowhere, *anatomy.control_rois.values()])
     has_roi = rois.any(axis=tuple(range(1, rois.ndim)), keepdims=True)
-    planes = _find_planes(subset, np.where(has_roi, rois, anatomy.foreground))
-    spacing = [size for axis, size in enumerate(subset.geometry.spacing) if axis != planes.axis]
+    planes = find_planes(subset.geometry, np.where(has_roi, rois, anatomy.foreground))
     return Tiles(
         groups=tuple(subset.group_names[group] for group in subset.groups),
         subjects=tuple(subset.subjects),
@@ -131,7 +108,6 @@ def cut_tiles(cohort: Cohort, evaluation: Evaluation, rows: Rows) -> Tiles:
         foreground=planes.cut(anatomy.foreground).astype(np.bool_),
         rois=planes.cut(rois).astype(np.bool_),
         control_rois=planes.cut(control_rois).astype(np.bool_),
-        aspect=spacing[planes.order[0]] / spacing[planes.order[1]],
         planes=planes,
     )
 
@@ -153,13 +129,16 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageAr
         columns.append(_blend(grey, _shrink(strength)))
     mosaic = _mosaic(np.stack(columns, axis=1), fill=1.0)
     width, height = _size_in_pixels(mosaic, tiles)
-    figure_width, figure_height = _LEFT + width + _RIGHT, _TOP + height + _BOTTOM
+    key = _describe(tiles, _LEFT + width, has_maps=bool(importance))
+    footer = key.height + 2 * _MARGIN
+    figure_width, figure_height = _LEFT + width + _RIGHT, _TOP + height + footer
     figure.set_size_inches(figure_width / DPI, figure_height / DPI)
-    left, bottom = _LEFT / figure_width, _BOTTOM / figure_height
+    left, bottom = _LEFT / figure_width, footer / figure_height
     axes = figure.add_axes((left, bottom, width / figure_width, height / figure_height))
     _show_mosaic(axes, mosaic, tiles, lambda masks: np.stack([masks] * len(columns), axis=1))
+    _mark_sides(axes, tiles, lambda image: [(image, column) for column in range(len(columns))])
     for row, column, word in notes:
-        axes.text(column + 0.5, row + 0.9, word, color="white", fontsize=6, ha="center")
+        write_cased(axes, column + 0.5, row + 0.72, word)
     characters = max(6, int(width / len(columns) / DPI / 0.071))
     for column, title in enumerate(["image", *importance]):
         name = _wrap(title, characters)
@@ -169,8 +148,7 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageAr
     for row, (group, subject, probability) in enumerate(labels):
         text = f"{group}\n{_shorten(subject, 16)}\nprobability {probability:.2f}"
         axes.text(-0.06, row + 0.5, text, ha="right", va="center", fontsize=7, color=INK)
-    legend = "solid cyan: regions that the disease changes\ndashed grey: control regions"
-    figure.text(left, 5 / figure_height, legend, color=MUTED, fontsize=6, linespacing=1.3)
+    _add_key(figure, key, figure_width, figure_height)
 
 
 @styled
@@ -183,23 +161,54 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: ImageArray) -> None:
     strength, words = _normalise(importance, tiles.foreground)
     mosaic = _mosaic(np.stack([grey, _blend(grey, _shrink(strength))]), fill=1.0)
     width, height = _size_in_pixels(mosaic, tiles)
-    figure_height = height + _STRIP_TOP
+    key = _describe(tiles, width)
+    footer = key.height + 2 * _MARGIN
+    figure_height = _STRIP_TOP + height + footer
     figure.set_size_inches(width / DPI, figure_height / DPI)
-    axes = figure.add_axes((0, 0, 1, height / figure_height))
+    axes = figure.add_axes((0, footer / figure_height, 1, height / figure_height))
     _show_mosaic(axes, mosaic, tiles, lambda masks: np.stack([masks] * 2))
+    _mark_sides(axes, tiles, lambda image: [(0, image), (1, image)])
     for column, word in words.items():
-        axes.text(column + 0.5, 1.9, word, color="white", fontsize=6, ha="center")
+        write_cased(axes, column + 0.5, 1.72, word)
     labels = zip(tiles.groups, tiles.own_probabilities, strict=True)
     for column, (group, probability) in enumerate(labels):
         text = f"{group}\nprobability {probability:.2f}"
         axes.text(column + 0.5, -0.05, text, ha="center", va="bottom", fontsize=6.5)
+    _add_key(figure, key, width, figure_height)
+
+
+def _describe(tiles: Tiles, width: int, has_maps: bool = True) -> Key:
+    """Return the key of a figure of these tiles, ``width`` pixels wide."""
+    grey: ImageArray = np.full((1, len(even_steps()), 3), 0.5, dtype=np.float32)
+    colours = _blend(grey, even_steps()[None].astype(np.float32))[0].astype(np.float64)
+    return Key(
+        colours=colours if has_maps else None,
+        regions="regions that the disease changes" if tiles.rois.any() else None,
+        controls="control regions" if tiles.control_rois.any() else None,
+        sides=describe_sides(tiles.planes.letters),
+        characters=width // _CHARACTER,
+    )
+
+
+def _add_key(figure: Figure, key: Key, width: float, height: float) -> None:
+    """Write a key at the foot of a figure of this size in pixels."""
+    footer = key.height + 2 * _MARGIN
+    axes = figure.add_axes((0, 0, 1, footer / height))
+    axes.set_axis_off()
+    draw_key(axes, _MARGIN, _MARGIN, key)
+    axes.set_xlim(0, width)
+    axes.set_ylim(footer, 0)
 
 
 def _size_in_pixels(mosaic: ImageArray, tiles: Tiles) -> tuple[int, int]:
     """Return width and height of a mosaic on the page."""
-    # A whole number of figure pixels for each of the mosaic, so that nothing is resampled.
-    scale = max(1, _TILE // (max(_shrink(tiles.images).shape[1:]) + _GAP))
-    return scale * mosaic.shape[1], round(scale * mosaic.shape[0] * tiles.aspect)
+    # A whole number of figure pixels for each of the mosaic, so that nothing is resampled; pixels
+    # that are not square are stretched along their longer side.
+    aspect = tiles.planes.aspect
+    across, down = (1.0, aspect) if aspect >= 1 else (1 / aspect, 1.0)
+    height, width = _shrink(tiles.images).shape[1:]
+    scale = max(1, int(_TILE // max((height + _GAP) * down, (width + _GAP) * across)))
+    return round(scale * mosaic.shape[1] * across), round(scale * mosaic.shape[0] * down)
 
 
 def _show_mosaic(
@@ -210,18 +219,26 @@ def _show_mosaic(
     ``arrange`` takes masks [n, h, w] to [rows, columns, h, w], as the mosaic has them.
     """
     axes.set_axis_off()
-    regions = ((tiles.control_rois, "#dcdcdc", (0, (2.2, 1.4))), (tiles.rois, "#00e5ff", (0, ())))
     pixels = (mosaic * 255).round().astype(np.uint8)
     height, width, _ = mosaic.shape
     rows, columns = arrange(tiles.images).shape[:2]
     extent = (0.0, float(columns), float(rows), 0.0)
     axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
-    xs, ys = (np.arange(width) + 0.5) * columns / width, (np.arange(height) + 0.5) * rows / height
-    for masks, colour, dashes in regions:
+    xs: FloatArray = (np.arange(width) + 0.5) * columns / width
+    ys: FloatArray = (np.arange(height) + 0.5) * rows / height
+    for masks, rim in ((tiles.control_rois, CONTROL), (tiles.rois, REGION)):
         arranged = arrange(_shrink(masks.astype(np.float32)))
-        rims = _mosaic(arranged[..., None], fill=0.0)[..., 0]
-        if rims.max() > 0.5:
-            axes.contour(xs, ys, rims, [0.5], colors=colour, linestyles=[dashes], linewidths=0.6)
+        draw_rim(axes, xs, ys, _mosaic(arranged[..., None], fill=0.0)[..., 0], rim)
+
+
+def _mark_sides(
+    axes: Axes, tiles: Tiles, positions: Callable[[int], Sequence[tuple[int, int]]]
+) -> None:
+    """Write the sides into every tile; ``positions`` gives rows and columns of an image's tiles."""
+    for image, letters in enumerate(tiles.planes.letters):
+        if letters is not None:
+            for row, column in positions(image):
+                draw_letters(axes, letters, (column + 0.02, column + 0.98, row + 0.98, row + 0.02))
 
 
 def _normalise(maps: ImageArray, foreground: BoolArray) -> tuple[ImageArray, dict[int, str]]:
@@ -265,22 +282,6 @@ def _shrink(planes: ImageArray) -> ImageArray:
     cropped = planes[:, : height * factor, : width * factor]
     blocks: ImageArray = cropped.reshape(len(planes), height, factor, width, factor).mean((2, 4))
     return blocks
-
-
-def _find_planes(cohort: Cohort, regions: BoolArray) -> Planes:
-    """Return the coronal plane through the middle of each subject's region."""
-    if len(cohort.shape) == 2:
-        return Planes(None, ())
-    # For each array axis the world axis (x, y, z) closest to it, and which way it runs.
-    orientation = nibabel.io_orientation(cohort.geometry.affine)
-    world_axes = [int(world) for world in orientation[:, 0]]
-    axis = world_axes.index(1)
-    others = [other for other in range(3) if other != axis]
-    order = sorted((0, 1), key=lambda index: -world_axes[others[index]])
-    directions = [orientation[others[index], 1] for index in order]
-    middles = tuple(int(np.median(np.nonzero(region[0])[axis])) for region in regions)
-    flips = bool(directions[0] > 0), bool(directions[1] < 0)
-    return Planes(axis, middles, (order[0], order[1]), flips)
 
 
 def _wrap(text: str, characters: int) -> str:

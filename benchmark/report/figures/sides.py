@@ -6,13 +6,13 @@ L and R are the patient's left and right, A and P front and back, S and I head a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import nibabel
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
 from benchmark.arrays import FloatArray
+from benchmark.report.figures.marks import write_cased
 
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S", "": ""}
 _INSET = 0.025  # of the picture's width or height, between its edge and a letter
@@ -35,6 +35,14 @@ class EdgeLetters:
     right: str
     top: str
     bottom: str
+
+    @property
+    def drawn(self) -> EdgeLetters:
+        """Letters that a picture needs: of an upright one with left and right, these alone."""
+        is_upright = (self.top, self.bottom) in (("S", "I"), ("A", "P"))
+        if is_upright and {self.left, self.right} == {"L", "R"}:
+            return replace(self, top="", bottom="")
+        return self
 
 
 def edge_letters(
@@ -65,7 +73,9 @@ def edge_letters(
 def draw_letters(
     axes: Axes, letters: EdgeLetters, box: tuple[float, float, float, float], size: float = 6.0
 ) -> None:
-    """Write the letters inside a picture, white with a dark rim, so that they show on any grey.
+    """Write the letters inside a picture, white with a dark casing, so that they show on any grey.
+
+    Of an upright picture with left and right, only L and R are written.
 
     Args:
         axes: Axes that hold the picture.
@@ -75,18 +85,17 @@ def draw_letters(
         size: Size of the letters in points.
     """
     left, right, bottom, top = box
+    drawn = letters.drawn
     x_inset, y_inset = _INSET * (right - left), _INSET * (top - bottom)
     middle_x, middle_y = (left + right) / 2, (bottom + top) / 2
-    for letter, x, y, ha, va in (
-        (letters.left, left + x_inset, middle_y, "left", "center"),
-        (letters.right, right - x_inset, middle_y, "right", "center"),
-        (letters.top, middle_x, top - y_inset, "center", "top"),
-        (letters.bottom, middle_x, bottom + y_inset, "center", "bottom"),
+    for letter, x, y, alignment in (
+        (drawn.left, left + x_inset, middle_y, ("left", "center")),
+        (drawn.right, right - x_inset, middle_y, ("right", "center")),
+        (drawn.top, middle_x, top - y_inset, ("center", "top")),
+        (drawn.bottom, middle_x, bottom + y_inset, ("center", "bottom")),
     ):
         if letter:
-            text = axes.text(x, y, letter, ha=ha, va=va, fontsize=size, color="white")
-            text.set_fontweight("bold")
-            text.set_path_effects([withStroke(linewidth=size / 4, foreground="black")])
+            write_cased(axes, x, y, letter, size, alignment)
 
 
 def describe_sides(pictures: Sequence[EdgeLetters | None]) -> str:
@@ -95,7 +104,7 @@ def describe_sides(pictures: Sequence[EdgeLetters | None]) -> str:
     Args:
         pictures: Letters of each picture; None where the image does not say where left is.
     """
-    known = [letters for letters in pictures if letters is not None]
+    known = [letters.drawn for letters in pictures if letters is not None]
     if not known:
         return "Sides unknown: the images do not say where the patient's left is."
     sentence = _describe_convention({letters.left for letters in known})

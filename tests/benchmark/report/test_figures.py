@@ -315,7 +315,7 @@ def test_a_volume_is_cut_through_its_regions_and_stands_upright() -> None:
     rows = choose_rows(cohort, explained.evaluation)
     tiles = cut_tiles(cohort, explained.evaluation, rows)
     assert tiles.images.shape == (10, SHAPE_3D[0], SHAPE_3D[2])
-    assert tiles.aspect == 1.5
+    assert tiles.planes.aspect == 1.5
     assert tiles.rois.any(axis=(1, 2)).all()
     truth = cohort.truth
     assert truth is not None

@@ -62,8 +62,9 @@ def test_an_axis_without_direction_has_no_letter() -> None:
 @pytest.mark.parametrize(
     ("pictures", "phrases"),
     [
-        ([EdgeLetters("L", "R", "S", "I")], ["left is on the left (neurological)", "S is"]),
-        ([EdgeLetters("R", "L", "S", "I")], ["the right is on the left (radiological)", "S is"]),
+        ([EdgeLetters("L", "R", "S", "I")], ["left is on the left (neurological)"]),
+        ([EdgeLetters("L", "R", "I", "S")], ["left is on the left (neurological)", "S is"]),
+        ([EdgeLetters("R", "L", "S", "I")], ["the right is on the left (radiological)"]),
         ([EdgeLetters("P", "A", "S", "I")], ["L left", "A is the front, P the back"]),
         (
             [EdgeLetters("L", "R", "A", "P"), EdgeLetters("R", "L", "A", "P"), None],
@@ -85,7 +86,18 @@ def test_a_caption_says_where_left_is(
 def test_letters_stand_inside_the_picture_at_their_edges() -> None:
     """If it fails, L stands at the right edge, or on the neighbouring picture."""
     axes = Figure().add_subplot(xlim=(0, 3), ylim=(2, 0))
-    draw_letters(axes, EdgeLetters("L", "R", "S", "I"), (1.0, 2.0, 2.0, 1.0))
+    draw_letters(axes, EdgeLetters("P", "A", "S", "I"), (1.0, 2.0, 2.0, 1.0))
     where = {text.get_text(): text.get_position() for text in axes.texts}
-    assert 1 < where["L"][0] < 1.1 < 1.9 < where["R"][0] < 2
+    assert 1 < where["P"][0] < 1.1 < 1.9 < where["A"][0] < 2
     assert 1 < where["S"][1] < 1.1 < 1.9 < where["I"][1] < 2
+
+
+@pytest.mark.parametrize(
+    ("letters", "written"),
+    [("LRSI", "LR"), ("RLAP", "RL"), ("LRIS", "LRIS"), ("SILR", "SILR"), ("PASI", "PASI")],
+)
+def test_left_and_right_are_always_written(letters: str, written: str) -> None:
+    """If it fails, a picture that lies on its side or on its head does not say so."""
+    axes = Figure().add_subplot()
+    draw_letters(axes, EdgeLetters(*letters), (0.0, 1.0, 0.0, 1.0))
+    assert [text.get_text() for text in axes.texts] == list(written)

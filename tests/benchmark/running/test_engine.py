@@ -320,7 +320,7 @@ def test_two_cohorts_of_one_name_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cohorts = (fakes.spec("TinyCohort"), fakes.spec("OtherCohort"))
-    selection = Selection((fakes.spec("Bright"),), cohorts=cohorts)
+    selection = Selection((fakes.spec("Bright"),), cohorts, build_suite().models)
     plan = make_plan(Catalogue(), build_suite(), selection)
     finished = run(plan, Store(tmp_path / "store"), Settings(CPU))
     assert [one.names.cohort for one in finished.records] == ["tiny", "other"]

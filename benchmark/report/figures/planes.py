@@ -1,0 +1,121 @@
+"""The plane of each image that a picture shows, and which side of the patient lies at its edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.arrays import BoolArray
+from benchmark.cohort import Geometry
+from benchmark.protocol import Exhibit
+from benchmark.report.figures.sides import EdgeLetters, edge_letters
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Planes that volumes are cut to; two-dimensional images pass as they are stored.
+
+    Attributes:
+        axis: Array axis that is cut across, or None for two-dimensional images.
+        indices: Index of each image's plane along that axis.
+        order: Order of the two axes that remain: the one that runs down the picture first.
+        flips: Whether each of these runs against the way it is shown.
+        aspect: Height of a pixel over its width, both in mm.
+        letters: Sides of the patient at the edges of each image's picture; None where they are
+            not known.
+    """
+
+    axis: int | None
+    indices: tuple[int, ...]
+    order: tuple[int, int]
+    flips: tuple[bool, bool]
+    aspect: float
+    letters: tuple[EdgeLetters | None, ...]
+
+    def cut(self, stack: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return the planes [n, h, w] of a stack [n, 1, *S]."""
+        if self.axis is None:
+            return stack[:, 0]
+        volumes = zip(stack[:, 0], self.indices, strict=True)
+        cuts = np.stack([volume.take(index, self.axis) for volume, index in volumes])
+        planes = cuts.transpose(0, *(axis + 1 for axis in self.order))
+        return np.flip(planes, tuple(axis for axis, flip in enumerate(self.flips, 1) if flip))
+
+    def of(self, image: int) -> Planes:
+        """Return the plane of one image alone, to cut several stacks [1, 1, *S] of it alike."""
+        indices = self.indices[image : image + 1]
+        letters = self.letters[image : image + 1]
+        return Planes(self.axis, indices, self.order, self.flips, self.aspect, letters)
+
+
+def find_planes(geometry: Geometry, regions: BoolArray) -> Planes:
+    """Return the plane of each image that shows its region.
+
+    Volumes are cut across the axis that runs closest to front–back and shown upright, with the
+    patient's left on the left. Volumes that do not say where left is are cut across their first
+    axis and shown as they are stored, and so are two-dimensional images.
+
+    Args:
+        geometry: Spacing and affines of the images.
+        regions: Region [n, 1, *S] of each image that the plane runs through the middle of; never
+            empty.
+    """
+    dimensions = regions.ndim - 2
+    axis, array_axes, flips = _find_layout(geometry, dimensions)
+    others = [other for other in range(dimensions) if other != axis]
+    # The median of an image's own voxels, so that the plane always meets its region.
+    indices = (
+        ()
+        if axis is None
+        else tuple(
+            int(np.percentile(np.nonzero(region[0])[axis], 50, method="lower"))
+            for region in regions
+        )
+    )
+    down, across = array_axes
+    return Planes(
+        axis,
+        indices,
+        (others.index(down), others.index(across)),
+        flips,
+        aspect=geometry.spacing[down] / geometry.spacing[across],
+        letters=tuple(
+            edge_letters(geometry.affine_of(row), array_axes, flips) if geometry.oriented else None
+            for row in range(len(regions))
+        ),
+    )
+
+
+def find_exhibit_planes(exhibit: Exhibit, regions: BoolArray) -> Planes:
+    """Return the plane of each image of an exhibit, as :func:`find_planes` does for a cohort.
+
+    Args:
+        exhibit: Arrays that a protocol kept, with ``spacing``, ``affines`` and ``oriented``, which
+            a report adds; without them the images do not say where left is.
+        regions: Region [n, 1, *S] of each image that the plane runs through.
+    """
+    if "affines" not in exhibit:
+        spacing = (1.0,) * (regions.ndim - 2)
+        return find_planes(Geometry(spacing, np.eye(4), oriented=False), regions)
+    affines = np.asarray(exhibit["affines"], dtype=np.float64)
+    spacing = tuple(np.asarray(exhibit["spacing"], dtype=np.float64).tolist())
+    oriented = bool(exhibit["oriented"])
+    return find_planes(Geometry(spacing, affines[0], affines=affines, oriented=oriented), regions)
+
+
+def _find_layout(
+    geometry: Geometry, dimensions: int
+) -> tuple[int | None, tuple[int, int], tuple[bool, bool]]:
+    """Return the axis to cut across, the axes that run down and across, and what is flipped."""
+    if dimensions == 2:
+        return None, (0, 1), (False, False)
+    if not geometry.oriented:
+        return 0, (1, 2), (False, False)
+    # For each array axis the world axis (x, y, z) closest to it, and which way it runs.
+    orientation = nibabel.io_orientation(geometry.affine)
+    axis_of = {int(world): axis for axis, world in enumerate(orientation[:, 0])}
+    down, across = axis_of[2], axis_of[0]
+    return axis_of[1], (down, across), (orientation[down, 1] > 0, orientation[across, 1] < 0)
