@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort
+from benchmark.maps import alteration
 from benchmark.seeding import stream
 
 CLEAN, PLANTED = 0, 1
@@ -59,8 +60,7 @@ def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
     """
     radius, allowed = radius_of(foreground.shape[2:]), []
     for inside in foreground[:, 0]:
-        # Padded, so that the border of the image bounds the foreground too.
-        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * inside.ndim]
+        depth = alteration.depth_inside(inside)
         allowed.append(np.argwhere(depth >= min(radius, depth.max())))
     return allowed
 
@@ -105,11 +105,8 @@ def _distances(sites: npt.NDArray[np.int64], shape: Sequence[int]) -> ImageArray
 
 def alter(images: ImageArray, window: ImageArray, strength: Strength) -> ImageArray:
     """Return images [N, 1, *S] with the signal planted in each window; untouched outside of it."""
-    axes = (0.0, 0.0) + (strength.sigma,) * (images.ndim - 2)
-    smooth = ndimage.gaussian_filter(images.astype(np.float64), axes, mode="reflect")
-    change = strength.alpha * window * ((1 - strength.attenuation) * smooth - images)
-    altered: ImageArray = np.clip(images + change, 0, 1).astype(np.float32)
-    return np.where(window > 0, altered, images)
+    sigma = (strength.sigma,) * (images.ndim - 2)
+    return alteration.alter(images, window, sigma, strength.attenuation, strength.alpha)
 
 
 def zero_out(images: ImageArray, sites: npt.NDArray[np.int64]) -> tuple[ImageArray, BoolArray]:
