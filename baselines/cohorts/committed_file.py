@@ -1,0 +1,101 @@
+"""The compressed file that holds a cohort which ships with the package."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from benchmark.arrays import BoolArray
+from benchmark.errors import CohortError
+from benchmark.records.files import write_atomically
+
+FOLDER = Path(__file__).with_name("data")
+
+Bytes = npt.NDArray[np.uint8]
+
+# The zip format knows no date before 1980; a fixed one makes the same cohort the same bytes.
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+_COLUMN, _MASK = "participants:", "mask:"
+
+
+@dataclass(frozen=True)
+class CommittedArrays:
+    """What the file of a cohort holds.
+
+    Attributes:
+        images: [N, 1, *S] uint8 grey levels, of which 255 stands for 1.0.
+        participants: Table of one row an image, as ``Cohort.participants``.
+        masks: Masks by name, each [N, 1, *S] bool.
+    """
+
+    images: Bytes
+    participants: pd.DataFrame
+    masks: Mapping[str, BoolArray]
+
+
+def read_arrays(path: Path, cohort: str) -> CommittedArrays:
+    """Return what :func:`write_arrays` wrote.
+
+    Args:
+        path: Path of the ``.npz`` file.
+        cohort: Name of the cohort, for the error.
+
+    Raises:
+        CohortError: If there is no such file or it cannot be read.
+    """
+    try:
+        # Opened here, since NumPy leaves a file open that turns out to be no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images = arrays["images"]
+            columns = {
+                name.removeprefix(_COLUMN): arrays[name].tolist()
+                for name in arrays.files
+                if name.startswith(_COLUMN)
+            }
+            masks = {
+                # Eight columns to a byte, so a last byte may hold fewer than eight.
+                name.removeprefix(_MASK): np.unpackbits(
+                    arrays[name], axis=-1, count=images.shape[-1]
+                ).astype(np.bool_)
+                for name in arrays.files
+                if name.startswith(_MASK)
+            }
+    except FileNotFoundError as error:
+        raise CohortError(
+            f"The data {path} of cohort {cohort!r} is missing; install the package again."
+        ) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CohortError(
+            f"The data {path} of cohort {cohort!r} cannot be read: {error}."
+        ) from error
+    return CommittedArrays(images, pd.DataFrame(columns), masks)
+
+
+def write_arrays(path: Path, content: CommittedArrays) -> None:
+    """Write a cohort as a compressed npz, all of it or nothing; the same content is the same bytes.
+
+    Images are stored as they are, masks packed to bits along the last axis.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "images": content.images,
+        **{f"{_MASK}{name}": np.packbits(mask, axis=-1) for name, mask in content.masks.items()},
+    }
+    for name in content.participants.columns:
+        # Object columns would need pickle, which runs code on loading.
+        arrays[f"{_COLUMN}{name}"] = np.array(content.participants[name].tolist())
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", _TIMESTAMP)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            plain = io.BytesIO()
+            np.lib.format.write_array(plain, array, allow_pickle=False)
+            archive.writestr(member, plain.getvalue(), compresslevel=9)
+    write_atomically(path, buffer.getvalue())
