@@ -1,14 +1,46 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and read no further than memory allows."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmark.errors import StoreError
+from benchmark.errors import InputError, StoreError
+
+_LONGEST_NAME = 300  # of a path in a message
+
+
+def read_bounded(path: Path, kind: str, error_class: type[InputError], most_bytes: int) -> bytes:
+    """Return the content of a file that is not large.
+
+    Args:
+        path: Path of the file.
+        kind: Kind of file for messages, such as ``"table"``.
+        error_class: Class of what is raised if the file is missing, is no regular file (a pipe
+            would wait for ever), or holds more.
+        most_bytes: Number of bytes that it may hold.
+    """
+    name = str(path) if len(str(path)) <= _LONGEST_NAME else f"{str(path)[:_LONGEST_NAME]}…"
+    try:
+        if not stat.S_ISREG(mode := path.stat().st_mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise error_class(f"The {kind} {name} cannot be read: it is {what}.")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        raise error_class(f"The {kind} {name} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a NUL in its name
+        raise error_class(f"The {kind} {name!r} cannot be read: {error}.") from error
+    if len(content) > most_bytes:
+        raise error_class(
+            f"The {kind} {name} is larger than {most_bytes / 2**20:g} MiB, which no {kind} should "
+            "be."
+        )
+    return content
 
 
 def check_folder(folder: Path) -> None:

@@ -13,7 +13,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from benchmark.errors import InputError
+from benchmark.records.files import read_bounded
 
+MOST_BYTES = 2**20
+DEEPEST = 20  # of tables and lists in one another; pydantic ends at some hundreds
+
+_LONGEST = 120  # of a name or a value in a message
 _BARE = re.compile(r"[\w-]+", re.ASCII)
 
 
@@ -25,12 +30,32 @@ def read_toml(path: Path, kind: str, error_class: type[InputError]) -> dict[str,
         kind: Kind of file for messages, such as ``"cohort file"``.
         error_class: Class of what is raised if the file is missing, or is no TOML.
     """
+    content = read_bounded(path, kind, error_class, MOST_BYTES)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise error_class(f"The {kind} {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # a broken TOML or a broken UTF-8
-        raise error_class(f"The {kind} {path} is no TOML: {error}.") from error
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise error_class(f"The {kind} {path} is no TOML: it is not UTF-8 text.") from error
+    return parse_toml(text, f"{kind} {path}", error_class)
+
+
+def parse_toml(text: str, source: str, error_class: type[InputError]) -> dict[str, Any]:
+    """Return the contents of a text.
+
+    Args:
+        text: Text in TOML.
+        source: Kind and name of the file for messages.
+        error_class: Class of what is raised if the text is no TOML, or nested beyond ``DEEPEST``.
+    """
+    try:
+        content = tomllib.loads(text.removeprefix("\ufeff"))
+        is_deep = _depth(content) > DEEPEST
+    except RecursionError:
+        is_deep = True
+    except ValueError as error:  # a broken TOML, or a number of too many digits
+        raise error_class(f"The {source} is no TOML: {shorten(str(error))}.") from error
+    if is_deep:
+        raise error_class(f"The {source} nests its tables or lists more than {DEEPEST} deep.")
+    return content
 
 
 def describe_fault(
@@ -46,15 +71,15 @@ def describe_fault(
         schema: Schema that they were checked by.
     """
     fault = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in fault["loc"])
+    key = shorten(".".join(str(part) for part in fault["loc"]))
     if fault["type"] == "extra_forbidden":
         fields = _table_at(schema, fault["loc"][:-1]).model_fields
-        nearest = difflib.get_close_matches(str(fault["loc"][-1]), fields, n=1)
+        nearest = difflib.get_close_matches(shorten(str(fault["loc"][-1])), fields, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         return f"has the unknown key {key!r}.{hint} Known: {', '.join(fields)}"
     if fault["type"] == "missing":
-        return f"lacks the key {key!r}; it has {', '.join(content) or 'none'}"
-    message = fault["msg"].removeprefix("Value error, ")
+        return f"lacks the key {key!r}; it has {list_some(content)}"
+    message = shorten(fault["msg"].removeprefix("Value error, "), 400)
     return f"has a wrong {key!r}: {message}" if key else f"is wrong: {message}"
 
 
@@ -66,8 +91,25 @@ def format_toml(settings: Mapping[str, object]) -> str:
 def list_some(names: Iterable[str], most: int = 12) -> str:
     """Return names in one line, no more of them than a message can hold."""
     listed = list(names)
-    shown = ", ".join(listed[:most])
+    shown = ", ".join(shorten(name) for name in listed[:most])
     return (f"{shown}, … ({len(listed)} in all)" if len(listed) > most else shown) or "none"
+
+
+def shorten(text: str, most: int = _LONGEST) -> str:
+    """Return a text for a message, cut where it is longer than ``most`` characters."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _depth(content: object) -> int:
+    """Return how many tables and lists lie in one another."""
+    parts = (
+        list(content.values())
+        if isinstance(content, dict)
+        else content
+        if isinstance(content, list)
+        else None
+    )
+    return 0 if parts is None else 1 + max(map(_depth, parts), default=0)
 
 
 def _table_at(schema: type[BaseModel], names: tuple[int | str, ...]) -> type[BaseModel]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmark.errors import SuiteError
 from benchmark.plugins.neighbours import import_neighbour
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.records.identity import StrictModel, first_fault
+from benchmark.records.toml_file import parse_toml, read_toml, shorten
 from benchmark.seeding import stream_name
 
 _SHIPPED = "leaderboard"
@@ -130,13 +130,7 @@ def load_suite(spec: str) -> Suite:
             is frozen and was altered.
     """
     if spec.endswith(".toml"):
-        path = Path(spec)
-        try:
-            return _parse(path.read_text("utf-8"), spec)
-        except OSError as error:
-            raise SuiteError(f"The suite {path} cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise SuiteError(f"The suite {path} is not UTF-8 text.") from error
+        return _check(read_toml(Path(spec), "suite", SuiteError), spec)
     root = importlib.resources.files(import_neighbour(_SHIPPED))
     known = sorted(path.name for path in root.iterdir() if (path / "suite.toml").is_file())
     if spec not in known:
@@ -151,14 +145,13 @@ def load_suite(spec: str) -> Suite:
             f"The suite {spec!r} is frozen, but its suite.toml is not the one of suite.sha256; "
             "whatever must change is a suite of its own."
         )
-    return _parse(content.decode(), f"{spec}/suite.toml")
+    source = f"{spec}/suite.toml"
+    return _check(parse_toml(content.decode(), f"suite {source}", SuiteError), source)
 
 
-def _parse(text: str, source: str) -> Suite:
+def _check(content: Mapping[str, object], source: str) -> Suite:
     try:
-        suite = Suite.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"The suite {source} is not TOML: {error}.") from error
+        suite = Suite.model_validate(content)
     except ValidationError as error:
         known = f"keys known: {', '.join(Suite.model_fields)}"
         raise SuiteError(f"The suite {source}: {_describe(error)}; {known}.") from error
@@ -174,12 +167,12 @@ def _describe(error: ValidationError) -> str:
     """Return a clause about the first fault: its key, its value, and what is wrong with it."""
     fault = error.errors(include_url=False)[0]
     key, message = first_fault(error)
-    key = key or "the file"
+    key = shorten(key) or "the file"
     if fault["type"] == "missing":
         return f"the key {key!r} is missing"
     if fault["type"] == "extra_forbidden":
         return f"the key {key!r} is unknown"
-    return f"{key!r} is {fault['input']!r}, but: {message[:1].lower()}{message[1:]}"
+    return f"{key!r} is {shorten(repr(fault['input']))}, but: {message[:1].lower()}{message[1:]}"
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

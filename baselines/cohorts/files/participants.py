@@ -2,103 +2,200 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmark.cohort import split_by_subject
+from baselines.cohorts.files.cohort_toml import Split
+from baselines.cohorts.files.splits import SPLITS_FILE, check_split, divide, read_splits
+from baselines.cohorts.files.tables.columns import (
+    MISSING,
+    check_column,
+    point_decimals,
+    type_column,
+)
+from baselines.cohorts.files.tables.delimited import Table, read_table
 from benchmark.errors import CohortError
+from benchmark.records.toml_file import list_some, shorten
 
 PARTICIPANTS = "participants.tsv"
 SESSIONS = ("session", "visit")
 """Columns that tell a subject's images apart; they name files and are no covariates."""
 
-_MISSING = frozenset({"", "n/a", "N/A", "NA", "nan", "NaN"})
-_BOOLEANS = {"true": True, "false": False}
-# A leading zero marks a code, such as site 007, and not a number.
-_INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)")
-_NUMBER = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_OWN = ("participant_id", "group", "split", *SESSIONS)
+_LONGEST_ID = 200  # characters; no file system takes names beyond 255 bytes
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return a ``participants.tsv`` as text, a mapping from column to cell for each image.
+    """Return a table of participants as text, a mapping from column to cell for each image.
+
+    Blanks around cells are left out. Decimal commas become points in a table separated by tabs or
+    semicolons, where all of a column is written so.
 
     Raises:
-        CohortError: If it is missing, is no table, lacks a column, or lists an image twice.
+        CohortError: If it is missing, is no table, lacks a column, lists an image twice, or has a
+            subject whose name is none.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise CohortError(f"The table {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise CohortError(f"The table {path} is no UTF-8 text: {error}.") from error
-    cells = [line.split("\t") for line in lines if line.strip()]
-    columns = cells[0] if cells else []
-    if missing := [name for name in ("participant_id", "group") if name not in columns]:
-        raise CohortError(
-            f"The table {path} lacks the column(s) {', '.join(missing)}; "
-            f"it has {', '.join(columns) or 'none'}."
+    if not path.exists() and path.name == PARTICIPANTS:
+        others = sorted(
+            other.name
+            for other in path.parent.glob("participants.*")
+            if other.suffix.lower() in (".csv", ".txt", ".tab", ".xlsx", ".xls", ".ods")
         )
-    if repeated := [name for name in columns if columns.count(name) > 1 or name == "subject"]:
-        raise CohortError(f"The table {path} has the column {repeated[0]!r} twice or reserved.")
-    for number, line in enumerate(cells):
-        if len(line) != len(columns):
+        if others:
             raise CohortError(
-                f"The table {path} has {len(line)} cells in row {number} but "
-                f"{len(columns)} columns; are they separated by tabs?"
+                f"The table {path} cannot be read: there is no such file, but {others[0]} lies "
+                f'there; name it in cohort.toml, as in participants = "{others[0]}".'
             )
-    rows = [dict(zip(columns, line, strict=True)) for line in cells[1:]]
-    listed: set[tuple[str, ...]] = set()
-    for row in rows:
+    table = read_table(path, ("participant_id", "group"))
+    if table.rows and "subject" in table.rows[0]:
+        raise CohortError(
+            f"The table {path} has the column 'subject', which is reserved; call it participant_id "
+            "if it names the subject, and otherwise something else."
+        )
+    _check_subjects(table, path)
+    if table.delimiter != "," and table.rows:
+        for name in table.rows[0]:
+            if name not in _OWN:
+                cells = point_decimals([row[name] for row in table.rows])
+                for row, cell in zip(table.rows, cells, strict=True):
+                    row[name] = cell
+    return table.rows
+
+
+def _check_subjects(table: Table, path: Path) -> None:
+    """Refuse names that are none, and images that are listed twice."""
+    listed: dict[tuple[str, ...], int] = {}
+    for row, line in zip(table.rows, table.lines, strict=True):
+        if reason := _fault_of(row["participant_id"]):
+            raise CohortError(
+                f"The table {path} has the participant_id {shorten(repr(row['participant_id']))} "
+                f"in line {line}; {reason}."
+            )
         image = (row["participant_id"], *(row[name] for name in SESSIONS if name in row))
         if image in listed:
             raise CohortError(
-                f"The table {path} lists {' '.join(image)!r} twice; several images of a subject "
-                f"need a column {' or '.join(SESSIONS)} that tells them apart."
+                f"The table {path} lists {' '.join(image)!r} twice, in lines {listed[image]} and "
+                f"{line}; several images of a subject need a column {' or '.join(SESSIONS)} that "
+                "tells them apart."
             )
-        listed.add(image)
-    return rows
+        listed[image] = line
+
+
+def _fault_of(name: str) -> str | None:
+    """Return why a text cannot name a subject, or None."""
+    if name in MISSING:
+        return "each row needs the name of its subject"
+    if {"/", "\\"} & set(name) or name in (".", ".."):
+        return (
+            "a plain name without / and \\ was expected, since file names are made of it and must "
+            "not lead out of the cohort's folder"
+        )
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return "a name without control characters was expected"
+    if len(name) > _LONGEST_ID:
+        return f"a name of at most {_LONGEST_ID} characters was expected"
+    return None
 
 
 def build_participants(
-    rows: Sequence[Mapping[str, str]], groups: tuple[str, str], path: Path
+    rows: Sequence[Mapping[str, str]],
+    groups: tuple[str, str],
+    path: Path,
+    split: Split | None = None,
 ) -> pd.DataFrame:
     """Return the participants of a cohort, covariates as numbers where all of a column is one.
 
+    Args:
+        rows: Rows of the table.
+        groups: Reference group and case group.
+        path: Path of the table; a table of splits lies beside it.
+        split: How subjects are divided where the table has no column ``split``.
+
     Raises:
-        CohortError: If a group is unknown.
+        CohortError: If a group or a split is unknown, a column is nearly one of numbers, or a
+            table of splits does not fit the subjects.
     """
     for row in rows:
         if row["group"] not in groups:
+            alike = [name for name in groups if name.casefold() == row["group"].casefold()]
+            hint = f"; did you mean {alike[0]!r}?" if alike else ";"
             raise CohortError(
-                f"The table {path} puts {row['participant_id']!r} into the group "
-                f"{row['group']!r}; known: {', '.join(groups)}."
+                f"The table {path} puts {shorten(repr(row['participant_id']))} into the group "
+                f"{shorten(repr(row['group']))}{hint} known: {', '.join(groups)}."
             )
     subjects = [row["participant_id"] for row in rows]
-    numbers = [groups.index(row["group"]) for row in rows]
-    has_splits = "split" in rows[0]
-    splits = [row["split"] for row in rows] if has_splits else split_by_subject(subjects, numbers)
-    columns: dict[str, Sequence[object]] = {"subject": subjects, "group": numbers, "split": splits}
+    columns: dict[str, Sequence[object]] = {
+        "subject": subjects,
+        "group": [groups.index(row["group"]) for row in rows],
+        "split": _splits(rows, groups, path, split),
+    }
     for name in rows[0]:
-        if name not in ("participant_id", "group", "split", *SESSIONS):
-            columns[name] = _typed([row[name] for row in rows])
+        if name not in _OWN:
+            cells = [row[name] for row in rows]
+            check_column(name, cells, subjects, f"The table {path}")
+            columns[name] = type_column(cells)
     return pd.DataFrame(columns)
 
 
-def _typed(cells: Sequence[str]) -> list[object]:
-    """Return a column's cells as booleans, integers or floats where all of them are, or as text."""
-    known = [cell for cell in cells if cell not in _MISSING]
-    is_complete = len(known) == len(cells)
-    if is_complete and all(cell in _BOOLEANS for cell in cells):
-        return [_BOOLEANS[cell] for cell in cells]
-    if is_complete and all(_INTEGER.fullmatch(cell) for cell in cells):
-        return [int(cell) for cell in cells]
-    numeric = all(_NUMBER.fullmatch(cell) for cell in known)
-    return [math.nan if cell in _MISSING else float(cell) if numeric else cell for cell in cells]
+def _splits(
+    rows: Sequence[Mapping[str, str]], groups: tuple[str, str], path: Path, split: Split | None
+) -> list[str]:
+    """Return the split of each row: the table's own, that of a file beside it, or a new one."""
+    subjects = [row["participant_id"] for row in rows]
+    division = _division_beside(path, split, dict.fromkeys(subjects))
+    if "split" in rows[0]:
+        own: dict[str, str] = {}
+        for row in rows:
+            subject, cell = row["participant_id"], row["split"]
+            check_split(cell, f"The table {path} puts {subject!r}")
+            if own.setdefault(subject, cell) != cell:
+                raise CohortError(
+                    f"The table {path} has subject {subject!r} in more than one split, "
+                    f"{own[subject]!r} and {cell!r}; a subject must stay in one, or scores leak."
+                )
+            if division is not None and division[subject] != cell:
+                raise CohortError(
+                    f"The table {path} puts {subject!r} into the split {cell!r}, but the table of "
+                    f"splits beside it into {division[subject]!r}; remove one of both."
+                )
+        return [row["split"] for row in rows]
+    if division is None:
+        by, seed = (split.by, split.seed) if split is not None else ((), 0)
+        division = divide(rows, groups, by, seed)
+    return [division[subject] for subject in subjects]
+
+
+def _division_beside(
+    path: Path, split: Split | None, subjects: Mapping[str, object]
+) -> dict[str, str] | None:
+    """Return what a table of splits says of these subjects, or None where there is none."""
+    splits_path = path.parent / (SPLITS_FILE if split is None else split.path)
+    if not splits_path.exists() and (split is None or "path" not in split.model_fields_set):
+        return None
+    if split is None:
+        raise CohortError(
+            f"The table {splits_path} lies beside {path.name}, but cohort.toml does not use it; "
+            "add a line [split] to cohort.toml, or remove the table."
+        )
+    division = read_splits(splits_path)
+    remedy = "make it anew with `cohort init`, or mend the table"
+    if missing := [subject for subject in subjects if subject not in division]:
+        raise CohortError(
+            f"The table {splits_path} lacks the subject(s) {list_some(missing)}; {remedy}."
+        )
+    if surplus := [subject for subject in division if subject not in subjects]:
+        raise CohortError(
+            f"The table {splits_path} has the subject(s) {list_some(surplus)}, which {path.name} "
+            f"does not list; {remedy}."
+        )
+    return division
 
 
 def format_rows(rows: Sequence[Mapping[str, object]]) -> str:
@@ -107,7 +204,9 @@ def format_rows(rows: Sequence[Mapping[str, object]]) -> str:
     Raises:
         CohortError: If a cell holds a tab or a line break.
     """
-    lines = ["\t".join(rows[0])]
+    lines = io.StringIO()
+    writer = csv.writer(lines, delimiter="\t", lineterminator="\n")
+    writer.writerow(rows[0])
     for row in rows:
         cells = [_cell(value) for value in row.values()]
         for name, cell in zip(row, cells, strict=True):
@@ -115,8 +214,8 @@ def format_rows(rows: Sequence[Mapping[str, object]]) -> str:
                 raise CohortError(
                     f"The column {name!r} holds {cell!r}; a tab or line break fits in no table."
                 )
-        lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
+        writer.writerow(cells)
+    return lines.getvalue()
 
 
 def _cell(value: object) -> str:

@@ -89,7 +89,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
     table_path = toml_path.parent / recipe.participants
     if not (rows := read_rows(table_path)):
         raise CohortError(f"{table_path} lists no participants.")
-    participants = build_participants(rows, recipe.groups, table_path)
+    participants = build_participants(rows, recipe.groups, table_path, recipe.split)
     masks: dict[str, MaskFile] = {"foreground": recipe.foreground}
     masks |= {f"region {name!r}": mask for name, mask in recipe.rois.items()}
     masks |= {f"control of {name!r}": mask for name, mask in recipe.control_rois.items()}

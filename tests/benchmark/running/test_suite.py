@@ -51,7 +51,7 @@ def test_v1_ships_with_the_package_and_its_settings_fit_its_protocols() -> None:
         (WHOLE.replace('["c"]', "[]"), "'cohorts'"),
         (WHOLE.replace('"x"', '"a b"'), "'version' is 'a b'"),
         (WHOLE + "[protocol.q]\nn = 1\n", "[protocol.q]"),
-        (WHOLE + "seed = = 1\n", "is not TOML"),
+        (WHOLE + "seed = = 1\n", "is no TOML"),
     ],
 )
 def test_a_suite_that_says_something_else_is_refused_by_file_and_key(

@@ -348,9 +348,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         _tsv("participant_id\tgroup", "participant_id\tdiagnosis"),
         "lacks the column.s. group; it has participant_id, diagnosis, age",
     ),
-    "commas": (_tsv("\t", ","), "lacks the column.s. participant_id, group; it has participant"),
-    "ragged row": (_tsv("s4\tAD\t73", "s4\tAD"), "6 cells in row 4 but 7 columns"),
-    "reserved column": (_tsv("smoker", "subject"), "column 'subject' twice or reserved"),
+    "blanks": (_tsv("\t", " "), "lacks the column.s. participant_id, group; it has participant"),
+    "ragged row": (_tsv("s4\tAD\t73", "s4\tAD"), "6 cells in line 5 but 7 columns"),
+    "reserved column": (_tsv("smoker", "subject"), "column 'subject', which is reserved"),
     "no rows": (
         lambda toml: _write(toml.with_name("participants.tsv"), "participant_id\tgroup\n"),
         "lists no participants",
@@ -360,7 +360,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         _tsv(TSV, "participant_id\tsession\tgroup\tsplit\ns1\t1\tCN\ttrain\ns1\t2\tCN\ttest\n"),
         "subject 's1' in more than one split",
     ),
-    "twice the same": (_tsv("s2\tAD", "s1\tAD"), "lists 's1' twice; .* session or visit"),
+    "twice the same": (
+        _tsv("s2\tAD", "s1\tAD"),
+        "lists 's1' twice, in lines 2 and 3; .* session or visit",
+    ),
     "truncated": (
         _bytes("images/s2.nii.gz", lambda content: content[: len(content) // 2]),
         "image of 's2', .*, cannot be read as NIfTI",

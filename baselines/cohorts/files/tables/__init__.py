@@ -1,0 +1,1 @@
+"""Tables of text: cells as spreadsheets save them, and columns as numbers or categories."""
