@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,28 +14,14 @@ from benchmark.protocol import Exhibit
 from benchmark.records.record import Record
 from benchmark.report import map_files, webpage
 from benchmark.report.figures import forest, overlays, statistic_plots
-from benchmark.report.figures.style import save
+from benchmark.report.figures.sides import describe_sides
+from benchmark.report.figures.style import PRINT_DPI, save, save_print
+from benchmark.report.file_names import FileNames
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import protocol_health
 from benchmark.results.lookup import Protocols
 from benchmark.results.paired import aligned_pairs
 from benchmark.results.result import Result
-
-
-class FileNames:
-    """Gives out file names made of names that may hold anything, none of them twice."""
-
-    def __init__(self) -> None:
-        self._given: set[str] = set()
-
-    def claim(self, *parts: str) -> str:
-        """Return a name, without an ending, that no other parts were given."""
-        safe = [re.sub(r"[^A-Za-z0-9.-]+", "_", part).strip("._")[:60] or "_" for part in parts]
-        stem, count = "_".join(safe), 1
-        while (name := stem if count == 1 else f"{stem}-{count}").casefold() in self._given:
-            count += 1
-        self._given.add(name.casefold())
-        return name
 
 
 class Gallery:
@@ -62,8 +47,13 @@ class Gallery:
     def add(
         self, name: str, figure: Figure, title: str, caption: str, kind: webpage.Kind = "svg"
     ) -> None:
-        """Save a ``styled`` figure as PNG and SVG, one of which the page embeds."""
+        """Save a ``styled`` figure as PNG and SVG, one of which the page embeds.
+
+        Pictures of images, which the page embeds as PNG, are saved for print as well.
+        """
         png, svg = save(figure, self._folder / self.file_name(name))
+        if kind == "png":
+            save_print(figure, self._folder / self.file_name(f"{name}_{PRINT_DPI}dpi"))
         content = (png if kind == "png" else svg).read_bytes()
         self.pictures.append(webpage.Picture(title, caption, kind, content))
 
@@ -116,23 +106,22 @@ def build_section(
 def _add_maps(
     folder: Path, gallery: Gallery, explained: ExplainedModel, explainers: Sequence[str]
 ) -> None:
-    """Write each explainer's maps and draw some; only one explainer's are in memory at a time."""
+    """Write images and maps, and draw some; only one explainer's maps are in memory at a time."""
     cohort = explained.cohort
     rows_drawn = overlays.choose_rows(cohort, explained.evaluation)
     tiles = overlays.cut_tiles(cohort, explained.evaluation, rows_drawn)
-    rows_written = map_files.rows_to_write(explained, rows_drawn)
+    files = map_files.MapFiles(folder, gallery.file_name, explained, rows_drawn)
+    files.write_images()
+    files.write_rows()
     kept = [name for name in explainers if name in explained.attributions]
     absent = [name for name in explainers if name not in explained.attributions]
     planes = {}
     for name in kept:
         maps = explained.attributions[name]
-        path = folder / f"{gallery.file_name(name)}.nii.gz"
-        map_files.write_maps(path, maps[rows_written], cohort.geometry.affine, name)
+        files.write_maps(name, maps)
         signed = torch.from_numpy(maps[rows_drawn])
         ranked = importance(signed, explained.polarities[name]).numpy()
         planes[name] = tiles.planes.cut(ranked).astype(np.float32)
-    table = folder / f"{gallery.file_name('volumes')}.tsv"
-    map_files.write_rows(table, explained, rows_written, rows_drawn)
     gallery.add(
         "overlays",
         overlays.draw_overlays(tiles, planes),
@@ -141,7 +130,7 @@ def _add_maps(
         "the top; beside each stands the probability that the model gives to the subject's own "
         "group. Every map has a colour scale of its own: compare where maps are bright, not how "
         "bright they are. Solid cyan lines outline the regions that the disease changes, dashed "
-        "grey lines the control regions."
+        f"white lines the control regions. {describe_sides(tiles.planes.letters)}"
         + (f" No maps were kept of {', '.join(absent)}." if absent else ""),
         kind="png",
     )

@@ -10,8 +10,9 @@ from benchmark.errors import InputError, StoreError
 from benchmark.records.record import Record
 from benchmark.report import webpage
 from benchmark.report.digest import report_digest
+from benchmark.report.file_names import FileNames
 from benchmark.report.folder import is_complete, read_marker, replace_folder
-from benchmark.report.sections import FileNames, build_section
+from benchmark.report.sections import build_section
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.lookup import Protocols
 from benchmark.results.result import Result

@@ -90,7 +90,7 @@ def draw_key(axes: Axes, left: float, top: float, key: Key) -> None:
     middle = top + KEY_LINE / 2
     if key.colours is not None:
         _write(axes, left, middle, "0")
-        start = left + 8
+        start = left + 9
         box = (start, start + _BAR, middle + 3.5, middle - 3.5)
         axes.imshow(key.colours[None], extent=box, aspect="auto", interpolation="nearest")
         _write(axes, start + _BAR + 4, middle, key.highest)

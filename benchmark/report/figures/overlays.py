@@ -222,8 +222,12 @@ def _show_mosaic(
     pixels = (mosaic * 255).round().astype(np.uint8)
     height, width, _ = mosaic.shape
     rows, columns = arrange(tiles.images).shape[:2]
-    extent = (0.0, float(columns), float(rows), 0.0)
-    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+    # A row at a time, since what matplotlib needs to enlarge a picture grows with it.
+    for row, band in enumerate(np.split(pixels, rows)):
+        extent = (0.0, float(columns), row + 1.0, float(row))
+        axes.imshow(band, extent=extent, aspect="auto", interpolation="nearest")
+    axes.set_xlim(0, columns)
+    axes.set_ylim(rows, 0)
     xs: FloatArray = (np.arange(width) + 0.5) * columns / width
     ys: FloatArray = (np.arange(height) + 0.5) * rows / height
     for masks, rim in ((tiles.control_rois, CONTROL), (tiles.rois, REGION)):

@@ -205,16 +205,17 @@ def test_files_stay_in_their_folder_whatever_a_method_is_called(folder: Path) ->
         "summary.csv",
         MARKER,
     }
-    assert len([file for file in files if file.endswith(".nii.gz")]) == len(METHODS)
+    # A file for each method, and one each for images and regions.
+    assert len([file for file in files if file.endswith(".nii.gz")]) == len(METHODS) + 2
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg"}
 
 
 def test_names_that_look_alike_get_files_of_their_own(tmp_path: Path) -> None:
     """If it fails, one method's maps overwrite another's."""
-    names = ("a b", "a/b", "A_b")
+    names = ("a b", "a/b", "A_b", "images", "regions", "volumes")
     records = [scored(name) for name in names]
     write_report(tmp_path / "r", records, [build_explained_model(names)], PROTOCOLS)
-    assert len(list((tmp_path / "r" / "maps").glob("*.nii.gz"))) == 3
+    assert len(list((tmp_path / "r" / "maps").glob("*.nii.gz"))) == len(names) + 2
 
 
 def test_maps_come_back_where_they_lay(folder: Path, explained: ExplainedModel) -> None:
