@@ -20,6 +20,7 @@ from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.plugins.examples import build_cohort
+from benchmark.running.device import reproducible
 from benchmark.target import Margin, Target
 from benchmark.trial import Memory
 from benchmark.trial.outputs import Evaluation
@@ -160,8 +161,9 @@ def test_scores_on_the_gpu_are_those_of_the_cpu() -> None:
     trial = build_trial(GradCAM())
     runtime = replace(trial.runtime, device=torch.device("cuda"))
     on_gpu = replace(trial, classifier=trained().copy().cuda(), runtime=runtime, memory=Memory())
-    torch.testing.assert_close(on_gpu.attributions, trial.attributions, rtol=1e-3, atol=1e-5)
-    logits = on_gpu.evaluation.logits
+    with reproducible():
+        torch.testing.assert_close(on_gpu.attributions, trial.attributions, rtol=1e-3, atol=1e-5)
+        logits = on_gpu.evaluation.logits
     np.testing.assert_allclose(logits, trial.evaluation.logits, rtol=1e-3, atol=1e-3)
 
 
