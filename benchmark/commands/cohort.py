@@ -7,6 +7,7 @@ import typer
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.plugins import catalogue as catalogues
+from benchmark.plugins import cohort_checks
 
 app = typer.Typer(help="Look at a cohort, or write it as NIfTI files.", no_args_is_help=True)
 
@@ -15,7 +16,7 @@ app = typer.Typer(help="Look at a cohort, or write it as NIfTI files.", no_args_
 def export(name: options.NamedCohort, out: options.Out) -> None:
     """Write a cohort as NIfTI files with a cohort.toml."""
     with exit_on_error():
-        cohort = catalogues.Catalogue().cohorts.find(name).create().load()
+        cohort = cohort_checks.load_cohort(catalogues.Catalogue().cohorts.find(name))
         path = catalogues.cohort_writer()(cohort, out)
         terminal.print_lines(terminal.make_console(), [f"cohort: {path}"])
 
@@ -24,5 +25,5 @@ def export(name: options.NamedCohort, out: options.Out) -> None:
 def inspect(name: options.NamedCohort) -> None:
     """Say what a cohort holds."""
     with exit_on_error():
-        cohort = catalogues.Catalogue().cohorts.find(name).create().load()
+        cohort = cohort_checks.load_cohort(catalogues.Catalogue().cohorts.find(name))
         terminal.make_console().print(terminal.cohort_table(cohort))

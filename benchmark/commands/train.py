@@ -15,6 +15,7 @@ from benchmark.commands import options, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import ClassifierError, InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
+from benchmark.plugins import cohort_checks
 from benchmark.records import experiment as cards
 from benchmark.records import registry as registries
 from benchmark.records.files import check_folder
@@ -153,7 +154,7 @@ def _train_from_scratch(
     catalogue, console = catalogues.Catalogue(), terminal.make_console()
     chosen = devices.resolve_device(device)
     entry = catalogue.cohorts.find(cohort or default_models.default_cohort(catalogue, model))
-    people = default_models.load_cohort(entry)
+    people = cohort_checks.load_cohort(entry)
     source = catalogue.models.find(model or default_models.default_model(entry, people)).create()
     if source.recipe is None:
         raise ClassifierError(f"Model {source.name!r} has no recipe to train it by.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 from torch import Tensor
@@ -14,9 +13,10 @@ from benchmark.classifier import Classifier
 from benchmark.classifier.proofs import NetworkProofs
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
-from benchmark.errors import ClassifierError, SanityError
+from benchmark.errors import ClassifierError, CohortError, SanityError
 from benchmark.model_source import ModelSource
 from benchmark.plugins.clause import Broken, Contract, clause
+from benchmark.plugins.cohort_checks import refuse_contradictions, scored_splits, small_group
 from benchmark.plugins.examples import build_cohort
 
 # These shapes are tried in turn, since a model does not declare which ones it takes.
@@ -166,16 +166,25 @@ class CohortContract(Contract[CohortSource]):
             raise Broken("two calls give other fingerprints")
 
     @clause(
-        "both groups are in the training and in the test split",
+        "two subjects of each group are in the test split, and in the training split if there is "
+        "one",
         "Divide with benchmark.cohort.split_by_subject; scores come from the test split, what "
         "methods compare with and encoders are fitted to from the training split.",
     )
     def splits(self) -> None:  # noqa: D102
-        people = self._cohort.participants
-        for split, group in product(("train", "test"), (0, 1)):
-            members = people[(people["split"] == split) & (people["group"] == group)]
-            if (count := members["subject"].astype(str).nunique()) < 2:
-                raise Broken(f"the {split} split has {count} of {self._cohort.group_names[group]}")
+        for split in scored_splits(self._cohort):
+            if fault := small_group(self._cohort, split):
+                raise Broken(fault)
+
+    @clause(
+        "no image occurs twice, and regions contradict neither each other nor the foreground",
+        "Give each visit an image of its own, and put control regions beside the regions.",
+    )
+    def consistency(self) -> None:  # noqa: D102
+        try:
+            refuse_contradictions(self._cohort)
+        except CohortError as error:
+            raise Broken(str(error).rstrip(".")) from error
 
     @clause(
         "images show something within the foreground",

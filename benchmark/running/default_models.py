@@ -11,6 +11,7 @@ from __future__ import annotations
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.cohort_checks import load_cohort
 from benchmark.plugins.entry import Entry
 from benchmark.running.suite import Suite
 
@@ -54,14 +55,3 @@ def default_cohort(catalogue: Catalogue, model: str | None) -> str:
             if getattr(entry.plugin_class, "model", None) == model:
                 return entry.name
     return _COHORT
-
-
-def load_cohort(entry: Entry[CohortSource]) -> Cohort:
-    """Return the cohort of an entry, loaded.
-
-    Raises:
-        InputError: If its files are at fault.
-        PluginError: If its code is.
-    """
-    with entry.loading():
-        return entry.create().load()

@@ -20,6 +20,7 @@ from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, StoreError
 from benchmark.model_source import images_to_prove_on, load_fitted
+from benchmark.plugins.cohort_checks import load_cohort, refuse_small_groups, scored_splits
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
@@ -28,7 +29,6 @@ from benchmark.records.registry import read_card
 from benchmark.records.store import Store
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running.cells import CellRunner
-from benchmark.running.default_models import load_cohort
 from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress, Silence
@@ -148,6 +148,8 @@ def _load(
     for name in dict.fromkeys(cohort for cohort, _ in pairs):
         loaded = plan.loaded.get(name)
         cohorts[name] = load_cohort(plan.cohorts[name]) if loaded is None else loaded
+        for split in scored_splits(cohorts[name]):
+            refuse_small_groups(cohorts[name], split)
     name_counts = Counter(cohort.name for cohort in cohorts.values())
     if shared_names := [name for name, count in name_counts.items() if count > 1]:
         raise CohortError(f"Two of the cohorts call themselves {shared_names[0]!r}; rename one.")

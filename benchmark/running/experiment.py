@@ -32,6 +32,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import InputError, StoreError
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.cohort_checks import load_cohort, refuse_small_groups
 from benchmark.records.experiment import (
     ENDED,
     CohortEntry,
@@ -208,9 +209,8 @@ class _Loaded(NamedTuple):
 
 def _load(model: str, cohort: str, device: torch.device, catalogue: Catalogue) -> _Loaded:
     entry, cohort_entry = catalogue.models.find(model), catalogue.cohorts.find(cohort)
-    source, cohort_source = entry.create(), cohort_entry.create()
-    with cohort_entry.loading():
-        people = cohort_source.load()
+    source, people = entry.create(), load_cohort(cohort_entry)
+    refuse_small_groups(people, "train")
     with entry.loading():
         classifier = source.load(people.shape).to(device)
     classifier.source = type(source)

@@ -130,6 +130,7 @@ def build_participants(
                 f"The table {path} puts {shorten(repr(row['participant_id']))} into the group "
                 f"{shorten(repr(row['group']))}{hint} known: {', '.join(groups)}."
             )
+    _check_groups(rows, path)
     subjects = [row["participant_id"] for row in rows]
     columns: dict[str, Sequence[object]] = {
         "subject": subjects,
@@ -142,6 +143,23 @@ def build_participants(
             check_column(name, cells, subjects, f"The table {path}")
             columns[name] = type_column(cells)
     return pd.DataFrame(columns)
+
+
+def _check_groups(rows: Sequence[Mapping[str, str]], path: Path) -> None:
+    """Refuse subjects that are in one group at one visit, and in the other at another."""
+    group_of: dict[str, str] = {}
+    both: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        subject, group = row["participant_id"], row["group"]
+        if group_of.setdefault(subject, group) != group:
+            both.setdefault(subject, (group_of[subject], group))
+    if both:
+        subject, names = next(iter(both.items()))
+        raise CohortError(
+            f"The table {path} has {list_some(map(repr, both))} in both groups, {subject!r} in "
+            f"{names[0]} and {names[1]}; groups are compared as independent, so leave out the "
+            "visits in one of them."
+        )
 
 
 def _splits(

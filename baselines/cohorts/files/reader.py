@@ -21,6 +21,7 @@ from baselines.cohorts.files.cohort_toml import (
     MaskFile,
     read_cohort_file,
 )
+from baselines.cohorts.files.contradictions import refuse_shared_images
 from baselines.cohorts.files.formats.reading import read_scan
 from baselines.cohorts.files.formats.scan import Scan, Source
 from baselines.cohorts.files.layout import PLANES, Layout, find_layout, make_geometry
@@ -30,6 +31,7 @@ from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import CohortError
+from benchmark.plugins.cohort_checks import IMAGE, refuse_contradictions
 from benchmark.records.toml_file import list_some
 
 
@@ -95,6 +97,8 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
     masks |= {f"control of {name!r}": mask for name, mask in recipe.control_rois.items()}
 
     reader = _Reader(toml_path.parent, recipe)
+    sources = [reader.image_source(row) for row in rows]
+    refuse_shared_images(rows, sources, recipe.image.path)
     arrays: dict[str, BoolArray] = {}
     images = np.empty(0, dtype=np.float32)
     layouts: list[Layout] = []
@@ -128,6 +132,10 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         geometry=make_geometry(layouts, recipe.registered),
         group_names=recipe.groups,
     )
+    rules = masks | {IMAGE: recipe.image}
+    refuse_contradictions(
+        cohort, lambda title, number: reader.file_of(rows[number], title, rules[title])
+    )
     findings = Findings(
         paths=tuple(layout.source.path for layout in layouts),
         spans=np.array([window.span for window in windows]),
@@ -152,9 +160,17 @@ class _Reader:
         self._folder, self._recipe = folder, recipe
         self._shared: dict[str, Scan] = {}
 
+    def image_source(self, row: Mapping[str, str]) -> Source:
+        """Return where a row's image is found."""
+        return self._source(row, f"image of {_name(row)}", self._recipe.image)
+
+    def file_of(self, row: Mapping[str, str], title: str, rule: ImageFile) -> Path | None:
+        """Return the file of a row's image or mask, None for a foreground of every pixel."""
+        return self._source(row, title, rule).path if rule.path else None
+
     def image(self, row: Mapping[str, str]) -> Scan:
         """Return a row's image."""
-        scan = read_scan(self._source(row, f"image of {_name(row)}", self._recipe.image))
+        scan = read_scan(self.image_source(row))
         if not scan.voxels.any():
             raise CohortError(f"The {scan.source} is zero everywhere.")
         return scan

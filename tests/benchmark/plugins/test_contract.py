@@ -264,7 +264,7 @@ def test_check_takes_a_file_in_under_half_a_minute(tmp_path: Path) -> None:
     [
         ((f"{EXPLAINERS}:Coloured",), 1, "broken: shape"),
         ((f"{FILE}:Unseeded",), 1, "model network: "),
-        ((f"{FILE}:People",), 0, "cohort people: 4 of 4 clauses hold"),
+        ((f"{FILE}:People",), 0, "cohort people: 5 of 5 clauses hold"),
         ((f"{FILE}:Moody",), 1, "protocol asked: "),
         (("smallvgg", "--kind", "models"), 0, "model smallvgg: 8 of 8 clauses hold"),
         (("smallvgg",), 2, "Unknown explainer 'smallvgg'"),

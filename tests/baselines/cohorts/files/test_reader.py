@@ -67,6 +67,13 @@ def _region(number: int) -> npt.NDArray[np.uint8]:
     return mask
 
 
+def _control() -> npt.NDArray[np.uint8]:
+    """Return a mask that meets every slice of the tests, and no region."""
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[1:4, 2:10, 5:8] = mask[6:9, 2:10, 2:5] = 1
+    return mask
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """Four subjects in 3-D; the path of their ``cohort.toml``."""
@@ -75,7 +82,7 @@ def study(tmp_path: Path) -> Path:
         _save(folder / f"images/s{number}.nii.gz", _voxels(number))
         _save(folder / f"masks/s{number}_left.nii.gz", _region(number))
     _save(folder / "brain.nii.gz", np.ones(SHAPE, dtype=np.uint8))
-    _save(folder / "masks/control.nii.gz", _region(0)[:, :, ::-1])
+    _save(folder / "masks/control.nii.gz", _control())
     (folder / "participants.tsv").write_text(TSV, encoding="utf-8")
     (folder / "cohort.toml").write_text(TOML, encoding="utf-8")
     return folder / "cohort.toml"
@@ -160,7 +167,7 @@ def test_volumes_come_out_as_z_y_x(study: Path) -> None:
     assert cohort.geometry.spacing == (3.0, 2.0, 2.0)
     assert cohort.images[0, 0, 6, 5, 4] == np.float32(_voxels(1)[4, 5, 6]) / np.float32(200)
     assert np.array_equal(cohort.anatomy.rois["left"][2, 0], _region(3).T > 0)
-    assert np.array_equal(cohort.anatomy.control_rois["left"][2, 0], _region(0)[:, :, ::-1].T > 0)
+    assert np.array_equal(cohort.anatomy.control_rois["left"][2, 0], _control().T > 0)
     assert (cohort.geometry.affine @ [6, 5, 4, 1]).tolist() == (AFFINE @ [4, 5, 6, 1]).tolist()
 
 
@@ -242,7 +249,7 @@ def test_visits_share_a_subject_and_its_split(study: Path) -> None:
     for number in range(1, 21):
         for visit in ("a", "b"):
             path = study.parent / f"images/p{number}_{visit}.nii.gz"
-            _save(path, _voxels(number))
+            _save(path, _voxels(number + 100 * (visit == "b")))
             lines.append(f"p{number}\t{visit}\t{('CN', 'AD')[number % 2]}")
     (study.parent / "participants.tsv").write_text("\n".join(lines), encoding="utf-8")
     _edit(study, "images/{participant_id}", "images/{participant_id}_{visit}")
