@@ -22,6 +22,7 @@ from baselines.cohorts.files.cohort_toml import (
     read_cohort_file,
 )
 from baselines.cohorts.files.contradictions import refuse_shared_images
+from baselines.cohorts.files.formats.arrays import release_arrays
 from baselines.cohorts.files.formats.reading import read_scan
 from baselines.cohorts.files.formats.scan import Scan, Source
 from baselines.cohorts.files.layout import PLANES, Layout, find_layout, make_geometry
@@ -96,6 +97,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
     masks |= {f"region {name!r}": mask for name, mask in recipe.rois.items()}
     masks |= {f"control of {name!r}": mask for name, mask in recipe.control_rois.items()}
 
+    release_arrays()  # those of a cohort whose reading failed
     reader = _Reader(toml_path.parent, recipe)
     sources = [reader.image_source(row) for row in rows]
     refuse_shared_images(rows, sources, recipe.image.path)
@@ -119,6 +121,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         for title, rule in masks.items():
             mask = reader.mask(row, title, rule, layout) if title != "foreground" else inside
             arrays[title][number, 0] = mask.array
+    release_arrays()
     cohort = Cohort(
         name=recipe.name,
         images=images,
