@@ -1,15 +1,16 @@
-"""``cohort export`` and ``cohort inspect``: a cohort as files, or what it holds."""
+"""``cohort export``, ``inspect`` and ``corrupt``: a cohort as files, what it holds, and damaged."""
 
 from __future__ import annotations
 
 import typer
 
-from benchmark.commands import options, terminal
+from benchmark.commands import cohort_corrupt, options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.plugins import catalogue as catalogues
 from benchmark.plugins import cohort_checks
 
 app = typer.Typer(help="Look at a cohort, or write it as NIfTI files.", no_args_is_help=True)
+app.command()(cohort_corrupt.corrupt)
 
 
 @app.command()

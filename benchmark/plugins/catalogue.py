@@ -294,6 +294,11 @@ def cohort_writer() -> Callable[..., Path]:
     return write
 
 
+def cohort_corruption() -> ModuleType:
+    """Return the package that corrupts a cohort in known places."""
+    return import_neighbour("baselines.cohorts.corruption")
+
+
 def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a function
     return getattr(import_neighbour("baselines.cohorts.nifti"), name)
 
