@@ -185,7 +185,9 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Yield pictures that no ``Plot`` of a statistic can give; none unless overridden.
 
         Args:
-            exhibits: By explainer, what ``Study.exhibit`` kept; of some or none.
+            exhibits: By explainer, what ``Study.exhibit`` kept; of some or none. A report adds
+                ``spacing``, ``affines`` and ``oriented``, from which
+                ``benchmark.report.figures.planes`` finds which plane to show and where left is.
             readings: By explainer, in the order of the report's tables.
         """
         yield from ()

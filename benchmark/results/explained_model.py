@@ -34,7 +34,8 @@ class ExplainedModel:
         evaluation: Logits and embeddings of the test images.
         attributions: Signed maps [N, 1, *S] by explainer, read when asked for.
         polarities: Sign of the map that marks evidence, by explainer.
-        exhibits: Arrays that a protocol kept to be shown, by the SHA-256 of the record's identity.
+        exhibits: Arrays that a protocol kept to be shown, with where their images lie, by the
+            SHA-256 of the record's identity.
     """
 
     cohort: Cohort
@@ -118,8 +119,33 @@ def _exhibits(trials: Mapping[str, Trial], records: Sequence[Record]) -> dict[st
         purpose = exhibit_purpose(protocol.name, protocol.version, protocol.config)
         with suppress(LookupError):  # what a sealed archive raises where it has nothing
             if (arrays := trial.exhibited(purpose)) is not None:
-                exhibits[record.identity_sha256] = arrays
+                exhibits[record.identity_sha256] = add_geometry(arrays, trial.test)
     return exhibits
+
+
+def add_geometry(arrays: Exhibit, cohort: Cohort) -> Exhibit:
+    """Return an exhibit together with where its images lie in the world.
+
+    Added are ``spacing`` in mm of the axes *S, ``affines`` [n, 4, 4] of the images that the exhibit
+    names in ``keys``, or [1, 4, 4] where all images of the cohort share one, and whether these say
+    where left is, ``oriented``.
+
+    Args:
+        arrays: Arrays that a protocol kept.
+        cohort: Test split that its images belong to.
+    """
+    geometry = cohort.geometry
+    row_of = {key: row for row, key in enumerate(cohort.keys)}
+    keys = [str(key) for key in arrays.get("keys", ())]
+    rows = [row_of[key] for key in keys if key in row_of]
+    is_known = geometry.affines is None or (bool(keys) and len(rows) == len(keys))
+    affines = [geometry.affine_of(row) for row in rows] if is_known and rows else [geometry.affine]
+    added = {
+        "spacing": np.array(geometry.spacing),
+        "affines": np.stack(affines),
+        "oriented": np.array(geometry.oriented and is_known),
+    }
+    return {**added, **arrays}
 
 
 def recall_explained_models(

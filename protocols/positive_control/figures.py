@@ -12,6 +12,8 @@ from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Condition, Reading, find, interval, summarise_all
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
+from benchmark.report.figures.planes import Planes, find_exhibit_planes
+from benchmark.report.figures.sides import describe_sides
 from benchmark.report.figures.style import COLOURS, GREYS, WIDTH, styled
 from benchmark.results.scores import CONTROLS
 from protocols.positive_control.planting import gradient_magnitude
@@ -28,6 +30,7 @@ _PANELS: tuple[tuple[str, str, dict[str, Condition]], ...] = (
     ("IoU with the site, tuned model", "iou", {"arm": TUNED}),
     ("ΔT restored above random masks, share of T", "restored_above_random", {}),
 )
+_OUTLINED = "site of the planted signal"
 
 
 @styled
@@ -92,41 +95,52 @@ def planted_drawings(
     if not exhibits:
         return
     first = next(iter(exhibits.values()))
+    planes = _planes(first)
+    sides = describe_sides(planes.letters)
     yield Drawing(
         "planted",
         "What was planted",
         "Above: the images of one subject, clean, with the signal at each strength, and with the "
         "square of zeros that older controls use. Below: the gradient of what was changed, all on "
-        "one scale, with the mean artefact index. Cyan outlines the site.",
-        lambda: draw_image_rows(_planted_rows(first, strengths, measured)),
+        f"one scale, with the mean artefact index. Cyan outlines the site. {sides}",
+        lambda: draw_image_rows(
+            _planted_rows(first, planes.of(0), strengths, measured),
+            planes.aspect,
+            "largest gradient of all",
+            _OUTLINED,
+        ),
         "png",
     )
     yield Drawing(
         "maps",
         "Maps of the planted signal",
         "On the model tuned to each strength, importance over the image; each map is scaled by "
-        "itself. Cyan outlines the site. Above each, the score over all subjects.",
-        lambda: draw_image_rows(_map_rows(exhibits, strengths, readings)),
+        f"itself. Cyan outlines the site. Above each, the score over all subjects. {sides}",
+        lambda: draw_image_rows(
+            _map_rows(exhibits, strengths, readings), planes.aspect, outlined=_OUTLINED
+        ),
         "png",
     )
 
 
 def _planted_rows(
-    exhibit: Exhibit, strengths: Sequence[str], readings: Sequence[Reading]
+    exhibit: Exhibit, planes: Planes, strengths: Sequence[str], readings: Sequence[Reading]
 ) -> list[tuple[str, list[Tile]]]:
+    """Return the images of the first subject, and below each what planting left in it."""
     names = [*(f"image {strength}" for strength in strengths), ZERO]
-    clean, truth = _cut(exhibit, "clean", 0), _cut(exhibit, "truth", 0) > 0
-    changes = {name: gradient_magnitude(_cut(exhibit, name, 0) - clean) for name in names}
+    letters = planes.letters[0]
+    clean, truth = _cut(exhibit, "clean", planes), _cut(exhibit, "truth", planes) > 0
+    changes = {name: gradient_magnitude(_cut(exhibit, name, planes) - clean) for name in names}
     scale = float(max(change.max() for change in changes.values()))
-    pictures = [Tile(clean, "clean", outline=truth)]
-    artefacts = [Tile(np.zeros_like(clean), "", is_map=True, scale=1.0)]
+    pictures = [Tile(clean, "clean", outline=truth, letters=letters)]
+    artefacts = [Tile(np.zeros_like(clean), "", is_map=True, scale=1.0, letters=letters)]
     for name in names:
         strength = name.removeprefix("image ")
         index = interval(readings, PositiveControlStatistics.edge_artefact, strength=strength)
         caption = "" if index is None else f"artefact {index.estimate:.2f}"
-        pictures.append(Tile(_cut(exhibit, name, 0), strength))
+        pictures.append(Tile(_cut(exhibit, name, planes), strength, letters=letters))
         change = changes[name].astype(np.float32)
-        artefacts.append(Tile(change, caption, is_map=True, scale=scale))
+        artefacts.append(Tile(change, caption, is_map=True, scale=scale, letters=letters))
     return [("image", pictures), ("gradient of\nthe change", artefacts)]
 
 
@@ -139,21 +153,25 @@ def _map_rows(
     for name, exhibit in exhibits.items():
         tiles = []
         for subject in range(len(exhibit["clean"])):
+            planes = _planes(exhibit).of(subject)
             for strength in strengths:
                 measured = PositiveControlStatistics.found
                 score = interval(readings.get(name, ()), measured, arm=TUNED, strength=strength)
                 caption = "" if score is None else f"{strength} {score.estimate:.2f}"
-                planes = (f"image {strength}", f"map {strength}", "truth")
-                image, map_, truth = (_cut(exhibit, plane, subject) for plane in planes)
-                tiles.append(Tile(image, caption, map_, truth > 0))
+                shown = (f"image {strength}", f"map {strength}", "truth")
+                image, map_, truth = (_cut(exhibit, plane, planes, subject) for plane in shown)
+                tiles.append(Tile(image, caption, map_, truth > 0, letters=planes.letters[0]))
         rows.append((name, tiles))
     return rows
 
 
-def _cut(exhibit: Exhibit, name: str, subject: int) -> ImageArray:
-    """Return an image as it is, a volume cut through the middle of its subject's truth."""
-    volume = np.asarray(exhibit[name][subject, 0], dtype=np.float32)
-    if volume.ndim == 2:
-        return volume
-    plane: ImageArray = volume[round(np.argwhere(exhibit["truth"][subject, 0])[:, 0].mean())]
+def _planes(exhibit: Exhibit) -> Planes:
+    """Return the plane of each subject, through the middle of the site."""
+    return find_exhibit_planes(exhibit, np.asarray(exhibit["truth"], dtype=bool))
+
+
+def _cut(exhibit: Exhibit, name: str, planes: Planes, subject: int = 0) -> ImageArray:
+    """Return the plane of one subject in the arrays of that name."""
+    stack = np.asarray(exhibit[name][subject : subject + 1], dtype=np.float32)
+    plane: ImageArray = planes.cut(stack)[0].astype(np.float32)
     return plane

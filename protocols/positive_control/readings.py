@@ -108,6 +108,7 @@ def exhibit_planted(
     positions = np.searchsorted(images.rows, rows)
     zero = probed(images.trial, None)
     arrays: dict[str, npt.NDArray[np.generic]] = {
+        "keys": np.array([images.trial.test.keys[row] for row in rows]),
         "clean": images.trial.test.images[rows],
         ZERO: zero.trial.test.images[zero.pairs + rows],
         "truth": arms[0].trial.test.anatomy.rois[SITE][rows],

@@ -9,6 +9,8 @@ import numpy as np
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, find, summarise
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
+from benchmark.report.figures.planes import Planes, find_exhibit_planes
+from benchmark.report.figures.sides import describe_sides
 
 
 def cascade_drawings(
@@ -18,6 +20,7 @@ def cascade_drawings(
     kept = {name: exhibits[name] for name in readings if name in exhibits}
     if not kept:
         return
+    planes = [_planes(exhibit) for exhibit in kept.values()]
     yield Drawing(
         "cascade",
         "Maps as the model forgets",
@@ -26,9 +29,11 @@ def cascade_drawings(
         "that learned permuted labels by heart. Each map is scaled by itself, and the number is "
         "the mean Spearman correlation with the map on the trained model over subjects: what "
         "stays high towards the right was never learned, and a similarity above the twin's cannot "
-        "be distinguished from a second training run.",
+        "be distinguished from a second training run. "
+        + describe_sides([letters for plane in planes for letters in plane.letters]),
         lambda: draw_image_rows(
-            [(name, _tiles(exhibit, readings[name])) for name, exhibit in kept.items()]
+            [(name, _tiles(exhibit, readings[name])) for name, exhibit in kept.items()],
+            planes[0].aspect,
         ),
         "png",
     )
@@ -37,13 +42,12 @@ def cascade_drawings(
 def _tiles(exhibit: Exhibit, readings: Sequence[Reading]) -> list[Tile]:
     inside = np.asarray(exhibit["foreground"][0, 0], dtype=bool)
     stages = [str(stage) for stage in exhibit["stages"]]
-    image = np.asarray(exhibit["image"][0, 0], dtype=np.float32)
-    middle = None if image.ndim == 2 else image.shape[0] // 2
+    planes = _planes(exhibit)
 
     def tile(volume: np.ndarray, text: str) -> Tile:
         values = np.where(inside, volume, 0).astype(np.float32)
-        plane = values if middle is None else values[middle]
-        return Tile(plane, text, is_map=True)
+        plane = planes.cut(values[None, None])[0].astype(np.float32)
+        return Tile(plane, text, is_map=True, letters=planes.letters[0])
 
     tiles = [tile(exhibit["trained"][0, 0], "trained")]
     for depth, (stage, map_) in enumerate(zip(stages, exhibit["cascade"], strict=True), start=1):
@@ -53,6 +57,12 @@ def _tiles(exhibit: Exhibit, readings: Sequence[Reading]) -> list[Tile]:
         if name in exhibit:
             tiles.append(tile(exhibit[name][0, 0], f"{name} {_estimate(find(readings, name))}"))
     return tiles
+
+
+def _planes(exhibit: Exhibit) -> Planes:
+    """Return the plane through the middle of the subject's regions, where they were kept."""
+    regions = np.asarray(exhibit.get("regions", exhibit["foreground"]), dtype=bool)
+    return find_exhibit_planes(exhibit, regions if regions.any() else regions | True)
 
 
 def _estimate(reading: Reading | None) -> str:

@@ -78,9 +78,13 @@ def read_smoothed(images: Study, config: RandomizationConfig) -> None:
 def exhibit_cascade(image: Study, cascade: list[torch.Tensor], others: dict[str, Need]) -> None:
     """Keep one image's cascade, and its maps on other models by name, for the report."""
     trial, rows = image.trial, image.rows
+    anatomy = trial.test.anatomy
+    rois = [anatomy.rois[name][rows] for name in anatomy.truth or anatomy.rois]
     arrays: dict[str, npt.NDArray[np.generic]] = {
+        "keys": np.array([trial.test.keys[row] for row in rows]),
         "image": trial.test.images[rows],
-        "foreground": trial.test.anatomy.foreground[rows],
+        "foreground": anatomy.foreground[rows],
+        "regions": np.logical_or.reduce(rois) if rois else anatomy.foreground[rows],
         "trained": image.ranked(image.maps()).numpy(),
         "cascade": image.ranked(torch.cat(cascade)).numpy(),
         "stages": np.array([stage.name for stage in trial.classifier.stages]),

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.arrays import BoolArray, FloatArray, ImageArray
+from benchmark.report.figures.marks import REGION, Key, draw_key, draw_rim, even_steps
+from benchmark.report.figures.sides import EdgeLetters, describe_sides, draw_letters
 from benchmark.report.figures.style import DPI, INK, MUTED, WIDTH, styled
 
 _GAP = 4  # pixels between tiles
 _TEXT = 30  # pixels above a row
 _LABEL = 118  # pixels left of a row
 _ROBUST = 99.5  # percentile that a map is scaled to
+_MARGIN = 6  # pixels around the key
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Tile:
         outline: Region [h, w], bool, whose rim is drawn as a line, or None.
         scale: Value that a map without an image is divided by; its 99.5th percentile if None.
         is_map: Whether ``image`` itself is a map.
+        letters: Sides of the patient at its edges; None where they are not known.
     """
 
     image: ImageArray
@@ -37,17 +42,34 @@ class Tile:
     outline: BoolArray | None = None
     scale: float | None = None
     is_map: bool = False
+    letters: EdgeLetters | None = None
 
 
 @styled
-def draw_image_rows(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:
-    """Fill the figure with rows of tiles, all of one shape, each row behind its label."""
+def draw_image_rows(
+    figure: Figure,
+    rows: Sequence[tuple[str, Sequence[Tile]]],
+    aspect: float = 1.0,
+    highest: str = Key.highest,
+    outlined: str = "region",
+) -> None:
+    """Fill the figure with rows of tiles, all of one shape, each row behind its label.
+
+    Args:
+        figure: Figure to fill.
+        rows: Label and tiles of each row.
+        aspect: Height of an image's pixel over its width, both in mm.
+        highest: Words for the value that has the brightest colour.
+        outlined: Words for what the tiles' rims enclose.
+    """
     pixels_high, pixels_wide = rows[0][1][0].image.shape
     columns = max(len(tiles) for _, tiles in rows)
+    key = _describe([tile for _, tiles in rows for tile in tiles], highest, outlined)
     # Sizes on the page, in pixels of the figure.
     width = min(200.0, (WIDTH * DPI - _LABEL) / columns - _GAP)
-    height = width * pixels_high / pixels_wide
-    figure_width, figure_height = WIDTH * DPI, len(rows) * (height + _TEXT + _GAP)
+    height = width * pixels_high / pixels_wide * aspect
+    above_key = len(rows) * (height + _TEXT + _GAP) + _MARGIN
+    figure_width, figure_height = WIDTH * DPI, above_key + key.height + _MARGIN
     figure.set_size_inches(WIDTH, figure_height / DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -56,16 +78,43 @@ def draw_image_rows(figure: Figure, rows: Sequence[tuple[str, Sequence[Tile]]]) 
         axes.text(4, top + height / 2, label, va="center", color=INK)
         for column, tile in enumerate(tiles):
             left = _LABEL + column * (width + _GAP)
-            box = (left, left + width, top + height, top)
-            axes.imshow(_colours(tile), extent=box, interpolation="nearest", aspect="auto")
-            if tile.outline is not None and tile.outline.any():
-                xs = left + (np.arange(pixels_wide) + 0.5) * width / pixels_wide
-                ys = top + (np.arange(pixels_high) + 0.5) * height / pixels_high
-                axes.contour(xs, ys, tile.outline, levels=[0.5], colors="#00e5ff", linewidths=0.9)
+            _draw_tile(axes, tile, (left, left + width, top + height, top))
             axes.text(left + width / 2, top - 5, tile.text, ha="center", va="bottom", color=MUTED)
+    draw_key(axes, _LABEL, above_key, key)
     # Images set the limits to their own.
     axes.set_xlim(0, figure_width)
     axes.set_ylim(figure_height, 0)
+
+
+def _draw_tile(axes: Axes, tile: Tile, box: tuple[float, float, float, float]) -> None:
+    """Draw a tile into a box: left, right, bottom and top, in pixels."""
+    left, right, bottom, top = box
+    axes.imshow(_colours(tile), extent=box, interpolation="nearest", aspect="auto")
+    if tile.outline is not None:
+        pixels_high, pixels_wide = tile.image.shape
+        xs: FloatArray = left + (np.arange(pixels_wide) + 0.5) * (right - left) / pixels_wide
+        ys: FloatArray = top + (np.arange(pixels_high) + 0.5) * (bottom - top) / pixels_high
+        draw_rim(axes, xs, ys, tile.outline.astype(np.float32), REGION)
+    if tile.letters is not None:
+        draw_letters(axes, tile.letters, box)
+
+
+def _describe(tiles: Sequence[Tile], highest: str, outlined: str) -> Key:
+    """Return the key of these tiles."""
+    steps = even_steps()[None].astype(np.float32)
+    samples = [
+        Tile(steps, is_map=True, scale=1.0)
+        if tile.is_map
+        else Tile(np.full_like(steps, 0.5), over=steps)
+        for tile in tiles
+        if tile.is_map or tile.over is not None
+    ]
+    return Key(
+        colours=_colours(samples[0])[0] if samples else None,
+        highest=highest,
+        regions=outlined if any(tile.outline is not None for tile in tiles) else None,
+        sides=describe_sides([tile.letters for tile in tiles]),
+    )
 
 
 def _colours(tile: Tile) -> FloatArray:

@@ -93,17 +93,18 @@ def find_exhibit_planes(exhibit: Exhibit, regions: BoolArray) -> Planes:
     """Return the plane of each image of an exhibit, as :func:`find_planes` does for a cohort.
 
     Args:
-        exhibit: Arrays that a protocol kept, with ``spacing``, ``affines`` and ``oriented``, which
-            a report adds; without them the images do not say where left is.
+        exhibit: Arrays that a protocol kept, with what a report adds: ``spacing``, ``affines`` of
+            its images or the one of all, and ``oriented``; without them, sides are unknown.
         regions: Region [n, 1, *S] of each image that the plane runs through.
     """
     if "affines" not in exhibit:
         spacing = (1.0,) * (regions.ndim - 2)
         return find_planes(Geometry(spacing, np.eye(4), oriented=False), regions)
-    affines = np.asarray(exhibit["affines"], dtype=np.float64)
     spacing = tuple(np.asarray(exhibit["spacing"], dtype=np.float64).tolist())
+    affines = np.asarray(exhibit["affines"], dtype=np.float64)
+    own = affines if len(affines) > 1 else None
     oriented = bool(exhibit["oriented"])
-    return find_planes(Geometry(spacing, affines[0], affines=affines, oriented=oriented), regions)
+    return find_planes(Geometry(spacing, affines[0], affines=own, oriented=oriented), regions)
 
 
 def _find_layout(
