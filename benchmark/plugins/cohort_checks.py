@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -46,11 +46,11 @@ def load_cohort(entry: Entry[CohortSource]) -> Cohort:
 
 
 def refuse_contradictions(cohort: Cohort, file_of: FileOf = lambda title, row: None) -> None:
-    """Refuse a cohort whose images or regions contradict each other.
+    """Refuse a cohort whose groups, images or regions contradict each other.
 
-    An image may occur once. A region may not share a voxel with its control region, be the same as
-    another region or as the foreground, or lie with more than half of its voxels outside the
-    foreground; nor may a control region.
+    A subject belongs to one group, and an image occurs once. A region may not share a voxel with
+    its control region, be the same as another region or as the foreground, or lie with more than
+    half of its voxels outside the foreground; nor may a control region.
 
     Args:
         cohort: Cohort to look at.
@@ -66,7 +66,12 @@ def refuse_contradictions(cohort: Cohort, file_of: FileOf = lambda title, row: N
         files = [str(file) for title in titles if (file := file_of(title, row)) is not None]
         return f"{subjects[row]!r} ({', '.join(files)})" if files else repr(subjects[row])
 
-    for fault in (*_equal_images(cohort, describe), *_region_faults(cohort, describe)):
+    faults = (
+        _group_faults(cohort),
+        _equal_images(cohort, describe),
+        _region_faults(cohort, describe),
+    )
+    for fault in chain.from_iterable(faults):
         raise CohortError(f"Cohort {cohort.name!r}: {fault}.")
 
 
@@ -147,6 +152,19 @@ def _outside(cohort: Cohort, mask: BoolArray, row: int) -> float:
     size = int(mask[row].sum())
     outside = int((mask[row] & ~cohort.anatomy.foreground[row]).sum())
     return outside / size if size else 0.0
+
+
+def _group_faults(cohort: Cohort) -> Iterator[str]:
+    """Yield whether a subject is in both groups.
+
+    Not asked of every ``Cohort``: where labels are permuted, a subject's images part.
+    """
+    groups = cohort.participants.groupby("subject")["group"].nunique()
+    if torn := [repr(str(subject)) for subject in groups.index[groups > 1]]:
+        yield (
+            f"{list_some(torn, 3)} {'is' if len(torn) == 1 else 'are'} in both groups; groups are "
+            "compared as independent, so a subject must stay in one"
+        )
 
 
 def _equal_images(cohort: Cohort, describe: Callable[..., str]) -> Iterator[str]:

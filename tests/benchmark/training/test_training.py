@@ -21,6 +21,7 @@ from benchmark.training import (
     fine_tune,
     fit_probe,
     load_weights,
+    permuted,
     recipe_card,
     save_weights,
     train_from_scratch,
@@ -131,3 +132,11 @@ def test_training_looks_at_the_training_split_alone() -> None:
     recipe = Recipe(epochs=2, batch_size=4)
     first, second = (fine_tune(build_classifier(), one, recipe) for one in (cohort, altered))
     assert first.weights_sha256 == second.weights_sha256
+
+
+def test_labels_of_several_images_of_a_subject_can_be_permuted() -> None:
+    """If it fails, no memorised copy can be trained on a cohort with visits."""
+    cohort = build_cohort(subjects=24, visits=2)
+    shuffled = permuted(cohort, seed=0)
+    assert sorted(shuffled.groups) == sorted(cohort.select("train").groups)
+    assert (shuffled.participants.groupby("subject")["group"].nunique() > 1).any()
