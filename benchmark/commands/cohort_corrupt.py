@@ -17,6 +17,7 @@ from benchmark.commands import options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
+from benchmark.plugins import cohort_checks
 from benchmark.records import store as stores
 from benchmark.results import finished_maps
 
@@ -86,11 +87,11 @@ def corrupt(
             raise InputError("Expected strengths that differ, got one twice.")
         corruption.check_target(out)
         catalogue = catalogues.Catalogue()
-        whole = catalogue.cohorts.find(name).create().load()
-        origin: dict[str, object] = {}
+        whole = cohort_checks.load_cohort(catalogue.cohorts.find(name))
+        maps: dict[str, object] | None = None
         if map_of is not None:
             run = _Run(name, map_of, model, store or options.STORE, mean_map)
-            base, sites, origin = _map_sites(run, catalogue, whole, only_group, (top or 0, seed))
+            base, sites, maps = _map_sites(run, catalogue, whole, only_group, (top or 0, seed))
         else:
             base = whole if only_group is None else corruption.only_group(whole, only_group)
             if site:
@@ -99,9 +100,9 @@ def corrupt(
                 sites = corruption.in_regions(base, region)
             else:
                 sites = corruption.at_random(base, random_sites, radius, seed)
-        origin["only_group"] = only_group
+        origin = {"only_group": only_group, "maps": maps}
         made = (corruption.corrupt(base, sites, each, seed) for each in kinds)
-        records = corruption.write_corrupted(made, out, origin)
+        records = corruption.write_corrupted(made, out, whole, origin)
         terminal.print_lines(terminal.make_console(), _summary(records))
 
 
@@ -187,17 +188,14 @@ def _map_sites(
         base = corruption.with_maps(whole, rows, seed)
         sites = corruption.at_own_tops(base, importance, share, seed)
     identity = finished.record.identity
-    origin: dict[str, object] = {
-        "maps": {
-            "explainer": identity.explainer.model_dump(mode="json"),
-            "model": finished.record.names.model,
-            "weights_sha256": identity.weights_sha256,
-            "cohort_fingerprint": identity.cohort_fingerprint,
-            "images": len(rows),
-            "splits": "kept" if run.mean_map else "of the images with maps, anew 60/20/20",
-        }
+    description: dict[str, object] = {
+        "explainer": identity.explainer.model_dump(mode="json"),
+        "model": finished.record.names.model,
+        "weights_sha256": identity.weights_sha256,
+        "images": len(rows),
+        "splits": "kept" if run.mean_map else "of the images with maps, anew 60/20/20",
     }
-    return base, sites, origin
+    return base, sites, description
 
 
 def _summary(records: Mapping[Path, Any]) -> Iterator[str]:

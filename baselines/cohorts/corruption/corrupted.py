@@ -15,6 +15,11 @@ from baselines.cohorts.corruption.sites import Sites
 from benchmark.arrays import BoolArray, FloatArray
 from benchmark.cohort import SPLITS, Anatomy, Cohort
 from benchmark.errors import CohortError, InputError
+from benchmark.plugins.cohort_checks import (
+    refuse_contradictions,
+    refuse_small_groups,
+    scored_splits,
+)
 from benchmark.seeding import seed_of
 
 REGION = "corrupted"
@@ -76,7 +81,8 @@ def corrupt(cohort: Cohort, sites: Sites, corruption: Corruption, seed: int = 0)
 
     Raises:
         InputError: If the corruption fits no image, or leaves one as it was.
-        CohortError: If the cohort is corrupted already, or has too few subjects to draw from.
+        CohortError: If the cohort is corrupted already, has too few subjects to draw from, or
+            would contradict itself, as where the sites are the whole foreground.
     """
     _check_sites(cohort, sites.masks)
     corruption.check_against(cohort.shape, cohort.geometry.spacing)
@@ -114,6 +120,9 @@ def corrupt(cohort: Cohort, sites: Sites, corruption: Corruption, seed: int = 0)
         ),
         group_names=GROUPS,
     )
+    refuse_contradictions(result)
+    for split in scored_splits(result):
+        refuse_small_groups(result, split)
     return Corrupted(result, cohort, corruption, sites, seed, changed)
 
 

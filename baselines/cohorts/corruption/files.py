@@ -15,7 +15,7 @@ from baselines.cohorts.corruption.kinds import KINDS
 from baselines.cohorts.corruption.sites import voxel_of
 from baselines.cohorts.nifti import read_cohort, write_cohort
 from benchmark.arrays import BoolArray
-from benchmark.cohort import SPLITS
+from benchmark.cohort import SPLITS, Cohort
 from benchmark.errors import CohortError
 from benchmark.records.files import temporary_beside
 
@@ -38,6 +38,7 @@ def check_target(folder: Path) -> None:
 def write_corrupted(
     corrupted: Iterable[Corrupted],
     folder: Path,
+    source: Cohort,
     origin: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[Path, dict[str, object]]:
     """Write corrupted cohorts, and return each record by the path of its ``cohort.toml``.
@@ -48,6 +49,7 @@ def write_corrupted(
     Args:
         corrupted: Cohorts by different corruptions; each is let go when it is written.
         folder: Folder to write.
+        source: The whole cohort that they were made of.
         origin: What a record says beside what is known here, such as where maps come from.
 
     Raises:
@@ -63,7 +65,7 @@ def write_corrupted(
                 toml_path = write_cohort(each.cohort, temporary / each.corruption.name)
                 # As a run will see it, which also proves that the files can be read.
                 fingerprint = read_cohort(toml_path).fingerprint
-                record = {**_record(each, fingerprint), **origin}
+                record = _record(each, source, fingerprint) | dict(origin)
                 _write_record(toml_path.with_name(RECORD), record)
                 records[each.corruption.name] = record
             if folder.exists():
@@ -89,9 +91,9 @@ def _write_record(path: Path, record: Mapping[str, object]) -> None:
         file.write(f"{RECORD}\n")
 
 
-def _record(corrupted: Corrupted, fingerprint: str) -> dict[str, object]:
+def _record(corrupted: Corrupted, source: Cohort, fingerprint: str) -> dict[str, object]:
     """Return what was done, for a file of JSON."""
-    result, source, corruption = corrupted.cohort, corrupted.source, corrupted.corruption
+    result, corruption = corrupted.cohort, corrupted.corruption
     is_corrupted = result.groups == 1
     subjects = np.array(result.subjects)
     sizes = corrupted.sites.masks.sum(axis=tuple(range(1, result.images.ndim)))

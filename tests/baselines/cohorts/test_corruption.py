@@ -275,7 +275,7 @@ def test_what_was_written_reads_back_and_is_the_same_twice(tmp_path: Path) -> No
         return corrupt(cohort, at_points(cohort, [(36, -21, 30)], 6.0), Corruption("blur", 2.0))
 
     for name in ("first", "second"):
-        (path,) = write_corrupted([made()], tmp_path / name)
+        (path,) = write_corrupted([made()], tmp_path / name, cohort)
     files = sorted(file for file in (tmp_path / "first").rglob("*") if file.is_file())
     for file in files:
         twin = tmp_path / "second" / file.relative_to(tmp_path / "first")
@@ -299,7 +299,7 @@ def test_several_strengths_get_a_folder_each_or_nothing_is_left(tmp_path: Path) 
     cohort = build_cohort(subjects=24)
     sites = sites_of(cohort)
     good = [corrupt(cohort, sites, Corruption("blur", sigma)) for sigma in (1.0, 2.0)]
-    written = write_corrupted(good, tmp_path / "both")
+    written = write_corrupted(good, tmp_path / "both", cohort)
     assert [path.parent.name for path in written] == ["blur-1", "blur-2"]
 
     def fails_later() -> object:
@@ -307,16 +307,18 @@ def test_several_strengths_get_a_folder_each_or_nothing_is_left(tmp_path: Path) 
         yield corrupt(cohort, sites, Corruption("blur", 1e-9))
 
     with pytest.raises(InputError, match="as it was"):
-        write_corrupted(fails_later(), tmp_path / "broken")  # type: ignore[arg-type]
+        write_corrupted(fails_later(), tmp_path / "broken", cohort)  # type: ignore[arg-type]
     with pytest.raises(CohortError, match="not empty"):
-        write_corrupted(good, tmp_path / "both")
+        write_corrupted(good, tmp_path / "both", cohort)
     assert [path.name for path in tmp_path.iterdir()] == ["both"]
 
 
 def test_group_names_that_look_like_numbers_survive_the_table(tmp_path: Path) -> None:
     """If it fails, a cohort with the groups 0 and 1 cannot be corrupted."""
     cohort = replace(build_cohort(subjects=24), group_names=("0", "NA"))
-    (path,) = write_corrupted([corrupt(cohort, sites_of(cohort), KINDS[1])], tmp_path / "out")
+    (path,) = write_corrupted(
+        [corrupt(cohort, sites_of(cohort), KINDS[1])], tmp_path / "out", cohort
+    )
     assert set(read_cohort(path).participants["original_group"]) == {"group 0", "group NA"}
 
 
