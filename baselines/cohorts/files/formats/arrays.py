@@ -106,7 +106,8 @@ def _open_file(source: Source) -> npt.NDArray[Any]:
         raise CohortError(f"The {source} is a .npy, so it has no array {source.array!r} by name.")
     with source.path.open("rb") as stream:
         shape, _, dtype = _read_header(source, stream)
-        check_content(source, shape, dtype.itemsize, source.path.stat().st_size, False)
+        size = source.path.stat().st_size - stream.tell()
+    check_content(source, shape, dtype.itemsize, size, False)
     return np.lib.format.open_memmap(source.path, mode="r")
 
 

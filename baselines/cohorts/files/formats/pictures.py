@@ -79,13 +79,13 @@ def _choose_page(source: Source, image: Image.Image) -> None:
 
 def _read_values(source: Source, image: Image.Image) -> npt.NDArray[Any]:
     """Return the grey values of the page that is chosen."""
+    packing = _find_packing(image)  # gone once the image is loaded, as reading EXIF may do
     turn = image.getexif().get(Base.Orientation, 1)
     if turn != 1:
         raise CohortError(
             f"The {source} is to be shown turned or mirrored (EXIF orientation {turn}), so nobody "
             "knows how its mask lies; save it as it is to be seen, without that tag."
         )
-    packing = _find_packing(image)
     if image.mode in _GREY:
         values = np.asarray(image)
         if values.dtype.byteorder not in "=|":
