@@ -285,7 +285,7 @@ def _find_window(scan: Scan, mask: _Mask, layout: Layout, intensity: Intensity) 
     bounds = intensity.low, intensity.high
     if intensity.percentiles is not None:
         whole = values[mask.array] if mask.stored is None else scan.voxels[mask.stored]
-        whole = whole[np.isfinite(whole)]
+        whole = np.asarray(whole[np.isfinite(whole)], dtype=np.float32)
         if whole.size:
             low, high = np.percentile(whole, intensity.percentiles)
             bounds = float(low), float(high)

@@ -30,7 +30,8 @@ def read_dicom(source: Source) -> Scan:
     thick. A picture without a position, such as an X-ray, is returned as stored [H, W], with the
     spacing of its PixelSpacing, else that of ImagerPixelSpacing (at the detector) or
     NominalScannedPixelSpacing, and the axes of its PatientOrientation. ``source.index`` is the
-    frame of a film.
+    frame of a film. Values are those of the modality's rescaling; windows that the header proposes
+    for a viewer change nothing.
 
     Raises:
         CohortError: If it is no single image or volume of grey values, or is damaged.

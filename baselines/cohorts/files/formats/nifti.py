@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -35,7 +37,8 @@ def read_nifti(source: Source) -> Scan:
     """
     try:
         # nibabel prints what it mends in a header; what matters is checked below.
-        with LoggingOutputSuppressor():
+        with LoggingOutputSuppressor(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             image = nibabel.load(source.path, keep_file_open=True)
         if not isinstance(image, SpatialImage):
             raise CohortError(f"The {source} is no volume but a {type(image).__name__}.")
@@ -79,8 +82,11 @@ def _check_size(image: SpatialImage, source: Source) -> None:
     check_image_size(source, shape[:3])
 
 
-def _read_volume(image: SpatialImage, source: Source) -> npt.NDArray[np.float32]:
-    """Return the one volume of a file, or that of the number asked for, as [X, Y, Z]."""
+def _read_volume(image: SpatialImage, source: Source) -> npt.NDArray[Any]:
+    """Return the one volume of a file, or that of the number asked for, as [X, Y, Z].
+
+    Whole numbers stay whole, since labels of large atlases are more than float32 tells apart.
+    """
     shape = tuple(image.shape)
     count = math.prod(shape[3:])
     if (source.index is None and count > 1) or (len(shape) > 4 and count != max(shape[3:])):
@@ -93,15 +99,21 @@ def _read_volume(image: SpatialImage, source: Source) -> npt.NDArray[np.float32]
         raise CohortError(f"The {source} holds {count} volumes, counted from 0.")
     numbers = [index if length == count else 0 for length in shape[3:]]
     space = (*shape[:3], 1, 1)[:3]
-    voxels = np.empty(space, dtype=np.float32, order="F")
     # A few slices at a time, so that a file's own type, and the float64 that a header's scale
     # makes of it, take little memory beside the volume.
+    voxels: npt.NDArray[Any] | None = None
     step = max(1, _CHUNK // (space[0] * space[1] * image.get_data_dtype().itemsize))
     with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 becomes infinite
         for start in range(0, space[2], step):
             chosen = (slice(None), slice(None), slice(start, start + step))[: len(shape)]
-            chunk = image.dataobj[(*chosen, *numbers)]
+            chunk = np.asarray(image.dataobj[(*chosen, *numbers)])
+            if voxels is None:
+                is_whole = chunk.dtype.kind in "iu"
+                dtype = chunk.dtype.newbyteorder("=") if is_whole else np.dtype(np.float32)
+                voxels = np.empty(space, dtype=dtype, order="F")
             voxels[..., start : start + step] = np.reshape(chunk, (*space[:2], -1))
+    if voxels is None:
+        raise CohortError(f"The {source} has no voxels.")
     return voxels
 
 

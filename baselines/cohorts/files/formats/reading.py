@@ -34,8 +34,14 @@ def read_scan(source: Source) -> Scan:
         CohortError: If it is missing, of no known format, unreadable, or no single image of grey
             values.
     """
+    read = _find_reader(source)
+    if source.array is not None and read not in (read_array, read_dicom):
+        raise CohortError(
+            f"The {source} has no array {source.array!r}; only an .npz has arrays by name, and a "
+            "folder of DICOM series by their SeriesInstanceUID."
+        )
     try:
-        return _find_reader(source)(source)
+        return read(source)
     except MemoryError as error:
         raise CohortError(f"The {source} needs more memory than there is.") from error
 

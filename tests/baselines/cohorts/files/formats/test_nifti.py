@@ -225,6 +225,22 @@ def test_harmless_oddities_are_read(raw: bytes, tmp_path: Path) -> None:
     np.testing.assert_allclose(scan.affine @ [2, 0, 0, 1], AFFINE @ [0, 0, 0, 1])
 
 
+def test_labels_of_large_atlases_stay_apart(tmp_path: Path) -> None:
+    """If it fails, neighbouring regions of the Allen atlas would run into each other."""
+    labels = np.full(VOXELS.shape, 614454277, dtype=np.int32)
+    labels[1] += 1
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([2, 1.5, 3, 1])), tmp_path / "x.nii.gz")
+    np.testing.assert_array_equal(read(tmp_path / "x.nii.gz").voxels, labels)
+
+
+def test_an_array_by_name_is_for_files_with_arrays(tmp_path: Path) -> None:
+    """If it fails, a name in the cohort file would be passed over in silence."""
+    path = tmp_path / "x.nii"
+    path.write_bytes(content())
+    with pytest.raises(CohortError, match=r"has no array 'left'; only an \.npz"):
+        read_scan(Source(path, "image of 's1'", array="left"))
+
+
 def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
     """If it fails, studies in the older form of two files could not be read."""
     nibabel.save(nibabel.Nifti1Pair(VOXELS, AFFINE), tmp_path / "x.img")
