@@ -112,6 +112,11 @@ def find_layout(scan: Scan, recipe: CohortFile) -> Layout:
         layout = replace(layout, cut=_find_cut(layout, recipe.slice))
         return replace(layout, axes=_turned_axes(layout, recipe.axes))
     spacing, axes = recipe.spacing or scan.spacing, recipe.axes or scan.axes
+    if recipe.axes and scan.axes and recipe.axes != scan.axes:
+        raise CohortError(
+            f"The {scan.source} has axes that run {scan.axes!r} by its header, but the cohort file "
+            f"says {recipe.axes!r}; leave axes out, or correct whichever is wrong."
+        )
     if spacing is None:
         raise CohortError(
             f"The {scan.source} does not say how large its pixels are; give spacing = "

@@ -199,7 +199,7 @@ class _Reader:
     def _fit(scan: Scan, rule: MaskFile, layout: Layout) -> _Mask:
         """Return a mask on the grid of its image."""
         mask = to_mask(scan, rule)
-        if scan.affine is None and layout.is_placed:
+        if scan.affine is None and (layout.is_placed or rule.axes or scan.axes):
             return _turn(mask, scan, rule, layout)
         if scan.affine is not None and not layout.is_placed:
             raise CohortError(
@@ -231,7 +231,13 @@ class _Reader:
 
 def _turn(mask: BoolArray, scan: Scan, rule: MaskFile, layout: Layout) -> _Mask:
     """Return a mask that does not say how it lies, for an image that does."""
-    if rule.axes is None:
+    axes = rule.axes or scan.axes
+    if not layout.is_oriented:
+        raise CohortError(
+            f"The {scan.source} has the axes {axes!r}, but those of its image "
+            f"{layout.source.path} are not known; give axes for the images in the cohort file too."
+        )
+    if axes is None:
         raise CohortError(
             f"The {scan.source} does not say how it lies, but its image {layout.source.path} does; "
             'give the directions of its axes, as in { path = "…", axes = "RAS" }.'
@@ -240,10 +246,10 @@ def _turn(mask: BoolArray, scan: Scan, rule: MaskFile, layout: Layout) -> _Mask:
     shape = layout.stored if is_volume else layout.shape
     codes = nibabel.aff2axcodes(layout.affine if is_volume else layout.array_affine)
     letters = "".join(map(str, codes))[: len(shape)]
-    turned = turn(mask, rule.axes, letters)
+    turned = turn(mask, axes, letters)
     if turned is None or turned.shape != shape:
         raise CohortError(
-            f"The {scan.source} has the shape {list(mask.shape)} with the axes {rule.axes!r}, "
+            f"The {scan.source} has the shape {list(mask.shape)} with the axes {axes!r}, "
             f"which does not fit its image, {list(shape)} with the axes {letters!r}."
         )
     if not is_volume:

@@ -21,7 +21,7 @@ from pydicom.misc import is_dicom
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSTransferSyntaxes
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGLSTransferSyntaxes
 
 from baselines.cohorts.files.formats.limits import LARGEST_IMAGE, check_content, explain
 from baselines.cohorts.files.formats.scan import Source
@@ -282,7 +282,7 @@ def _check_packing(source: Source, dataset: FileDataset) -> str:
     The hint ends a sentence about packed pixels of a kind that is known but cannot be read.
     """
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None or not syntax.is_transfer_syntax:
+    if not isinstance(syntax, UID) or not syntax.is_transfer_syntax:
         raise CohortError(f"The {source} does not say in a known way how its pixels are packed.")
     if not syntax.is_compressed:
         return ""

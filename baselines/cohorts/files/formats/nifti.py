@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel import imageglobals
 from nibabel.spatialimages import SpatialImage
 
 from baselines.cohorts.files.formats.limits import check_content, check_image_size, explain
@@ -36,9 +38,7 @@ def read_nifti(source: Source) -> Scan:
         CohortError: If it is unreadable, no single volume of real numbers, or lies absurdly.
     """
     try:
-        # nibabel prints what it mends in a header; what matters is checked below.
-        with LoggingOutputSuppressor(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _silence():
             image = nibabel.load(source.path, keep_file_open=True)
         if not isinstance(image, SpatialImage):
             raise CohortError(f"The {source} is no volume but a {type(image).__name__}.")
@@ -55,6 +55,19 @@ def read_nifti(source: Source) -> Scan:
         sizes = np.linalg.norm(affine[:3, :3], axis=0)
         return Scan(source, voxels, spacing=tuple(float(size) for size in sizes))
     return place(source, voxels, affine)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep nibabel from printing what it mends in a header; what matters is checked afterwards."""
+    logger = imageglobals.logger
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _check_values(image: SpatialImage, source: Source) -> None:

@@ -51,7 +51,9 @@ def _find_reader(source: Source) -> Read:
     try:
         mode = source.path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CohortError(f"The {source} is missing.") from error
+        # As in a DataLad data set whose content was not fetched.
+        hint = ": it is a link to nothing" if source.path.is_symlink() else ""
+        raise CohortError(f"The {source} is missing{hint}.") from error
     # ValueError: a path with a zero byte.
     except (OSError, ValueError) as error:
         raise CohortError(f"The {source} cannot be read: {explain(error)}.") from error

@@ -220,8 +220,48 @@ def test_pictures_mask_x_rays_in_dicom(tmp_path: Path) -> None:
     assert nibabel.aff2axcodes(cohort.geometry.affine)[:2] == ("I", "L")
     # Left in the picture is the patient's right.
     assert centroid(mask, cohort.geometry.affine)[0] > 0
+    # A mask that runs otherwise says so.
+    Image.fromarray(mask[:, ::-1].T).save(tmp_path / "lung.png")
+    rois = {"right": {"path": "lung.png", "axes": "RI"}}
+    toml = write_toml(tmp_path, image="{participant_id}", rois=rois, intensity=window)
+    np.testing.assert_array_equal(read_cohort(toml).anatomy.rois["right"][2, 0], mask > 0)
+    toml = write_toml(tmp_path, image="{participant_id}", intensity=window, axes="IR")
+    with pytest.raises(CohortError, match="run 'IL' by its header, but the cohort file says 'IR'"):
+        read_cohort(toml)
+    rois = {"right": "lung.png"}
+    toml = write_toml(tmp_path, image="{participant_id}", rois=rois, intensity=window)
     Image.fromarray(mask[:, :-1]).save(tmp_path / "lung.png")
     with pytest.raises(CohortError, match=r"lung\.png, lies on the grid 9×6"):
+        read_cohort(toml)
+
+
+def test_pictures_mask_slices_that_lie_in_the_world(tmp_path: Path) -> None:
+    """If it fails, a mask drawn on a slice as a viewer shows it would be mirrored."""
+    pixels = np.arange(4 * 9 * 7, dtype=np.uint16).reshape(4, 9, 7)
+    axial = np.diag([-2.0, -2, 5, 1])  # rows to the left, columns to the back
+    for number in range(4):
+        write_series(tmp_path / f"s{number}", pixels[number].T[..., None], axial)
+    Image.fromarray(np.where(pixels[0] % 7 < 2, 255, 0).astype(np.uint8)).save(tmp_path / "x.png")
+    write_table(tmp_path, {f"s{number}": "x" for number in range(4)})
+    rois = {"right": {"path": "x.png", "axes": "PL"}}
+    window = {"low": 0, "high": 252}
+    toml = write_toml(tmp_path, image="{participant_id}", rois=rois, intensity=window)
+    cohort = read_cohort(toml)
+    mask = cohort.anatomy.rois["right"][1, 0]
+    values = np.rint(cohort.images[1, 0][mask] * 252).astype(int)
+    assert set(values) == set(pixels[1][:, :2].ravel().tolist())
+    # Columns 0 and 1 lie at 0 and -2 mm, on the other side of the later ones.
+    np.testing.assert_allclose(centroid(mask, cohort.geometry.affine_of(1)), [-1, -8, 0])
+
+
+def test_axes_of_a_mask_need_those_of_its_image(tmp_path: Path) -> None:
+    """If it fails, the axes of a mask would be passed over in silence."""
+    for name in ("s1", "s2", "mask"):
+        np.save(tmp_path / f"{name}.npy", np.eye(6))
+    write_table(tmp_path, {"s1": "x", "s2": "x"})
+    rois = {"left": {"path": "mask.npy", "axes": "IR"}}
+    toml = write_toml(tmp_path, image="{participant_id}.npy", rois=rois, spacing=[1.0, 1.0])
+    with pytest.raises(CohortError, match=r"has the axes 'IR', but those of its image .* not"):
         read_cohort(toml)
 
 
