@@ -22,8 +22,7 @@ from baselines.cohorts.files.cohort_toml import (
     read_cohort_file,
 )
 from baselines.cohorts.files.contradictions import refuse_shared_images
-from baselines.cohorts.files.formats.arrays import release_arrays
-from baselines.cohorts.files.formats.reading import read_scan
+from baselines.cohorts.files.formats.reading import read_scan, release_files
 from baselines.cohorts.files.formats.scan import Scan, Source
 from baselines.cohorts.files.layout import PLANES, Layout, find_layout, make_geometry
 from baselines.cohorts.files.masks import to_mask, turn
@@ -97,7 +96,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
     masks |= {f"region {name!r}": mask for name, mask in recipe.rois.items()}
     masks |= {f"control of {name!r}": mask for name, mask in recipe.control_rois.items()}
 
-    release_arrays()  # those of a cohort whose reading failed
+    release_files()  # those of a cohort whose reading failed
     reader = _Reader(toml_path.parent, recipe)
     sources = [reader.image_source(row) for row in rows]
     refuse_shared_images(rows, sources, recipe.image.path)
@@ -120,8 +119,8 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         images[number, 0] = windows[-1].scale(layout.arrange(scan.voxels))
         for title, rule in masks.items():
             mask = reader.mask(row, title, rule, layout) if title != "foreground" else inside
-            arrays[title][number, 0] = mask.array
-    release_arrays()
+            arrays[title][number, 0] = _non_empty(mask.array, f"{title} of {_name(row)}", layout)
+    release_files()
     cohort = Cohort(
         name=recipe.name,
         images=images,
@@ -285,8 +284,8 @@ def _find_window(scan: Scan, mask: _Mask, layout: Layout, intensity: Intensity) 
     is_finite = np.isfinite(values)
     if inside := int((~is_finite & mask.array).sum()):
         raise CohortError(
-            f"The {scan.source} has {inside} voxels that are NaN or infinite inside its "
-            "foreground; fill them first, or leave them out of the foreground."
+            f"The {scan.source} has {inside} voxels that are NaN, infinite or padding of a DICOM "
+            "image inside its foreground; fill them first, or leave them out of it."
         )
     bounds = intensity.low, intensity.high
     if intensity.percentiles is not None:

@@ -74,8 +74,8 @@ class Frame:
             numbers = np.empty(0)
         if numbers.shape != (count,) or not np.isfinite(numbers).all():
             raise CohortError(
-                f"The {source} has a {keyword}{self.where(source)} that is not {count} "
-                f"number{'s' if count > 1 else ''}."
+                f"The {source} needs {count} number{'s' if count > 1 else ''} as {keyword}, but "
+                f"has something else{self.where(source)}."
             )
         return numbers
 

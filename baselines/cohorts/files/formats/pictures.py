@@ -8,6 +8,10 @@ its mask was drawn before the turn or after it.
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +34,18 @@ _WHITE_IS_ZERO, _SIGNED = 0, 2  # values of the TIFF tags
 _SPREAD = {"L;2": 85, "L;4": 17}
 
 
+_Key = tuple[Path, int, int]
+_stacks: OrderedDict[_Key, Image.Image] = OrderedDict()
+# Files of several pages that stay open, since to find a page Pillow passes all that come before it.
+_MOST_STACKS = 8
+
+
+def release_pictures() -> None:
+    """Close files of several pages, which stay open in case another page is read."""
+    while _stacks:
+        _stacks.popitem()[1].close()
+
+
 def read_picture(source: Source) -> Scan:
     """Return a picture of grey values [H, W] as stored; ``source.index`` is the page of a file.
 
@@ -44,7 +60,7 @@ def read_picture(source: Source) -> Scan:
             # About tags that break rules; what matters is checked below.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source.path, formats=_FORMATS) as image:
+            with _open(source) as image:
                 _choose_page(source, image)
                 values = _read_values(source, image)
     except CohortError:
@@ -62,6 +78,25 @@ def read_picture(source: Source) -> Scan:
     except Exception as error:
         raise CohortError(f"The {source} cannot be read as a picture: {explain(error)}.") from error
     return Scan(source, values)
+
+
+@contextmanager
+def _open(source: Source) -> Iterator[Image.Image]:
+    """Open a picture; one of several pages is kept open."""
+    status = source.path.stat()
+    key = (source.path, status.st_size, status.st_mtime_ns)
+    if key in _stacks:
+        _stacks.move_to_end(key)
+        yield _stacks[key]
+        return
+    with Image.open(source.path, formats=_FORMATS) as image:
+        if not getattr(image, "is_animated", False):
+            yield image
+            return
+    _stacks[key] = stack = Image.open(source.path, formats=_FORMATS)
+    if len(_stacks) > _MOST_STACKS:
+        _stacks.popitem(last=False)[1].close()
+    yield stack
 
 
 def _choose_page(source: Source, image: Image.Image) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from pydicom.misc import is_dicom
 
-from baselines.cohorts.files.formats.arrays import ARRAY_ENDINGS, read_array
+from baselines.cohorts.files.formats.arrays import ARRAY_ENDINGS, read_array, release_arrays
 from baselines.cohorts.files.formats.dicom import read_dicom
 from baselines.cohorts.files.formats.dicom_frames import DICOM_ENDINGS
 from baselines.cohorts.files.formats.limits import explain
 from baselines.cohorts.files.formats.nifti import NIFTI_ENDINGS, read_nifti
-from baselines.cohorts.files.formats.pictures import PICTURE_ENDINGS, read_picture
+from baselines.cohorts.files.formats.pictures import PICTURE_ENDINGS, read_picture, release_pictures
 from baselines.cohorts.files.formats.scan import Scan, Source
 from benchmark.errors import CohortError
 
@@ -44,6 +44,12 @@ def read_scan(source: Source) -> Scan:
         return read(source)
     except MemoryError as error:
         raise CohortError(f"The {source} needs more memory than there is.") from error
+
+
+def release_files() -> None:
+    """Let go of what is kept of files that hold several images; call it when a cohort is read."""
+    release_arrays()
+    release_pictures()
 
 
 def _find_reader(source: Source) -> Read:

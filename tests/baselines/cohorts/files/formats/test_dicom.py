@@ -206,6 +206,14 @@ def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:
     values = read(write_picture(tmp_path / "image", pixels, describe)).voxels
     np.testing.assert_array_equal(values, [[1, 2], [3, 4]])
 
+    def describe_signed(data: FileDataset) -> None:
+        describe(data)
+        data.PixelRepresentation = 1
+
+    # The sign stands in the highest bit that is stored.
+    values = read(write_picture(tmp_path / "image", pixels + np.uint16(0xFFC), describe_signed))
+    np.testing.assert_array_equal(values.voxels, [[-3, -2], [-1, 0]])
+
 
 def test_padding_is_no_tissue(tmp_path: Path) -> None:
     """If it fails, what surrounds the circle of a CT would count as its darkest tissue."""
@@ -367,10 +375,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "no directions": (_change("ImageOrientationPatient", [0] * 6), "no pair of perpendicular"),
     "five directions": (
         _change("ImageOrientationPatient", [1, 0, 0, 0, 1]),
-        "has a ImageOrientationPatient in 895 that is not 6 numbers",
+        "needs 6 numbers as ImageOrientationPatient, but has something else in 895",
     ),
     "zero slope": (_change("RescaleSlope", 0), "RescaleSlope of 0"),
-    "slope in words": (_raw("RescaleSlope", b"1,25"), "RescaleSlope in 895 that is not 1 number"),
+    "slope in words": (_raw("RescaleSlope", b"1,25"), "needs 1 number as RescaleSlope"),
     "colour": (_change("PhotometricInterpretation", "RGB"), "holds RGB pixels"),
     "palette": (_change("PhotometricInterpretation", "PALETTE COLOR"), "PALETTE COLOR pixels"),
     "no bits": (_change("BitsStored", None), "no BitsStored"),
