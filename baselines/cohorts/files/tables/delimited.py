@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -136,7 +137,9 @@ def _declared_delimiter(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _header(text: str, delimiter: str, path: Path) -> list[str]:
-    _, columns = next(_records(text, delimiter, path), (0, []))
+    columns: list[str] = []
+    with suppress(CohortError):  # cut at the wrong character, a cell may be too long for csv
+        _, columns = next(_records(text, delimiter, path), (0, []))
     while columns and not columns[-1]:
         columns.pop()
     return columns
