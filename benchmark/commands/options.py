@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 STORE, REPORT = Path("medsanity-runs/store"), Path("medsanity-runs/report")
+COHORTS = Path("medsanity-runs/cohort")
 EXPERIMENTS = Path("experiments")
 
 

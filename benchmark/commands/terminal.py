@@ -7,14 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cohort import SPLITS, Cohort
 from benchmark.explainer import Control
 from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
@@ -252,33 +250,6 @@ def _comparison_line(comparison: Comparison) -> str:
         f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}], "
         f"{interval.n_subjects} subjects"
     )
-
-
-def cohort_table(cohort: Cohort) -> Table:
-    """Return what a cohort holds."""
-    people, geometry = cohort.participants, cohort.geometry
-    spacing = " × ".join(f"{size:g}" for size in geometry.spacing)
-    rows = {
-        "images": f"{len(cohort)} of {len(set(cohort.subjects))} subjects",
-        "shape": " × ".join(map(str, cohort.shape)),
-        "spacing": f"{spacing} mm{', registered' if geometry.registered else ''}",
-        "intensities": f"{np.min(cohort.images):.3f} to {np.max(cohort.images):.3f}",
-    }
-    for split in SPLITS:
-        chosen = people["split"] == split
-        counts = [int((chosen & (people["group"] == group)).sum()) for group in (0, 1)]
-        names = zip(cohort.group_names, counts, strict=True)
-        rows[f"split {split}"] = ", ".join(f"{count} {name}" for name, count in names)
-    anatomy = cohort.anatomy
-    rows["foreground"] = f"{anatomy.foreground.mean():.1%} of an image"
-    for name, mask in anatomy.rois.items():
-        control = "with control region" if name in anatomy.control_rois else "no control region"
-        truth = ", truth" if name in anatomy.truth else ""
-        share = mask.sum() / max(1, anatomy.foreground.sum())
-        rows[f"region {name}"] = f"{share:.2%} of the foreground, {control}{truth}"
-    rows["covariates"] = ", ".join(map(str, cohort.covariates.columns)) or "none"
-    rows["fingerprint"] = cohort.fingerprint
-    return rows_table(f"cohort {cohort.name}", rows)
 
 
 def rows_table(title: str, rows: Mapping[str, str]) -> Table:

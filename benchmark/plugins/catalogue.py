@@ -299,6 +299,11 @@ def cohort_corruption() -> ModuleType:
     return import_neighbour("baselines.cohorts.corruption")
 
 
+def cohort_proposal() -> ModuleType:
+    """Return the module that proposes a ``cohort.toml`` for a folder of images."""
+    return import_neighbour("baselines.cohorts.files.proposal.writing")
+
+
 def _from_cohort_files(name: str) -> Any:  # noqa: ANN401 - a class or a function
     return getattr(import_neighbour("baselines.cohorts.nifti"), name)
 

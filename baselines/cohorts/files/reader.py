@@ -52,6 +52,10 @@ class FolderSource(CohortSource):
         """Return the cohort that the file describes."""
         return read_cohort(self._toml_path)
 
+    def load_with_findings(self) -> tuple[Cohort, Findings]:
+        """Return the cohort that the file describes, and what reading its files showed."""
+        return read_with_findings(self._toml_path)
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -91,7 +95,9 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
     table_path = toml_path.parent / recipe.participants
     if not (rows := read_rows(table_path)):
         raise CohortError(f"{table_path} lists no participants.")
-    participants = build_participants(rows, recipe.groups, table_path, recipe.split)
+    naming = _naming_columns(recipe)
+    people = [{key: cell for key, cell in row.items() if key not in naming} for row in rows]
+    participants = build_participants(people, recipe.groups, table_path, recipe.split)
     masks: dict[str, MaskFile] = {"foreground": recipe.foreground}
     masks |= {f"region {name!r}": mask for name, mask in recipe.rois.items()}
     masks |= {f"control of {name!r}": mask for name, mask in recipe.control_rois.items()}
@@ -318,6 +324,15 @@ def _check_memory(shape: tuple[int, ...], masks: int, toml_path: Path) -> None:
             f"needs {needed / 2**30:.0f} GiB of memory, but this machine has "
             f"{present / 2**30:.0f}; take a slice, or resample the images more coarsely."
         )
+
+
+def _naming_columns(recipe: CohortFile) -> set[str]:
+    """Return columns that only say which file is read, or which of its images: no covariates."""
+    files = [recipe.image, recipe.foreground, *recipe.rois.values(), *recipe.control_rois.values()]
+    columns = {name for file in files for name in re.findall(r"\{([^{}]*)\}", str(file.index))}
+    if any("{file}" in file.path for file in files):
+        columns.add("file")
+    return columns - {"participant_id", "group", "split"}
 
 
 def _name(row: Mapping[str, str]) -> str:
