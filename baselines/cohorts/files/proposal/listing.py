@@ -1,0 +1,186 @@
+"""What lies in a folder: files of known formats, and folders that hold a DICOM series."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.misc import is_dicom
+
+from baselines.cohorts.files.formats.nifti import NIFTI_ENDINGS
+from benchmark.errors import CohortError
+
+MOST_FILES, MOST_LEVELS = 100_000, 12
+ARRAY_ENDINGS = (".npy", ".npz")
+DICOM = "dicom"
+"""Ending that stands for a folder of a DICOM series."""
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_DICOM_FILES = (".dcm", ".dicom", ".ima")
+# The longest first, so that .nii.gz is not taken for a .gz.
+_ENDINGS = sorted(
+    (*NIFTI_ENDINGS, *_PICTURES, *ARRAY_ENDINGS, *_DICOM_FILES), key=len, reverse=True
+)
+_PAIRED = {".img": ".hdr", ".img.gz": ".hdr.gz"}  # the header's file is not read for itself
+_OWN = ("medsanity-runs",)  # what earlier runs left
+_STEP = 500  # files from one message of progress to the next
+_COMPARED = 4  # files of a folder whose series are compared
+
+
+@dataclass(frozen=True)
+class ImagePath:
+    """A file, or the folder of a DICOM series.
+
+    Attributes:
+        path: Path below the folder that is looked at.
+        ending: Ending of its name with the point, in the name's own spelling; empty for a folder
+            and for a file without one.
+        kind: Ending in small letters, or ``DICOM``.
+    """
+
+    path: PurePosixPath
+    ending: str
+    kind: str
+
+    @property
+    def stem(self) -> str:
+        """Name without its ending."""
+        return self.path.name.removesuffix(self.ending) if self.ending else self.path.name
+
+
+@dataclass
+class Listing:
+    """What lies in a folder.
+
+    Attributes:
+        folder: The folder.
+        paths: Images, masks and arrays, in the order of their paths.
+        remarks: What was left out and why, a sentence each.
+    """
+
+    folder: Path
+    paths: list[ImagePath] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def list_images(folder: Path, report: Callable[[str], None]) -> Listing:
+    """Return what a folder holds, however deep; links are followed, but no folder is entered twice.
+
+    Args:
+        folder: The folder.
+        report: Called with a line on how far it is.
+
+    Raises:
+        CohortError: If it is no folder, cannot be read, or holds nothing that is known.
+    """
+    if not folder.is_dir():
+        reason = "is a file" if folder.exists() else "does not exist"
+        raise CohortError(f"The folder {folder} {reason}; a folder of images was expected.")
+    listing = Listing(folder)
+    count = 0
+    dicom: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for path in _walk(listing):
+        count += 1
+        if count % _STEP == 0:
+            report(f"looking at {folder}: {count} files")
+        if count > MOST_FILES:
+            listing.remarks.append(
+                f"Only the first {MOST_FILES:,} files were looked at; name a smaller folder."
+            )
+            break
+        if (image := _recognise(folder, path)) is None:
+            continue
+        if {"{", "}"} & set(str(path)):
+            listing.remarks.append(f"{path} has a brace in its name, which stands for a column.")
+            continue
+        if image.kind == DICOM:
+            dicom.setdefault(path.parent, []).append(path)
+        else:
+            listing.paths.append(image)
+    for parent, files in dicom.items():
+        listing.paths.extend(_list_series(folder, parent, files))
+    if not listing.paths:
+        raise CohortError(
+            f"The folder {folder} holds no image among {count} files; known endings: "
+            f"{', '.join(sorted(_ENDINGS))}, and DICOM files of any name."
+        )
+    listing.paths.sort(key=lambda image: image.path)
+    return listing
+
+
+def _walk(listing: Listing) -> Iterator[PurePosixPath]:
+    """Yield the files below a folder in the order of their names."""
+    visited: set[tuple[int, int]] = set()
+    # A list instead of recursion, so that no tree is too deep.
+    waiting = [PurePosixPath()]
+    while waiting:
+        parent = waiting.pop()
+        if len(parent.parts) > MOST_LEVELS:
+            listing.remarks.append(f"{parent} lies more than {MOST_LEVELS} levels deep; left out.")
+            continue
+        try:
+            status = (listing.folder / parent).stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(listing.folder / parent) as entries:
+                children = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except OSError as error:
+            if not parent.parts:
+                raise CohortError(
+                    f"The folder {listing.folder} cannot be read: {error.strerror}."
+                ) from error
+            listing.remarks.append(f"The folder {parent} cannot be read: {error.strerror}.")
+            continue
+        shown = [(name, is_folder) for name, is_folder in children if not name.startswith(".")]
+        yield from (parent / name for name, is_folder in shown if not is_folder)
+        folders = [name for name, is_folder in shown if is_folder and name not in _OWN]
+        waiting.extend(parent / name for name in reversed(folders))
+
+
+def _recognise(folder: Path, path: PurePosixPath) -> ImagePath | None:
+    """Return what a file is by its name, or by its first bytes where it has no ending."""
+    name = path.name.lower()
+    ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
+    if ending is None:
+        if not _lacks_ending(path.name):
+            return None
+        try:
+            known = (folder / path).is_file() and is_dicom(folder / path)
+        except OSError:
+            return None
+        return ImagePath(path, "", DICOM) if known and path.name != "DICOMDIR" else None
+    if ending in _PAIRED.values():
+        return None
+    spelling = path.name[len(path.name) - len(ending) :]
+    return ImagePath(path, spelling, DICOM if ending in _DICOM_FILES else ending)
+
+
+def _lacks_ending(name: str) -> bool:
+    """Return whether a name has no ending; the numbers of a UID are none."""
+    suffix = PurePosixPath(name).suffix[1:]
+    return not suffix or suffix.isdigit()
+
+
+def _list_series(
+    folder: Path, parent: PurePosixPath, files: list[PurePosixPath]
+) -> list[ImagePath]:
+    """Return a folder of DICOM files as one series, or as images of their own."""
+    chosen = [files[0], *files[1:_COMPARED], files[-1]]
+    series = [_series_of(folder / path) for path in dict.fromkeys(chosen)]
+    is_alone = len(files) == 1 and not parent.parts
+    if is_alone or (len(series) > 1 and len(set(series)) == len(series)):
+        return [ImagePath(path, path.suffix, DICOM) for path in files]
+    return [ImagePath(parent, "", DICOM)]
+
+
+def _series_of(path: Path) -> str:
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+    except (OSError, InvalidDicomError, ValueError, EOFError):
+        return ""
+    return str(header.get("SeriesInstanceUID", ""))

@@ -1,0 +1,225 @@
+"""Arrays that hold many images: one file a group, or one for all."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from baselines.cohorts.files.formats.reading import read_scan
+from baselines.cohorts.files.formats.scan import Source
+from baselines.cohorts.files.proposal import names
+from baselines.cohorts.files.proposal.listing import ARRAY_ENDINGS, ImagePath, Listing
+from baselines.cohorts.files.proposal.sources import Candidate, Sources, Spec
+from baselines.cohorts.files.proposal.values import Look, look_at_scan
+from benchmark.errors import CohortError
+
+_FEW_FILES = 8  # as many stacks as a folder has; more arrays are images of their own
+_MOST_ROWS = 1_000_000
+_GROUP_WORDS = frozenset(
+    ["label", "labels", "y", "target", "targets", "group", "groups", "class", "classes", "dx"]
+)
+
+
+@dataclass(frozen=True)
+class _Array:
+    """An array in a file.
+
+    Attributes:
+        file: The file.
+        name: Its name in an ``.npz``, or None.
+        shape: Its shape.
+        words: Words of its name, or of its file's.
+    """
+
+    file: ImagePath
+    name: str | None
+    shape: tuple[int, ...]
+    words: list[str]
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.file.path}" + (f" ({self.name})" if self.name else "")
+
+
+def find_stacks(listing: Listing, table: Sequence[Mapping[str, str]]) -> Sources | None:
+    """Return images and masks of arrays that hold many, or None where no file is one.
+
+    Args:
+        listing: The folder.
+        table: Rows of a table of participants that lies there; empty if there is none.
+
+    Raises:
+        CohortError: If an array cannot be read.
+    """
+    files = [image for image in listing.paths if image.kind in ARRAY_ENDINGS]
+    if not files or len(files) < len(listing.paths) / 2 or len(files) > _FEW_FILES:
+        return None
+    arrays = [array for file in files for array in _open(listing.folder, file)]
+    stacks = [array for array in arrays if len(array.shape) in (3, 4)]
+    looks = {array.title: _look(listing.folder, array) for array in stacks}
+    images = [array for array in stacks if looks[array.title].kind == "image"]
+    if not images or (len(files) > 2 and max(array.shape[0] for array in images) < 2):
+        return None
+    chosen = _choose(images)
+    path, groups = _find_pattern([array.file.path.as_posix() for array in chosen])
+    rows = [
+        {"participant_id": f"{group or 'image'}_{number:04d}", "group": group, "index": str(number)}
+        for array, group in zip(chosen, groups, strict=True)
+        for number in range(min(array.shape[0], _MOST_ROWS))
+    ]
+    image = _spec(path, chosen[0].name)
+    sources = Sources(image, looks[chosen[0].title], [dict(row) for row in table] or rows)
+    if table and "index" not in table[0]:
+        sources.is_readable = False
+        sources.undecided.append(
+            "Which row of its array an image is: add a column index to the table, from 0."
+        )
+    if not table:
+        sources.guesses.append(
+            "Each row of an array is taken for a subject of its own; give rows of one subject the "
+            "same participant_id, and a column visit that tells them apart."
+        )
+    for array in images:
+        if array not in chosen:
+            sources.undecided.append(f"The array {array.title} holds images, too; left out.")
+    if groups == [""] and not table:
+        _read_groups(listing.folder, arrays, sources)
+    sources.masks = list(_find_masks(stacks, images, chosen, looks))
+    sources.masks += _find_shared(listing.folder, arrays, chosen[0])
+    return sources
+
+
+def _spec(path: str, name: str | None) -> Spec:
+    spec: Spec = {"path": path, "index": "{index}"}
+    return spec if name is None else {**spec, "array": name}
+
+
+def _open(folder: Path, file: ImagePath) -> Iterator[_Array]:
+    """Yield the arrays of a file by their headers alone."""
+    path = folder / file.path
+    words = names.split_words(file.path.as_posix().removesuffix(file.ending))
+    try:
+        if file.kind == ".npy":
+            with path.open("rb") as stream:
+                yield _Array(file, None, _read_shape(stream), words)
+            return
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                name = member.removesuffix(".npy")
+                with archive.open(member) as stream:
+                    yield _Array(file, name, _read_shape(stream), names.split_words(name))
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CohortError(f"The file {path} cannot be read as an array: {reason}.") from error
+
+
+def _read_shape(stream: Any) -> tuple[int, ...]:  # noqa: ANN401 - a stream of bytes
+    version = np.lib.format.read_magic(stream)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"its version {version} is unknown")
+    return tuple(int(length) for length in read(stream)[0])
+
+
+def _look(folder: Path, array: _Array, index: int | None = 0) -> Look:
+    source = Source(folder / array.file.path, "array", index, array.name)
+    scan = read_scan(source)
+    return look_at_scan(scan, array.words, str(scan.voxels.dtype))
+
+
+def _choose(images: Sequence[_Array]) -> list[_Array]:
+    """Return the arrays of the images: several files with rows alike, or the largest array."""
+    first = max(images, key=lambda array: (array.shape[0], -len(array.title)))
+    alike = [
+        array for array in images if array.shape[1:] == first.shape[1:] and array.name == first.name
+    ]
+    in_files = {array.file.path for array in alike}
+    return alike if len(in_files) == len(alike) else [first]
+
+
+def _find_pattern(paths: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the pattern of some paths, and the group that stands in each."""
+    if len(paths) == 1:
+        return paths[0], [""]
+    first = paths[0]
+    start = _count_alike(paths)
+    end = _count_alike([path[start:][::-1] for path in paths])
+    # Whole words, as group1 and group2 rather than 1 and 2.
+    while start > 0 and re.match(r"[A-Za-z0-9]", first[start - 1]):
+        start -= 1
+    while end > 0 and re.match(r"[A-Za-z0-9]", first[len(first) - end]):
+        end -= 1
+    groups = [path[start : len(path) - end] for path in paths]
+    return f"{first[:start]}{{group}}{first[len(first) - end :]}", groups
+
+
+def _count_alike(texts: Sequence[str]) -> int:
+    """Return how many characters all texts begin with."""
+    columns = zip(*texts, strict=False)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _read_groups(folder: Path, arrays: Sequence[_Array], sources: Sources) -> None:
+    """Fill in the groups by an array with one number for each image."""
+    vectors = [
+        array
+        for array in arrays
+        if array.shape in ((len(sources.rows),), (len(sources.rows), 1))
+        and set(array.words) & _GROUP_WORDS
+    ]
+    if len(vectors) != 1:
+        return
+    try:
+        loaded: Any = np.load(folder / vectors[0].file.path, allow_pickle=False)
+        values: npt.NDArray[Any] = loaded if vectors[0].name is None else loaded[vectors[0].name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return
+    for row, value in zip(sources.rows, values.ravel().tolist(), strict=True):
+        row["group"] = f"{value:g}" if isinstance(value, float) else str(value)
+    sources.guesses.append(f"The groups are the numbers of the array {vectors[0].title}.")
+
+
+def _find_shared(folder: Path, arrays: Sequence[_Array], image: _Array) -> Iterator[Candidate]:
+    """Yield arrays of one mask that all images share."""
+    for array in arrays:
+        if array.shape == image.shape[1:]:
+            spec: Spec = {"path": array.file.path.as_posix()}
+            spec |= {} if array.name is None else {"array": array.name}
+            look = _look(folder, array, None)
+            if look.kind != "image":
+                yield Candidate(spec, array.words, look)
+
+
+def _find_masks(
+    stacks: Sequence[_Array],
+    images: Sequence[_Array],
+    chosen: Sequence[_Array],
+    looks: dict[str, Look],
+) -> Iterator[Candidate]:
+    """Yield arrays of masks that have a row for each image."""
+    rest = [array for array in stacks if array not in images]
+    shapes = [array.shape for array in chosen]
+    by_name: dict[str, list[_Array]] = {}
+    for array in rest:
+        groups = _find_pattern([image.file.path.as_posix() for image in chosen])[1]
+        key = array.file.path.as_posix()
+        if len(chosen) > 1:
+            key = next((key.replace(g, "{group}", 1) for g in groups if g in key), key)
+        by_name.setdefault(f"{key}:{array.name or ''}", []).append(array)
+    for key, arrays in by_name.items():
+        if sorted(array.shape for array in arrays) == sorted(shapes):
+            path = key.rpartition(":")[0]
+            words = names.split_words(arrays[0].name or path.rpartition(".")[0])
+            yield Candidate(_spec(path, arrays[0].name), words, looks[arrays[0].title])
