@@ -217,7 +217,8 @@ def draw_calibration(figure: Figure, splits: Sequence[SplitFindings]) -> None:
         axes.set_title(part.split, loc="left", fontweight="bold")
         error = _value(part, "expected calibration error")
         text = f"calibration error {error}\nslope {_value(part, 'calibration slope')}"
-        axes.text(0.98, 0.03, text, ha="right", va="bottom", fontsize=7, color=style.MUTED)
+        # Above the curve, which may run through any part of the square.
+        axes.set_title(text, loc="right", fontsize=7, color=style.MUTED)
 
 
 @style.styled
