@@ -37,7 +37,7 @@ class Rim:
 
 
 REGION = Rim("#00e5ff", (0, ()))
-CONTROL = Rim("#ffffff", (0, (3.0, 2.2)))
+CONTROL = Rim("#ffffff", (0, (2.6, 1.8)), width=0.9)
 
 
 @dataclass(frozen=True)
