@@ -14,7 +14,7 @@ import torch
 from benchmark.arrays import Arrays, ImageArray
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
-from benchmark.explainer import Explainer, Polarity
+from benchmark.explainer import Explainer, Polarity, why_unsupported
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.protocol import Exhibit, exhibit_purpose
@@ -82,7 +82,7 @@ class _Sealed:
 def explained_model(
     trial: Trial, explainers: Mapping[str, Explainer], records: Sequence[Record]
 ) -> ExplainedModel | None:
-    """Return what to show of a model on a cohort, or None where nothing was measured.
+    """Return what to show of a model on a cohort, or None where no map of it was measured.
 
     Args:
         trial: Trial of this model and cohort, with the archive that the maps are in.
@@ -92,7 +92,13 @@ def explained_model(
     measured = {
         record.names.explainer for record in records if record.readings and record.state != "failed"
     }
-    kept = {name: explainer for name, explainer in explainers.items() if name in measured}
+    # A control that needs the truth has it where a signal was planted, yet no map of the cohort.
+    has_truth = trial.cohort.truth is not None
+    kept = {
+        name: explainer
+        for name, explainer in explainers.items()
+        if name in measured and why_unsupported(explainer, trial.classifier, has_truth) is None
+    }
     if not kept:
         return None
     trials = {name: trial.on(explainer=explainer) for name, explainer in kept.items()}
