@@ -55,6 +55,7 @@ class Hippocampus(CohortSource):
 
     name: ClassVar[str] = "hippocampus"
     description: ClassVar[str] = "Sagittal MRI slices of large and small hippocampi (CC BY-SA 4.0)."
+    model: ClassVar[str | None] = "hippocampus_resnet"
 
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""
