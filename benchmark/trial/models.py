@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from benchmark.trial.runtime import Peers, Runtime
 RANDOM_COPIES = 3
 REESTIMATION_IMAGES = 64
 _SUBJECTS_AT_ONCE = 4
+_LARGE = 2**17  # pixels of an image whose alterations are altered and embedded by themselves
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -102,7 +104,8 @@ class Models:
     ) -> tuple[FloatArray, FloatArray]:
         """Return logits [n, M, 2] and embeddings [n, M, D] of M alterations of n subjects' images.
 
-        A few subjects are altered and embedded at a time: ``alter`` returns [k, M, *S].
+        A few subjects are altered and embedded at a time, of volumes one: ``alter`` returns
+        [k, M, *S].
         """
         _ = self.streamlined  # made once, before there are several threads to make it
 
@@ -112,8 +115,8 @@ class Models:
             count = altered.shape[:2]
             return logits.reshape(*count, 2), embeddings.reshape(*count, -1)
 
-        starts = range(0, subjects, _SUBJECTS_AT_ONCE)
-        chunks = [slice(start, start + _SUBJECTS_AT_ONCE) for start in starts]
+        at_once = 1 if math.prod(self.cohort.shape) > _LARGE else _SUBJECTS_AT_ONCE
+        chunks = [slice(start, start + at_once) for start in range(0, subjects, at_once)]
         logits, embeddings = zip(*side_by_side(embed, chunks, self.runtime.device), strict=True)
         return np.concatenate(logits), np.concatenate(embeddings)
 

@@ -6,6 +6,7 @@ the cohort's own regions does, which is measured once per model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +71,24 @@ def imputers(trial: Trial) -> dict[str, Imputer]:
     return {mean.name: mean, linear.name: linear, blur.name: blur}
 
 
-def respond(trial: Trial, rows: Rows, masks: Tensor, imputer: Imputer) -> Response:
-    """Remove each mask [n, M, *S] from each image of n test rows and ask the model again."""
+def respond(
+    trial: Trial, rows: Rows, masks: Tensor | Callable[[slice], Tensor], imputer: Imputer
+) -> Response:
+    """Remove each of M masks from each image of n test rows and ask the model again.
+
+    Args:
+        trial: Model and cohort.
+        rows: [n] test rows.
+        masks: [n, M, *S] bool, or a function that returns those of a slice of the rows; of volumes
+            a few hundred masks fill a memory.
+        imputer: What is put in the place of what is removed.
+    """
     evaluation, device = trial.evaluation, trial.runtime.device
 
     def remove(chunk: slice) -> Tensor:
         batch = trial.test.batch(rows[chunk], device)
         fill = imputer.prepare(batch.images, batch.foreground, batch.keys)
-        return fill(masks[chunk].to(device))
+        return fill((masks[chunk] if isinstance(masks, Tensor) else masks(chunk)).to(device))
 
     logits, embeddings = trial.models.embed_alterations(remove, len(rows))
     signs, distance = evaluation.signs[rows][:, None], evaluation.group_distance

@@ -62,7 +62,10 @@ def effects_of(trial: Trial, rows: Rows, count: int) -> FloatArray:
 
     def compute() -> dict[str, npt.NDArray[np.generic]]:
         numbers = torch.arange(count).view(1, -1, *[1] * (regions.ndim - 1))
-        masks = torch.from_numpy(regions)[:, None] == numbers
+
+        def masks(chunk: slice) -> torch.Tensor:
+            return torch.from_numpy(regions[chunk])[:, None] == numbers
+
         return {"drops": respond(trial, rows, masks, imputer).drops}
 
     identity = "\n".join(

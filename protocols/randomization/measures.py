@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,12 +15,15 @@ from benchmark.cohort import Cohort
 from benchmark.maps.similarity import entropy, spearman
 from benchmark.seeding import stream
 from benchmark.target import own_margin
-from benchmark.trial import Study, Trial, remembered
+from benchmark.trial import Memory, Study, Trial, remembered
 from protocols.randomization.likeness import Likeness
 from protocols.randomization.statistics import RandomizationConfig
 from protocols.randomization.walks import Step, altered, steps
 
 Similarities = dict[str, FloatArray]
+
+# Noisy pixels at a time: those of all slices of suite v1, and of a volume or two.
+_NOISY_PIXELS = 2**24
 
 
 class OwnMaps:
@@ -97,13 +101,21 @@ def repredicted_maps(images: Study, copy: int, lane: int) -> Tensor:
 
 def smoothed_similarity(images: Study, config: RandomizationConfig) -> FloatArray:
     """Return Spearman with a full copy of maps averaged over noise (Hedström et al. 2024), [n]."""
-    trial, smooth = images.trial, []
-    noisy = _noisy(trial, images.rows, config)
-    for model in (trial, trial.randomised(0)):
-        maps = model.on(cohort=noisy).draw(np.arange(len(noisy)))
-        averaged = maps.view(len(images.rows), config.smooth_noises, *maps.shape[1:]).mean(1)
-        smooth.append(images.ranked(averaged))
-    return spearman(smooth[0], smooth[1], images.foreground).numpy()
+    trial, rows = images.trial, images.rows
+    at_once = max(1, _NOISY_PIXELS // (math.prod(trial.cohort.shape) * config.smooth_noises))
+    smooth: list[list[Tensor]] = [[], []]
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        # Kept for the other explainers, unless they are volumes, which would fill the memory.
+        noisy = (_noisy if at_once >= len(rows) else _draw_noisy)(trial, part, config)
+        for model, averaged in zip((trial, trial.randomised(0)), smooth, strict=True):
+            on_noisy = model.on(cohort=noisy)
+            if at_once < len(rows):
+                on_noisy = replace(on_noisy, memory=Memory())
+            maps = on_noisy.draw(np.arange(len(noisy)))
+            averaged.append(maps.view(len(part), config.smooth_noises, *maps.shape[1:]).mean(1))
+    first, second = (images.ranked(torch.cat(averaged)) for averaged in smooth)
+    return spearman(first, second, images.foreground).numpy()
 
 
 def changed_share(trial: Trial) -> float:
@@ -116,6 +128,10 @@ def changed_share(trial: Trial) -> float:
 
 @remembered()
 def _noisy(trial: Trial, rows: Rows, config: RandomizationConfig) -> Cohort:
+    return _draw_noisy(trial, rows, config)
+
+
+def _draw_noisy(trial: Trial, rows: Rows, config: RandomizationConfig) -> Cohort:
     """Return the test rows, each as often as there are noises, with noise of their own."""
     test, noises = trial.test, config.smooth_noises
     cohort = test.take(np.repeat(rows, noises))
