@@ -125,7 +125,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         images[number, 0] = windows[-1].scale(layout.arrange(scan.voxels))
         for title, rule in masks.items():
             mask = reader.mask(row, title, rule, layout) if title != "foreground" else inside
-            arrays[title][number, 0] = _non_empty(mask.array, f"{title} of {_name(row)}", layout)
+            arrays[title][number, 0] = mask.array
     release_files()
     cohort = Cohort(
         name=recipe.name,
