@@ -76,6 +76,12 @@ class ImageFile(_Table):
     index: int | str | None = None
     array: str | None = None
 
+    @model_validator(mode="after")
+    def _check_index(self) -> ImageFile:
+        if isinstance(self.index, int) and self.index < 0:
+            raise ValueError(f"index counts from 0, but is {self.index}")
+        return self
+
 
 class MaskFile(ImageFile):
     """Where a mask is found, and which of its values belong to it.
@@ -170,7 +176,7 @@ class CohortFile(_Table):
     participants: str = "participants.tsv"
     image: _Image
     intensity: Intensity
-    spacing: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None = None
+    spacing: tuple[Annotated[float, Field(ge=1e-3, le=100)], ...] | None = None
     axes: str | None = None
     foreground: _Foreground
     rois: dict[str, _Mask] = {}

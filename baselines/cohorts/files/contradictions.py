@@ -28,7 +28,7 @@ def refuse_shared_images(
     """
     first_rows: dict[tuple[Path, int | None, str | None], Mapping[str, str]] = {}
     for row, source in zip(rows, sources, strict=True):
-        image = (source.path.resolve(), source.index, source.array)
+        image = (_resolve(source.path), source.index, source.array)
         first = first_rows.setdefault(image, row)
         if first is row:
             continue
@@ -45,6 +45,15 @@ def refuse_shared_images(
             f"The images of {_name(first)} and {_name(row)} are{number} one file, {source.path}"
             f"{hint}" + ("" if hint.endswith("?") else ".")
         )
+
+
+def _resolve(path: Path) -> Path:
+    """Return the file that links lead to, or the path itself if they lead nowhere."""
+    try:
+        return path.resolve()
+    # A loop of links, or a name that no file can have; reading it will say so.
+    except (OSError, RuntimeError, ValueError):
+        return path
 
 
 def _name(row: Mapping[str, str]) -> str:

@@ -317,3 +317,19 @@ def test_many_pictures_are_read_in_seconds(tmp_path: Path) -> None:
     start = time.process_time()
     assert len(read_cohort(toml)) == count
     assert time.process_time() - start < 3  # measured: 0.4
+
+
+def test_what_no_file_can_be_ends_in_a_sentence(tmp_path: Path) -> None:
+    """If it fails, a slip in the cohort file would end in a traceback, or read the last image."""
+    np.save(tmp_path / "s.npy", np.eye(6) * np.arange(1, 4)[:, None, None])
+    (tmp_path / "loop0.npy").symlink_to(tmp_path / "loop0.npy")
+    write_table(tmp_path, {"s1": "0", "s2": "1"}, "number")
+    for changes, expected in (
+        ({"image": "loop{number}.npy"}, "'s1', .*loop0.npy, cannot be read: Too many levels"),
+        ({"image": "s\0{number}.npy"}, "image of 's1', .* cannot be read: embedded null byte"),
+        ({"image": {"path": "s.npy", "index": -1}}, "index counts from 0, but is -1"),
+        ({"image": {"path": "s.npy", "index": "{number}"}, "spacing": [1e300, 1]}, "spacing"),
+    ):
+        toml = write_toml(tmp_path, **{"spacing": [1.0, 1.0], "rois": {}, **changes})
+        with pytest.raises(CohortError, match=expected):
+            read_cohort(toml)
