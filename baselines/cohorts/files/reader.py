@@ -290,8 +290,8 @@ def _find_window(scan: Scan, mask: _Mask, layout: Layout, intensity: Intensity) 
     is_finite = np.isfinite(values)
     if inside := int((~is_finite & mask.array).sum()):
         raise CohortError(
-            f"The {scan.source} has {inside} voxels that are NaN or infinite, or padding of a "
-            "DICOM image, inside its foreground; fill them first, or leave them out of it."
+            f"The {scan.source} has {inside} voxels that are NaN, infinite or padding of a DICOM "
+            "image inside its foreground; fill them first, or leave them out of it."
         )
     bounds = intensity.low, intensity.high
     if intensity.percentiles is not None:

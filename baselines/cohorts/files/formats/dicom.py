@@ -105,7 +105,7 @@ def _read_picture(source: Source, frames: list[Frame]) -> Scan:
     spacing = None if size is None else (float(size[0]), float(size[1]))
     if spacing is not None:
         check_sizes(source, spacing)
-    return Scan(source, values.astype(np.float32), spacing=spacing, axes=_find_axes(frame))
+    return Scan(source, values, spacing=spacing, axes=_find_axes(frame))
 
 
 def _find_axes(frame: Frame) -> str | None:

@@ -120,7 +120,7 @@ def _list_frames(source: Source, paths: list[Path]) -> list[Frame]:
     return [frame for path, header in series for frame in _split(source, path, header)]
 
 
-def read_values(source: Source, frames: Sequence[Frame]) -> Iterator[FloatArray]:
+def read_values(source: Source, frames: Sequence[Frame]) -> Iterator[npt.NDArray[np.float32]]:
     """Yield the values [H, W] of each frame, in the same order, as their header rescales them.
 
     Pixels that the header calls padding are NaN. MONOCHROME1, where low is bright, is inverted
@@ -142,7 +142,8 @@ def read_values(source: Source, frames: Sequence[Frame]) -> Iterator[FloatArray]
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    values = _rescale(source, frame, next(pixels))
+                    # What is too large for float32 becomes infinite.
+                    values = _rescale(source, frame, next(pixels)).astype(np.float32)
             except (CohortError, MemoryError):
                 raise
             # Decoders raise whatever their libraries do, down to AttributeError and struct.error.

@@ -196,6 +196,21 @@ def test_dark_bones_are_made_bright_unless_values_are_measured(
     np.testing.assert_array_equal(values, inverted if modality == "DX" else pixels * 2.0 + 5)
 
 
+def test_a_table_of_values_is_looked_up(tmp_path: Path) -> None:
+    """If it fails, digitised films would keep numbers that mean nothing, or be negatives."""
+    pixels = np.arange(20, dtype=np.uint16).reshape(4, 5)
+
+    def describe(data: FileDataset) -> None:
+        table = Dataset()
+        table.LUTDescriptor, table.ModalityLUTType = [20, 0, 16], "OD"
+        table.add_new("LUTData", "US", [value * 3 for value in range(20)])
+        data.ModalityLUTSequence = Sequence([table])
+        data.Modality, data.PhotometricInterpretation = "CR", "MONOCHROME1"
+
+    values = read(write_picture(tmp_path / "image", pixels, describe)).voxels
+    np.testing.assert_array_equal(values, 65535 - 3 * pixels.astype(int))
+
+
 def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:
     """If it fails, an overlay in the upper bits would become the brightest part of the image."""
     pixels = np.array([[1, 2], [3, 0x8004]], np.uint16)
@@ -379,6 +394,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "zero slope": (_change("RescaleSlope", 0), "RescaleSlope of 0"),
     "slope in words": (_raw("RescaleSlope", b"1,25"), "needs 1 number as RescaleSlope"),
+    "endless slope": (_change("RescaleSlope", "1e400"), "needs 1 number as RescaleSlope"),
     "colour": (_change("PhotometricInterpretation", "RGB"), "holds RGB pixels"),
     "palette": (_change("PhotometricInterpretation", "PALETTE COLOR"), "PALETTE COLOR pixels"),
     "no bits": (_change("BitsStored", None), "no BitsStored"),
