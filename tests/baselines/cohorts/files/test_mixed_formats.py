@@ -266,6 +266,31 @@ def test_axes_of_a_mask_need_those_of_its_image(tmp_path: Path) -> None:
         read_cohort(toml)
 
 
+def test_a_lossy_mask_needs_a_threshold(tmp_path: Path) -> None:
+    """If it fails, the grey fringe of a JPEG would belong to a region, without a word."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    pixels = rng.integers(0, 65536, (2, 24, 24), dtype=np.uint16)
+    mask = np.zeros((24, 24), np.uint8)
+    mask[5:14, 3:12] = 255
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"s{number}.png")
+    Image.fromarray(mask).save(tmp_path / "mask.jpg")
+    write_table(tmp_path, {"s0": "x", "s1": "x"})
+    common = {
+        "image": "{participant_id}.png",
+        "spacing": [1.0, 1.0],
+        "intensity": {"low": 0, "high": 65535},
+    }
+    toml = write_toml(tmp_path, **common, rois={"left": "mask.jpg"})
+    with pytest.raises(CohortError, match=r"but a mask holds 0 and one other value; .* threshold"):
+        read_cohort(toml)
+    toml = write_toml(tmp_path, **common, rois={"left": {"path": "mask.jpg", "threshold": 128}})
+    cohort = read_cohort(toml)
+    np.testing.assert_array_equal(cohort.anatomy.rois["left"][1, 0], mask > 0)
+    np.testing.assert_array_equal(cohort.images[:, 0], pixels / np.float32(65535))
+    assert not cohort.geometry.oriented
+
+
 @pytest.mark.parametrize("volumes", [False, True])
 def test_two_groups_in_two_arrays(volumes: bool, tmp_path: Path) -> None:
     """If it fails, the arrays that many studies keep could not be brought as they are."""
