@@ -245,5 +245,5 @@ def test_what_is_not_a_number_outside_the_foreground_becomes_dark(tmp_path: Path
     assert findings.clipped[3].tolist() == [0, pytest.approx(1 / brain.sum())]
     values[6, 6, 6] = np.inf
     _save(tmp_path / "s/s3.nii.gz", values, _affine())
-    with pytest.raises(CohortError, match=r"image of 's3'.*1 voxels that are NaN, infinite or padding"):
+    with pytest.raises(CohortError, match=r"'s3'.*1 voxels that are NaN, infinite or padding"):
         read_cohort(toml)
