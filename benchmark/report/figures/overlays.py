@@ -138,7 +138,7 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageAr
     _show_mosaic(axes, mosaic, tiles, lambda masks: np.stack([masks] * len(columns), axis=1))
     _mark_sides(axes, tiles, lambda image: [(image, column) for column in range(len(columns))])
     for row, column, word in notes:
-        write_cased(axes, column + 0.5, row + 0.72, word)
+        write_cased(axes, column + 0.5, row + 0.3, word)
     characters = max(6, int(width / len(columns) / DPI / 0.071))
     for column, title in enumerate(["image", *importance]):
         name = _wrap(title, characters)
@@ -169,7 +169,7 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: ImageArray) -> None:
     _show_mosaic(axes, mosaic, tiles, lambda masks: np.stack([masks] * 2))
     _mark_sides(axes, tiles, lambda image: [(0, image), (1, image)])
     for column, word in words.items():
-        write_cased(axes, column + 0.5, 1.72, word)
+        write_cased(axes, column + 0.5, 1.3, word)
     labels = zip(tiles.groups, tiles.own_probabilities, strict=True)
     for column, (group, probability) in enumerate(labels):
         text = f"{group}\nprobability {probability:.2f}"
@@ -239,10 +239,13 @@ def _mark_sides(
     axes: Axes, tiles: Tiles, positions: Callable[[int], Sequence[tuple[int, int]]]
 ) -> None:
     """Write the sides into every tile; ``positions`` gives rows and columns of an image's tiles."""
+    height, width = _shrink(tiles.images).shape[1:]
+    upright, across = _GAP / 2 / (height + _GAP), _GAP / 2 / (width + _GAP)  # half a gap, in tiles
     for image, letters in enumerate(tiles.planes.letters):
         if letters is not None:
             for row, column in positions(image):
-                draw_letters(axes, letters, (column + 0.02, column + 0.98, row + 0.98, row + 0.02))
+                sides = column + across, column + 1 - across
+                draw_letters(axes, letters, (*sides, row + 1 - upright, row + upright))
 
 
 def _normalise(maps: ImageArray, foreground: BoolArray) -> tuple[ImageArray, dict[int, str]]:

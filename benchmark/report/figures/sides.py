@@ -5,7 +5,7 @@ L and R are the patient's left and right, A and P front and back, S and I head a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import nibabel
@@ -15,6 +15,7 @@ from benchmark.arrays import FloatArray
 from benchmark.report.figures.marks import write_cased
 
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S", "": ""}
+_NAMES = {"L": "left", "R": "right", "A": "front", "P": "back", "S": "head", "I": "feet"}
 _INSET = 0.025  # of the picture's width or height, between its edge and a letter
 
 
@@ -107,24 +108,19 @@ def describe_sides(pictures: Sequence[EdgeLetters | None]) -> str:
     known = [letters.drawn for letters in pictures if letters is not None]
     if not known:
         return "Sides unknown: the images do not say where the patient's left is."
-    sentence = _describe_convention({letters.left for letters in known})
-    if any({"S", "I"} & set(astuple(letters)) for letters in known):
-        sentence += "; S is towards the head, I towards the feet"
-    if any({"A", "P"} & set(astuple(letters)) for letters in known):
-        sentence += "; A is the front, P the back"
+    sides = sorted({letter for letters in known for letter in astuple(letters)}, key=_order)
+    names = ", ".join(f"{letter} {_NAMES[letter]}" for letter in sides if letter)
+    sentence = f"Letters mark the sides of the patient: {names}"
+    left_edges = {letters.left for letters in known}
+    if left_edges == {"L"}:
+        sentence += "; left is on the left (neurological)"
+    elif left_edges == {"R"}:
+        sentence += "; as stored, the right is on the left (radiological)"
+    elif left_edges == {"L", "R"}:
+        sentence += "; they differ between images"
     unknown = len(known) < len(pictures)
     return f"{sentence}." + (" Where letters are absent, the sides are unknown." * unknown)
 
 
-def _describe_convention(left_edges: Iterable[str]) -> str:
-    """Return what is said of left and right, given the letters at the left edges."""
-    match sorted(left_edges):
-        case ["L"]:
-            return "L and R mark the patient's left and right: left is on the left (neurological)"
-        case ["R"]:
-            return (
-                "L and R mark the patient's left and right: as stored, the right is on the left "
-                "(radiological)"
-            )
-        case _:
-            return "Letters mark the sides of the patient, L left and R right"
+def _order(letter: str) -> int:
+    return list(_NAMES).index(letter) if letter else -1

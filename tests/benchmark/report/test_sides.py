@@ -63,12 +63,12 @@ def test_an_axis_without_direction_has_no_letter() -> None:
     ("pictures", "phrases"),
     [
         ([EdgeLetters("L", "R", "S", "I")], ["left is on the left (neurological)"]),
-        ([EdgeLetters("L", "R", "I", "S")], ["left is on the left (neurological)", "S is"]),
+        ([EdgeLetters("L", "R", "I", "S")], ["S head", "left is on the left (neurological)"]),
         ([EdgeLetters("R", "L", "S", "I")], ["the right is on the left (radiological)"]),
-        ([EdgeLetters("P", "A", "S", "I")], ["L left", "A is the front, P the back"]),
+        ([EdgeLetters("P", "A", "S", "I")], ["A front, P back, S head, I feet."]),
         (
             [EdgeLetters("L", "R", "A", "P"), EdgeLetters("R", "L", "A", "P"), None],
-            ["Letters mark the sides of the patient", "Where letters are absent"],
+            ["L left, R right", "differ between images", "Where letters are absent"],
         ),
         ([None, None], ["Sides unknown"]),
         ([], ["Sides unknown"]),
