@@ -126,7 +126,9 @@ def test_files_of_subjects_stay_in_their_folder(tmp_path: Path) -> None:
     explained = build_explained_model(["cam"], build_cohort(SHAPE_2D))
     cohort = explained.cohort
     people = cohort.participants.copy()
-    people["subject"] = [f"../{'Ä' * (row // 2)}/x" for row in range(len(people))]
+    # Visits of one person have one name, and names of any two people look alike once made safe.
+    names = [f"../{'ÄÖ'[group] * (row // 4 + 1)}/x" for row, group in enumerate(cohort.groups)]
+    people["subject"] = names
     affines = np.stack([CORONAL] * len(cohort))
     geometry = Geometry((3.0, 2.0), CORONAL, affines=affines)
     cohort = replace(cohort, participants=people, geometry=geometry)
