@@ -64,7 +64,7 @@ def _source_hash(path: Path) -> str:
 def _describe(model: ExplainedModel) -> dict[str, object]:
     cohort = model.cohort
     return {
-        "cohort": [cohort.name, cohort.fingerprint, *cohort.keys],
+        "cohort": [cohort.name, cohort.fingerprint, cohort.geometry.oriented, *cohort.keys],
         "model": model.model,
         "logits": _array_hash(model.evaluation.logits),
         "maps": [

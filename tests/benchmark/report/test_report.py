@@ -281,6 +281,17 @@ def test_other_maps_make_another_report(tmp_path: Path) -> None:
     )
 
 
+def test_images_whose_sides_become_known_make_another_report(explained: ExplainedModel) -> None:
+    """If it fails, pictures keep letters that their images have lost, or never get any."""
+    cohort = explained.cohort
+    unknown = replace(cohort, geometry=replace(cohort.geometry, oriented=False))
+    digests = {
+        digest.report_digest(RECORDS[:1], [replace(explained, cohort=shown)], PROTOCOLS)
+        for shown in (cohort, unknown)
+    }
+    assert len(digests) == 2
+
+
 @pytest.mark.parametrize("added", ["report/figures/new.py", "explainer.py", "results/table.py"])
 def test_other_code_of_the_engine_makes_another_report(
     added: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
