@@ -18,6 +18,7 @@ from benchmark.records.files import read_bounded
 MOST_BYTES = 2**20
 DEEPEST = 20  # of tables and lists in one another; pydantic ends at some hundreds
 
+_MOST_DOTS = 1000  # in a line
 _LONGEST = 120  # of a name or a value in a message
 _BARE = re.compile(r"[\w-]+", re.ASCII)
 
@@ -46,6 +47,9 @@ def parse_toml(text: str, source: str, error_class: type[InputError]) -> dict[st
         source: Kind and name of the file for messages.
         error_class: Class of what is raised if the text is no TOML, or nested beyond ``DEEPEST``.
     """
+    # tomllib takes a time that grows with the square of a dotted key's length.
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise error_class(f"The {source} has a line of more than {_MOST_DOTS} dots.")
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
         is_deep = _depth(content) > DEEPEST

@@ -44,9 +44,10 @@ from benchmark.records.experiment import (
 from benchmark.records.identity import sha256_of
 from benchmark.records.processes import ProcessEntry
 from benchmark.records.provenance import collect_provenance, utc_now
+from benchmark.records.recipe_file import read_recipe
 from benchmark.records.registry import make_folder, read_card, write_card
 from benchmark.running import experiment_files as files
-from benchmark.training.regimes import RegimeRecipe, read_recipe
+from benchmark.training.regimes import RegimeRecipe
 from benchmark.training.shortcuts import refuse_equal_images
 from benchmark.training.trainer.freezing import hashes_of, parts_of
 from benchmark.training.trainer.material import check_shift, draw_rows

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Annotated, Literal, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -18,6 +15,8 @@ Monitor = Literal["auroc", "loss"]
 
 REGIMES: tuple[Regime, ...] = ("probe", "last_stage", "full")
 MOST_EPOCHS: dict[Regime, int] = {"probe": 60, "last_stage": 40, "full": 40}
+
+_LONGEST = 120  # of a value in a message
 
 _Rate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -77,7 +76,7 @@ class RegimeRecipe:
             except ValidationError as error:
                 message = error.errors(include_url=False)[0]["msg"]
                 raise InputError(
-                    f"The recipe's {setting.name!r} is {value!r}, "
+                    f"The recipe's {setting.name!r} is {repr(value)[:_LONGEST]}, "
                     f"but: {message[:1].lower()}{message[1:]}."
                 ) from error
 
@@ -139,37 +138,3 @@ def has_stopped(epochs: Sequence[Epoch], recipe: RegimeRecipe) -> bool:
     if not number or (recipe.monitor == "auroc" and epochs[number - 1].validation_auroc <= 0.5):
         return False
     return len(epochs) - number >= recipe.patience
-
-
-def read_recipe(path: Path | None) -> RegimeRecipe:
-    """Return the recipe of a TOML file, whose keys are the settings; defaults where it is None.
-
-    The keys stand at the top of the file, or in a table ``[recipe]``. What is left out has its
-    default.
-
-    Raises:
-        InputError: If the file cannot be read, has an unknown key, or a value that cannot be used.
-    """
-    if path is None:
-        return RegimeRecipe()
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"The recipe {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"The recipe {path} is not UTF-8 text.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"The recipe {path} is not TOML: {error}.") from error
-    table = content.get("recipe")
-    settings = table if isinstance(table, dict) and len(content) == 1 else content
-    known = [setting.name for setting in fields(RegimeRecipe)]
-    if unknown := [key for key in settings if key not in known]:
-        nearest = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
-        raise InputError(
-            f"The recipe {path} has the unknown key {unknown[0]!r}; {hint}: {', '.join(known)}."
-        )
-    try:
-        return RegimeRecipe(**settings)
-    except InputError as error:
-        raise InputError(f"{error} It stands in {path}.") from error

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import InputError
-from benchmark.training.regimes import Epoch, RegimeRecipe, best_epoch, has_stopped, read_recipe
+from benchmark.records.recipe_file import read_recipe
+from benchmark.training.regimes import Epoch, RegimeRecipe, best_epoch, has_stopped
 from benchmark.training.trainer import TrainingState
 
 
@@ -63,7 +64,7 @@ def test_no_file_and_an_empty_file_are_the_documented_defaults(tmp_path: Path) -
         ("mirror = 1", "'mirror' is 1.*boolean"),
         ("copies = -1", "'copies' is -1"),
         ("refit = -1", "'refit' is -1"),
-        ("epochs 3", "is not TOML"),
+        ("epochs 3", "is no TOML"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused_in_a_sentence(
