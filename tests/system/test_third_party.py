@@ -87,7 +87,7 @@ def test_its_own_tests_hold_it_to_the_contract(site: Path, tmp_path: Path) -> No
     options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path)]
     done = run(tmp_path, *options, str(PACKAGE / "tests"), module="pytest", installed=site)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "28 passed" in done.stdout
+    assert "29 passed" in done.stdout
 
 
 def test_a_broken_plugin_of_a_package_hurts_only_itself(site: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,23 @@ class Untested(People):
         return cohort.take(np.flatnonzero(known | (cohort.groups == 0)))
 
 
+class Repeated(People):
+    """Two subjects that have one image."""
+
+    def load(self) -> Cohort:
+        cohort = super().load()
+        images = cohort.images.copy()
+        images[3] = images[1]
+        return replace(cohort, images=images)
+
+
+class External(People):
+    """A cohort for a network that was trained elsewhere."""
+
+    def load(self) -> Cohort:
+        return super().load().select("test")
+
+
 class Dim(People):
     def load(self) -> Cohort:
         cohort = super().load()
@@ -195,6 +213,8 @@ class Moody(Asked):
         (Nobody, "loading", "it returns list"),
         (Fresh, "repeatability", "two calls give other fingerprints"),
         (Untested, "splits", "the test split has 0 of"),
+        (Repeated, "consistency", "'s001' and 's003' have the same image .test split and train"),
+        (External, None, ""),
         (Dim, "images", "is blank within its foreground"),
         (Asked, None, ""),
         (Undeclared, "declaration", "`primary` is 'unheard_of'"),
