@@ -213,7 +213,7 @@ class Moody(Asked):
         (Nobody, "loading", "it returns list"),
         (Fresh, "repeatability", "two calls give other fingerprints"),
         (Untested, "splits", "the test split has 0 of"),
-        (Repeated, "consistency", "'s001' and 's003' have the same image .test split and train"),
+        (Repeated, "consistency", "'s001' and 's003' have the same image (test split and train"),
         (External, None, ""),
         (Dim, "images", "is blank within its foreground"),
         (Asked, None, ""),
