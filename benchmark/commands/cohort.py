@@ -70,6 +70,7 @@ def inspect(
         files.check_folder(folder)
         console = terminal.make_console()
         cohort_tables.print_overview(console, overview)
+        terminal.print_lines(console, cohort_checks.remark_on(cohort))
         if json_file is not None:
             files.write_text(json_file, remarks.to_json(overview))
         rows = contact_sheet.choose_subjects(cohort)

@@ -112,21 +112,8 @@ def small_group(cohort: Cohort, split: str) -> str | None:
 
 
 def remark_on(cohort: Cohort) -> list[str]:
-    """Return sentences about what is allowed in a cohort, but should be known."""
-    remarks = [
-        f"It cannot be scored: {fault}."
-        for split in scored_splits(cohort)
-        if (fault := small_group(cohort, split))
-    ]
-    for title, mask in _masks(cohort).items():
-        shares = np.array([_outside(cohort, mask, row) for row in range(len(cohort))])
-        if shares.any():
-            worst = int(shares.argmax())
-            remarks.append(
-                f"The {title} lies outside the foreground in part, in {(shares > 0).sum()} of "
-                f"{len(cohort)} images; most in {cohort.subjects[worst]!r}, with "
-                f"{shares[worst]:.1%} of its voxels. What lies outside is never ranked."
-            )
+    """Return sentences about control regions that may be meant, but control little."""
+    remarks = []
     controls = cohort.anatomy.control_rois
     for name, other in combinations(controls, 2):
         if np.array_equal(controls[name], controls[other]):

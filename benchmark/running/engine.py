@@ -20,7 +20,12 @@ from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, StoreError
 from benchmark.model_source import images_to_prove_on, load_fitted
-from benchmark.plugins.cohort_checks import load_cohort, refuse_small_groups, scored_splits
+from benchmark.plugins.cohort_checks import (
+    load_cohort,
+    refuse_small_groups,
+    remark_on,
+    scored_splits,
+)
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
@@ -150,6 +155,8 @@ def _load(
         cohorts[name] = load_cohort(plan.cohorts[name]) if loaded is None else loaded
         for split in scored_splits(cohorts[name]):
             refuse_small_groups(cohorts[name], split)
+        for remark in remark_on(cohorts[name]):
+            progress.remarked(remark)
     name_counts = Counter(cohort.name for cohort in cohorts.values())
     if shared_names := [name for name, count in name_counts.items() if count > 1]:
         raise CohortError(f"Two of the cohorts call themselves {shared_names[0]!r}; rename one.")

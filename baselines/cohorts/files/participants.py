@@ -184,9 +184,16 @@ def _splits(
                     f"splits beside it into {division[subject]!r}; remove one of both."
                 )
         return [row["split"] for row in rows]
+    by, seed = (split.by, split.seed) if split is not None else ((), 0)
     if division is None:
-        by, seed = (split.by, split.seed) if split is not None else ((), 0)
         division = divide(rows, groups, by, seed)
+    elif (by or seed) and division != divide(rows, groups, by, seed):
+        # Otherwise a seed or a column that is added later would do nothing, without a word.
+        raise CohortError(
+            f"The table of splits beside {path} is not the division by the seed {seed} and the "
+            f"columns {list_some(by)} of cohort.toml; remove the table to divide anew, or these "
+            "keys to keep it."
+        )
     return [division[subject] for subject in subjects]
 
 

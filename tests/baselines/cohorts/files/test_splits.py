@@ -140,6 +140,12 @@ REFUSED: dict[str, tuple[str | None, str, Split | None, str]] = {
         Split(),
         "'s1' into the split 'test', but the table of splits beside it into 'train'",
     ),
+    "seed added later": (
+        "".join(f"s{n}\ttrain\n" for n in range(10)),
+        TABLE,
+        Split(seed=7),
+        "not the division by the seed 7 and the columns none .* remove the table to divide anew",
+    ),
     "own synonym": (None, OWN.replace("test", "Testing"), None, "'s1' into the split 'Testing'"),
     "own empty": (None, OWN.replace("test", ""), None, "'s1' into the split ''; known: train"),
     "own in two": (
