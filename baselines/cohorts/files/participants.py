@@ -29,6 +29,7 @@ SESSIONS = ("session", "visit")
 """Columns that tell a subject's images apart; they name files and are no covariates."""
 
 _OWN = ("participant_id", "group", "split", *SESSIONS)
+_TABLES = (".csv", ".txt", ".tab", ".xlsx", ".xls", ".ods")  # where there is no .tsv
 _LONGEST_ID = 200  # characters; no file system takes names beyond 255 bytes
 
 
@@ -44,14 +45,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """
     if not path.exists() and path.name == PARTICIPANTS:
         others = sorted(
-            other.name
-            for other in path.parent.glob("participants.*")
-            if other.suffix.lower() in (".csv", ".txt", ".tab", ".xlsx", ".xls", ".ods")
+            (other for other in path.parent.glob("participants.*") if other.suffix in _TABLES),
+            key=lambda other: (_TABLES.index(other.suffix), other.name),
         )
         if others:
+            read_table(others[0], ("participant_id", "group"))  # a workbook says how to save it
             raise CohortError(
-                f"The table {path} cannot be read: there is no such file, but {others[0]} lies "
-                f'there; name it in cohort.toml, as in participants = "{others[0]}".'
+                f"The table {path} cannot be read: there is no such file, but {others[0].name} "
+                f"lies there; name it in cohort.toml, as in participants = "
+                f'"{others[0].name}".'
             )
     table = read_table(path, ("participant_id", "group"))
     if table.rows and "subject" in table.rows[0]:

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from baselines.cohorts.files.contradictions import refuse_shared_images
+from baselines.cohorts.files.formats.scan import Source
 from baselines.cohorts.files.reader import read_cohort
 from benchmark.errors import CohortError
 from benchmark.plugins.cohort_checks import refuse_small_groups, remark_on
@@ -188,6 +190,17 @@ def test_contradictions_are_refused_with_subject_and_file(case: str, study: Path
     text = str(refusal.value)
     assert "\n" not in text
     assert len(text.replace(str(study.parent), "")) < 600
+
+
+def test_images_of_one_file_are_told_apart_by_their_number() -> None:
+    """If it fails, a stack of all subjects is refused, or one of its images is read twice."""
+    rows = [{"participant_id": name} for name in "abc"]
+    stack = Path("images.npy")
+    sources = [Source(stack, "image", index) for index in (0, 1, 2)]
+    refuse_shared_images(rows, sources, "images.npy")
+    sources[2] = Source(stack, "image", 0)
+    with pytest.raises(CohortError, match=r"images of 'a' and 'c' are number 0 of one file, im"):
+        refuse_shared_images(rows, sources, "images.npy")
 
 
 def _ages(toml: Path) -> None:

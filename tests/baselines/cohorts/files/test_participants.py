@@ -132,6 +132,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="cannot be read: it is no regular file"):
         read_rows(path)
     path.unlink()
+    (tmp_path / "participants.xlsx").write_bytes(FILES["xlsx"][0])
+    with pytest.raises(CohortError, match=r"participants.xlsx is a workbook .* save it as text"):
+        read_rows(path)
     (tmp_path / "participants.csv").write_text(COMMAS, encoding="utf-8")
     with pytest.raises(CohortError, match=r'such file, but .*; name .* as in participants = "part'):
         read_rows(path)
