@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ import pytest
 import torch
 import torchvision
 from commands import ROOT, run
+from image_folders import write_bids
 from publications import write_two_versions
 from typer.main import get_command
 
+from baselines.cohorts.files.cohort_toml import (
+    CohortFile,
+    Foreground,
+    ImageFile,
+    Intensity,
+    MaskFile,
+    Slice,
+    Split,
+)
 from baselines.cohorts.nifti import write_cohort
 from benchmark.commands.app import app
 from benchmark.explainer import Control
@@ -98,6 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     body = body.replace('"phantom"', '"exported/cohort.toml"') + FEW
                 (folder / title).write_text(body)
     _write_checkpoints(folder)
+    write_bids(folder / "scans")
     for name in ON_BOARD:
         place = Path("leaderboard/v1/records/phantom/smallresnet", name)
         shutil.copytree(ROOT / place, folder / place)
@@ -244,6 +256,32 @@ def test_every_method_is_on_the_page_of_methods() -> None:
         if not issubclass(entry.plugin, Control):
             costs = ", ".join(str(one) for one in entry.plugin.passes)
             assert re.search(rf"^\| `{name}` \|.*\| {costs} \|", text, re.MULTILINE), name
+
+
+def test_every_key_of_a_cohort_is_on_its_page() -> None:
+    """If it fails, a key of `cohort.toml` is undocumented, or a documented one is refused."""
+    text = (ROOT / "docs/cohort.md").read_text(encoding="utf-8")
+    schemas: dict[str, set[str]] = {
+        "Every key": set(CohortFile.model_fields),
+        "Where an image is": set(ImageFile.model_fields),
+        "Intensities": set(Intensity.model_fields),
+        "A mask": set(MaskFile.model_fields),
+        "The organ": set(Foreground.model_fields) - set(MaskFile.model_fields),
+        "A slice of each volume": set(Slice.model_fields),
+        "Splits": set(Split.model_fields),
+    }
+    for heading, keys in schemas.items():
+        section = re.split(r"^#+ ", text.split(f"# {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)
+        assert set(re.findall(r"^\| `(\w+)` \|", section[0], re.MULTILINE)) == keys, heading
+
+
+def test_every_cohort_file_of_the_page_is_valid() -> None:
+    """If it fails, a reader who copies an example gets a sentence about a wrong key."""
+    files = [body for language, _, body in _blocks("docs/cohort.md") if language == "toml"]
+    assert len(files) == 5
+    recipes = [CohortFile.model_validate(tomllib.loads(body)) for body in files]
+    # The first shows them all, but for those of files that do not say their size.
+    assert recipes[0].model_fields_set == set(CohortFile.model_fields) - {"spacing", "axes"}
 
 
 def test_every_command_is_documented() -> None:

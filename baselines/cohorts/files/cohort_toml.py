@@ -68,7 +68,7 @@ class ImageFile(_Table):
 
     Attributes:
         path: Pattern of its path; columns of the table stand in braces.
-        index: Number of the image in a file that holds several, from 0, or the column with it.
+        index: Number of the image in a file that holds several, from 0, or its column in braces.
         array: Name of the array in an ``.npz``.
     """
 
