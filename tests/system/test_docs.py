@@ -162,6 +162,10 @@ def _smaller(words: list[str]) -> list[str]:
         words = [*words, "--cohort", "exported/cohort.toml"]
     if words[0] == "train" and "phantom" in words:
         words[words.index("phantom")] = "exported/cohort.toml"
+    if words[:2] == ["cohort", "corrupt"]:
+        # The small cohort lies elsewhere, and so few subjects learn what is strong alone.
+        smaller = {"phantom": "exported/cohort.toml", "36,-21,30": "36,36,0", "0.1": "0.8"}
+        words = [smaller.get(word, word) for word in words]
     if words[:2] == ["cohort", "export"]:
         words[words.index("exported")] = "exported again"
     return words
