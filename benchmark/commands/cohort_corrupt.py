@@ -20,6 +20,7 @@ from benchmark.plugins import catalogue as catalogues
 from benchmark.plugins import cohort_checks
 from benchmark.records import store as stores
 from benchmark.results import finished_maps
+from benchmark.running import default_models
 
 
 class Kind(StrEnum):
@@ -87,7 +88,8 @@ def corrupt(
             raise InputError("Expected strengths that differ, got one twice.")
         corruption.check_target(out)
         catalogue = catalogues.Catalogue()
-        whole = cohort_checks.load_cohort(catalogue.cohorts.find(name))
+        entry = catalogue.cohorts.find(name)
+        whole = cohort_checks.load_cohort(entry)
         maps: dict[str, object] | None = None
         if map_of is not None:
             run = _Run(name, map_of, model, store or options.STORE, mean_map)
@@ -103,7 +105,8 @@ def corrupt(
         origin = {"only_group": only_group, "maps": maps}
         made = (corruption.corrupt(base, sites, each, seed) for each in kinds)
         records = corruption.write_corrupted(made, out, whole, origin)
-        terminal.print_lines(terminal.make_console(), _summary(records))
+        trained = default_models.default_model(entry, whole)
+        terminal.print_lines(terminal.make_console(), _summary(records, trained))
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,9 @@ def _map_sites(
     if not stores.is_store(run.store):
         raise StoreError(f"The folder {run.store} is no store of finished runs.")
     corruption, (share, seed) = catalogues.cohort_corruption(), top
+    # Another cohort of that name, such as the one that this was exported from, was not explained.
+    others = catalogue.cohorts.entries
+    catalogue.cohorts.entries = tuple(entry for entry in others if entry.name != whole.name)
     catalogue.cohorts.include(run.cohort, whole.name)
     explainer = catalogue.explainers.include(run.explainer).name
     model = None if run.model is None else catalogue.models.include(run.model).name
@@ -198,7 +204,7 @@ def _map_sites(
     return base, sites, description
 
 
-def _summary(records: Mapping[Path, Any]) -> Iterator[str]:
+def _summary(records: Mapping[Path, Any], model: str) -> Iterator[str]:
     """Yield what was written, and how a model is trained on it."""
     for path, record in records.items():
         result = record["result"]
@@ -212,5 +218,5 @@ def _summary(records: Mapping[Path, Any]) -> Iterator[str]:
         if not result["has_control_region"]:
             yield "warning: the foreground has no room for a control region of the same size."
     some = next(iter(records))
-    command = ["train", "--model", "smallresnet", "--cohort", str(some), "--regime", "full"]
+    command = ["train", "--model", model, "--cohort", str(some), "--regime", "full"]
     yield f"train on it: python -m benchmark {shlex.join(command)}"

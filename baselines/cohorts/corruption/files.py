@@ -17,22 +17,24 @@ from baselines.cohorts.nifti import read_cohort, write_cohort
 from benchmark.arrays import BoolArray
 from benchmark.cohort import SPLITS, Cohort
 from benchmark.errors import CohortError
-from benchmark.records.files import temporary_beside
+from benchmark.records.files import check_folder, temporary_beside
 
 COHORT_FILE, RECORD = "cohort.toml", "corruption.json"
 SCHEMA_VERSION = "1"
 
 
 def check_target(folder: Path) -> None:
-    """Refuse a folder that holds something, before anything is computed for it.
+    """Refuse a folder that holds something or cannot be made, before anything is computed for it.
 
     Raises:
-        CohortError: If it does, or is a file.
+        CohortError: If it holds something, or is a file.
+        StoreError: If the folder round it cannot be written to.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CohortError(
             f"The corrupted cohort cannot go to {folder}, which exists and is not empty."
         )
+    check_folder(folder.absolute().parent)
 
 
 def write_corrupted(

@@ -174,7 +174,9 @@ def test_balls_are_round_in_the_world() -> None:
     np.testing.assert_array_equal(ball(shape, affine, point, radius), expected)
 
 
-def test_images_that_lie_differently_are_corrupted_at_one_point_of_the_world() -> None:
+def test_images_that_lie_differently_are_corrupted_at_one_point_of_the_world(
+    tmp_path: Path,
+) -> None:
     """If it fails, scans on grids of their own are corrupted in different anatomy."""
     cohort = build_cohort(SHAPE_3D, subjects=24)
     affines: FloatArray = np.repeat(np.diag([1.5, 1.5, 1.5, 1.0])[None], 24, axis=0)
@@ -185,6 +187,11 @@ def test_images_that_lie_differently_are_corrupted_at_one_point_of_the_world() -
     for row in (0, 1):
         centroid = np.argwhere(masks[row]).mean(0)
         np.testing.assert_allclose(point_of(affines[row], centroid), MIDDLE[3], atol=0.75)
+    made = corrupt(own, at_random(own, 1, 3.0, 0), KINDS[1])
+    (path,) = write_corrupted([made], tmp_path / "out", own)
+    assert read_cohort(path).fingerprint == made.cohort.fingerprint
+    points = json.loads(path.with_name("corruption.json").read_text())["sites"]["points_by_image"]
+    assert sorted(points) == sorted(own.keys)
 
 
 def test_random_sites_are_whole_apart_and_shared_only_where_voxels_correspond() -> None:
