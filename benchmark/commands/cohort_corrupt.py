@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,9 +170,9 @@ def _map_sites(
         raise StoreError(f"The folder {run.store} is no store of finished runs.")
     corruption, (share, seed) = catalogues.cohort_corruption(), top
     # Another cohort of that name, such as the one that this was exported from, was not explained.
-    others = catalogue.cohorts.entries
-    catalogue.cohorts.entries = tuple(entry for entry in others if entry.name != whole.name)
-    catalogue.cohorts.include(run.cohort, whole.name)
+    named = replace(catalogue.cohorts.find(run.cohort), name=whole.name)
+    others = [entry for entry in catalogue.cohorts.entries if entry.name != whole.name]
+    catalogue.cohorts.entries = (*others, named)
     explainer = catalogue.explainers.include(run.explainer).name
     model = None if run.model is None else catalogue.models.include(run.model).name
     finished = finished_maps.recall_finished_maps(
@@ -188,6 +188,8 @@ def _map_sites(
     if group is not None:
         is_kept = whole.groups[rows] == whole.group_names.index(group)
         rows, importance = rows[is_kept], importance[is_kept]
+    if not len(rows):
+        raise InputError(f"None of the maps is of a subject of group {group!r}.")
     if run.mean_map:
         sites = corruption.at_mean_top(base, whole.take(rows), importance, share, seed)
     else:

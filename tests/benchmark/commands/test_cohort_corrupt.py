@@ -179,6 +179,8 @@ def test_lost_maps_and_other_cohorts_are_told(finished: Path, tmp_path: Path) ->
     other = corrupt(fakes.spec("OtherCohort"), tmp_path / "out", *maps, *store)
     assert other.exit_code == 2
     assert "No finished run is on cohort 'other'" in other.output
+    built_in = corrupt("phantom", tmp_path / "out", *maps, *store)
+    assert "No finished run is on cohort 'phantom'" in built_in.output
     for path in (finished / "store/arrays").glob("*.npz"):
         path.unlink()
     lost = corrupt(finished / "cohort", tmp_path / "out", *maps, *store)
