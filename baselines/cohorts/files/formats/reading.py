@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from pydicom.misc import is_dicom
 
@@ -46,10 +47,14 @@ def read_scan(source: Source) -> Scan:
         raise CohortError(f"The {source} needs more memory than there is.") from error
 
 
-def release_files() -> None:
-    """Let go of what is kept of files that hold several images; call it when a cohort is read."""
-    release_arrays()
-    release_pictures()
+@contextmanager
+def opened_files() -> Iterator[None]:
+    """Keep files that hold several images open for the next one, and close them at the end."""
+    try:
+        yield
+    finally:
+        release_arrays()
+        release_pictures()
 
 
 def _find_reader(source: Source) -> Read:
