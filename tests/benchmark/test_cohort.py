@@ -39,10 +39,6 @@ BROKEN: dict[str, tuple[Callable[[Cohort], Cohort], str]] = {
     "unknown split": (lambda c: _with_people(c, split="holdout"), "holdout; known: train"),
     "third group": (lambda c: _with_people(c, group=2), "groups 0 and 1 only"),
     "torn subject": (lambda c: _with_people(c, subject="s000"), "'s000' in more than one split"),
-    "subject in both groups": (
-        lambda c: _with_people(c, subject=[f"p{row // 2}" for row in range(24)]),
-        r"subject 'p0' \(12 such\) in both groups; groups are compared as independent",
-    ),
     "double images": (
         lambda c: replace(c, images=c.images.astype(np.float64)),
         r"needs images .* float32, but got \[24, 1, 24, 24\] float64",

@@ -150,6 +150,15 @@ class Repeated(People):
         return replace(cohort, images=images)
 
 
+class Converting(People):
+    """Twelve subjects who are in one group at one visit and in the other at the next."""
+
+    def load(self) -> Cohort:
+        cohort = super().load()
+        subjects = [f"p{row // 2}" for row in range(len(cohort))]
+        return replace(cohort, participants=cohort.participants.assign(subject=subjects))
+
+
 class External(People):
     """A cohort for a network that was trained elsewhere."""
 
@@ -214,6 +223,7 @@ class Moody(Asked):
         (Fresh, "repeatability", "two calls give other fingerprints"),
         (Untested, "splits", "the test split has 0 of"),
         (Repeated, "consistency", "'s001' and 's003' have the same image (test split and train"),
+        (Converting, "consistency", "'p0', 'p1', 'p10', … (12 in all) are in both groups"),
         (External, None, ""),
         (Dim, "images", "is blank within its foreground"),
         (Asked, None, ""),
