@@ -10,13 +10,15 @@ from baselines.cohorts.files.cohort_toml import CohortFile
 from benchmark.errors import CohortError
 from benchmark.records.toml_file import list_some
 
+# Columns that only say where a file lies, if a path names them.
+_PLACES = ("file", "folder")
+
 
 def naming_columns(recipe: CohortFile) -> set[str]:
     """Return columns that only say which file is read, or which of its images: no covariates."""
     files = [recipe.image, recipe.foreground, *recipe.rois.values(), *recipe.control_rois.values()]
     columns = {name for file in files for name in re.findall(r"\{([^{}]*)\}", str(file.index))}
-    if any("{file}" in file.path for file in files):
-        columns.add("file")
+    columns |= {name for name in _PLACES if any(f"{{{name}}}" in file.path for file in files)}
     return columns - {"participant_id", "group", "split"}
 
 

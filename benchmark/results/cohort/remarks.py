@@ -47,7 +47,8 @@ def _gaps(overview: CohortOverview) -> Iterator[str]:
     if not by_kind["region"]:
         yield "No region: `roi_pointing` needs one that the disease is known to change."
     if alone := [name for name in by_kind["region"] if name not in by_kind["control region"]]:
-        yield f"No control region for {', '.join(alone)}: `roi_pointing` leaves them out."
+        names = ", ".join(alone)
+        yield f"No control region for {names}, so `roi_pointing` has nothing to compare there."
     if not overview.truth:
         yield "No truth is named, so the control `oracle` is not scored."
     for split, sizes in overview.sizes.items():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from baselines.cohorts.files.proposal.listing import ImagePath
 from baselines.cohorts.files.proposal.names import (
     CONTROL_WORDS,
+    SPLIT_FOLDERS,
     find_core,
     is_visit,
     says_role,
@@ -33,11 +34,13 @@ class Name:
         subject: Whose it is; empty for a file that all share.
         visit: Which of the subject's images it is, or empty.
         group: Group by a folder's name, or empty.
+        folder: Folders that vary otherwise, such as that of a split, or empty.
     """
 
     subject: str
     visit: str = ""
     group: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Family:
     """Files of one kind.
 
     Attributes:
-        pattern: Path with ``{subject}``, ``{visit}`` and ``{group}`` in place of what varies.
+        pattern: Path with ``{subject}``, ``{visit}``, ``{group}`` and ``{folder}`` in place of what
+            varies.
         kind: Ending of the files.
         members: File of each image.
     """
@@ -75,8 +79,11 @@ def find_families(paths: Sequence[ImagePath], known: Collection[str] = ()) -> li
     names = _by_table(paths, known) if known else None
     names = names or _by_bids(paths) or _by_names(paths)
     grouped: dict[tuple[str, str], dict[Name, ImagePath]] = defaultdict(dict)
-    for image, (name, pattern) in zip(paths, _find_groups(names), strict=True):
-        grouped[pattern, image.kind][name] = image
+    for kind in sorted({image.kind for image in paths}):
+        rows = [row for row, image in enumerate(paths) if image.kind == kind]
+        placed = _find_groups(_find_splits([names[row] for row in rows]))
+        for row, (name, pattern) in zip(rows, placed, strict=True):
+            grouped[pattern, kind][name] = paths[row]
     families = [Family(pattern, kind, files) for (pattern, kind), files in grouped.items()]
     return sorted(families, key=lambda family: (-len(family.members), family.pattern))
 
@@ -133,7 +140,10 @@ def _by_names(paths: Sequence[ImagePath]) -> list[tuple[Name, str]]:
     """Return names and patterns by how the files' names vary."""
     leaves = {image.path.name for image in paths}
     parents = {image.path.parent for image in paths}
-    if len(leaves) < len(parents):
+    deepest = max(len(parent.parts) for parent in parents)
+    steps = [{parent.parts[level : level + 1] for parent in parents} for level in range(deepest)]
+    are_alone = len(parents) == len(paths) > 1
+    if are_alone or len(leaves) < max(map(len, steps), default=0):
         return _by_folders(paths)
     cores = [find_core(image.stem) for image in paths]
     present = set(cores)
@@ -173,7 +183,31 @@ def _by_folders(paths: Sequence[ImagePath]) -> list[tuple[Name, str]]:
             continue
         subject = parts[level]
         names.append(_fill_in(str(image.path), subject, subject))
+    counts_of = Counter(pattern for name, pattern in names if name.subject)
+    if len(counts_of) > 1 and max(counts_of.values()) == 1:
+        return [_fold(name, pattern) for name, pattern in names]
     return names
+
+
+def _fold(name: Name, pattern: str) -> tuple[Name, str]:
+    """Return a pattern whose steps below the subject's folder, called as they like, are one."""
+    before, mark, after = pattern.partition("{subject}/")
+    if not mark or "{" in after:
+        return name, pattern
+    return replace(name, folder=after), f"{before}{mark}{{folder}}"
+
+
+def _find_splits(names: Sequence[tuple[Name, str]]) -> list[tuple[Name, str]]:
+    """Return names and patterns with the folders of splits, such as ``train``, in braces."""
+    placed = []
+    for name, pattern in names:
+        steps = pattern.split("/")
+        levels = [level for level, step in enumerate(steps[:-1]) if step.lower() in SPLIT_FOLDERS]
+        if name.subject and levels and "{folder}" not in pattern:
+            name = replace(name, folder=steps[levels[0]])
+            steps[levels[0]] = "{folder}"
+        placed.append((name, "/".join(steps)))
+    return placed
 
 
 def _find_groups(names: Sequence[tuple[Name, str]]) -> list[tuple[Name, str]]:
@@ -207,4 +241,4 @@ def _replace_group(
         return name, pattern
     group = steps[level]
     steps[level] = "{group}"
-    return Name(name.subject, name.visit, group), str(PurePosixPath(*steps))
+    return replace(name, group=group), str(PurePosixPath(*steps))

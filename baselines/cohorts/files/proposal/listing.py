@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import Dataset
 from pydicom.misc import is_dicom
 
 from baselines.cohorts.files.formats.nifti import NIFTI_ENDINGS
@@ -94,8 +94,8 @@ def list_images(folder: Path, report: Callable[[str], None]) -> Listing:
             break
         if (image := _recognise(folder, path)) is None:
             continue
-        if {"{", "}"} & set(str(path)):
-            listing.remarks.append(f"{path} has a brace in its name, which stands for a column.")
+        if fault := _fault_of(str(path)):
+            listing.remarks.append(f"{str(path)!r} is left out: {fault}.")
             continue
         if image.kind == DICOM:
             dicom.setdefault(path.parent, []).append(path)
@@ -107,6 +107,7 @@ def list_images(folder: Path, report: Callable[[str], None]) -> Listing:
         raise CohortError(
             f"The folder {folder} holds no image among {count} files; known endings: "
             f"{', '.join(sorted(_ENDINGS))}, and DICOM files of any name."
+            + "".join(f" {remark}" for remark in listing.remarks[:1])
         )
     listing.paths.sort(key=lambda image: image.path)
     return listing
@@ -160,6 +161,15 @@ def _recognise(folder: Path, path: PurePosixPath) -> ImagePath | None:
     return ImagePath(path, spelling, DICOM if ending in _DICOM_FILES else ending)
 
 
+def _fault_of(path: str) -> str | None:
+    """Return why a path cannot stand in a cohort file, or None."""
+    if {"{", "}"} & set(path):
+        return "a brace in a name stands for a column of the table"
+    if not path.isprintable():
+        return "its name holds characters that are no text"
+    return None
+
+
 def _lacks_ending(name: str) -> bool:
     """Return whether a name has no ending; the numbers of a UID are none."""
     suffix = PurePosixPath(name).suffix[1:]
@@ -170,17 +180,20 @@ def _list_series(
     folder: Path, parent: PurePosixPath, files: list[PurePosixPath]
 ) -> list[ImagePath]:
     """Return a folder of DICOM files as one series, or as images of their own."""
-    chosen = [files[0], *files[1:_COMPARED], files[-1]]
-    series = [_series_of(folder / path) for path in dict.fromkeys(chosen)]
+    chosen = dict.fromkeys([files[0], *files[1:_COMPARED], files[-1]])
+    headers = [_read_header(folder / path) for path in chosen]
+    series = {str(header.get("SeriesInstanceUID", "")) for header in headers}
+    is_slices = any("ImagePositionPatient" in header for header in headers)
     is_alone = len(files) == 1 and not parent.parts
-    if is_alone or (len(series) > 1 and len(set(series)) == len(series)):
+    if is_alone or (len(files) > 1 and (len(series) == len(headers) or not is_slices)):
         return [ImagePath(path, path.suffix, DICOM) for path in files]
     return [ImagePath(parent, "", DICOM)]
 
 
-def _series_of(path: Path) -> str:
+def _read_header(path: Path) -> Dataset:
+    """Return what tells slices of a series from images of their own; empty if it is unreadable."""
+    tags = ["SeriesInstanceUID", "ImagePositionPatient"]
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
-    except (OSError, InvalidDicomError, ValueError, EOFError):
-        return ""
-    return str(header.get("SeriesInstanceUID", ""))
+        return dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    except Exception:  # whatever a damaged header raises; the reader tells of it
+        return Dataset()

@@ -62,13 +62,25 @@ _REFERENCE = _words(
     "control controls ctrl ctl cn nc hc hv con healthy normal normals negative neg benign "
     "reference ref none no 0 group0 group1 clean young unaffected"
 )
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""The split that a folder of images holds by its name, in small letters."""
+
 _SPLIT_WORDS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
 _VISIT = re.compile(
     r"(?:ses|session|visit|timepoint|tp|month|year|wave)[-_]?[A-Za-z0-9]+|[vmy]\d{1,3}|baseline|bl|"
     r"follow-?up\d*",
     re.IGNORECASE,
 )
-_ROLE = OTHER_WORDS | CONTROL_WORDS | set(IMAGE_WORDS) | set(SIDES) | {"desc", "space", "mni"}
+_ROLE = OTHER_WORDS | CONTROL_WORDS | set(IMAGE_WORDS) | set(SIDES) | {"desc", "space", "mni", "tr"}
 
 
 def split_words(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
@@ -142,30 +142,36 @@ def _list_rows(
 ) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
     """Return rows of participants, columns in place of what varies in a path, and guesses."""
     visit = "visit" if table and "visit" in table[0] else "session"
-    rename = {"subject": "participant_id", "visit": visit, "group": "group"}
+    rename = {"subject": "participant_id", "visit": visit, "group": "group", "folder": "folder"}
     if table:
         return [dict(row) for row in table], rename, []
-    people, guesses = sorted(family.members, key=lambda name: (name.group, name.subject)), []
+    people, guesses = sorted(family.members, key=astuple), []
+    splits = {name: names.SPLIT_FOLDERS.get(name.folder.lower(), "") for name in people}
     by_group: dict[str, set[str]] = defaultdict(set)
     for name in people:
-        by_group[name.group].add(name.subject)
+        by_group[" ".join(filter(None, (splits[name], name.group)))].add(name.subject)
     if _are_numbers(by_group):
         rename["subject"] = "file"
         guesses.append(
-            "The same names of files occur in several groups; they are taken for different people."
+            "The same names of files occur in several folders; they are taken for different people."
         )
     groups = {name.subject: name.group for name in people}
-    if set(by_group) == {""} and (prefixes := _find_prefixes(list(groups))):
+    if not any(name.group for name in people) and (prefixes := _find_prefixes(list(groups))):
         groups = prefixes
         guesses.append("The groups are taken from how the names of the subjects begin.")
     rows = []
     for name in people:
         group = name.group or groups[name.subject]
         is_number = rename["subject"] == "file"
-        row = {"participant_id": f"{name.group}_{name.subject}" if is_number else name.subject}
+        parts = (splits[name], name.group, name.subject) if is_number else (name.subject,)
+        row = {"participant_id": "_".join(filter(None, parts))}
         if "{visit}" in family.pattern:
             row[visit] = name.visit
         row["group"] = group
+        if all(splits.values()):
+            row["split"] = splits[name]
+        if "{folder}" in family.pattern:
+            row["folder"] = name.folder
         if is_number:
             row["file"] = name.subject
         rows.append(row)
@@ -177,10 +183,11 @@ def _compare_table(sources: Sources, family: Family, rename: Mapping[str, str]) 
     columns = [column for part, column in rename.items() if f"{{{part}}}" in family.pattern]
     if lacking := [column for column in columns if column not in sources.rows[0]]:
         sources.is_readable = False
-        visits = sorted({name.visit for name in family.members})
+        part = next(part for part, column in rename.items() if column == lacking[0])
+        values = sorted({str(getattr(name, part)) for name in family.members})
         sources.undecided.append(
             f"The table needs a row for each image and the column {lacking[0]}, such as "
-            f"{list_some(visits, _SHOWN)}."
+            f"{list_some(values, _SHOWN)}."
         )
         return
     people = {
@@ -188,6 +195,7 @@ def _compare_table(sources: Sources, family: Family, rename: Mapping[str, str]) 
             row["participant_id"],
             row[rename["visit"]] if "{visit}" in family.pattern else "",
             row["group"] if "{group}" in family.pattern else "",
+            row["folder"] if "{folder}" in family.pattern else "",
         )
         for row in sources.rows
     }
@@ -264,7 +272,8 @@ def _has(family: Family, name: Name) -> bool:
         return True
     visit = name.visit if "{visit}" in family.pattern else ""
     group = name.group if "{group}" in family.pattern else ""
-    return Name(name.subject, visit, group) in family.members
+    folder = name.folder if "{folder}" in family.pattern else ""
+    return Name(name.subject, visit, group, folder) in family.members
 
 
 def _shares_affine(listing: Listing, family: Family) -> bool:

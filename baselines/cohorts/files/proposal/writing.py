@@ -137,14 +137,15 @@ def _write(
     may_divide = draft.has_groups and not is_faulty and "split" not in rows[0]
     text = format_draft(draft, _name_of(listing.folder), named, may_divide or splits.exists())
     try:
+        # Each is written whole or not at all, so only what was written is taken away again.
         if table is None:
+            write_text(parent / PARTICIPANTS, format_rows(rows))
             written.append(parent / PARTICIPANTS)
-            write_text(written[-1], format_rows(rows))
         if may_divide and not splits.exists():
-            written.append(splits)
             write_splits(splits, divide(rows, draft.groups))
-        written.append(toml_path)
+            written.append(splits)
         write_text(toml_path, text)
+        written.append(toml_path)
         read_cohort_file(toml_path)
     except BaseException:
         for path in written:

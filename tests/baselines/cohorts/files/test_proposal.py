@@ -11,6 +11,7 @@ from typing import Any
 import image_folders as folders
 import numpy as np
 import pytest
+from dicom_files import write_picture, write_series
 
 from baselines.cohorts.files.cohort_toml import read_cohort_file
 from baselines.cohorts.files.participants import read_rows
@@ -159,6 +160,49 @@ def test_series_lie_in_folders_of_patients(tmp_path: Path) -> None:
     assert read_cohort(written.toml_path).shape == folders.SHAPE[::-1]
 
 
+def test_folders_of_a_scanner_may_be_called_as_they_like(tmp_path: Path) -> None:
+    """If it fails, who exports patients from an archive must rename every folder."""
+    for number in range(6):
+        kind = ("control", "patient")[number % 2]
+        folder = tmp_path / kind / f"P{number}" / f"1.2.{number}7" / f"se{number}9"
+        write_series(folder, folders.volume(number).clip(0).astype(np.uint16), folders.AFFINE)
+    recipe = read_cohort_file(propose(tmp_path).toml_path)
+    assert recipe.image.path == "{group}/{participant_id}/{folder}"
+    assert read_rows(tmp_path / "participants.tsv")[1]["folder"] == "1.2.17/se19"
+
+
+def test_radiographs_in_one_folder_are_no_series(tmp_path: Path) -> None:
+    """If it fails, a folder of radiographs passes for one volume."""
+    for number in range(6):
+        kind = ("normal", "effusion")[number % 2]
+        pixels = (folders.picture(number) * 4000).astype(np.uint16)
+        write_picture(tmp_path / kind / f"x{number}.dcm", pixels)
+    recipe = read_cohort_file(propose(tmp_path).toml_path)
+    assert recipe.image.path == "{group}/{participant_id}.dcm"
+    assert recipe.groups == ("normal", "effusion")
+
+
+def test_folders_of_splits_are_respected(tmp_path: Path) -> None:
+    """If it fails, images that were kept for the test are trained on."""
+    for number in range(folders.SUBJECTS):
+        split = ("train", "val", "test")[number % 3]
+        path = tmp_path / split / folders.group(number // 3) / f"{number // 6:03d}.png"
+        folders.save_picture(path, folders.picture(number))
+    written = propose(tmp_path)
+    rows = read_rows(tmp_path / "participants.tsv")
+    assert {(row["folder"], row["split"]) for row in rows} == {
+        ("train", "train"),
+        ("val", "validation"),
+        ("test", "test"),
+    }
+    assert {row["group"] for row in rows} == {"CN", "AD"}
+    assert not (tmp_path / "splits.tsv").exists()
+    fill_in_spacing(written)
+    cohort = read_cohort(written.toml_path)
+    assert len(set(cohort.subjects)) == folders.SUBJECTS
+    assert cohort.covariates.columns.empty
+
+
 def test_an_exported_cohort_is_proposed_as_it_was(tmp_path: Path) -> None:
     """If it fails, the suite's own folders are not understood."""
     view = coronal_view(folders.SIZE)
@@ -238,6 +282,11 @@ def _masks_alone(folder: Path) -> None:
         folders.save_picture(folder / f"{number}.png", folders.ball(SIZE, (8, 8 + number)), 8)
 
 
+def _unwritable(folder: Path) -> None:
+    for number in range(3):
+        folders.save_picture(folder / f"p\n{number}.png", folders.picture(number))
+
+
 def _broken(folder: Path) -> None:
     for number in range(3):
         (folder / f"p{number}.png").write_bytes(b"no picture")
@@ -249,6 +298,7 @@ def _broken(folder: Path) -> None:
         (_empty, "holds no image among 1 files"),
         (_missing, "does not exist"),
         (_file, "is a file"),
+        (_unwritable, "characters that are no text"),
         (_masks_alone, "All seem to be masks"),
         (_broken, "holds no image that can be read"),
     ],
