@@ -217,14 +217,15 @@ class Loading(SanityProtocol[LoadingConfig]):
         if truth is None:
             raise NotAssessableError("no truth to load")
         maps = trial.importance.double().numpy() ** self.config.power * foreground
-        totals = maps.sum((1, 2, 3))
+        axes = tuple(range(1, maps.ndim))
+        totals = maps.sum(axes)
         flat = totals == 0
         with np.errstate(invalid="ignore"):
-            share = (maps * truth).sum((1, 2, 3)) / totals
-        area = truth.sum((1, 2, 3)) / foreground.sum((1, 2, 3))
+            share = (maps * truth).sum(axes) / totals
+        area = truth.sum(axes) / foreground.sum(axes)
         sample = trial.sample()
         reasons = {key: "constant map" for key, no in zip(sample.keys, flat, strict=True) if no}
-        means = np.where(flat, np.nan, maps.mean((1, 2, 3)))
+        means = np.where(flat, np.nan, maps.mean(axes))
         return [
             Reading("share", sample, share, {}, reasons),
             Reading("excess", sample, share - area, {}, reasons),

@@ -87,13 +87,14 @@ def test_a_folder_is_proposed_looked_at_and_scored(
     assert "exists already" in again.stderr
 
     complete(folder / "cohort.toml")
-    options = ["--protocol", "roi_pointing", "--model", fakes.spec("TinyModel")]
+    toml = folder / "cohort.toml"
+    toml.write_text(toml.read_text().replace("# truth = ", "truth = "))
+    options = ["--protocol", fakes.spec("Loading"), "--model", fakes.spec("TinyModel")]
     options += ["--report", "none", "--device", "cpu", "--json", "scores.json"]
     scored = call("run", "--cohort", folder, "--explainer", "saliency", *options)
-    assert scored.exit_code in (0, 4), scored.stderr
+    assert scored.exit_code == 0, scored.stderr
     results = json.loads(Path("scores.json").read_text())["results"]
-    states = {result["explainer"]: result["state"] for result in results}
-    assert states["saliency"] in ("scored", "not assessable"), results
+    assert "scored" in {result["state"] for result in results}, results
 
 
 def test_a_cohort_is_looked_at_as_table_picture_and_json(tmp_path: Path) -> None:
