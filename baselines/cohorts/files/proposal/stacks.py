@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -23,6 +24,7 @@ from benchmark.errors import CohortError
 
 _FEW_FILES = 8  # as many stacks as a folder has; more arrays are images of their own
 _MOST_ROWS = 1_000_000
+_ID_WORDS = frozenset({"id", "ids", "subject", "subjects", "patient", "patients", "names"})
 _GROUP_WORDS = frozenset(
     ["label", "labels", "y", "target", "targets", "group", "groups", "class", "classes", "dx"]
 )
@@ -93,6 +95,7 @@ def find_stacks(listing: Listing, table: Sequence[Mapping[str, str]]) -> Sources
             sources.undecided.append(f"The array {array.title} holds images, too; left out.")
     if groups == [""] and not table:
         _read_groups(listing.folder, arrays, sources)
+        _read_ids(listing.folder, arrays, sources)
     sources.masks = list(_find_masks(stacks, images, chosen, looks))
     sources.masks += _find_shared(listing.folder, arrays, chosen[0])
     return sources
@@ -173,22 +176,47 @@ def _count_alike(texts: Sequence[str]) -> int:
 
 def _read_groups(folder: Path, arrays: Sequence[_Array], sources: Sources) -> None:
     """Fill in the groups by an array with one number for each image."""
+    values = _read_vector(folder, arrays, len(sources.rows), _GROUP_WORDS)
+    if values is None:
+        return
+    for row, value in zip(sources.rows, values, strict=True):
+        row["group"] = f"{value:g}" if isinstance(value, float) else str(value)
+    sources.guesses.append("The groups are the values of the array of labels.")
+
+
+def _read_ids(folder: Path, arrays: Sequence[_Array], sources: Sources) -> None:
+    """Name the subjects by an array of texts, with the number of each image where they repeat."""
+    values = _read_vector(folder, arrays, len(sources.rows), _ID_WORDS)
+    names_of = [str(value) for value in values or ()]
+    if not names_of or any(not name.isprintable() or {"/", "\\"} & set(name) for name in names_of):
+        return
+    visits: Counter[str] = Counter()
+    for row, name in zip(sources.rows, names_of, strict=True):
+        visits[name] += 1
+        row["participant_id"] = name
+        if len(set(names_of)) < len(names_of):
+            row["visit"] = str(visits[name])
+    sources.guesses[:] = [line for line in sources.guesses if not line.startswith("Each row")]
+    sources.guesses.append("The subjects are named by the array of ids.")
+
+
+def _read_vector(
+    folder: Path, arrays: Sequence[_Array], count: int, words: frozenset[str]
+) -> list[object] | None:
+    """Return the values of the one array that has one for each image and such a name, or None."""
     vectors = [
         array
         for array in arrays
-        if array.shape in ((len(sources.rows),), (len(sources.rows), 1))
-        and set(array.words) & _GROUP_WORDS
+        if array.shape in ((count,), (count, 1)) and set(array.words) & words
     ]
     if len(vectors) != 1:
-        return
+        return None
     try:
         loaded: Any = np.load(folder / vectors[0].file.path, allow_pickle=False)
         values: npt.NDArray[Any] = loaded if vectors[0].name is None else loaded[vectors[0].name]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return
-    for row, value in zip(sources.rows, values.ravel().tolist(), strict=True):
-        row["group"] = f"{value:g}" if isinstance(value, float) else str(value)
-    sources.guesses.append(f"The groups are the numbers of the array {vectors[0].title}.")
+        return None
+    return list(values.ravel().tolist())
 
 
 def _find_shared(folder: Path, arrays: Sequence[_Array], image: _Array) -> Iterator[Candidate]:

@@ -120,11 +120,14 @@ def test_an_archive_names_its_groups(tmp_path: Path) -> None:
     """If it fails, the labels of an archive are taken for masks, or are lost."""
     images = np.stack([folders.picture(number) for number in range(folders.SUBJECTS)])
     masks = np.stack([folders.ball(SIZE, folders.REGION)] * len(images))
-    np.savez(tmp_path / "all.npz", images=images, labels=np.arange(len(images)) % 2, masks=masks)
+    labels, ids = np.arange(len(images)) % 2, [f"s{number // 2}" for number in range(len(images))]
+    np.savez(tmp_path / "all.npz", images=images, labels=labels, masks=masks, ids=np.array(ids))
     recipe = read_cohort_file(propose(tmp_path).toml_path)
     assert (recipe.image.array, recipe.groups) == ("images", ("0", "1"))
     assert [rule.array for rule in recipe.rois.values()] == ["masks"]
-    groups = [row["group"] for row in read_rows(tmp_path / "participants.tsv")]
+    rows = read_rows(tmp_path / "participants.tsv")
+    groups = [row["group"] for row in rows]
+    assert (rows[3]["participant_id"], rows[3]["visit"]) == ("s1", "2")
     assert groups == ["0", "1"] * (folders.SUBJECTS // 2)
 
 
