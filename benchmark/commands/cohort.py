@@ -22,7 +22,6 @@ app = typer.Typer(
     help="Bring a folder of images, look at a cohort, or write it as NIfTI files.",
     no_args_is_help=True,
 )
-app.command()(cohort_corrupt.corrupt)
 _SHEET = "contact_sheet"
 
 
@@ -30,7 +29,7 @@ _SHEET = "contact_sheet"
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of images.")],
     out: Annotated[
-        Path | None, typer.Option(help="File to write. [default: cohort.toml in the folder]")
+        Path | None, typer.Option(help="File to write. Default: cohort.toml in the folder.")
     ] = None,
 ) -> None:
     """Propose a cohort.toml for a folder of images, and say what could not be decided."""
@@ -55,7 +54,7 @@ def inspect(
     name: options.NamedCohort,
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Folder of the contact sheet. [default: {options.COHORTS}/NAME]"),
+        typer.Option(help=f"Folder of the contact sheet. Default: {options.COHORTS}/NAME."),
     ] = None,
     json_file: options.Json = None,
 ) -> None:
@@ -85,6 +84,9 @@ def export(name: options.NamedCohort, out: options.Out) -> None:
         cohort = cohort_checks.load_cohort(catalogues.Catalogue().cohorts.find(name))
         path = catalogues.cohort_writer()(cohort, out)
         terminal.print_lines(terminal.make_console(), [f"cohort: {path}"])
+
+
+app.command()(cohort_corrupt.corrupt)
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a cohort, and what its files held or None

@@ -39,9 +39,9 @@ def _rows(overview: CohortOverview) -> Iterator[tuple[str, str]]:
     yield "shape", " × ".join(map(str, overview.shape))
     yield "spacing", f"{' × '.join(f'{size:.4g}' for size in overview.spacing)} mm"
     yield "axes run towards", _describe_axes(overview)
-    place = "registered" if overview.registered else "not registered"
+    space = "registered" if overview.registered else "not registered"
     lie = "one affine for all" if overview.shares_affine else "an affine for each image"
-    yield "space", f"{place}, {lie}"
+    yield "space", f"{space}, {lie}"
     if (stored := overview.intensities) is not None:
         yield "values in the files", f"{stored.low:.6g} to {stored.high:.6g}"
         yield (

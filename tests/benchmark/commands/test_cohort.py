@@ -28,9 +28,9 @@ def call(*arguments: object) -> Result:
 def fill_in(toml_path: Path, line: str, by: str) -> None:
     """Replace the comment that begins with a line by a line of its own."""
     lines = toml_path.read_text().splitlines()
-    places = [number for number, text in enumerate(lines) if text.startswith(f"# {line}")]
-    assert places, line
-    lines[places[0]] = by
+    positions = [number for number, text in enumerate(lines) if text.startswith(f"# {line}")]
+    assert positions, line
+    lines[positions[0]] = by
     toml_path.write_text("\n".join(lines) + "\n")
 
 
@@ -120,12 +120,12 @@ def test_what_stays_open_is_told(tmp_path: Path) -> None:
     """If it fails, a reader takes a half-described folder for a finished cohort."""
     for number in range(4):
         folders.save_picture(tmp_path / "study" / f"scan{number}.png", folders.picture(number))
-    told = call("cohort", "init", "study")
-    assert told.exit_code == 0, told.stderr
+    result = call("cohort", "init", "study")
+    assert result.exit_code == 0, result.stderr
     words = "Fill in the column group of study/participants.tsv, then run `cohort inspect"
-    assert words in told.stdout
-    assert "Could not be decided:" in told.stdout
-    assert "none is here, so the foreground is the whole image" in told.stdout
+    assert words in result.stdout
+    assert "Could not be decided:" in result.stdout
+    assert "none is here, so the foreground is the whole image" in result.stdout
     refused = call("cohort", "inspect", "study")
     assert refused.exit_code == 2
     assert "'n/a'" in refused.stderr
@@ -134,9 +134,9 @@ def test_what_stays_open_is_told(tmp_path: Path) -> None:
 def test_nothing_to_propose_is_one_sentence(tmp_path: Path) -> None:
     """If it fails, a mistyped folder ends in a traceback."""
     for folder in ("nowhere", "."):
-        told = call("cohort", "init", folder)
-        assert told.exit_code == 2
-        assert len(told.stderr.splitlines()) == 1
+        result = call("cohort", "init", folder)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -152,11 +152,11 @@ def test_inspect_tells_what_gives_the_group_away(tmp_path: Path) -> None:
     table.write_text("\n".join([f"{header}\tscanner", *rows]) + "\n")
     toml = folder / "cohort.toml"
     toml.write_text(toml.read_text().replace("high = 65535", "high = 41000"))
-    told = call("cohort", "inspect", folder, "--out", "sheet")
-    assert told.exit_code == 0, told.stderr
+    result = call("cohort", "inspect", folder, "--out", "sheet")
+    assert result.exit_code == 0, result.stderr
     assert "The covariate 'scanner' alone tells the groups apart with an AUROC of 1.00" in (
-        told.stdout
+        result.stdout
     )
-    assert "lies above the window and is clipped" in told.stdout
-    assert "IL (feet, left)" in told.stdout
+    assert "lies above the window and is clipped" in result.stdout
+    assert "IL (feet, left)" in result.stdout
     assert Path("sheet/contact_sheet.png").is_file()

@@ -147,9 +147,9 @@ def test_segmentations_and_maps_are_told_by_their_values(tmp_path: Path) -> None
     cohort, findings = read_with_findings(written.toml_path)
     assert cohort.anatomy.rois["hippocampus_left"][0].sum() == (folders.segmentation() == 17).sum()
     assert findings.spans[:, 1].max() > 100
-    told = " ".join(written.guesses + written.undecided)
+    sentences = " ".join(written.guesses + written.undecided)
     for words in ("FreeSurfer", "registered", "map of probabilities", "Control regions"):
-        assert words in told
+        assert words in sentences
 
 
 def test_series_lie_in_folders_of_patients(tmp_path: Path) -> None:
