@@ -209,16 +209,18 @@ class Cohort:
         return union
 
     def take(self, rows: Rows) -> Cohort:
-        """Return the cohort of these rows, in this order."""
+        """Return the cohort of these rows, in this order; rows in a run share its arrays."""
+        in_a_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        chosen = slice(int(rows[0]), int(rows[-1]) + 1) if in_a_run else rows
         anatomy = self.anatomy
         return replace(
             self,
-            images=self.images[rows],
-            participants=self.participants.iloc[rows].reset_index(drop=True),
+            images=self.images[chosen],
+            participants=self.participants.iloc[chosen].reset_index(drop=True),
             anatomy=Anatomy(
-                anatomy.foreground[rows],
-                {name: mask[rows] for name, mask in anatomy.rois.items()},
-                {name: mask[rows] for name, mask in anatomy.control_rois.items()},
+                anatomy.foreground[chosen],
+                {name: mask[chosen] for name, mask in anatomy.rois.items()},
+                {name: mask[chosen] for name, mask in anatomy.control_rois.items()},
                 anatomy.truth,
             ),
             geometry=self.geometry.take(rows),

@@ -32,10 +32,14 @@ def alter(
     Returns:
         [N, 1, *S] float32 in [0, 1].
     """
-    smooth = ndimage.gaussian_filter(images.astype(np.float64), (0.0, 0.0, *sigma), mode="reflect")
-    change = alpha * window * ((1 - attenuation) * smooth - images)
-    altered: ImageArray = np.clip(images + change, 0, 1).astype(np.float32)
-    return np.where(window > 0, altered, images)
+    altered = np.empty_like(images)
+    # One by one, since the volumes of a whole split in float64 fill a memory.
+    for row, (image, weight) in enumerate(zip(images[:, 0], window[:, 0], strict=True)):
+        smooth = ndimage.gaussian_filter(image.astype(np.float64), sigma, mode="reflect")
+        change = alpha * weight * ((1 - attenuation) * smooth - image)
+        changed = np.clip(image + change, 0, 1).astype(np.float32)
+        altered[row, 0] = np.where(weight > 0, changed, image)
+    return altered
 
 
 def depth_inside(mask: BoolArray, spacing: Sequence[float] | None = None) -> FloatArray:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from benchmark.errors import InputError
 
-_CHUNK_PIXELS = 2**25
+_CHUNK_PIXELS = 2**24
 
 
 def descending_order(

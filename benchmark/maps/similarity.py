@@ -61,8 +61,11 @@ def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     """Return the mean structural similarity over the foreground (Wang et al. 2004).
 
     The window is a Gaussian of σ = 1.5 pixels, 11 wide in two dimensions and 7 in three; at the
-    border of the image maps are mirrored.
+    border of the image maps are mirrored. Volumes are compared one by one, to fit into memory.
     """
+    if first.ndim == 5 and len(first) > 1:
+        triples = zip(first.split(1), second.split(1), foreground.split(1), strict=True)
+        return torch.cat([ssim(*triple) for triple in triples])
     x, y = _scaled(first, foreground), _scaled(second, foreground)
     dimensions = x.ndim - 2
     mean_x, mean_y, square_x, square_y, product = (

@@ -133,8 +133,12 @@ class Study:
 
     def ask(self, arms: Mapping[str, Tensor], imputer: str) -> dict[str, Response]:
         """Remove every mask of every arm from every image, in one call."""
-        flat = torch.cat([masks.flatten(1, 2) for masks in arms.values()], dim=1)
-        outputs = vars(respond(self.trial, self.rows, flat, imputers(self.trial)[imputer])).values()
+
+        def masks_of(chunk: slice) -> Tensor:
+            return torch.cat([masks[chunk].flatten(1, 2) for masks in arms.values()], dim=1)
+
+        response = respond(self.trial, self.rows, masks_of, imputers(self.trial)[imputer])
+        outputs = vars(response).values()
         responses, start = {}, 0
         for name, masks in arms.items():
             shape, end = masks.shape[:3], start + masks.shape[1] * masks.shape[2]

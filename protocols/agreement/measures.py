@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +33,15 @@ class RankedMaps:
         self.importance = images.ranked(images.maps())
         reasons = reason_unrankable(self.importance, foreground)
         self.unrankable = np.array([reason is not None for reason in reasons])
-        self.ranks = centred_ranks(self.importance, foreground)
+        # Halves of whole numbers, which float32 holds exactly up to 2**23.
+        self._ranks = centred_ranks(self.importance, foreground).float()
         finite = self.importance.nan_to_num(0.0, 0.0, 0.0)
         order = descending_order(finite, foreground, images.streams("ties"))
         self.tops = top_masks(order, foreground, quantiles)
+
+    def ranks(self, rows: slice | Rows) -> Tensor:
+        """Return the ranks minus their mean in some images, [k, P] float64; 0 outside."""
+        return self._ranks[rows].double()
 
 
 def compare(
@@ -45,18 +50,27 @@ def compare(
     """Return Spearman's correlation of two methods' maps of one image, and its null, each [n].
 
     The null compares the first method's map of an image with the second's of its partners, over
-    the pixels that lie in both foregrounds.
+    the pixels that lie in both foregrounds. Volumes are compared one by one, to fit into memory.
     """
-    inside = foreground.flatten(1)
-    nulls = []
+    at_once = 1 if foreground.ndim == 5 else len(foreground)
+    parts = [slice(start, start + at_once) for start in range(0, len(foreground), at_once)]
+    pairs = [_compare(first, second, partners, foreground.flatten(1), rows) for rows in parts]
+    correlations, nulls = zip(*pairs, strict=True)
+    return np.concatenate(correlations), np.concatenate(nulls)
+
+
+def _compare(
+    first: RankedMaps, second: RankedMaps, partners: Sequence[Rows], inside: Tensor, rows: slice
+) -> tuple[FloatArray, FloatArray]:
+    own, nulls = first.ranks(rows), []
     for partner in partners:
-        both, pair = inside & inside[partner], []
-        for ranks in (first.ranks, second.ranks[partner]):
+        both, pair = inside[rows] & inside[partner[rows]], []
+        for ranks in (own, second.ranks(partner[rows])):
             common = torch.where(both, ranks, 0.0)
             middle = common.sum(1, keepdim=True) / both.sum(1, keepdim=True)
             pair.append(torch.where(both, ranks - middle, 0.0))
         nulls.append(rank_correlation(*pair).numpy())
-    return rank_correlation(first.ranks, second.ranks).numpy(), np.mean(nulls, axis=0)
+    return rank_correlation(own, second.ranks(rows)).numpy(), np.mean(nulls, axis=0)
 
 
 def compare_tops(
@@ -118,6 +132,21 @@ def rank_correlations(first: FloatArray, second: FloatArray) -> FloatArray:
             ranks = rankdata(left[known]), rankdata(right[known])
             correlations[row] = np.corrcoef(*ranks)[0, 1]
     return correlations
+
+
+def concordance_of(
+    members: Mapping[str, RankedMaps], groups: Sequence[Sequence[str]], foreground: Tensor
+) -> FloatArray:
+    """Return the concordance of groups of methods, each by its mean rank, on each image, [n]."""
+    inside, values = foreground.flatten(1).numpy(), []
+    for row in range(len(inside)):
+        rows = slice(row, row + 1)  # one by one, since the ranks of volumes are large
+        merged = [
+            np.mean([members[name].ranks(rows).numpy() for name in group], axis=0)
+            for group in groups
+        ]
+        values.append(concordance(merged, inside[rows]))
+    return np.concatenate(values)
 
 
 def concordance(centred: Sequence[FloatArray], inside: BoolArray) -> FloatArray:

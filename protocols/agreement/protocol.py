@@ -93,13 +93,11 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
             images.read(self.spearman, correlation, where)
             images.read(self.spearman_corrected, correlation - null, where)
             correlations[first, second] = correlation
-        ranks = [maps.ranks.numpy() for maps in members.values()]
-        flat = inside.flatten(1).numpy()
-        images.read(self.concordance, measures.concordance(ranks, flat))
         same = [pair for pair, values in correlations.items() if (values >= SAME).all()]
         groups = measures.classes(list(members), same)
-        merged = [np.mean([members[name].ranks.numpy() for name in group], 0) for group in groups]
-        images.read(self.concordance_of_classes, measures.concordance(merged, flat))
+        alone = [[name] for name in members]
+        images.read(self.concordance, measures.concordance_of(members, alone, inside))
+        images.read(self.concordance_of_classes, measures.concordance_of(members, groups, inside))
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Pass no judgement: consensus is not truth."""

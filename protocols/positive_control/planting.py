@@ -114,9 +114,11 @@ def zero_out(images: ImageArray, sites: npt.NDArray[np.int64]) -> tuple[ImageArr
 
     The control of old, kept for comparison: its hard edge is a signal of its own.
     """
-    axes = np.indices(images.shape[2:])
-    centres = sites.reshape(*sites.shape, *[1] * axes[0].ndim)
-    inside = (np.abs(axes[None] - centres) < radius_of(images.shape[2:])).all(1, keepdims=True)
+    shape, inside = images.shape[2:], np.ones(images.shape, dtype=np.bool_)
+    for axis, length in enumerate(shape):
+        near = np.abs(np.arange(length)[None] - sites[:, axis, None]) < radius_of(shape)
+        sides = [length if other == axis else 1 for other in range(len(shape))]
+        inside &= near.reshape(len(sites), 1, *sides)
     return np.where(inside, np.float32(0), images), inside
 
 
