@@ -10,7 +10,9 @@ from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import CohortError
 
-SEED = 48
+# The seed of 0 to 99 whose 240 and whose 48 test subjects come closest to the intended AUROCs of
+# age (0.62) and of volume (0.955); chosen on covariates, before any network saw an image.
+SEED = 15
 
 
 class Phantom3D(CohortSource):
@@ -26,8 +28,9 @@ class Phantom3D(CohortSource):
 
     name: ClassVar[str] = "phantom3d"
     description: ClassVar[str] = "The phantom as volumes round the hippocampi, generated on demand."
+    model: ClassVar[str] = "smallresnet3d"
 
-    def __init__(self, subjects: int = 60) -> None:
+    def __init__(self, subjects: int = 240) -> None:
         if subjects < 10 or subjects % 2:
             raise CohortError(
                 f"Cohort {self.name!r} needs an even number of at least 10 subjects, "
@@ -37,5 +40,5 @@ class Phantom3D(CohortSource):
         self._counts = {"train": subjects - 2 * held_out, "validation": held_out, "test": held_out}
 
     def load(self) -> Cohort:
-        """Return the cohort, generated; the default takes some ten seconds on a single core."""
+        """Return the cohort, generated; the default takes 26 seconds on a single core."""
         return make_cohort(self.name, crop_view(), self._counts, SEED)

@@ -17,7 +17,7 @@ from benchmark.plugins.examples import Example, build_cohort, build_examples
 
 CATALOGUE = Catalogue()
 MODELS = CATALOGUE.models.names
-SHAPE = (32, 32)
+SHAPES = {2: (32, 32), 3: (16, 16, 32)}
 CASES = [
     pytest.param(name, kind, dimensions, id=f"{name}-{kind}-{dimensions}-D")
     for name in CATALOGUE.explainers.names
@@ -33,13 +33,15 @@ def examples() -> tuple[Example, ...]:
     What is asked holds for any size, and it is asked hundreds of times. The positions of smallvit
     are of one size, so that its weights are fresh.
     """
-    cohort = build_cohort(SHAPE, subjects=96)
+    cohorts = {count: build_cohort(shape, subjects=96) for count, shape in SHAPES.items()}
     torch.manual_seed(0)
-    classifiers = [
-        source.build(SHAPE) if source.name == "smallvit" else source.load(SHAPE)
-        for source in (CATALOGUE.models.find(name).create() for name in MODELS)
-    ]
-    return *build_examples(), *(Example(model.name, model, cohort) for model in classifiers)
+    models = []
+    for source in (CATALOGUE.models.find(name).create() for name in MODELS):
+        cohort = cohorts[min(source.dimensions)]
+        shape = cohort.shape
+        model = source.build(shape) if source.name == "smallvit" else source.load(shape)
+        models.append(Example(model.name, model, cohort))
+    return *build_examples(), *models
 
 
 @pytest.mark.parametrize("name", CATALOGUE.explainers.names)

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from baselines.cohorts.phantom import Phantom
 from baselines.models.smallresnet import SmallResNet
+from baselines.models.smallresnet3d import SmallResNet3D
 from baselines.models.smallvgg import SmallVGG
 from baselines.models.smallvit import SmallViT
 from benchmark.classifier import Classifier
@@ -20,7 +21,12 @@ from benchmark.model_source import ModelSource
 from benchmark.training import load_weights, train_from_scratch
 
 SOURCES = (SmallResNet(), SmallVGG(), SmallViT())
-by_source = pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.name)
+OF_VOLUMES = SmallResNet3D()
+BOX = (48, 48, 96)
+by_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+by_any_source = pytest.mark.parametrize(
+    "source", [*SOURCES, OF_VOLUMES], ids=lambda source: source.name
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +55,18 @@ def test_the_recipe_leads_to_a_network_as_good(phantom: Cohort) -> None:
     assert _auroc(network, phantom.select("test")) == pytest.approx(0.91, abs=0.03)
 
 
-@by_source
+@by_any_source
 def test_networks_and_their_relatives_are_small_and_belong_together(source: ModelSource) -> None:
     """If it fails, a clone is slow, or weights were trained again without their relatives."""
-    own = source.load((96, 96))
+    shape = (96, 96) if 2 in source.dimensions else BOX
+    own = source.load(shape)
     assert source.relatives is not None
     for path in source.relatives.glob(f"{source.name}*.safetensors"):
         assert path.stat().st_size < 2_000_000
         card = json.loads(path.with_suffix(".json").read_text("utf-8"))
         assert card["sha256"]
     for kind in ("twin", "memorised", "planted-mild", "planted-medium", "planted-strong"):
-        relative = source.build((96, 96))
+        relative = source.build(shape)
         relative.name = f"{source.name}-{kind}"
         path = source.relatives / f"{relative.name}.safetensors"
         assert load_weights(relative, path).weights_sha256 != own.weights_sha256
@@ -83,8 +90,20 @@ def test_cells_are_centred_on_every_eighth_pixel(phantom: Cohort) -> None:
 @by_source
 def test_volumes_are_refused_in_one_sentence(source: ModelSource) -> None:
     """If it fails, a convolution's complaint reaches the user."""
-    with pytest.raises(ClassifierError, match="takes two-dimensional images"):
-        source.load((48, 48, 96))
+    with pytest.raises(ClassifierError, match=r"takes two-dimensional images.*smallresnet3d"):
+        source.load(BOX)
+
+
+def test_slices_are_refused_by_the_network_of_volumes() -> None:
+    """If it fails, `--model smallresnet3d` on slices ends in a convolution's complaint."""
+    with pytest.raises(ClassifierError, match=r"takes volumes.*\[96, 96\].*--model smallresnet`"):
+        OF_VOLUMES.load((96, 96))
+
+
+def test_cells_of_volumes_are_centred_on_every_eighth_voxel() -> None:
+    """If it fails, aligned maps of volumes are resampled at the wrong places."""
+    grid = OF_VOLUMES.build(BOX).feature_grid
+    assert (grid.shape, grid.offset, grid.step) == ((6, 6, 12), (0.0,) * 3, (8.0,) * 3)
 
 
 def test_the_networks_differ_in_what_breaks_methods() -> None:

@@ -292,7 +292,7 @@ def test_networks_that_can_be_scored_are_not_remarked_upon(example: Example) -> 
 def test_built_in_models_are_proven_without_a_counted_pass(name: str) -> None:
     """If it fails, costs of v1 move, or a proof that fails by mistake slows every run."""
     source = Catalogue().models.find(name).create()
-    cohort = build_cohort((96, 96))
+    cohort = build_cohort((96, 96) if 2 in source.dimensions else (32, 32, 32))
     classifier = source.fit(source.load(cohort.shape), cohort)
     passes, state = classifier.passes.snapshot(), torch.get_rng_state()
     sha256, images = classifier.weights_sha256, cohort.batch(np.arange(3)).images
