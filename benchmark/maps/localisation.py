@@ -33,7 +33,7 @@ def average_precision(
     """
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
     is_true = (truth & foreground).flatten(1).gather(1, ranking.order)
-    precision = is_true.long().cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
+    precision = is_true.cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
     # Each true pixel is worth the precision at the threshold that lets it pass.
     area = torch.where(is_true, precision, 0.0).sum(1) / is_true.sum(1)
     return where_rankable(area, importance, foreground)

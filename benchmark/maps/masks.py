@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
+from benchmark.maps.ranking import is_volumes, one_by_one
 
 _CHUNK_PIXELS = 2**24
 
@@ -31,6 +32,11 @@ def descending_order(
     Raises:
         InputError: If a map is not finite in the foreground.
     """
+    if is_volumes(importance):
+        images = zip(one_by_one(importance, foreground), jitter, strict=True)
+        return torch.cat(
+            [descending_order(values, organ, [rng]) for (values, organ), rng in images]
+        )
     inside = foreground.flatten(1)
     values = torch.where(inside, importance.flatten(1), -math.inf)
     if not len(values):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,13 @@ class Ranking:
 def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
     """Return the order of the pixels, largest importance first."""
     _check_fit(importance, foreground)
+    if is_volumes(importance):
+        parts = [rank_pixels(*pair) for pair in one_by_one(importance, foreground)]
+        return Ranking(
+            torch.cat([part.order for part in parts]),
+            torch.cat([part.first for part in parts]),
+            torch.cat([part.last for part in parts]),
+        )
     values, inside = importance.flatten(1), foreground.flatten(1)
     ordered, order = torch.where(inside, values, -math.inf).sort(dim=1, descending=True)
     return Ranking(order, *_tie_runs(ordered))
@@ -43,6 +51,8 @@ def ranks(values: Tensor, foreground: Tensor) -> Tensor:
 
     They are 0 outside the foreground, and NaN inside it where a map is not finite there.
     """
+    if is_volumes(values):
+        return torch.cat([ranks(*pair) for pair in one_by_one(values, foreground)])
     flat, inside = flatten(values, foreground)
     ordered, order = torch.where(inside, flat, math.inf).sort(dim=1)
     first, last = _tie_runs(ordered)
@@ -69,6 +79,16 @@ def where_rankable(scores: Tensor, importance: Tensor, foreground: Tensor) -> Te
     values, inside = flatten(importance, foreground)
     is_rankable = _is_finite(values, inside) & _is_varied(values, inside)
     return torch.where(is_rankable, scores, math.nan)
+
+
+def is_volumes(values: Tensor) -> bool:
+    """Return whether these are several volumes, which are sorted one by one to save memory."""
+    return values.ndim == 5 and len(values) > 1
+
+
+def one_by_one(*batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield each image of the batches alone, as batches of one."""
+    return zip(*(batch.split(1) for batch in batches), strict=True)
 
 
 def flatten(values: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:

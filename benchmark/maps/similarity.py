@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.maps.blurring import gaussian_blur
-from benchmark.maps.ranking import ranks, where_rankable
+from benchmark.maps.ranking import is_volumes, one_by_one, ranks, where_rankable
 
 _WIDTHS = {2: 11, 3: 7}
 _SIGMA = 1.5
@@ -38,6 +38,8 @@ def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
 
     0 outside the foreground, and NaN throughout where a map cannot be ranked.
     """
+    if is_volumes(values):
+        return torch.cat([centred_ranks(*pair) for pair in one_by_one(values, foreground)])
     inside = foreground.flatten(1)
     mean_rank = (inside.sum(1, keepdim=True).double() + 1) / 2
     centred = torch.where(inside, ranks(values, foreground).flatten(1) - mean_rank, 0.0)
@@ -63,9 +65,8 @@ def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     The window is a Gaussian of σ = 1.5 pixels, 11 wide in two dimensions and 7 in three; at the
     border of the image maps are mirrored. Volumes are compared one by one, to fit into memory.
     """
-    if first.ndim == 5 and len(first) > 1:
-        triples = zip(first.split(1), second.split(1), foreground.split(1), strict=True)
-        return torch.cat([ssim(*triple) for triple in triples])
+    if is_volumes(first):
+        return torch.cat([ssim(*images) for images in one_by_one(first, second, foreground)])
     x, y = _scaled(first, foreground), _scaled(second, foreground)
     dimensions = x.ndim - 2
     mean_x, mean_y, square_x, square_y, product = (

@@ -17,7 +17,7 @@ from benchmark.plugins.examples import Example, build_cohort, build_examples
 
 CATALOGUE = Catalogue()
 MODELS = CATALOGUE.models.names
-SHAPES = {2: (32, 32), 3: (16, 16, 32)}
+SHAPES = {2: (32, 32), 3: (16, 16, 16)}
 CASES = [
     pytest.param(name, kind, dimensions, id=f"{name}-{kind}-{dimensions}-D")
     for name in CATALOGUE.explainers.names
