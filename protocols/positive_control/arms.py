@@ -20,10 +20,18 @@ from benchmark.seeding import stream
 from benchmark.training import fine_tune, logistic_regression
 from benchmark.training.relatives import Relative
 from benchmark.trial import Need, Trial, remembered
-from protocols.positive_control.planting import Strength, allowed_sites, draw_sites, planted_cohort
+from protocols.positive_control.planting import (
+    CLEAN,
+    PLANTED,
+    Strength,
+    allowed_sites,
+    draw_sites,
+    planted_cohort,
+)
 from protocols.positive_control.statistics import PROBE, TUNED
 
 _TUNING_SEED = 0
+_VOLUMES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -90,14 +98,24 @@ def probed(trial: Trial, strength: Strength | None) -> Arm:
 
 @remembered(by_model=True)
 def _probe(trial: Trial, strength: Strength | None) -> tuple[FloatArray, float]:
-    def embed(images: Cohort, first: int) -> FloatArray:
-        rows = np.arange(first, first + len(trial.train))
+    train, sites = trial.train, sites_of(trial, "train")
+    # Volumes a few at a time: those of a whole split, and what is made of them, fill a memory.
+    at_once = _VOLUMES_AT_ONCE if train.images.ndim == 5 else len(train)
+    parts = np.split(np.arange(len(train)), range(at_once, len(train), at_once))
+
+    def embed(images: Cohort, rows: Rows) -> FloatArray:
         return trial.models.embed_in_lanes(images.batch(rows).images)[1]
 
-    clean = trial.once(("train embeddings", trial.model_identity), lambda: embed(trial.train, 0))
-    planted = planted_cohort(trial.train, strength, sites_of(trial, "train"))
-    embeddings = np.concatenate([clean, embed(planted, len(trial.train))])
-    return logistic_regression(embeddings, planted.groups)
+    def embed_planted(rows: Rows) -> FloatArray:
+        planted = planted_cohort(train.take(rows), strength, sites[rows])
+        return embed(planted, len(rows) + np.arange(len(rows)))
+
+    clean = trial.once(
+        ("train embeddings", trial.model_identity),
+        lambda: np.concatenate([embed(train, rows) for rows in parts]),
+    )
+    embeddings = np.concatenate([clean, *map(embed_planted, parts)])
+    return logistic_regression(embeddings, np.repeat([CLEAN, PLANTED], len(train)))
 
 
 def restored_shares(arm: Arm, rows: Rows, common: Rows, masks: Tensor) -> FloatArray:

@@ -53,7 +53,7 @@ def radius_of(shape: Sequence[int]) -> float:
     return min(shape) * _DIAMETER / 2
 
 
-def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
+def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int16]]:
     """Return for each image the pixels [K, len(S)] whose window lies in the foreground [N, 1, *S].
 
     The foreground eroded by the radius; where nothing is left of it, the pixels that lie deepest.
@@ -61,12 +61,13 @@ def allowed_sites(foreground: BoolArray) -> list[npt.NDArray[np.int64]]:
     radius, allowed = radius_of(foreground.shape[2:]), []
     for inside in foreground[:, 0]:
         depth = alteration.depth_inside(inside)
-        allowed.append(np.argwhere(depth >= min(radius, depth.max())))
+        # A quarter of the memory, since there are as many places as voxels.
+        allowed.append(np.argwhere(depth >= min(radius, depth.max())).astype(np.int16))
     return allowed
 
 
 def draw_sites(
-    allowed: Sequence[npt.NDArray[np.int64]], keys: Sequence[str], suite: str, purpose: str = "site"
+    allowed: Sequence[npt.NDArray[np.int16]], keys: Sequence[str], suite: str, purpose: str = "site"
 ) -> npt.NDArray[np.int64]:
     """Return one of the allowed places for each image, all with the same probability, [N, len(S)].
 
