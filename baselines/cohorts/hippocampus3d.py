@@ -18,6 +18,7 @@ class Hippocampus3D(CohortSource):
 
     name: ClassVar[str] = "hippocampus3d"
     description: ClassVar[str] = "MRI volumes round large and small hippocampi (CC BY-SA 4.0)."
+    model: ClassVar[str | None] = "hippocampus_resnet3d"
 
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""

@@ -11,7 +11,9 @@ from paths import ROOT
 from sklearn.metrics import roc_auc_score
 
 from baselines.cohorts.hippocampus import Hippocampus
+from baselines.cohorts.hippocampus3d import Hippocampus3D
 from baselines.models.hippocampus_resnet import HippocampusResNet
+from baselines.models.hippocampus_resnet3d import HippocampusResNet3D
 from benchmark.cohort_source import CohortSource
 from benchmark.model_source import ModelSource
 from benchmark.training import load_weights, training_accuracy
@@ -20,10 +22,11 @@ from benchmark.training.fine_tuning import permuted
 RELATIVES = ("twin", "memorised", "planted-mild", "planted-medium", "planted-strong")
 PAIRS: tuple[tuple[Callable[[], CohortSource], Callable[[], ModelSource], float], ...] = (
     (Hippocampus, HippocampusResNet, 0.85),
+    (Hippocampus3D, HippocampusResNet3D, 0.83),
 )
 
 
-@pytest.mark.parametrize(("cohort", "model", "auroc"), PAIRS, ids=["2-D"])
+@pytest.mark.parametrize(("cohort", "model", "auroc"), PAIRS, ids=["2-D", "3-D"])
 def test_the_network_and_its_relatives_belong_to_the_cohort(
     cohort: Callable[[], CohortSource], model: Callable[[], ModelSource], auroc: float
 ) -> None:
@@ -52,6 +55,7 @@ def test_the_network_and_its_relatives_belong_to_the_cohort(
 def test_cells_are_no_coarser_than_a_hippocampus() -> None:
     """If it fails, no class activation map can show more than where the middle of the image is."""
     assert HippocampusResNet().build((26, 40)).feature_grid.step == (2.0, 2.0)
+    assert HippocampusResNet3D().build((26, 40, 27)).feature_grid.step == (4.0, 4.0, 4.0)
 
 
 def test_the_weights_name_the_licence_of_the_images() -> None:
