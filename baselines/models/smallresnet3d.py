@@ -13,9 +13,9 @@ from benchmark.classifier import Classifier
 from benchmark.training import Recipe
 
 WIDTHS = (8, 16, 32, 64)
-# As `smallresnet`, maps an eighth as wide as the image, but narrow a block earlier: wide maps are
-# what a volume costs, and a pass takes a quarter of the time.
-STRIDES = (2, 2, 1, 1)
+# As `smallresnet`. With strides (2, 2, 1, 1) a pass takes a quarter of the time, but so few volumes
+# then leave much to the seed: the twin's AUROC is 0.76 instead of 0.88.
+STRIDES = (1, 2, 2, 1)
 
 
 class ResidualBlock3d(nn.Module):
@@ -65,7 +65,7 @@ class SmallResNet3D(CommittedModel):
     name: ClassVar[str] = "smallresnet3d"
     description: ClassVar[str] = "residual network of volumes, 0.23 M weights, trained on phantom3d"
     dimensions: ClassVar[tuple[int, ...]] = (3,)
-    recipe: ClassVar[Recipe] = Recipe(epochs=25, batch_size=8)
+    recipe: ClassVar[Recipe] = Recipe(epochs=40, batch_size=8)
 
     def assemble(self, input_shape: Sequence[int]) -> Classifier:
         """Return the network with fresh weights."""
