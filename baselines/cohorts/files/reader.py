@@ -16,7 +16,7 @@ import numpy.typing as npt
 from baselines.cohorts.files.cohort_toml import CohortFile, ImageFile, MaskFile, read_cohort_file
 from baselines.cohorts.files.contradictions import refuse_shared_images
 from baselines.cohorts.files.fitting import FittedMask, fit_mask
-from baselines.cohorts.files.formats.reading import opened_files, read_scan
+from baselines.cohorts.files.formats.reading import ScanReader
 from baselines.cohorts.files.formats.scan import Scan, Source
 from baselines.cohorts.files.layout import Layout, find_layout, make_geometry
 from baselines.cohorts.files.participants import build_participants, read_rows
@@ -94,8 +94,7 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
     participants = build_participants(people, recipe.groups, table_path, recipe.split)
     reader = _Reader(toml_path.parent, recipe, rows)
     refuse_shared_images(rows, [reader.image_source(row) for row in rows], recipe.image.path)
-    with opened_files():
-        content = reader.read(toml_path)
+    content = reader.read(toml_path)
     cohort = Cohort(
         name=recipe.name,
         images=content.images,
@@ -143,9 +142,13 @@ class _Reader:
 
     def read(self, toml_path: Path) -> _Content:
         """Return the content of all files; the first image says how large the arrays are."""
+        with ScanReader() as scans:
+            return self._read(toml_path, scans)
+
+    def _read(self, toml_path: Path, scans: ScanReader) -> _Content:
         content: _Content | None = None
         for number, row in enumerate(self._rows):
-            scan = self._image(row)
+            scan = self._image(row, scans)
             layout = find_layout(scan, self._recipe)
             if content is None:
                 shape = (len(self._rows), 1, *layout.shape)
@@ -155,7 +158,7 @@ class _Reader:
             else:
                 content.layouts.append(layout)
                 make_geometry([content.layouts[0], layout], self._recipe.registered)
-            fitted = {title: self._mask(row, title, layout) for title in self._rules}
+            fitted = {title: self._mask(row, title, layout, scans) for title in self._rules}
             for title, mask in fitted.items():
                 content.masks[title][number, 0] = mask.array
             window = find_window(scan, fitted["foreground"], layout, self._recipe.intensity)
@@ -174,13 +177,15 @@ class _Reader:
         rule: ImageFile = self._recipe.image if title == IMAGE else self._rules[title]
         return self._source(self._rows[number], title, rule).path if rule.path else None
 
-    def _image(self, row: Mapping[str, str]) -> Scan:
-        scan = read_scan(self.image_source(row))
+    def _image(self, row: Mapping[str, str], scans: ScanReader) -> Scan:
+        scan = scans.read(self.image_source(row))
         if not scan.voxels.any():
             raise CohortError(f"The {scan.source} is zero everywhere.")
         return scan
 
-    def _mask(self, row: Mapping[str, str], title: str, layout: Layout) -> FittedMask:
+    def _mask(
+        self, row: Mapping[str, str], title: str, layout: Layout, scans: ScanReader
+    ) -> FittedMask:
         """Return a row's mask, on the grid of its image; an empty one is refused."""
         rule = self._rules[title]
         if not rule.path:
@@ -188,7 +193,7 @@ class _Reader:
             return FittedMask(np.ones(layout.shape, dtype=np.bool_), whole)
         scan = self._shared.get(title)
         if scan is None:
-            scan = read_scan(self._source(row, f"{title} of {_name(row)}", rule))
+            scan = scans.read(self._source(row, f"{title} of {_name(row)}", rule))
             if "{" not in f"{rule.path}{rule.index}":
                 self._shared[title] = scan
         return fit_mask(scan, rule, layout)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,71 +32,71 @@ _COLOUR = ("RGB", "P", "LA", "PA", "RGBA")
 _WHITE_IS_ZERO, _SIGNED = 0, 2  # values of the TIFF tags
 # Pillow spreads values of few bits over 0 to 255, for the eye.
 _SPREAD = {"L;2": 85, "L;4": 17}
-
-
-_Key = tuple[Path, int, int]
-_stacks: OrderedDict[_Key, Image.Image] = OrderedDict()
 # Files of several pages that stay open, since to find a page Pillow passes all that come before it.
 _MOST_STACKS = 8
 
 
-def release_pictures() -> None:
-    """Close files of several pages, which stay open in case another page is read."""
-    while _stacks:
-        _stacks.popitem()[1].close()
+class PictureReader:
+    """Reads pictures; files of several pages stay open in case another page is read."""
 
+    def __init__(self) -> None:
+        self._stacks: OrderedDict[Path, Image.Image] = OrderedDict()
 
-def read_picture(source: Source) -> Scan:
-    """Return a picture of grey values [H, W] as stored; ``source.index`` is the page of a file.
+    def close(self) -> None:
+        """Close all files that stayed open."""
+        while self._stacks:
+            self._stacks.popitem()[1].close()
 
-    Colours are read if red, green and blue agree everywhere, and transparency if nothing is
-    transparent. Values of 1, 2 and 4 bits stay 0 to 1, 3 and 15.
+    def read(self, source: Source) -> Scan:
+        """Return a picture of grey values [H, W] as stored; ``source.index`` is the page of a file.
 
-    Raises:
-        CohortError: If it is unreadable, coloured, transparent, turned, or too large.
-    """
-    try:
-        with warnings.catch_warnings():
-            # About tags that break rules; what matters is checked below.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _open(source) as image:
-                _choose_page(source, image)
-                values = _read_values(source, image)
-    except CohortError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise CohortError(
-            f"The {source} has more pixels than are read for one picture: {explain(error)}."
-        ) from error
-    # Pillow says which formats it tried, at length.
-    except UnidentifiedImageError as error:
-        raise CohortError(
-            f"The {source} is no PNG, JPEG, TIFF or BMP, or of a kind that Pillow cannot read."
-        ) from error
-    # A damaged picture raises whatever its decoder does, down to SyntaxError and struct.error.
-    except Exception as error:
-        raise CohortError(f"The {source} cannot be read as a picture: {explain(error)}.") from error
-    return Scan(source, values)
+        Colours are read if red, green and blue agree everywhere, and transparency if nothing is
+        transparent. Values of 1, 2 and 4 bits stay 0 to 1, 3 and 15.
 
+        Raises:
+            CohortError: If it is unreadable, coloured, transparent, turned, or too large.
+        """
+        try:
+            with warnings.catch_warnings():
+                # About tags that break rules; what matters is checked below.
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with self._open(source.path) as image:
+                    _choose_page(source, image)
+                    values = _read_values(source, image)
+        except CohortError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise CohortError(
+                f"The {source} has more pixels than are read for one picture: {explain(error)}."
+            ) from error
+        # Pillow says which formats it tried, at length.
+        except UnidentifiedImageError as error:
+            raise CohortError(
+                f"The {source} is no PNG, JPEG, TIFF or BMP, or of a kind that Pillow cannot read."
+            ) from error
+        # A damaged picture raises whatever its decoder does, down to SyntaxError and struct.error.
+        except Exception as error:
+            raise CohortError(
+                f"The {source} cannot be read as a picture: {explain(error)}."
+            ) from error
+        return Scan(source, values)
 
-@contextmanager
-def _open(source: Source) -> Iterator[Image.Image]:
-    """Open a picture; one of several pages is kept open."""
-    status = source.path.stat()
-    key = (source.path, status.st_size, status.st_mtime_ns)
-    if key in _stacks:
-        _stacks.move_to_end(key)
-        yield _stacks[key]
-        return
-    with Image.open(source.path, formats=_FORMATS) as image:
-        if not getattr(image, "is_animated", False):
-            yield image
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[Image.Image]:
+        """Open a picture; one of several pages is kept open."""
+        if path in self._stacks:
+            self._stacks.move_to_end(path)
+            yield self._stacks[path]
             return
-    _stacks[key] = stack = Image.open(source.path, formats=_FORMATS)
-    if len(_stacks) > _MOST_STACKS:
-        _stacks.popitem(last=False)[1].close()
-    yield stack
+        with ExitStack() as closing:
+            image = closing.enter_context(Image.open(path, formats=_FORMATS))
+            if getattr(image, "is_animated", False):
+                closing.pop_all()
+                self._stacks[path] = image
+                if len(self._stacks) > _MOST_STACKS:
+                    self._stacks.popitem(last=False)[1].close()
+            yield image
 
 
 def _choose_page(source: Source, image: Image.Image) -> None:

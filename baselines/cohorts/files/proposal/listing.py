@@ -11,19 +11,19 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.misc import is_dicom
 
+from baselines.cohorts.files.formats.arrays import ARRAY_ENDINGS
+from baselines.cohorts.files.formats.dicom_frames import DICOM_ENDINGS
 from baselines.cohorts.files.formats.nifti import NIFTI_ENDINGS
+from baselines.cohorts.files.formats.pictures import PICTURE_ENDINGS
 from benchmark.errors import CohortError
 
 MOST_FILES, MOST_LEVELS = 100_000, 12
-ARRAY_ENDINGS = (".npy", ".npz")
 DICOM = "dicom"
 """Ending that stands for a folder of a DICOM series."""
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_DICOM_FILES = (".dcm", ".dicom", ".ima")
 # The longest first, so that .nii.gz is not taken for a .gz.
 _ENDINGS = sorted(
-    (*NIFTI_ENDINGS, *_PICTURES, *ARRAY_ENDINGS, *_DICOM_FILES), key=len, reverse=True
+    (*NIFTI_ENDINGS, *PICTURE_ENDINGS, *ARRAY_ENDINGS, *DICOM_ENDINGS), key=len, reverse=True
 )
 _PAIRED = {".img": ".hdr", ".img.gz": ".hdr.gz"}  # the header's file is not read for itself
 _OWN = ("medsanity-runs",)  # what earlier runs left
@@ -158,7 +158,7 @@ def _recognise(folder: Path, path: PurePosixPath) -> ImagePath | None:
     if ending in _PAIRED.values():
         return None
     spelling = path.name[len(path.name) - len(ending) :]
-    return ImagePath(path, spelling, DICOM if ending in _DICOM_FILES else ending)
+    return ImagePath(path, spelling, DICOM if ending in DICOM_ENDINGS else ending)
 
 
 def _fault_of(path: str) -> str | None:

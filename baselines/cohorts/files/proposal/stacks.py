@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections import Counter
@@ -14,16 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from baselines.cohorts.files.formats.arrays import ARRAY_ENDINGS, list_headers
+from baselines.cohorts.files.formats.limits import explain
 from baselines.cohorts.files.formats.reading import read_scan
 from baselines.cohorts.files.formats.scan import Source
 from baselines.cohorts.files.proposal import names
-from baselines.cohorts.files.proposal.listing import ARRAY_ENDINGS, ImagePath, Listing
+from baselines.cohorts.files.proposal.listing import ImagePath, Listing
 from baselines.cohorts.files.proposal.sources import Candidate, Sources, Spec
 from baselines.cohorts.files.proposal.values import Look, look_at_scan
 from benchmark.errors import CohortError
 
 _FEW_FILES = 8  # as many stacks as a folder has; more arrays are images of their own
 _MOST_ROWS = 1_000_000
+_MOST_BYTES = 2**26  # of the labels or the ids of all images
 _ID_WORDS = frozenset({"id", "ids", "subject", "subjects", "patient", "patients", "names"})
 _GROUP_WORDS = frozenset(
     ["label", "labels", "y", "target", "targets", "group", "groups", "class", "classes", "dx"]
@@ -38,12 +42,14 @@ class _Array:
         file: The file.
         name: Its name in an ``.npz``, or None.
         shape: Its shape.
+        size: Bytes that it takes in memory.
         words: Words of its name, or of its file's.
     """
 
     file: ImagePath
     name: str | None
     shape: tuple[int, ...]
+    size: int
     words: list[str]
 
     @property
@@ -111,29 +117,13 @@ def _open(folder: Path, file: ImagePath) -> Iterator[_Array]:
     path = folder / file.path
     words = names.split_words(file.path.as_posix().removesuffix(file.ending))
     try:
-        if file.kind == ".npy":
-            with path.open("rb") as stream:
-                yield _Array(file, None, _read_shape(stream), words)
-            return
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                name = member.removesuffix(".npy")
-                with archive.open(member) as stream:
-                    yield _Array(file, name, _read_shape(stream), names.split_words(name))
+        for name, (shape, dtype) in list_headers(path):
+            own = words if name is None else names.split_words(name)
+            yield _Array(file, name, shape, math.prod(shape) * dtype.itemsize, own)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CohortError(f"The file {path} cannot be read as an array: {reason}.") from error
-
-
-def _read_shape(stream: Any) -> tuple[int, ...]:  # noqa: ANN401 - a stream of bytes
-    version = np.lib.format.read_magic(stream)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"its version {version} is unknown")
-    return tuple(int(length) for length in read(stream)[0])
+        raise CohortError(
+            f"The file {path} cannot be read as an array: {explain(error)}."
+        ) from error
 
 
 def _look(folder: Path, array: _Array, index: int | None = 0) -> Look:
@@ -207,7 +197,9 @@ def _read_vector(
     vectors = [
         array
         for array in arrays
-        if array.shape in ((count,), (count, 1)) and set(array.words) & words
+        if array.shape in ((count,), (count, 1))
+        and array.size <= _MOST_BYTES
+        and set(array.words) & words
     ]
     if len(vectors) != 1:
         return None
