@@ -1,4 +1,4 @@
-"""How groups and covariates are spread: sizes of the splits, and what each covariate gives away."""
+"""How covariates are spread between the groups, and what each of them gives away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api import types
 
 from benchmark.arrays import FloatArray, Rows
-from benchmark.cohort import SPLITS, Cohort
+from benchmark.cohort import Cohort
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.classification import RESAMPLES, Predicted
 from benchmark.training.learning_curve import auroc_within_folds, folds_by_subject
@@ -45,16 +45,6 @@ class CovariateFinding:
     low: float
     high: float
     n_missing: int
-
-
-def split_sizes(cohort: Cohort) -> pd.DataFrame:
-    """Return the number of subjects of each split (rows) in each group (columns)."""
-    people = cohort.participants.drop_duplicates(["subject", "group", "split"])
-    counts = pd.crosstab(people["split"].astype(str), people["group"])
-    counts = counts.reindex(index=list(SPLITS), columns=[0, 1], fill_value=0)
-    return pd.DataFrame(
-        counts.to_numpy(), index=pd.Index(SPLITS, name="split"), columns=list(cohort.group_names)
-    )
 
 
 def describe_covariates(cohort: Cohort) -> list[CovariateFinding]:

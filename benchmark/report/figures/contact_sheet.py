@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import nibabel
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.arrays import BoolArray, Rows
-from benchmark.cohort import SPLITS, Cohort, Geometry
+from benchmark.cohort import SPLITS, Cohort
 from benchmark.report.figures.marks import Rim, draw_rim
-from benchmark.report.figures.planes import Planes, find_planes
-from benchmark.report.figures.sides import EdgeLetters, describe_sides, draw_letters, edge_letters
+from benchmark.report.figures.planes import Planes, find_fullest, find_planes
+from benchmark.report.figures.sides import describe_sides, draw_letters
 from benchmark.report.figures.style import INK, MUTED, WIDTH, styled
 
 Dashes = tuple[float, tuple[float, ...]]
@@ -35,8 +34,6 @@ _SOLID: Dashes = (0, ())
 _DASHED: Dashes = (0, (3.0, 1.6))
 _DOTTED: Dashes = (0, (1.0, 1.2))
 _FOREGROUND = Rim("#ffffff", _DOTTED, 0.7)
-# World axes of sagittal, coronal and axial planes: cut across, down the picture, across it.
-_VIEWS = ((0, 2, 1), (1, 2, 0), (2, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -131,42 +128,12 @@ def _list_outlines(cohort: Cohort) -> list[_Outline]:
 
 
 def _find_views(cohort: Cohort, row: int) -> list[Planes]:
-    """Return the planes of one image that are shown."""
+    """Return the planes of one image that are shown: of a volume, one across each axis."""
     anatomy, geometry = cohort.anatomy, cohort.geometry.take(np.array([row]))
     masks = [mask[row, 0] for mask in anatomy.rois.values()]
     shown = np.logical_or.reduce(masks) if masks else anatomy.foreground[row, 0]
-    if shown.ndim == 2:
-        return [find_planes(geometry, shown[None, None])]
-    return [_find_view(geometry, shown, view) for view in _arrange_views(geometry)]
-
-
-def _arrange_views(geometry: Geometry) -> Iterator[tuple[tuple[int, int, int], tuple[bool, bool]]]:
-    """Yield array axes across, down and along each picture, and what is flipped."""
-    if not geometry.oriented:
-        for stored in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
-            yield stored, (False, False)
-        return
-    # For each array axis the world axis (x, y, z) closest to it, and which way it runs.
-    orientation = nibabel.io_orientation(geometry.affine_of(0))
-    axis_of = {int(world): axis for axis, world in enumerate(orientation[:, 0])}
-    for cut, down, across in _VIEWS:
-        axes = axis_of[cut], axis_of[down], axis_of[across]
-        yield axes, (orientation[axes[1], 1] > 0, orientation[axes[2], 1] < 0)
-
-
-def _find_view(
-    geometry: Geometry, shown: BoolArray, view: tuple[tuple[int, int, int], tuple[bool, bool]]
-) -> Planes:
-    """Return the plane across an axis that holds most of what is to be shown [D, H, W]."""
-    (axis, down, across), flips = view
-    others = [other for other in range(3) if other != axis]
-    covered = shown.sum(axis=tuple(others))
-    letters: EdgeLetters | None = None
-    if geometry.oriented:
-        letters = edge_letters(geometry.affine_of(0), (down, across), flips)
-    aspect = geometry.spacing[down] / geometry.spacing[across]
-    order = others.index(down), others.index(across)
-    return Planes(axis, (int(covered.argmax()),), order, flips, aspect, (letters,))
+    cuts = (None,) if shown.ndim == 2 else (0, 1, 2)
+    return [find_planes(geometry, shown[None, None], cut, find_fullest) for cut in cuts]
 
 
 def _sizes(cohort: Cohort, views: Sequence[Planes]) -> list[tuple[float, float]]:

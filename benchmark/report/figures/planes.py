@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import nibabel
@@ -12,6 +13,9 @@ from benchmark.arrays import BoolArray
 from benchmark.cohort import Geometry
 from benchmark.protocol import Exhibit
 from benchmark.report.figures.sides import EdgeLetters, edge_letters
+
+_SHOWN = ((2, 1), (2, 0), (1, 0))
+"""World axes that run down and across sagittal, coronal and axial planes."""
 
 
 @dataclass(frozen=True)
@@ -51,34 +55,43 @@ class Planes:
         return Planes(self.axis, indices, self.order, self.flips, self.aspect, letters)
 
 
-def find_planes(geometry: Geometry, regions: BoolArray) -> Planes:
+def find_middle(region: BoolArray, axis: int) -> int:
+    """Return the median of a region's own voxels along an axis, whose plane always meets it."""
+    return int(np.percentile(np.nonzero(region)[axis], 50, method="lower"))
+
+
+def find_fullest(region: BoolArray, axis: int) -> int:
+    """Return the plane across an axis that holds most of a region."""
+    others = tuple(other for other in range(region.ndim) if other != axis)
+    return int(region.sum(axis=others).argmax())
+
+
+def find_planes(
+    geometry: Geometry,
+    regions: BoolArray,
+    cut: int | None = None,
+    choose: Callable[[BoolArray, int], int] = find_middle,
+) -> Planes:
     """Return the plane of each image that shows its region.
 
-    Volumes are cut across the axis that runs closest to front–back and shown upright, with the
-    patient's left on the left. Volumes that do not say where left is are cut across their first
-    axis and shown as they are stored, and so are two-dimensional images.
+    Volumes are shown upright, with the patient's left on the left. Volumes that do not say where
+    left is are shown as they are stored, and so are two-dimensional images.
 
     Args:
         geometry: Spacing and affines of the images.
-        regions: Region [n, 1, *S] of each image that the plane runs through the middle of; never
-            empty.
+        regions: Region [n, 1, *S] of each image that the plane runs through; never empty.
+        cut: World axis x, y or z (0, 1 or 2) that a volume is cut across, which is the array axis
+            of that number where nobody knows how it lies; front–back, or the first of the array,
+            unless given.
+        choose: Returns the index of the plane, from a region [*S] and the axis that is cut.
     """
     dimensions = regions.ndim - 2
-    axis, array_axes, flips = _find_layout(geometry, dimensions)
+    axis, array_axes, flips = _find_layout(geometry, dimensions, cut)
     others = [other for other in range(dimensions) if other != axis]
-    # The median of an image's own voxels, so that the plane always meets its region.
-    indices = (
-        ()
-        if axis is None
-        else tuple(
-            int(np.percentile(np.nonzero(region[0])[axis], 50, method="lower"))
-            for region in regions
-        )
-    )
     down, across = array_axes
     return Planes(
         axis,
-        indices,
+        () if axis is None else tuple(choose(region[0], axis) for region in regions),
         (others.index(down), others.index(across)),
         flips,
         aspect=geometry.spacing[down] / geometry.spacing[across],
@@ -108,15 +121,18 @@ def find_exhibit_planes(exhibit: Exhibit, regions: BoolArray) -> Planes:
 
 
 def _find_layout(
-    geometry: Geometry, dimensions: int
+    geometry: Geometry, dimensions: int, cut: int | None
 ) -> tuple[int | None, tuple[int, int], tuple[bool, bool]]:
     """Return the axis to cut across, the axes that run down and across, and what is flipped."""
     if dimensions == 2:
         return None, (0, 1), (False, False)
     if not geometry.oriented:
-        return 0, (1, 2), (False, False)
+        axis = cut or 0
+        down, across = (other for other in range(3) if other != axis)
+        return axis, (down, across), (False, False)
     # For each array axis the world axis (x, y, z) closest to it, and which way it runs.
-    orientation = nibabel.io_orientation(geometry.affine)
+    orientation = nibabel.io_orientation(geometry.affine_of(0))
     axis_of = {int(world): axis for axis, world in enumerate(orientation[:, 0])}
-    down, across = axis_of[2], axis_of[0]
-    return axis_of[1], (down, across), (orientation[down, 1] > 0, orientation[across, 1] < 0)
+    world = 1 if cut is None else cut
+    down, across = (axis_of[other] for other in _SHOWN[world])
+    return axis_of[world], (down, across), (orientation[down, 1] > 0, orientation[across, 1] < 0)

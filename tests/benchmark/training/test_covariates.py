@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.cohort import Cohort
 from benchmark.plugins.examples import build_cohort
-from benchmark.training.covariates import CovariateFinding, describe_covariates, split_sizes
+from benchmark.training.covariates import CovariateFinding, describe_covariates
 
 
 def _findings(cohort: Cohort, **columns: Any) -> dict[str, CovariateFinding]:
@@ -82,18 +82,6 @@ def test_the_order_of_rows_changes_nothing(cohort: Cohort) -> None:
     """If it fails, a table sorted otherwise gives other numbers."""
     turned = cohort.take(np.arange(len(cohort))[::-1])
     assert describe_covariates(turned) == describe_covariates(cohort)
-
-
-def test_sizes_count_subjects_and_not_visits() -> None:
-    """If it fails, five visits of one person pass for five people."""
-    cohort = build_cohort((12, 12), subjects=24, visits=2)
-    sizes = split_sizes(cohort.select("test"))
-    assert sizes.to_dict("index") == {
-        "train": {"A": 0, "B": 0},
-        "validation": {"A": 0, "B": 0},
-        "test": {"A": 6, "B": 6},
-    }
-    assert split_sizes(cohort).to_dict("index")["train"] == {"A": 4, "B": 4}
 
 
 def test_too_few_subjects_have_no_auroc() -> None:
