@@ -128,8 +128,7 @@ def test_axes_run_as_the_affines_say() -> None:
 
 def test_an_export_reads_back_as_the_same_cohort(tmp_path: Path) -> None:
     """If it fails, nobody can look at the images in a viewer of their own."""
-    slices = Hippocampus().load()
-    few = slices.take(np.flatnonzero((slices.participants["split"] == "test").to_numpy()))
+    few = Hippocampus().load().take(np.arange(8))
     assert read_cohort(write_cohort(few, tmp_path / "out")).fingerprint == few.fingerprint
 
 

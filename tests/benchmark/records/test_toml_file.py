@@ -29,7 +29,7 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "endless key": (b".".join([b"a"] * 400_000) + b" = 1", "a line of more than 1000 dots"),
     "deep header": (b"[" + b".".join([b"a"] * 900) + b"]\nb = 1", DEEP),
     "200 deep": (b"name = " + b"[" * 200 + b"]" * 200, DEEP),
-    "90,000 keys": (b"\n".join(b"k%d = 1" % n for n in range(90_000)), "unknown|lacks|missing"),
+    "20,000 keys": (b"\n".join(b"k%d = 1" % n for n in range(20_000)), "unknown|lacks|missing"),
     "long key": (b"k" * 900_000 + b" = 1", "unknown|lacks|missing"),
     "long value": (b'name = "' + b"v" * 900_000 + b'"\nnamed = 1', "unknown|lacks|missing|regime"),
     "long number": (b"seed = " + b"1" * 900_000, "no TOML|not TOML|unknown|lacks"),

@@ -14,9 +14,8 @@ import numpy.typing as npt
 import pytest
 
 from baselines.cohorts.files.export import write_cohort
-from baselines.cohorts.files.reader import FolderSource, read_cohort
+from baselines.cohorts.files.reader import read_cohort
 from baselines.cohorts.phantom import Phantom
-from baselines.cohorts.phantom3d import Phantom3D
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
 from benchmark.plugins.examples import build_cohort
@@ -108,7 +107,7 @@ def _edit(path: Path, old: str, new: str) -> None:
 
 
 def test_the_phantom_survives_export_bit_by_bit(tmp_path: Path) -> None:
-    cohort = Phantom().load().take(np.arange(0, 600, 15))
+    cohort = Phantom().load().take(np.arange(0, 600, 60))
     back = read_cohort(write_cohort(cohort, tmp_path / "new" / "phantom"))
     assert back.fingerprint == cohort.fingerprint
     assert np.array_equal(back.images, cohort.images)
@@ -125,13 +124,6 @@ def test_an_exported_slice_lies_at_its_millimetre(tmp_path: Path) -> None:
     path = write_cohort(cohort, tmp_path / "phantom")
     _edit(path, "index = 0", "mm = -21.0")
     assert read_cohort(path).fingerprint == cohort.fingerprint
-
-
-def test_volumes_survive_export(tmp_path: Path) -> None:
-    cohort = Phantom3D(10).load().take(np.arange(4))
-    assert FolderSource(write_cohort(cohort, tmp_path / "out")).load().fingerprint == (
-        cohort.fingerprint
-    )
 
 
 def test_repeated_images_and_floats_survive_export(tmp_path: Path) -> None:
