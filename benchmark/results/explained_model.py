@@ -145,10 +145,10 @@ def add_geometry(arrays: Exhibit, cohort: Cohort) -> Exhibit:
     keys = [str(key) for key in arrays.get("keys", ())]
     rows = [row_of[key] for key in keys if key in row_of]
     is_known = geometry.affines is None or (bool(keys) and len(rows) == len(keys))
-    affines = [geometry.affine_of(row) for row in rows] if is_known and rows else [geometry.affine]
+    own = geometry.affines[rows] if geometry.affines is not None and is_known else None
     added = {
         "spacing": np.array(geometry.spacing),
-        "affines": np.stack(affines),
+        "affines": geometry.affine[None] if own is None else own,
         "oriented": np.array(geometry.oriented and is_known),
     }
     return {**added, **arrays}

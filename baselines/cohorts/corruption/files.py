@@ -13,7 +13,8 @@ import numpy as np
 from baselines.cohorts.corruption.corrupted import Corrupted
 from baselines.cohorts.corruption.kinds import KINDS
 from baselines.cohorts.corruption.sites import voxel_of
-from baselines.cohorts.nifti import read_cohort, write_cohort
+from baselines.cohorts.files import export
+from baselines.cohorts.files.reader import read_cohort
 from benchmark.arrays import BoolArray
 from benchmark.cohort import SPLITS, Cohort
 from benchmark.errors import CohortError
@@ -30,10 +31,7 @@ def check_target(folder: Path) -> None:
         CohortError: If it holds something, or is a file.
         StoreError: If the folder round it cannot be written to.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CohortError(
-            f"The corrupted cohort cannot go to {folder}, which exists and is not empty."
-        )
+    export.check_target(folder)
     check_folder(folder.absolute().parent)
 
 
@@ -64,7 +62,7 @@ def write_corrupted(
     try:
         try:
             for each in corrupted:
-                toml_path = write_cohort(each.cohort, temporary / each.corruption.name)
+                toml_path = export.write_cohort(each.cohort, temporary / each.corruption.name)
                 # As a run will see it, which also proves that the files can be read.
                 fingerprint = read_cohort(toml_path).fingerprint
                 record = _record(each, source, fingerprint) | dict(origin)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections import Counter
@@ -22,6 +21,7 @@ from baselines.cohorts.files.participants import PARTICIPANTS
 from benchmark.arrays import FloatArray
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
+from benchmark.records.files import temporary_beside
 
 _BIDS_VERSION = "1.10.0"
 _MASKS = "derivatives/medsanity"
@@ -38,12 +38,11 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
         CohortError: If the folder holds something, or the cohort does not fit a table of text.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CohortError(f"The cohort cannot go to {folder}, which exists and is not empty.")
+    check_target(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename within one file system.
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        temporary = temporary_beside(folder)
         temporary.mkdir()
         try:
             _write(cohort, temporary)
@@ -55,6 +54,16 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
     except OSError as error:
         raise CohortError(f"The cohort cannot be written to {folder}: {error.strerror}.") from error
     return folder / "cohort.toml"
+
+
+def check_target(folder: Path) -> None:
+    """Refuse a folder that a cohort cannot be written to.
+
+    Raises:
+        CohortError: If it holds something, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CohortError(f"The cohort cannot go to {folder}, which exists and is not empty.")
 
 
 def _write(cohort: Cohort, folder: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from baselines.cohorts import nifti
 from baselines.cohorts.files.export import write_cohort
 from baselines.cohorts.files.reader import read_cohort
 from baselines.cohorts.phantom import Phantom
@@ -124,6 +125,13 @@ def test_an_exported_slice_lies_at_its_millimetre(tmp_path: Path) -> None:
     path = write_cohort(cohort, tmp_path / "phantom")
     _edit(path, "index = 0", "mm = -21.0")
     assert read_cohort(path).fingerprint == cohort.fingerprint
+
+
+def test_the_documented_names_read_and_write(tmp_path: Path) -> None:
+    """If it fails, scripts that read a cohort as it was documented end in an ImportError."""
+    cohort = build_cohort(subjects=6)
+    source = nifti.NiftiSource(nifti.write_cohort(cohort, tmp_path / "out"))
+    assert source.load().fingerprint == cohort.fingerprint
 
 
 def test_repeated_images_and_floats_survive_export(tmp_path: Path) -> None:
