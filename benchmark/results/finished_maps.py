@@ -54,28 +54,8 @@ def recall_finished_maps(
     Raises:
         InputError: If no such run is finished, several models are meant, or the maps are lost.
     """
-    fingerprint = cohort.fingerprint
-    on_cohort = [each for each in records if each.identity.cohort_fingerprint == fingerprint]
-    if not on_cohort:
-        known = _names(record.names.cohort for record in records)
-        raise InputError(
-            f"No finished run is on cohort {cohort.name!r} as it is now. Cohorts in the store: "
-            f"{known}."
-        )
-    chosen = [record for record in on_cohort if record.names.explainer == explainer]
-    if not chosen:
-        known = _names(record.names.explainer for record in on_cohort)
-        raise InputError(
-            f"No finished run has maps of {explainer!r} on cohort {cohort.name!r}. Explainers in "
-            f"the store: {known}."
-        )
+    chosen = _choose_records(records, cohort, explainer, model)
     models = _names(record.names.model for record in chosen)
-    chosen = [record for record in chosen if model in (None, record.names.model)]
-    if not chosen:
-        raise InputError(
-            f"No finished run has maps of {explainer!r} on model {model!r}. Models in the store: "
-            f"{models}."
-        )
     networks = {(record.names.model, record.identity.network) for record in chosen}
     if len(networks) > 1:
         raise InputError(
@@ -94,6 +74,35 @@ def recall_finished_maps(
     row_of = {key: row for row, key in enumerate(cohort.keys)}
     rows = np.array([row_of[key] for key in explained[0].cohort.keys], dtype=np.int64)
     return FinishedMaps(rows, maps, chosen[0])
+
+
+def _choose_records(
+    records: Sequence[Record], cohort: Cohort, explainer: str, model: str | None
+) -> list[Record]:
+    """Return the records of an explainer on a cohort, on one model where it is named."""
+    fingerprint = cohort.fingerprint
+    on_cohort = [each for each in records if each.identity.cohort_fingerprint == fingerprint]
+    if not on_cohort:
+        known = _names(record.names.cohort for record in records)
+        raise InputError(
+            f"No finished run is on cohort {cohort.name!r} as it is now. Cohorts in the store: "
+            f"{known}."
+        )
+    chosen = [record for record in on_cohort if record.names.explainer == explainer]
+    if not chosen:
+        known = _names(record.names.explainer for record in on_cohort)
+        raise InputError(
+            f"No finished run has maps of {explainer!r} on cohort {cohort.name!r}. Explainers in "
+            f"the store: {known}."
+        )
+    on_model = [record for record in chosen if model in (None, record.names.model)]
+    if not on_model:
+        models = _names(record.names.model for record in chosen)
+        raise InputError(
+            f"No finished run has maps of {explainer!r} on model {model!r}. Models in the store: "
+            f"{models}."
+        )
+    return on_model
 
 
 def _names(names: Iterable[str]) -> str:

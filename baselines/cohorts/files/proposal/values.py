@@ -67,19 +67,16 @@ class Look:
         return next((scale for scale in _SCALES if self.high <= scale * 1.001), self.high)
 
 
-def look_at(
-    path: Path, words: list[str], kind: str, array: str | None = None
-) -> Look | CohortError:
+def look_at(path: Path, words: list[str], kind: str) -> Look | CohortError:
     """Return what a file shows, or why it cannot be read.
 
     Args:
         path: The file, or the folder of a DICOM series.
         words: Words of its name.
         kind: Its ending.
-        array: Name of its array, in an ``.npz``.
     """
     try:
-        scan = read_scan(Source(path, "file", array=array))
+        scan = read_scan(Source(path, "file"))
     except CohortError as error:
         return error
     modality = read_modality(path) if kind == DICOM else ""
