@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ NIFTI_ENDINGS = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".mgz", ".mgh")
 
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _CHUNK = 2**26  # bytes of a file's values that are unpacked at a time
+_TAIL = 2**20  # bytes that may follow the last voxel before the end of the file
 _PACKED = (".gz", ".mgz", ".bz2", ".zst")
 
 
@@ -45,7 +47,9 @@ def read_nifti(source: Source) -> Scan:
         _check_values(image, source)
         _check_size(image, source)
         affine = _find_affine(image, source)
+        _check_sides(image, source)
         voxels = _read_volume(image, source)
+        _check_end(image)
     except (CohortError, MemoryError):
         raise
     # A damaged header raises anything, down to KeyError and OverflowError.
@@ -144,6 +148,37 @@ def _find_affine(image: SpatialImage, source: Source) -> FloatArray:
     affine[:3] *= scale
     check_affine(source, affine)
     return affine
+
+
+def _check_sides(image: SpatialImage, source: Source) -> None:
+    """Refuse a header of which one affine mirrors the other, so that nobody knows the left side.
+
+    They may differ otherwise: the sform of an image that was registered leads to the template.
+    """
+    if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti1Pair):
+        return
+    sform, qform = image.get_sform(coded=True)[0], image.get_qform(coded=True)[0]
+    if sform is None or qform is None:
+        return
+    if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
+        raise CohortError(
+            f"The {source} contradicts itself about left and right: its sform has the axes "
+            f"{''.join(map(str, nibabel.aff2axcodes(sform)))}, but its qform "
+            f"{''.join(map(str, nibabel.aff2axcodes(qform)))}; find out which is right, and save "
+            "it with that one in both."
+        )
+
+
+def _check_end(image: SpatialImage) -> None:
+    """Read on to the checksum at the end of a gzip, without which damage may pass for values.
+
+    nibabel keeps the file open where it was asked to, and stops after the last voxel. What follows
+    it may be the tail of a bomb, so little of it is read.
+    """
+    opener = vars(image.dataobj).get("_opener")
+    stream = getattr(opener, "fobj", None)
+    if isinstance(stream, gzip.GzipFile):
+        stream.read(_TAIL)
 
 
 def _is_placed(image: SpatialImage) -> bool:

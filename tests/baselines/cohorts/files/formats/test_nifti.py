@@ -274,3 +274,28 @@ def test_what_does_not_say_its_left_is_given_none(kind: str, tmp_path: Path) -> 
     assert (scan.affine, scan.axes) == (None, None)
     assert scan.spacing == pytest.approx((2, 1.5, 3))
     np.testing.assert_array_equal(scan.voxels, VOXELS)
+
+
+def test_affines_that_mirror_each_other_are_refused(tmp_path: Path) -> None:
+    """If it fails, a header whose sform and qform disagree about left is read by one of them."""
+    image = nibabel.Nifti1Image(VOXELS, AFFINE)
+    image.set_sform(AFFINE, 2)
+    image.set_qform(np.diag([-1.0, 1, 1, 1]) @ AFFINE, 1)
+    nibabel.save(image, tmp_path / "x.nii.gz")
+    with pytest.raises(CohortError, match=r"left and right: its sform .* LAS, but its qform RAS"):
+        read(tmp_path / "x.nii.gz")
+    # That of a template may be turned and stretched.
+    turned = np.array([[0, -1.1, 0, 0], [1.2, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) @ AFFINE
+    image.set_qform(turned, 1)
+    nibabel.save(image, tmp_path / "y.nii.gz")
+    assert np.allclose(read(tmp_path / "y.nii.gz").voxels, VOXELS[::-1])
+
+
+def test_a_flipped_bit_is_no_voxel(tmp_path: Path) -> None:
+    """If it fails, a file that was damaged on its way is read with other values, and no word."""
+    noise = np.random.default_rng(0).random((24, 24, 24)).astype(np.float32)
+    packed = bytearray(gzip.compress(nibabel.Nifti1Image(noise, AFFINE).to_bytes()))
+    packed[20_000] ^= 1
+    (tmp_path / "x.nii.gz").write_bytes(packed)
+    with pytest.raises(CohortError, match=r"image of 's1', .*x.nii.gz, .*CRC check failed"):
+        read(tmp_path / "x.nii.gz")
