@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.cohorts.files.cohort_toml import Split
-from baselines.cohorts.files.splits import SPLITS_FILE, check_split, divide, read_splits
+from baselines.cohorts.files.splits import SPLITS_FILE, check_split, divide, name_split, read_splits
 from baselines.cohorts.files.tables.columns import (
     MISSING,
     check_column,
@@ -21,6 +21,7 @@ from baselines.cohorts.files.tables.columns import (
     type_column,
 )
 from baselines.cohorts.files.tables.delimited import Table, read_table
+from benchmark.cohort import SPLITS
 from benchmark.errors import CohortError
 from benchmark.records.toml_file import list_some, shorten
 
@@ -61,6 +62,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             f"The table {path} has the column 'subject', which is reserved; call it participant_id "
             "if it names the subject, and otherwise something else."
         )
+    _check_columns(table, path)
     _check_subjects(table, path)
     if table.delimiter != "," and table.rows:
         for name in table.rows[0]:
@@ -71,16 +73,44 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     return table.rows
 
 
+def _check_columns(table: Table, path: Path) -> None:
+    """Refuse a column that is meant as one of ``_OWN``, but would do nothing by its name."""
+    columns = table.rows[0] if table.rows else {}
+    for name in columns:
+        if name not in _OWN and (own := name.casefold().replace(" ", "_")) in _OWN:
+            raise CohortError(
+                f"The table {path} has the column {name!r}; call it {own!r}, or otherwise if it is "
+                "none."
+            )
+        cells = {row[name] for row in table.rows}
+        splits = {name_split(cell) for cell in cells}
+        if "split" not in columns and {"train", "test"} <= splits <= set(SPLITS):
+            raise CohortError(
+                f"The table {path} has the splits {', '.join(sorted(cells))} in the column "
+                f"{name!r}; call it 'split', or they would do nothing."
+            )
+
+
 def _check_subjects(table: Table, path: Path) -> None:
-    """Refuse names that are none, and images that are listed twice."""
+    """Refuse names that are none or nearly another, and images that are listed twice."""
     listed: dict[tuple[str, ...], int] = {}
+    spellings: dict[str, tuple[str, int]] = {}
     for row, line in zip(table.rows, table.lines, strict=True):
         if reason := _fault_of(row["participant_id"]):
             raise CohortError(
                 f"The table {path} has the participant_id {shorten(repr(row['participant_id']))} "
                 f"in line {line}; {reason}."
             )
-        image = (row["participant_id"], *(row[name] for name in SESSIONS if name in row))
+        subject = row["participant_id"]
+        alike = unicodedata.normalize("NFKC", subject).casefold()
+        other, first = spellings.setdefault(alike, (subject, line))
+        if other != subject:
+            raise CohortError(
+                f"The table {path} has the subjects {other!r} in line {first} and {subject!r} in "
+                f"line {line}, whose names differ by capitals or by how letters are encoded alone; "
+                "write one person's name in one way, and those of two in ways that differ by more."
+            )
+        image = (subject, *(row[name] for name in SESSIONS if name in row))
         if image in listed:
             raise CohortError(
                 f"The table {path} lists {' '.join(image)!r} twice, in lines {listed[image]} and "
@@ -99,8 +129,8 @@ def _fault_of(name: str) -> str | None:
             "a plain name without / and \\ was expected, since file names are made of it and must "
             "not lead out of the cohort's folder"
         )
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        return "a name without control characters was expected"
+    if any(unicodedata.category(character) in ("Cc", "Cf") for character in name):
+        return "a name without control characters and invisible ones was expected"
     if len(name) > _LONGEST_ID:
         return f"a name of at most {_LONGEST_ID} characters was expected"
     return None

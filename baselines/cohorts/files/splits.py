@@ -130,9 +130,14 @@ def check_split(split: str, where: str) -> None:
     """
     if split in SPLITS:
         return
-    meant = _ALIKE.get(split.lower(), split.lower())
+    meant = name_split(split)
     hint = f"; write {meant!r}" if meant in SPLITS else ""
     raise CohortError(f"{where} into the split {split[:60]!r}{hint}; known: {', '.join(SPLITS)}.")
+
+
+def name_split(text: str) -> str:
+    """Return the split that a text means, such as train for Training, or the text itself."""
+    return _ALIKE.get(text.lower(), text.lower())
 
 
 def _draw(seed: int, subject: str) -> bytes:

@@ -37,12 +37,12 @@ _OTHERS = (
 )
 _SPELLINGS = {
     "participant_id": re.compile(
-        r"(sub(ject)?|patient|participant|case)(id)?|id|rid|ptid|sid|name", re.IGNORECASE
+        r"(sub(ject)?|patient|participant|case)s?(id)?|id|rid|ptid|sid|name", re.IGNORECASE
     ),
     "group": re.compile(
-        r"dx(group)?|diagnosis|label|class|status|condition|arm|disease", re.IGNORECASE
+        r"groups?|dx(group)?|diagnosis|label|class|status|condition|arm|disease", re.IGNORECASE
     ),
-    "split": re.compile(r"set|partition|fold|subset", re.IGNORECASE),
+    "split": re.compile(r"splits?|set|partition|fold|subset", re.IGNORECASE),
 }
 
 

@@ -86,6 +86,12 @@ FILES: dict[str, tuple[bytes, str]] = {
         ",".join(f"a rather long name of column {n}" for n in range(1900)).encode(),
         r"a rather long name of column 11, … \(1900 in all\)",
     ),
+    "capitals": (TABLE.replace("site", "Split").encode(), "the column 'Split'; call it 'split'"),
+    "capital group": (TABLE.replace("group", "Group").encode(), "if 'Group' is it, call it 'grou"),
+    "split by another name": (
+        b"participant_id\tgroup\tset\ns1\tCN\tTrain\ns2\tAD\tval\ns3\tAD\tTest\n",
+        "has the splits Test, Train, val in the column 'set'; call it 'split', or they would do",
+    ),
     "long cell": (b"participant_id\tgroup\n" + b"x" * 10**6, "field larger than field limit"),
     "17 MiB in one line": (b"x" * 17 * 2**20, "is larger than 16 MiB"),
 }
@@ -146,6 +152,9 @@ SUBJECTS: dict[str, tuple[str, str]] = {
     "drive": ("C:\\scans", "a plain name without / and"),
     "dots": ("..", "a plain name without / and"),
     "bell": ("s\a1", "a name without control characters"),
+    "invisible": ("s\u200b1", r"'s\\u200b1' in line 2; a name without control .* and invisible"),
+    "capitals": ("S2", "the subjects 'S2' in line 2 and 's2' in line 3, whose names differ by"),
+    "wide": ("\uff53\uff12", "the subjects .* whose names differ by"),
     "empty": ("", "the participant_id '' in line 2; each row needs the name"),
     "missing": ("n/a", "each row needs the name"),
     "long": ("s" * 5000, "a name of at most 200 characters"),
