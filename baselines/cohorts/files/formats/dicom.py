@@ -128,6 +128,7 @@ def _read_volume(source: Source, frames: list[Frame]) -> Scan:
     spacing = first.numbers("PixelSpacing", 2, source)
     if spacing is None:
         raise CohortError(f"The {source} has no PixelSpacing{first.where(source)}.")
+    check_sizes(source, (float(spacing[0]), float(spacing[1])))  # one below 0 would mirror
     # A row runs along the first three numbers, as the index of its columns grows.
     directions = _all_numbers(source, frames[:1], "ImageOrientationPatient", 6).reshape(2, 3)
     if not np.allclose(directions @ directions.T, np.eye(2), atol=0.01):

@@ -33,6 +33,8 @@ DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Their values are measurements; MONOCHROME1 then only says how a viewer shows them.
 _MEASURED = ("CT", "MR", "NM", "PT")
+# What the files of one volume share.
+_ORIGIN = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _UNREAD = {
     "SEG": "a segmentation object; save it as NIfTI on the grid of its image first, for example "
@@ -115,6 +117,7 @@ def _list_frames(source: Source, paths: list[Path]) -> list[Frame]:
         kinds = sorted({_kind(header) for _, header in headers})
         raise CohortError(f"The {source} holds no pixels but: {', '.join(kinds)}.")
     series = _choose_series(source, images)
+    _check_origin(source, series)
     for path, header in series:
         _check_kind(source, path, header)
     return [frame for path, header in series for frame in _split(source, path, header)]
@@ -230,6 +233,19 @@ def _choose_series(
     return images
 
 
+def _check_origin(source: Source, series: list[tuple[Path, FileDataset]]) -> None:
+    """Refuse files of several patients or scans that share an identifier of their series, or none.
+
+    Slices that end where those of another patient begin would pass for one volume.
+    """
+    for keyword in _ORIGIN:
+        if len(values := {str(header.get(keyword, "")) for _, header in series}) > 1:
+            raise CohortError(
+                f"The {source} holds files of {len(values)} different {keyword}, which belong to "
+                "no one volume; give each a folder."
+            )
+
+
 def _check_kind(source: Source, path: Path, header: FileDataset) -> None:
     """Refuse objects whose pixels are no grey image."""
     name = "" if path == source.path else f" in {path.name}"
@@ -249,6 +265,12 @@ def _check_kind(source: Source, path: Path, header: FileDataset) -> None:
     for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
         if not isinstance(header.get(keyword), int):
             raise CohortError(f"The {source} has no {keyword}{name}.")
+    high = header.get("HighBit", header.BitsStored - 1)
+    if high != header.BitsStored - 1:
+        raise CohortError(
+            f"The {source} has {header.BitsStored} bits that end at bit {high}{name}; values that "
+            f"end at bit {header.BitsStored - 1} were expected."
+        )
 
 
 def _split(source: Source, path: Path, header: FileDataset) -> list[Frame]:

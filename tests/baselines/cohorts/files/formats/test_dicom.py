@@ -387,6 +387,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "no position": (_change("ImagePositionPatient", None, 3), "no ImagePositionPatient in 897"),
     "no spacing": (_change("PixelSpacing", None), "has no PixelSpacing"),
     "zero spacing": (_change("PixelSpacing", [0, 1]), "sizes between 0.001 and 100 mm"),
+    "spacing below zero": (_change("PixelSpacing", [2, -1]), "sizes between 0.001 and 100 mm"),
+    "two patients": (_change("PatientID", "other", 3), "files of 2 different PatientID"),
+    "two spaces": (_change("FrameOfReferenceUID", "1.2", 3), "2 different FrameOfReferenceUID"),
+    "shifted bits": (_change("HighBit", 12), "has 16 bits that end at bit 12"),
     "no directions": (_change("ImageOrientationPatient", [0] * 6), "no pair of perpendicular"),
     "five directions": (
         _change("ImageOrientationPatient", [1, 0, 0, 0, 1]),
