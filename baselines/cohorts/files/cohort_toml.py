@@ -12,6 +12,7 @@ from benchmark.errors import CohortError
 from benchmark.records.toml_file import describe_fault, format_toml, read_toml
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+_LARGEST = 1e30  # intensity; float32 ends not far beyond
 
 
 class _Table(BaseModel):
@@ -36,6 +37,8 @@ class Intensity(_Table):
         if self.percentiles is None:
             if self.low is None or self.high is None or not self.low < self.high:
                 raise ValueError("give low < high, or percentiles = [low, high]")
+            if max(abs(self.low), abs(self.high)) > _LARGEST:
+                raise ValueError(f"low and high must lie between -{_LARGEST:g} and {_LARGEST:g}")
         elif self.low is not None or self.high is not None:
             raise ValueError("give either low and high, or percentiles")
         elif not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:

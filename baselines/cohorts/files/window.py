@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from baselines.cohorts.files.cohort_toml import Intensity
 from baselines.cohorts.files.fitting import FittedMask
-from baselines.cohorts.files.formats.scan import Scan
+from baselines.cohorts.files.formats.scan import Scan, Source
 from baselines.cohorts.files.layout import Layout
 from benchmark.arrays import ImageArray
 from benchmark.errors import CohortError
@@ -73,6 +73,24 @@ def find_window(scan: Scan, mask: FittedMask, layout: Layout, intensity: Intensi
     finite = values[is_finite]
     span = (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
     foreground = values[mask.array]
+    _check_contrast(scan.source, foreground, bottom, top)
     count = max(1, foreground.size)
     clipped = float((foreground < bottom).sum() / count), float((foreground > top).sum() / count)
     return Window(bottom, top, span, clipped, int((~is_finite).sum()))
+
+
+def _check_contrast(
+    source: Source, foreground: ImageArray, bottom: np.float32, top: np.float32
+) -> None:
+    """Refuse an image of whose foreground [K] the window leaves a single value."""
+    if not foreground.size:
+        return
+    low, high = float(foreground.min()), float(foreground.max())
+    if low == high:
+        raise CohortError(f"The {source} holds the value {low:g} throughout its foreground.")
+    if high <= bottom or low >= top:
+        raise CohortError(
+            f"The {source} has values of {low:g} to {high:g} in its foreground, all of them "
+            f"{'below' if high <= bottom else 'above'} the window of {bottom:g} to {top:g}; is it "
+            "in other units than the rest, or the window wrong?"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,8 @@ import pandas as pd
 from benchmark.arrays import BoolArray, FloatArray
 from benchmark.cohort import SPLITS, Cohort
 from benchmark.training.covariates import CovariateFinding, describe_covariates
+
+_FAINT = 0.05  # share of [0, 1]; 8 bits in a window of 16 take up a twentieth of that
 
 
 class StoredValues(Protocol):
@@ -100,6 +102,7 @@ class CohortOverview:
         truth: Regions that hold the whole difference.
         covariates: How well each covariate alone tells the groups apart.
         is_whole: Whether the foreground is the whole of every image.
+        faint: Subjects of images whose foreground takes up less than 5 % of [0, 1].
         fingerprint: Hash of everything that a score depends on.
     """
 
@@ -121,6 +124,7 @@ class CohortOverview:
     truth: tuple[str, ...]
     covariates: tuple[CovariateFinding, ...]
     is_whole: bool
+    faint: tuple[str, ...]
     fingerprint: str
 
 
@@ -151,8 +155,17 @@ def describe_cohort(cohort: Cohort, stored: StoredValues | None = None) -> Cohor
         truth=cohort.anatomy.truth,
         covariates=tuple(describe_covariates(cohort)),
         is_whole=bool(cohort.anatomy.foreground.all()),
+        faint=tuple(_faint_images(cohort)),
         fingerprint=cohort.fingerprint,
     )
+
+
+def _faint_images(cohort: Cohort) -> Iterator[str]:
+    for subject, image, mask in zip(
+        cohort.subjects, cohort.images, cohort.anatomy.foreground, strict=True
+    ):
+        if np.ptp(image[mask]) < _FAINT:
+            yield subject
 
 
 def _count(people: pd.DataFrame) -> dict[str, tuple[int, int]]:

@@ -92,6 +92,11 @@ def _suspicions(overview: CohortOverview) -> Iterator[str]:
                 f"The {mask.kind} {mask.name!r} has {mask.outside:.0%} of its voxels outside the "
                 "foreground, where no protocol ranks any."
             )
+    if overview.faint:
+        yield (
+            f"The foreground of {len(overview.faint)} images, such as that of "
+            f"{overview.faint[0]!r}, takes up less than 5 % of the window: other units or bits?"
+        )
     if overview.intensities is not None:
         for share, side in (
             (overview.intensities.below, "below"),

@@ -160,3 +160,16 @@ def test_inspect_tells_what_gives_the_group_away(tmp_path: Path) -> None:
     assert "lies above the window and is clipped" in result.stdout
     assert "IL (feet, left)" in result.stdout
     assert Path("sheet/contact_sheet.png").is_file()
+
+
+def test_inspect_tells_of_images_in_other_units(tmp_path: Path) -> None:
+    """If it fails, pictures of 8 bits among those of 16 are scored as if they were black."""
+    folder = folders.write_pictures(tmp_path / "study")
+    assert call("cohort", "init", folder).exit_code == 0
+    add_size(folder / "cohort.toml")
+    path = sorted((folder / "AD").glob("*.png"))[1]
+    with Image.open(path) as image:
+        Image.fromarray((np.asarray(image) // 256).astype(np.uint8)).save(path)
+    result = call("cohort", "inspect", folder, "--out", "sheet")
+    assert result.exit_code == 0, result.stderr
+    assert f"foreground of 1 images, such as that of '{path.stem}', takes up less" in result.stdout

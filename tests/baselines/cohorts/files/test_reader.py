@@ -409,6 +409,18 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "nan": (_file("images/s2.nii.gz", HOLED), "image of 's2', .*, has 1 voxels that are NaN"),
     "no contrast": (_flatten, "percentiles of .*s2.nii.gz, in its foreground are both 7"),
+    "one value": (
+        _file("images/s2.nii.gz", np.full(SHAPE, 7, dtype=np.int16)),
+        "image of 's2', .*, holds the value 7 throughout its foreground",
+    ),
+    "other units": (
+        _file("images/s2.nii.gz", _voxels(2) + 1000),
+        "image of 's2', .*, has values of .* all of them above the window of 0 to 200; is it in",
+    ),
+    "endless window": (
+        _toml("high = 200", "high = 1e39"),
+        "a wrong 'intensity': low and high must",
+    ),
     "empty region": (
         _file("masks/s4_left.nii.gz", np.zeros(SHAPE, dtype=np.uint8)),
         "region 'left' of 's4', .*s4_left.nii.gz, is empty.$",
