@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 
 from baselines.cohorts.files.cohort_toml import MaskFile
+from baselines.cohorts.files.formats.limits import format_shape
 from baselines.cohorts.files.formats.scan import Scan
 from baselines.cohorts.files.layout import PLANES, Layout
 from baselines.cohorts.files.masks import to_mask, turn
@@ -55,6 +56,13 @@ def _fit(mask: BoolArray, scan: Scan, rule: MaskFile, layout: Layout) -> FittedM
         )
     own = replace(layout, source=scan.source, stored=tuple(mask.shape))
     own = own if scan.affine is None else replace(own, affine=scan.affine)
+    if scan.affine is None and own.stored != layout.stored:
+        stack = '; say which of several as { path = "…", index = "{index}" }'
+        raise CohortError(
+            f"The {scan.source} has the shape {format_shape(own.stored)}, but its image "
+            f"{layout.source.path} {format_shape(layout.stored)}; both must have the same pixels"
+            f"{stack if mask.ndim > len(layout.stored) else ''}."
+        )
     if not own.lies_like(layout):
         raise CohortError(
             f"The {scan.source} lies on the grid {own}, but its image {layout.source.path} on "

@@ -232,7 +232,7 @@ def test_pictures_mask_x_rays_in_dicom(tmp_path: Path) -> None:
     rois = {"right": "lung.png"}
     toml = write_toml(tmp_path, image="{participant_id}", rois=rois, intensity=window)
     Image.fromarray(mask[:, :-1]).save(tmp_path / "lung.png")
-    with pytest.raises(CohortError, match=r"lung\.png, lies on the grid 9×6"):
+    with pytest.raises(CohortError, match=r"lung\.png, has the shape 9×6, but its image .* 9×7"):
         read_cohort(toml)
 
 
