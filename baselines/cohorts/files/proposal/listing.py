@@ -26,7 +26,7 @@ _ENDINGS = sorted(
     (*NIFTI_ENDINGS, *PICTURE_ENDINGS, *ARRAY_ENDINGS, *DICOM_ENDINGS), key=len, reverse=True
 )
 _PAIRED = {".img": ".hdr", ".img.gz": ".hdr.gz"}  # the header's file is not read for itself
-_OWN = ("medsanity-runs",)  # what earlier runs left
+_OWN = ("medsanity-runs", "__MACOSX")  # what earlier runs and archives of macOS left
 _STEP = 500  # files from one message of progress to the next
 _COMPARED = 4  # files of a folder whose series are compared
 
@@ -129,7 +129,7 @@ def _walk(listing: Listing) -> Iterator[PurePosixPath]:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(listing.folder / parent) as entries:
-                children = sorted((entry.name, entry.is_dir()) for entry in entries)
+                children = sorted((entry.name, _is_folder(entry)) for entry in entries)
         except OSError as error:
             if not parent.parts:
                 raise CohortError(
@@ -141,6 +141,13 @@ def _walk(listing: Listing) -> Iterator[PurePosixPath]:
         yield from (parent / name for name, is_folder in shown if not is_folder)
         folders = [name for name, is_folder in shown if is_folder and name not in _OWN]
         waiting.extend(parent / name for name in reversed(folders))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _recognise(folder: Path, path: PurePosixPath) -> ImagePath | None:
@@ -167,6 +174,8 @@ def _fault_of(path: str) -> str | None:
         return "a brace in a name stands for a column of the table"
     if not path.isprintable():
         return "its name holds characters that are no text"
+    if "\\" in path:
+        return "a backslash in a name parts folders on some systems"
     return None
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from benchmark.errors import CohortError
 from benchmark.records.toml_file import list_some
 
 _MOST_FAMILIES = 60  # kinds of files that are looked into
+_MOST_TRIED = 5  # files of a kind that are looked into until one shows something
 _MOST_HEADERS = 200  # headers whose affines are compared
 _SHOWN = 4  # patterns that a sentence names
 _SAME_PEOPLE = 0.5  # share of a group's names that another has too, if they only count people
@@ -88,11 +90,9 @@ def find_sources(
     faults: list[str] = []
     for family in families[:_MOST_FAMILIES]:
         report(f"looking at {listing.folder}: {family.pattern}")
-        path = listing.folder / next(iter(family.members.values())).path
-        look = look_at(path, family.words, family.kind)
-        if isinstance(look, CohortError):
-            faults.append(str(look))
-        else:
+        look, damaged = _look_into(listing, family)
+        faults += damaged[:1]
+        if look is not None:
             looks[family.pattern] = look
     images = [family for family in families if _is_image(family, looks)]
     if not images:
@@ -116,6 +116,20 @@ def find_sources(
     sources.masks = _find_masks(families, looks, chosen, rename, sources)
     sources.shares_affine = _shares_affine(listing, chosen)
     return sources
+
+
+def _look_into(listing: Listing, family: Family) -> tuple[Look | None, list[str]]:
+    """Return what the first file shows that can be read and is not blank, and why others cannot."""
+    blank, faults = None, []
+    for image in islice(family.members.values(), _MOST_TRIED):
+        look = look_at(listing.folder / image.path, family.words, family.kind)
+        if isinstance(look, CohortError):
+            faults.append(str(look))
+        elif look.low < look.high:
+            return look, faults
+        else:
+            blank = blank or look
+    return blank, faults
 
 
 def _is_image(family: Family, looks: Mapping[str, Look]) -> bool:
@@ -156,6 +170,11 @@ def _list_rows(
             "The same names of files occur in several folders; they are taken for different people."
         )
     groups = {name.subject: name.group for name in people}
+    if any(groups.values()):
+        guesses.append(
+            f"The groups are taken from the folders {list_some(sorted(set(groups.values())))}; "
+            "check that these part people by disease, not by site, scanner or year."
+        )
     if not any(name.group for name in people) and (prefixes := _find_prefixes(list(groups))):
         groups = prefixes
         guesses.append("The groups are taken from how the names of the subjects begin.")

@@ -107,6 +107,8 @@ def look_at_scan(scan: Scan, words: list[str], stored: str, modality: str = "") 
 
 def _find_kind(values: npt.NDArray[Any], is_whole: bool, words: list[str]) -> Kind:
     spoken = set(words)
+    if len(values) == 1 and spoken & (names.MASK_WORDS | names.REGION_WORDS):
+        return "mask"  # of somebody without a lesion
     if len(values) == 2 and values[0] == 0:
         return "mask"
     is_named = bool(spoken & names.LABEL_WORDS)

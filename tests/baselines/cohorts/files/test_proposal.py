@@ -334,6 +334,25 @@ def test_loops_and_deep_trees_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any("first 30 files" in sentence for sentence in propose(folder).undecided)
 
 
+def test_what_is_amiss_in_a_folder_spoils_no_more_than_itself(tmp_path: Path) -> None:
+    """If it fails, one damaged file or odd link makes a whole folder of images unreadable."""
+    folder = save_both(tmp_path / "study", "{group}/p{number}.png", "{group}/p{number}_lesion.png")
+    first = sorted((folder / "AD").glob("*.png"))
+    first[0].write_bytes(b"")  # an image, since its mask sorts behind it
+    folders.save_picture(first[1], np.zeros(SIZE), 8)
+    (folder / "self").symlink_to("self")
+    (folder / "CN" / "p\\1.png").write_bytes(b"")
+    (folder / "__MACOSX").mkdir()
+    shutil.copy(first[2], folder / "__MACOSX" / "p1.png")
+    written = propose(folder)
+    assert written.rows["images"].endswith("{group}/{participant_id}.png")
+    assert "region lesion" in written.rows
+    assert any(f"{first[0]}, is no PNG" in sentence for sentence in written.undecided)
+    assert any("a backslash in a name" in sentence for sentence in written.undecided)
+    assert not any("__MACOSX" in sentence for sentence in written.undecided)
+    assert any("the folders AD, CN; check that" in sentence for sentence in written.guesses)
+
+
 def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, a full disk leaves a table of subjects that looks like the user's own."""
     folder = folders.write_pictures(tmp_path / "study")
