@@ -286,7 +286,7 @@ class Cohort:
             split, values = self.participants["split"].iloc[row], covariates.iloc[row]
             person = [self.subjects[row], int(self.groups[row]), str(split), *map(_to_json, values)]
             digest.update(json.dumps(person).encode())
-            if self.geometry.affines is not None:
+            if self.geometry.affines is not None and self.geometry.oriented:
                 affine = np.round(self.geometry.affines[row], 4) + 0.0  # no negative zero
                 digest.update(json.dumps(affine.tolist()).encode())
             rows.append(digest.hexdigest())
@@ -304,9 +304,9 @@ class Cohort:
         return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
 
     def _common_affine(self) -> list[list[float]] | None:
-        """Return the affine that all images share, for the fingerprint, or None."""
+        """Return the affine that all images share and that says something, or None."""
         geometry = self.geometry
-        is_common = geometry.affines is None
+        is_common = geometry.affines is None and geometry.oriented
         return np.round(geometry.affine, 4).tolist() if is_common else None
 
 

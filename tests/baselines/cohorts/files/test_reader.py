@@ -134,6 +134,17 @@ def test_the_documented_names_read_and_write(tmp_path: Path) -> None:
     assert source.load().fingerprint == cohort.fingerprint
 
 
+@pytest.mark.parametrize("shape", [(16, 18), (8, 9, 10)])
+def test_images_without_sides_survive_export(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """If it fails, scores of a cohort and of its own export cannot be compared."""
+    cohort = build_cohort(shape, subjects=6)
+    geometry = replace(cohort.geometry, affine=np.diag([-1.0, -1, 1, 1]), oriented=False)
+    cohort = replace(cohort, geometry=geometry)
+    back = read_cohort(write_cohort(cohort, tmp_path / "out"))
+    assert back.fingerprint == cohort.fingerprint
+    assert not back.geometry.oriented
+
+
 def test_repeated_images_and_floats_survive_export(tmp_path: Path) -> None:
     affine = np.array([[0, 0, 2.0, -9], [0, 2, 0, -21], [2, 0, 0, -12], [0, 0, 0, 1]])
     cohort = build_cohort(shape=(8, 9, 10), subjects=6, visits=2)
