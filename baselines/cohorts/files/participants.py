@@ -242,7 +242,10 @@ def _division_beside(
             "add a line [split] to cohort.toml, or remove the table."
         )
     division = read_splits(splits_path)
-    remedy = "make it anew with `cohort init`, or mend the table"
+    remedy = (
+        "mend it by hand, or, to divide everybody anew, remove it and the line path of [split] in "
+        "cohort.toml"
+    )
     if missing := [subject for subject in subjects if subject not in division]:
         raise CohortError(
             f"The table {splits_path} lacks the subject(s) {list_some(missing)}; {remedy}."

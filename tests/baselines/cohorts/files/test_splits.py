@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[str | None, str, Split | None, str]] = {
         "s0\ttrain\n",
         TABLE,
         Split(),
-        "lacks the subject.s. s1, s2, .*; make it anew",
+        "lacks the subject.s. s1, s2, .*; mend it by hand, or, to divide everybody anew, remove it",
     ),
     "surplus subject": (
         "".join(f"s{n}\ttrain\n" for n in range(11)),
