@@ -174,7 +174,9 @@ def _sort_masks(draft: Draft) -> None:
 
 def _sort_labels(draft: Draft, mask: Candidate) -> None:
     counts = mask.look.counts
-    if mask.look.is_freesurfer:
+    # A crop may hold one hippocampus alone.
+    is_named = set(mask.words) & names.FREESURFER_WORDS and names.HIPPOCAMPI & set(counts)
+    if is_named or set(counts) >= names.HIPPOCAMPI:
         for name, label in _FREESURFER.items():
             if label in counts:
                 chosen = draft.rois if name.startswith("hippocampus") else draft.offered_rois

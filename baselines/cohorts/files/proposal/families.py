@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from baselines.cohorts.files.proposal.listing import ImagePath
+from baselines.cohorts.files.proposal.listing import DICOM, ImagePath
 from baselines.cohorts.files.proposal.names import (
     CONTROL_WORDS,
     SPLIT_FOLDERS,
@@ -137,7 +137,43 @@ def _fill_in(text: str, subject: str, written: str) -> tuple[Name, str]:
 
 
 def _by_names(paths: Sequence[ImagePath]) -> list[tuple[Name, str]]:
-    """Return names and patterns by how the files' names vary."""
+    """Return names and patterns by how the names of folders and files vary.
+
+    Images and masks may be named in different ways: ``P001/T1.nii.gz`` says by its folder whose it
+    is, and ``masks/P001_lesion.nii.gz`` by its own name. So folders of DICOM series, files that are
+    called alike, and other files are each looked at for themselves.
+    """
+    folders = Counter(image.path.name for image in paths)
+    kinds = [_find_kind(image, folders[image.path.name]) for image in paths]
+    named: dict[str, Iterator[tuple[Name, str]]] = {}
+    subjects: set[str] = set()
+    for kind in ("series", "alike", "file"):
+        members = [image for image, own in zip(paths, kinds, strict=True) if own == kind]
+        names = _by_variation(members, subjects) if members else []
+        subjects.update(name.subject for name, _ in names if name.subject)
+        named[kind] = iter(names)
+    return [next(named[kind]) for kind in kinds]
+
+
+def _find_kind(image: ImagePath, folders: int) -> str:
+    """Return whether an image is a series, a file called as in other folders, or another file.
+
+    Args:
+        image: The image.
+        folders: Number of folders that hold a file of this name.
+    """
+    if image.kind == DICOM and not image.ending:
+        return "series"
+    return "alike" if folders > _MOST_GROUPS or says_role(image.stem, tissue=False) else "file"
+
+
+def _by_variation(paths: Sequence[ImagePath], known: Collection[str]) -> list[tuple[Name, str]]:
+    """Return names and patterns by what varies, the names of files or of their folders.
+
+    Args:
+        paths: Files, or folders of series.
+        known: Subjects that other paths have.
+    """
     leaves = {image.path.name for image in paths}
     parents = {image.path.parent for image in paths}
     deepest = max(len(parent.parts) for parent in parents)
@@ -146,7 +182,7 @@ def _by_names(paths: Sequence[ImagePath]) -> list[tuple[Name, str]]:
     if are_alone or len(leaves) < max(map(len, steps), default=0):
         return _by_folders(paths)
     cores = [find_core(image.stem) for image in paths]
-    present = set(cores)
+    present = {*cores, *known}
     names = []
     for image, core in zip(paths, cores, strict=True):
         subject = _shorten(core, present)
@@ -175,13 +211,15 @@ def _by_folders(paths: Sequence[ImagePath]) -> list[tuple[Name, str]]:
     # among those that tell most files apart.
     counts = [len({parts[level] for parts in steps}) for level in range(depth - 1)]
     level = counts.index(max(counts))
+    subjects = {parts[level] for parts in steps if not says_role(parts[level], tissue=False)}
     names = []
     for image in paths:
-        parts = list(image.path.parts)
-        if len(parts) - 1 <= level or says_role(parts[level], tissue=False):
+        above = image.path.parts[:-1]
+        # Masks may lie a level deeper, as in masks/P001/lesion.nii.gz.
+        subject = next((step for step in (*above[level:], *above[:level]) if step in subjects), "")
+        if not subject:
             names.append((Name(""), str(image.path)))
             continue
-        subject = parts[level]
         names.append(_fill_in(str(image.path), subject, subject))
     counts_of = Counter(pattern for name, pattern in names if name.subject)
     if len(counts_of) > 1 and max(counts_of.values()) == 1:
@@ -215,17 +253,22 @@ def _find_groups(names: Sequence[tuple[Name, str]]) -> list[tuple[Name, str]]:
     patterns = {pattern for name, pattern in names if name.subject}
     levels = sorted({level for pattern in patterns for level in range(pattern.count("/"))})
     for level in levels:
-        values = {
-            steps[level]
-            for pattern in patterns
-            if level < len(steps := pattern.split("/")[:-1]) and _may_be_group(steps[level])
-        }
+        values = {step for step in _steps(patterns, level) if _may_be_group(step)}
         if not 2 <= len(values) <= _MOST_GROUPS:
             continue
-        replaced = [_replace_group(name, pattern, level, values) for name, pattern in names]
+        # Masks may lie a level deeper, as in masks/CN/p1.png beside CN/p1.png.
+        deeper = [other for other in levels if other > level and values <= _steps(patterns, other)]
+        replaced = [
+            _replace_group(name, pattern, [level, *deeper], values) for name, pattern in names
+        ]
         if len({pattern for _, pattern in replaced}) < len({pattern for _, pattern in names}):
             return replaced
     return list(names)
+
+
+def _steps(patterns: Collection[str], level: int) -> set[str]:
+    """Return the folders of some patterns at a level."""
+    return {steps[level] for pattern in patterns if level < len(steps := pattern.split("/")[:-1])}
 
 
 def _may_be_group(step: str) -> bool:
@@ -234,10 +277,13 @@ def _may_be_group(step: str) -> bool:
 
 
 def _replace_group(
-    name: Name, pattern: str, level: int, values: Collection[str]
+    name: Name, pattern: str, levels: Sequence[int], values: Collection[str]
 ) -> tuple[Name, str]:
+    """Return name and pattern with the first of these levels that is a group in braces."""
     steps = pattern.split("/")
-    if not name.subject or level >= len(steps) - 1 or steps[level] not in values:
+    folders = steps[:-1]
+    level = next((at for at in levels if at < len(folders) and folders[at] in values), None)
+    if not name.subject or level is None:
         return name, pattern
     group = steps[level]
     steps[level] = "{group}"

@@ -22,6 +22,9 @@ REGION_WORDS = _words(
 LABEL_WORDS = _words(
     "aseg aparc dseg seg segmentation segmentations label labels parc parcellation atlas labelmap"
 )
+FREESURFER_WORDS = _words("aseg aparc")
+HIPPOCAMPI = frozenset({17, 53})
+"""Labels of the hippocampi in FreeSurfer's table of colours."""
 TISSUE_WORDS = _words(
     "gm wm csf c1 c2 c3 p1 p2 p3 rp1 wp1 mwp1 mwp2 mwc1 wc1 rc1 pve graymatter greymatter"
 )

@@ -23,7 +23,6 @@ Kind = Literal["image", "mask", "labels", "probability"]
 _MOST_LABELS = 300  # different whole numbers, beyond which no file is a segmentation
 _FEW_LABELS = 12  # as many as a segmentation has that does not call itself one
 _SCALES = (1.0, 100.0, 255.0)  # what tools write for a probability of 1
-_FREESURFER = frozenset({17, 53})  # the hippocampi in FreeSurfer's table of colours
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ class Look:
     covered: float
     affine: tuple[float, ...] | None
     modality: str
-
-    @property
-    def is_freesurfer(self) -> bool:
-        """Whether its labels are those of FreeSurfer's table."""
-        return self.kind == "labels" and set(self.counts) >= _FREESURFER
 
     @property
     def scale(self) -> float:

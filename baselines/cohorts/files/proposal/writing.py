@@ -21,7 +21,8 @@ from baselines.cohorts.files.tables.delimited import read_table
 from benchmark.errors import CohortError
 from benchmark.records.files import write_text
 
-_MOST_VALUES = 6  # values of a column that may name groups
+_MOST_VALUES = 6  # values of a column that may name groups, and tables that are told of
+_TABLE_ENDINGS = (".tsv", ".csv", ".xlsx", ".xls", ".ods")
 
 
 @dataclass(frozen=True)
@@ -72,24 +73,48 @@ def write_proposal(folder: Path, out: Path | None, report: Callable[[str], None]
             "by --out."
         )
     listing = list_images(folder, report)
-    table = _find_table(folder, toml_path.parent)
+    table, unused = _find_table(folder, toml_path.parent)
     rows, fault = _read_table(table)
     sources = find_stacks(listing, rows)
     if sources is None:
         sources = find_sources(listing, listing.paths, rows, report)
     draft = make_draft(sources, bool(rows), fault)
-    draft.undecided += listing.remarks
+    draft.undecided += [*unused, *listing.remarks]
     prefix = os.path.relpath(folder, toml_path.parent).replace(os.sep, "/")
     if prefix != ".":
         _move_paths(draft, prefix)
     return _write(draft, toml_path, table, bool(fault) or not sources.is_readable, listing)
 
 
-def _find_table(folder: Path, parent: Path) -> Path | None:
-    """Return the table of participants that lies there."""
+def _find_table(folder: Path, parent: Path) -> tuple[Path | None, list[str]]:
+    """Return the table of participants that lies there, and why another table is not used."""
     paths = [parent / PARTICIPANTS, folder / PARTICIPANTS]
     paths += sorted(folder.glob("participants.csv")) + sorted(folder.glob("participants.txt"))
-    return next((path for path in paths if path.is_file()), None)
+    if named := [path for path in paths if path.is_file()]:
+        return named[0], []
+    others = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _TABLE_ENDINGS and path.name != SPLITS_FILE and path.is_file()
+    )
+    fitting, unused = [], []
+    for path in others:
+        try:
+            read_table(path, ("participant_id",))
+            fitting.append(path)
+        except CohortError as error:
+            unused.append(
+                f"{path.name} is not used as the table of subjects: {error} To use it, mend it, "
+                f"remove cohort.toml and {PARTICIPANTS}, and run `cohort init` again."
+            )
+    if len(fitting) == 1:
+        return fitting[0], []
+    unused += [
+        f"{path.name} is one of several tables with a column participant_id; name one of them by "
+        "participants in the cohort.toml."
+        for path in fitting
+    ]
+    return None, unused[:_MOST_VALUES]
 
 
 def _read_table(table: Path | None) -> tuple[list[dict[str, str]], str]:

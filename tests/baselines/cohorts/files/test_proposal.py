@@ -82,6 +82,24 @@ def save_both(folder: Path, image: str, mask: str) -> Path:
             "images/{participant_id}.png",
             "masks/{participant_id}_seg.png",
         ),
+        (
+            "{group}/P{number:03d}/T1.png",
+            "masks/P{number:03d}_lesion.png",
+            "{group}/{participant_id}/T1.png",
+            "masks/{participant_id}_lesion.png",
+        ),
+        (
+            "{group}/P{number:03d}/T1.png",
+            "masks/{group}/P{number:03d}/lesion.png",
+            "{group}/{participant_id}/T1.png",
+            "masks/{group}/{participant_id}/lesion.png",
+        ),
+        (
+            "{group}/P{number:03d}/scan.png",
+            "P{number:03d}.png",
+            "{group}/{participant_id}/scan.png",
+            "{participant_id}.png",
+        ),
     ],
 )
 def test_names_and_folders_say_who_is_who(
@@ -161,6 +179,41 @@ def test_series_lie_in_folders_of_patients(tmp_path: Path) -> None:
     assert recipe.foreground.whole
     assert any("mask of the organ" in sentence for sentence in written.undecided)
     assert read_cohort(written.toml_path).shape == folders.SHAPE[::-1]
+
+
+def test_series_called_alike_find_their_masks_in_another_folder(tmp_path: Path) -> None:
+    """If it fails, an archive's export with masks beside it is read as one patient's series."""
+    rows = ["participant_id;group"]
+    for number in range(10):
+        name = f"P{number:03d}"
+        voxels = folders.volume(number).clip(0).astype(np.uint16)
+        write_series(tmp_path / name / "MR_T1", voxels, folders.AFFINE)
+        folders.save_volume(tmp_path / f"masks/{name}_brain.nii.gz", folders.brain(), np.uint8)
+        rows.append(f"{name};{folders.group(number)}")
+    (tmp_path / "patients.csv").write_text("\n".join(rows))
+    recipe = read_cohort_file(propose(tmp_path).toml_path)
+    assert recipe.image.path == "{participant_id}/MR_T1"
+    assert recipe.foreground.path == "masks/{participant_id}_brain.nii.gz"
+    assert recipe.participants == "patients.csv"
+    assert not (tmp_path / "participants.tsv").exists()
+
+
+def test_a_table_without_ids_is_told(tmp_path: Path) -> None:
+    """If it fails, a hospital's own table is passed over in silence."""
+    folder = folders.write_pictures(tmp_path / "study")
+    (folder / "patients.csv").write_text("Patient ID,age\np000,71\n")
+    (sentence,) = [text for text in propose(folder).undecided if "patients.csv" in text]
+    assert "if 'Patient ID' is it, call it 'participant_id'" in sentence
+    assert "run `cohort init` again" in sentence
+
+
+def test_one_hippocampus_of_freesurfer_is_known(tmp_path: Path) -> None:
+    """If it fails, the white matter of a crop is proposed as what the disease changes."""
+    segmentation = np.where(folders.segmentation() == 17, 2, folders.segmentation())
+    for number in range(4):
+        folders.save_volume(tmp_path / f"p{number}_T1.nii.gz", folders.volume(number))
+        folders.save_volume(tmp_path / f"p{number}_aseg.nii.gz", segmentation, np.int16)
+    assert list(read_cohort_file(propose(tmp_path).toml_path).rois) == ["hippocampus_right"]
 
 
 def test_folders_of_a_scanner_may_be_called_as_they_like(tmp_path: Path) -> None:
