@@ -64,14 +64,18 @@ def corrupt(
     store: Annotated[
         Path | None, typer.Option(help="Store of that run. [default: medsanity-runs/store]")
     ] = None,
-    model: Annotated[str | None, typer.Option(help=f"Of that run. {options.MODEL_HELP}")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Network of that run. {options.MODEL_HELP}")
+    ] = None,
     soft_edge: Annotated[
         float, typer.Option(help="Width in mm over which the corruption fades in.")
     ] = 0.0,
     only_group: Annotated[
         str | None, typer.Option(help="Take the images of this group alone.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of subjects, sites and control regions.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the draw of subjects, sites and control regions.")
+    ] = 0,
 ) -> None:
     """Corrupt half of a cohort's subjects in known places, and write it as a cohort."""
     with exit_on_error("Stopped before anything was written."):

@@ -103,7 +103,10 @@ def _covariates_table(overview: CohortOverview) -> Table:
         interval = f"{_auroc(covariate.low)} to {_auroc(covariate.high)}"
         cells = str(covariate.n_missing), _auroc(covariate.auroc), interval
         table.add_row(Text(covariate.name), covariate.kind, *cells)
-    table.caption = "AUROC: of the covariate alone, for the case group; 0.5 says nothing."
+    table.caption = (
+        "AUROC: of the covariate alone, for the case group. 0.5: no difference between the groups; "
+        "0 or 1: the covariate alone tells them apart."
+    )
     table.caption_justify = "left"
     return table
 

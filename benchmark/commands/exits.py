@@ -28,6 +28,8 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except SystemExit as error:  # typer's own way out is another exception
+        if isinstance(error.__context__, BrokenPipeError):  # nobody reads on, as after `| head`
+            raise typer.Exit(FAILED) from error
         line = traceback.extract_tb(error.__traceback__)[-1]
         typer.echo(
             f"The program was ended by {line.filename}:{line.lineno}, in {line.name}, with the "

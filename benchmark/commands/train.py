@@ -66,7 +66,7 @@ def train(
         Path | None, typer.Option(help="Train a model from scratch by its own recipe into here.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of a training with --out. [default: 0]")
+        int | None, typer.Option(min=0, help="Seed of a training with --out. [default: 0]")
     ] = None,
     device: options.Device = "auto",
 ) -> None:

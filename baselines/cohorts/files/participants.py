@@ -160,7 +160,8 @@ def build_participants(
             hint = f"; did you mean {alike[0]!r}?" if alike else ";"
             raise CohortError(
                 f"The table {path} puts {shorten(repr(row['participant_id']))} into the group "
-                f"{shorten(repr(row['group']))}{hint} known: {', '.join(groups)}."
+                f"{shorten(repr(row['group']))}{hint} known: {', '.join(groups)}; mend the "
+                "table, or groups in the cohort file."
             )
     _check_groups(rows, path)
     subjects = [row["participant_id"] for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import fakes
 import image_folders as folders
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from benchmark.commands.app import app
+from benchmark.commands.exits import exit_on_error
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +176,17 @@ def test_inspect_tells_of_images_in_other_units(tmp_path: Path) -> None:
     result = call("cohort", "inspect", folder, "--out", "sheet")
     assert result.exit_code == 0, result.stderr
     assert f"foreground of 1 images, such as that of '{path.stem}', takes up less" in result.stdout
+
+
+def test_a_closed_pipe_is_no_fault_of_a_plugin(capfd: pytest.CaptureFixture[str]) -> None:
+    """If it fails, `cohort inspect … | head` blames a plugin."""
+
+    def write_on() -> None:
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            sys.exit(1)  # as Rich does
+
+    with pytest.raises(typer.Exit), exit_on_error():
+        write_on()
+    assert not capfd.readouterr().err
