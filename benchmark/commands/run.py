@@ -64,6 +64,7 @@ def run(
 
         errors = terminal.make_console(stderr=True)
         terminal.print_notices(errors, plan.models.values())
+        terminal.print_lines(errors, plan.notices)
         with terminal.Bars(errors) as bars:
             finished = engine.run(plan, cells, settings, bars)
 

@@ -146,7 +146,10 @@ class Shelf(Generic[P]):
 
     def _from_toml(self, path: Path) -> Entry[P]:
         if not path.is_file():
-            raise PluginError(f"The cohort file {path} does not exist.")
+            raise PluginError(
+                f"The cohort file {path} does not exist; `cohort init {path.parent}` proposes one "
+                "for a folder of images."
+            )
         plugin: type[P] = import_neighbour("baselines.cohorts.files.reader").FolderSource
         return Entry("cohort", str(path), str(path), str(path), plugin, argument=path)
 

@@ -25,7 +25,8 @@ class Plan:
     """Cells in the order in which they run, and by name the plugins that they need.
 
     The explainers of the panel are those that protocols compare the one on trial with. Cohorts that
-    had to be loaded to choose their models are kept as ``loaded``, by the name of their entry.
+    had to be loaded to choose their models are kept as ``loaded``, by the name of their entry;
+    ``notices`` say which of them are scored with a network that may have seen other images.
     """
 
     suite: Suite
@@ -36,6 +37,7 @@ class Plan:
     protocols: Mapping[str, Entry[AnyProtocol]]
     panel: Mapping[str, Entry[Explainer]] = field(default_factory=dict)
     loaded: Mapping[str, Cohort] = field(default_factory=dict, repr=False)
+    notices: tuple[str, ...] = ()
 
     def protocol(self, name: str) -> AnyProtocol:
         """Return the protocol with the suite's settings."""
@@ -91,16 +93,20 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     models: dict[str, Entry[ModelSource]] = {}
     cells: list[Cell] = []
     loaded: dict[str, Cohort] = {}
+    notices: list[str] = []
     for name, entry in cohorts.items():
         specs = chosen.models
         if not selection.models and name not in own_cohorts:
             specs, cohort = default_models(catalogue, suite, entry)
-            loaded |= {} if cohort is None else {name: cohort}
+            if cohort is not None:
+                loaded[name] = cohort
+                notices.append(_name_stand_in(cohort, specs))
         scored_with = _find_entries(catalogue.models, specs)
         models |= scored_with
         names = Selection(tuple(explainers), (name,), tuple(scored_with), tuple(protocols))
         cells.extend(suite.cells(names))
-    plan = Plan(suite, tuple(cells), explainers, models, cohorts, protocols, loaded=loaded)
+    plan = Plan(suite, tuple(cells), explainers, models, cohorts, protocols)
+    plan = replace(plan, loaded=loaded, notices=tuple(notices))
     panel_names = [member for name in protocols for member in plan.protocol(name).panel]
     panel = _find_entries(catalogue.explainers, tuple(dict.fromkeys(panel_names)))
     configured = _configure(catalogue, suite, {**panel, **explainers})
@@ -108,6 +114,14 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         plan,
         explainers={name: configured[name] for name in explainers},
         panel={name: configured[name] for name in panel},
+    )
+
+
+def _name_stand_in(cohort: Cohort, models: Sequence[str]) -> str:
+    return (
+        f"The cohort {cohort.name!r} names no network of its own and is scored with "
+        f"{' and '.join(models)}, trained on another cohort; train one with `train --cohort`, and "
+        "name it with `--model`."
     )
 
 

@@ -50,7 +50,10 @@ def test_named_models_and_those_of_the_suite_come_first() -> None:
 
 def test_volumes_keep_a_model_of_the_suite_that_may_take_them() -> None:
     """If it fails, a suite of one's own is scored with a network that it does not name."""
-    assert pairs(plan_of("Volumes", suite=build_suite())) == [("volumes", "tiny_model")]
+    plan = plan_of("Volumes", suite=build_suite())
+    assert pairs(plan) == [("volumes", "tiny_model")]
+    (notice,) = plan.notices
+    assert "'volumes' names no network of its own and is scored with" in notice
 
 
 def test_a_cohort_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,10 +50,11 @@ def _head(draft: Draft, name: str, table: str | None) -> Iterator[str]:
     yield _line("image", _short(sources.image))
     yield _line("intensity", draft.intensity[0], f"CHECK: {draft.intensity[1]}")
     if not sources.look.has_spacing:
-        ones = ", ".join(["1.0"] * len(sources.look.shape))
-        yield f"# spacing = [{ones}]  # FILL IN: size of a pixel in mm along each axis as stored"
+        # Nothing that could be left as it is: whoever only removes the # is told of it.
+        sizes = ", ".join(['"?"'] * len(sources.look.shape))
+        yield f"# spacing = [{sizes}]  # FILL IN: size of a pixel in mm along each axis as stored"
     if not sources.look.is_placed:
-        letters = "IL" if len(sources.look.shape) == 2 else "IPL"
+        letters = "?" * len(sources.look.shape)
         yield f'# axes = "{letters}"  # FILL IN: where each axis runs to, as R, L, A, P, S and I'
     yield ""
 

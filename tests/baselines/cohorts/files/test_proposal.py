@@ -35,8 +35,8 @@ def propose(folder: Path, out: Path | None = None) -> Written:
 
 def fill_in_spacing(written: Written) -> None:
     text = written.toml_path.read_text()
-    assert "# spacing = [1.0, 1.0]  # FILL IN" in text
-    written.toml_path.write_text(text.replace("# spacing = [1.0, 1.0]", SPACING))
+    assert '# spacing = ["?", "?"]  # FILL IN' in text
+    written.toml_path.write_text(text.replace('# spacing = ["?", "?"]', SPACING))
 
 
 def save_both(folder: Path, image: str, mask: str) -> Path:
