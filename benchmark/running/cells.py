@@ -25,6 +25,7 @@ from benchmark.records.provenance import collect_provenance, peak_memory
 from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
 from benchmark.records.store import Store, contradiction
 from benchmark.results.explained_model import ExplainedModel, explained_model
+from benchmark.running.allocator import return_memory
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell
@@ -84,6 +85,8 @@ class CellRunner:
                 self._note_passes(cell, record)
                 yield cell, record.renamed(self._names(cell)), measured
                 self._forget(cell)
+                if measured:
+                    return_memory()
         finally:
             passes.listener = None
 

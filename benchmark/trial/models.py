@@ -25,6 +25,7 @@ RANDOM_COPIES = 3
 REESTIMATION_IMAGES = 64
 _SUBJECTS_AT_ONCE = 4
 _LARGE = 2**17  # pixels of an image whose alterations are altered and embedded by themselves
+_LARGEST_BATCH = 2**22  # pixels of a batch, whose feature maps take several times their memory
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -122,8 +123,11 @@ class Models:
 
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return logits [M, 2] and embeddings [M, D] of images [M, 1, *S], in batches."""
+        largest = min(
+            self.runtime.batch_size, max(1, _LARGEST_BATCH // math.prod(images.shape[2:]))
+        )
         # As even as can be: a last batch of a few images costs as much as one of many.
-        return self._embed(images.tensor_split(max(1, -(-len(images) // self.runtime.batch_size))))
+        return self._embed(images.tensor_split(max(1, -(-len(images) // largest))))
 
     def embed_in_lanes(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
         """Return the same to the bit whatever the batch size and the order of the images.

@@ -5,7 +5,7 @@ All of it belongs to the model and is shared by the explainers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -167,4 +167,7 @@ def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
 
 @remembered()
 def _planted_test(trial: Trial, strength: Strength | None) -> Cohort:
-    return planted_cohort(trial.test, strength, sites_of(trial, "test"))
+    planted = planted_cohort(trial.test, strength, sites_of(trial, "test"))
+    # The sites are the same at every strength, so all share the masks, which of volumes are large.
+    key = "planted masks", strength is None
+    return replace(planted, anatomy=trial.once(key, lambda: planted.anatomy))
