@@ -188,7 +188,8 @@ class CellRunner:
         return self._map_costs[cell.explainer]
 
     def _forget(self, cell: Cell) -> None:
-        """Drop an explainer's maps once its last protocol is done."""
+        """Drop an explainer's maps of altered cohorts, and all once its last protocol is done."""
+        self._trial_of(cell).forget_altered_maps()
         self._cells_left[cell.explainer] -= 1
         if self._cells_left[cell.explainer] == 0:
             self._trial_of(cell).forget_maps()

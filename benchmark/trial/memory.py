@@ -57,6 +57,10 @@ class Memory:
         for key in list(self._values):
             if isinstance(key, tuple) and key[:size] == beginning:
                 del self._values[key]
+        self.forget_altered(*beginning)
+
+    def forget_altered(self, *beginning: Hashable) -> None:
+        """Drop all values of altered cohorts alone whose key begins like this."""
         for memory in self._altered.values():
             memory.forget(*beginning)
 

@@ -25,7 +25,7 @@ RANDOM_COPIES = 3
 REESTIMATION_IMAGES = 64
 _SUBJECTS_AT_ONCE = 4
 _LARGE = 2**17  # pixels of an image whose alterations are altered and embedded by themselves
-_LARGEST_BATCH = 2**22  # pixels of a batch, whose feature maps take several times their memory
+_LARGEST_BATCH = 2**21  # pixels of a batch, whose feature maps take several times their memory
 
 A = TypeVar("A")
 T = TypeVar("T")

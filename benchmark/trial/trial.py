@@ -201,6 +201,10 @@ class Trial:
         """Drop the explainer's maps of every model and cohort from memory."""
         self.memory.forget("maps", self.explainer_identity)
 
+    def forget_altered_maps(self) -> None:
+        """Drop the explainer's maps of altered cohorts, which no other protocol asks for."""
+        self.memory.forget_altered("maps", self.explainer_identity)
+
     def exhibit(self, purpose: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Keep arrays that a report shows of this trial; they enter no score.
 
