@@ -12,7 +12,7 @@ from torch.nn import functional
 _TOLERANCE = 1e-7
 _ROUNDING = 1e-12
 _UNKNOWN = 0.5
-_CHUNK_PIXELS = 2**22
+_CHUNK_LINKS = 2**25  # from a pixel to a neighbour, in systems that are solved together
 
 
 def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
@@ -40,7 +40,8 @@ def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
     owners = torch.arange(len(images), device=images.device).repeat_interleave(masks.shape[1])
     # Like with like: systems of one chunk iterate until the last of them has converged.
     order = flat.flatten(1).sum(1).argsort(stable=True)
-    step = max(1, _CHUNK_PIXELS // max(1, images[0].numel()))
+    links = images[0].numel() * (3 ** (images.ndim - 1) - 1)
+    step = max(1, _CHUNK_LINKS // max(1, links))
     for chunk in order.split(step):
         system = _assemble(images, owners[chunk], flat[chunk])
         if len(system.sizes):

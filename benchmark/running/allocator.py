@@ -33,16 +33,3 @@ def tune_allocator() -> bool:
     thresholds = {_M_MMAP_THRESHOLD: _MMAP_THRESHOLD, _M_TRIM_THRESHOLD: _TRIM_THRESHOLD}
     taken = [mallopt(name, size) for name, size in thresholds.items()]
     return all(taken)
-
-
-def return_memory() -> None:
-    """Hand freed memory back to the system, which else keeps what fell between larger blocks.
-
-    To be called now and then, such as between two cells, since the next pass fetches pages anew.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        return

@@ -25,11 +25,11 @@ from benchmark.records.provenance import collect_provenance, peak_memory
 from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
 from benchmark.records.store import Store, contradiction
 from benchmark.results.explained_model import ExplainedModel, explained_model
-from benchmark.running.allocator import return_memory
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell
 from benchmark.trial import Peers, Runtime, Trial
+from benchmark.trial.memory import return_memory
 
 
 class CellRunner:

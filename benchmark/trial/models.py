@@ -18,7 +18,7 @@ from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of
 from benchmark.training.relatives import Relative, from_arrays, load_committed, relation, to_arrays
 from benchmark.trial.maps import lane_of
-from benchmark.trial.memory import Memory, kept_or
+from benchmark.trial.memory import Memory, kept_or, return_memory
 from benchmark.trial.runtime import Peers, Runtime
 
 RANDOM_COPIES = 3
@@ -119,6 +119,8 @@ class Models:
         at_once = 1 if math.prod(self.cohort.shape) > _LARGE else _SUBJECTS_AT_ONCE
         chunks = [slice(start, start + at_once) for start in range(0, subjects, at_once)]
         logits, embeddings = zip(*side_by_side(embed, chunks, self.runtime.device), strict=True)
+        if at_once == 1:
+            return_memory()
         return np.concatenate(logits), np.concatenate(embeddings)
 
     def embed(self, images: Tensor) -> tuple[FloatArray, FloatArray]:
