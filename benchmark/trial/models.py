@@ -118,6 +118,8 @@ class Models:
 
         at_once = 1 if math.prod(self.cohort.shape) > _LARGE else _SUBJECTS_AT_ONCE
         chunks = [slice(start, start + at_once) for start in range(0, subjects, at_once)]
+        if at_once == 1:
+            return_memory()  # what was freed before is none of the threads' own
         logits, embeddings = zip(*side_by_side(embed, chunks, self.runtime.device), strict=True)
         if at_once == 1:
             return_memory()
