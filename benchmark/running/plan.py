@@ -105,8 +105,16 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         models |= scored_with
         names = Selection(tuple(explainers), (name,), tuple(scored_with), tuple(protocols))
         cells.extend(suite.cells(names))
-    plan = Plan(suite, tuple(cells), explainers, models, cohorts, protocols)
-    plan = replace(plan, loaded=loaded, notices=tuple(notices))
+    plan = Plan(
+        suite,
+        tuple(cells),
+        explainers,
+        models,
+        cohorts,
+        protocols,
+        loaded=loaded,
+        notices=tuple(notices),
+    )
     panel_names = [member for name in protocols for member in plan.protocol(name).panel]
     panel = _find_entries(catalogue.explainers, tuple(dict.fromkeys(panel_names)))
     configured = _configure(catalogue, suite, {**panel, **explainers})

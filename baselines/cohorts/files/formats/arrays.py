@@ -22,6 +22,7 @@ from baselines.cohorts.files.formats.limits import (
     LARGEST_IMAGE,
     check_content,
     check_image_size,
+    check_index,
     explain,
     format_shape,
 )
@@ -207,9 +208,7 @@ def _take_row(source: Source, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
                 f"The {source} has the shape {written}, but [N, H, W] or [N, D, H, W] was expected "
                 "where an index is given."
             )
-        if source.index >= len(array):
-            raise CohortError(f"The {source} holds {len(array)} images, counted from 0.")
-        row = array[source.index]
+        row = array[check_index(source, len(array), "images")]
     if row.ndim > 2 and 1 in (row.shape[0], row.shape[-1]):
         row = row[0] if row.shape[0] == 1 else row[..., 0]
     if row.ndim not in (2, 3):

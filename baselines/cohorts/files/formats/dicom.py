@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from baselines.cohorts.files.formats.dicom_frames import Frame, list_frames, read_values
-from baselines.cohorts.files.formats.limits import check_image_size
+from baselines.cohorts.files.formats.limits import check_image_size, check_index
 from baselines.cohorts.files.formats.placement import check_sizes, place
 from baselines.cohorts.files.formats.scan import Scan, Source
 from benchmark.arrays import FloatArray
@@ -95,9 +95,7 @@ def _read_picture(source: Source, frames: list[Frame]) -> Scan:
             f"The {source} has {count} frames without a position, but one image was expected; say "
             'which frame of a file as { path = "…", index = 0 }.'
         )
-    if (index := source.index or 0) >= count:
-        raise CohortError(f"The {source} holds {count} frames, counted from 0.")
-    frame = frames[index]
+    frame = frames[check_index(source, count, "frames")]
     check_image_size(source, (frame.header.Rows, frame.header.Columns))
     values = next(read_values(source, [frame]))
     sizes = [frame.numbers(keyword, 2, source) for keyword in _SPACINGS]

@@ -56,6 +56,22 @@ def check_image_size(source: Source, shape: Sequence[int]) -> None:
         )
 
 
+def check_index(source: Source, count: int, kind: str) -> int:
+    """Return the number of the image that is asked for, the first where none is.
+
+    Args:
+        source: What is read.
+        count: How many images the file holds.
+        kind: What messages call them, such as ``pages``.
+
+    Raises:
+        CohortError: If there are not so many.
+    """
+    if (index := source.index or 0) >= count:
+        raise CohortError(f"The {source} holds {count} {kind}, counted from 0.")
+    return index
+
+
 def format_shape(shape: Sequence[int]) -> str:
     """Return a shape as messages write it."""
     return "×".join(map(str, shape))

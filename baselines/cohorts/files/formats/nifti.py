@@ -16,7 +16,12 @@ import numpy.typing as npt
 from nibabel import imageglobals
 from nibabel.spatialimages import SpatialImage
 
-from baselines.cohorts.files.formats.limits import check_content, check_image_size, explain
+from baselines.cohorts.files.formats.limits import (
+    check_content,
+    check_image_size,
+    check_index,
+    explain,
+)
 from baselines.cohorts.files.formats.placement import check_affine, place
 from baselines.cohorts.files.formats.scan import Scan, Source
 from benchmark.arrays import FloatArray
@@ -111,9 +116,7 @@ def _read_volume(image: SpatialImage, source: Source) -> npt.NDArray[Any]:
             f"The {source} has shape {list(shape)}, but one volume was expected; say which as "
             '{ path = "…", index = 0 }.'
         )
-    index = source.index or 0
-    if index >= count:
-        raise CohortError(f"The {source} holds {count} volumes, counted from 0.")
+    index = check_index(source, count, "volumes")
     numbers = [index if length == count else 0 for length in shape[3:]]
     space = (*shape[:3], 1, 1)[:3]
     # A few slices at a time, so that a file's own type, and the float64 that a header's scale

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
 
-from baselines.cohorts.files.formats.limits import explain
+from baselines.cohorts.files.formats.limits import check_index, explain
 from baselines.cohorts.files.formats.scan import Scan, Source
 from benchmark.errors import CohortError
 
@@ -106,8 +106,7 @@ def _choose_page(source: Source, image: Image.Image) -> None:
             f"The {source} has {count} pages, but one picture was expected; say which as "
             '{ path = "…", index = 0 }. Volumes are read from NIfTI, DICOM or .npy.'
         )
-    if (index := source.index or 0) >= count:
-        raise CohortError(f"The {source} holds {count} pages, counted from 0.")
+    index = check_index(source, count, "pages")
     if count > 1:
         image.seek(index)
 
