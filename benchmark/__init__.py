@@ -34,7 +34,7 @@ _PUBLIC = {
     ),
     "contract": "checks_of run_checks",
     "feature_grid": "FeatureGrid trace_grid upsample upsample_aligned",
-    "cohort": "SPLITS Anatomy Batch Cohort Geometry References split_by_subject",
+    "cohort": "SPLITS Anatomy Batch Cohort Geometry References Source split_by_subject",
     "cohort_source": "CohortSource",
     "model_source": "ModelSource",
     "target": "ClassLogit Margin Projection Target own_margin",
@@ -50,8 +50,8 @@ _PUBLIC = {
         "memorise permuted recipe_card save_weights train_from_scratch training_accuracy"
     ),
     "trial": (
-        "RANDOM_COPIES REESTIMATION_IMAGES ArrayArchive Memorised Memory Need Peers Retrained "
-        "Runtime Study Trial remembered"
+        "LABEL_MODEL NULL_COPIES RANDOM_COPIES REESTIMATION_IMAGES ArrayArchive Memorised Memory "
+        "Need NullMaps Peers Retrained Runtime Study Trial null_maps remembered"
     ),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}

@@ -7,12 +7,10 @@ Arrays live on the host and may be memory maps; ``batches`` moves a few rows at 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -20,13 +18,22 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray, ImageArray, Rows
+from benchmark.cohort_faults import OWN_COLUMNS, SPLITS, faults_of
+from benchmark.cohort_fingerprint import fingerprint_of
 from benchmark.errors import CohortError
 
-__all__ = ["SPLITS", "Anatomy", "Batch", "Cohort", "Geometry", "References", "split_by_subject"]
+__all__ = [
+    "SPLITS",
+    "Anatomy",
+    "Batch",
+    "Cohort",
+    "Geometry",
+    "References",
+    "Source",
+    "split_by_subject",
+]
 
-SPLITS = ("train", "validation", "test")
 REFERENCE_IMAGES = 16
-_OWN_COLUMNS = ("subject", "group", "split")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,10 @@ class Geometry:
             their scanners; None where all share ``affine``, which is else that of the first image.
         oriented: Whether the affine says where the patient's left is; a picture file, for example,
             does not.
+        poses: [N, 4, 4] map from array indices of each image to the millimetres of a space in which
+            an anatomical place is the same in every subject, and which ``affine`` lays on the grid
+            of the images; None where it is not known. No mean over images is taken where there are
+            poses.
     """
 
     spacing: tuple[float, ...]
@@ -50,10 +61,15 @@ class Geometry:
     registered: bool = False
     affines: FloatArray | None = None
     oriented: bool = True
+    poses: FloatArray | None = None
 
     def take(self, rows: Rows) -> Geometry:
         """Return the geometry of these rows."""
-        return self if self.affines is None else replace(self, affines=self.affines[rows])
+        return replace(
+            self,
+            affines=None if self.affines is None else self.affines[rows],
+            poses=None if self.poses is None else self.poses[rows],
+        )
 
     def affine_of(self, row: int) -> FloatArray:
         """Return the [4, 4] map from array indices to RAS+ millimetres of one image."""
@@ -76,6 +92,27 @@ class Anatomy:
     rois: Mapping[str, BoolArray] = field(default_factory=dict)
     control_rois: Mapping[str, BoolArray] = field(default_factory=dict)
     truth: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A structure whose size alone labels the images, independently of the other sources.
+
+    Attributes:
+        labels: [N] label of each image, 0 or 1.
+        rois: Names of the regions that hold the source.
+        partners: [N, 1, *S] float32 the same subjects with the source's size exchanged, and all
+            else as it is; None where they are not known.
+    """
+
+    labels: Rows
+    rois: tuple[str, ...]
+    partners: ImageArray | None = None
+
+    def take(self, rows: Rows | slice) -> Source:
+        """Return the source of these rows."""
+        partners = None if self.partners is None else self.partners[rows]
+        return replace(self, labels=self.labels[rows], partners=partners)
 
 
 @dataclass(frozen=True)
@@ -107,6 +144,7 @@ class Batch:
         images: [B, 1, *S] float32.
         foreground: [B, 1, *S] bool.
         truth: [B, 1, *S] bool, or None where the cohort knows none.
+        change: [B, 1, *S] float32 graded truth, or None where the cohort knows none.
         references: References to compare the images with, where a method needs them.
     """
 
@@ -116,6 +154,7 @@ class Batch:
     foreground: Tensor
     truth: Tensor | None
     references: References | None = None
+    change: Tensor | None = None
 
     def take(self, rows: slice) -> Batch:
         """Return the batch of these rows."""
@@ -126,6 +165,7 @@ class Batch:
             images=self.images[rows],
             foreground=self.foreground[rows],
             truth=None if self.truth is None else self.truth[rows],
+            change=None if self.change is None else self.change[rows],
         )
 
 
@@ -142,6 +182,9 @@ class Cohort:
         anatomy: Foreground and regions.
         geometry: Spacing and affine.
         group_names: Names of group 0 and group 1.
+        partners: [N, 1, *S] float32 counterfactual images: the same subjects with the other group's
+            anatomy, and all else as it is, down to the noise; None where they are not known.
+        sources: Independent structures that label the images each in its own way, by name.
 
     Raises:
         CohortError: If the parts contradict each other or hold what no protocol can use.
@@ -153,11 +196,12 @@ class Cohort:
     anatomy: Anatomy
     geometry: Geometry
     group_names: tuple[str, str] = ("A", "B")
+    partners: ImageArray | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a cohort that contradicts itself."""
-        faults = chain(_participant_faults(self), _array_faults(self), _image_faults(self))
-        for fault in faults:
+        for fault in faults_of(self):
             raise CohortError(f"Cohort {self.name!r}{fault}.")
 
     def __len__(self) -> int:
@@ -196,7 +240,7 @@ class Cohort:
     @property
     def covariates(self) -> pd.DataFrame:
         """Every column of ``participants`` that is not subject, group or split."""
-        return self.participants.drop(columns=list(_OWN_COLUMNS))
+        return self.participants.drop(columns=list(OWN_COLUMNS))
 
     @cached_property
     def truth(self) -> BoolArray | None:
@@ -207,6 +251,11 @@ class Cohort:
         for name in self.anatomy.truth:
             union |= self.anatomy.rois[name]
         return union
+
+    @cached_property
+    def change(self) -> ImageArray | None:
+        """Graded truth |x − x̃|, [N, 1, *S]: what the other group's anatomy changes, or None."""
+        return None if self.partners is None else np.abs(self.images - self.partners)
 
     def take(self, rows: Rows) -> Cohort:
         """Return the cohort of these rows, in this order; rows in a run share its arrays."""
@@ -224,6 +273,27 @@ class Cohort:
                 anatomy.truth,
             ),
             geometry=self.geometry.take(rows),
+            partners=None if self.partners is None else self.partners[chosen],
+            sources={name: source.take(chosen) for name, source in self.sources.items()},
+        )
+
+    def labelled_by(self, source: str) -> Cohort:
+        """Return the cohort whose groups, truth and partners are those of one of its sources.
+
+        Raises:
+            CohortError: If it has no source of that name.
+        """
+        if source not in self.sources:
+            known = ", ".join(self.sources) or "none"
+            raise CohortError(f"Cohort {self.name!r} has no source {source!r}; known: {known}.")
+        chosen = self.sources[source]
+        return replace(
+            self,
+            name=f"{self.name}+{source}",
+            participants=self.participants.assign(group=chosen.labels),
+            anatomy=replace(self.anatomy, truth=chosen.rois),
+            partners=chosen.partners,
+            sources={},
         )
 
     def select(self, split: str) -> Cohort:
@@ -245,12 +315,14 @@ class Cohort:
     def batch(self, rows: Rows, device: torch.device | str = "cpu") -> Batch:
         """Return these rows on ``device``."""
         truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
+        change = None if self.change is None else self.change[rows]
         return Batch(
             rows=rows,
             keys=tuple(self.keys[row] for row in rows),
             images=torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device),
             foreground=torch.from_numpy(self.anatomy.foreground[rows]).to(device),
             truth=truth,
+            change=None if change is None else torch.from_numpy(change).to(device),
         )
 
     @cached_property
@@ -273,41 +345,7 @@ class Cohort:
 
         The name is left out: a cohort that is exported and read back is the same cohort.
         """
-        anatomy = self.anatomy
-        masks = {f"roi:{name}": mask for name, mask in anatomy.rois.items()}
-        masks |= {f"control:{name}": mask for name, mask in anatomy.control_rois.items()}
-        masks = {"foreground": anatomy.foreground, **dict(sorted(masks.items()))}
-        covariates = self.covariates.sort_index(axis=1)
-        rows = []
-        for row in range(len(self)):
-            digest = hashlib.sha256(np.ascontiguousarray(self.images[row], dtype="<f4").tobytes())
-            for mask in masks.values():
-                digest.update(np.packbits(mask[row]).tobytes())
-            split, values = self.participants["split"].iloc[row], covariates.iloc[row]
-            person = [self.subjects[row], int(self.groups[row]), str(split), *map(_to_json, values)]
-            digest.update(json.dumps(person).encode())
-            if self.geometry.affines is not None and self.geometry.oriented:
-                affine = np.round(self.geometry.affines[row], 4) + 0.0  # no negative zero
-                digest.update(json.dumps(affine.tolist()).encode())
-            rows.append(digest.hexdigest())
-        head = {
-            "shape": self.shape,
-            "spacing": [round(float(value), 6) for value in self.geometry.spacing],
-            "affine": self._common_affine(),
-            "registered": self.geometry.registered,
-            "masks": list(masks),
-            "truth": list(anatomy.truth),
-            "covariates": list(covariates.columns),
-            "groups": list(self.group_names),
-            "rows": sorted(rows),
-        }
-        return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
-
-    def _common_affine(self) -> list[list[float]] | None:
-        """Return the affine that all images share and that says something, or None."""
-        geometry = self.geometry
-        is_common = geometry.affines is None and geometry.oriented
-        return np.round(geometry.affine, 4).tolist() if is_common else None
+        return fingerprint_of(self)
 
 
 def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int = 0) -> list[str]:
@@ -332,67 +370,3 @@ def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int =
         for index, subject in enumerate(members):
             split_of[subject] = SPLITS[sum(index >= cut for cut in cuts)]
     return [split_of[subject] for subject in subjects]
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, (float, np.floating)):
-        return None if np.isnan(value) else float(f"{float(value):.6g}")
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    return int(value) if isinstance(value, (int, np.integer)) else str(value)
-
-
-def _participant_faults(cohort: Cohort) -> Iterator[str]:
-    people = cohort.participants
-    if missing := [column for column in _OWN_COLUMNS if column not in people.columns]:
-        present = ", ".join(map(str, people.columns)) or "none"
-        yield f" lacks the participants column(s) {', '.join(missing)}; it has {present}"
-    if len(people) != len(cohort.images):
-        yield f" has {len(cohort.images)} images but {len(people)} rows of participants"
-    if unknown := sorted(set(people["split"].astype(str)) - set(SPLITS)):
-        yield f" has the unknown split(s) {', '.join(unknown)}; known: {', '.join(SPLITS)}"
-    if not (groups := set(people["group"])) <= {0, 1}:
-        yield f" must hold groups 0 and 1 only, but got {sorted(groups)}"
-    splits = people.groupby("subject")["split"].nunique()
-    if torn := [str(subject) for subject in splits.index[splits > 1]]:
-        rule = "a subject must stay in one, or scores leak"
-        yield f" has subject {torn[0]!r} in more than one split; {rule}"
-
-
-def _array_faults(cohort: Cohort) -> Iterator[str]:
-    anatomy, images = cohort.anatomy, cohort.images
-    if images.dtype != np.float32 or images.ndim not in (4, 5) or images.shape[1] != 1:
-        expected = "images [N, 1, H, W] or [N, 1, D, H, W] float32"
-        yield f" needs {expected}, but got {list(images.shape)} {images.dtype}"
-    masks = {"foreground": anatomy.foreground, **anatomy.rois}
-    masks |= {f"control of {name}": mask for name, mask in anatomy.control_rois.items()}
-    for name, mask in masks.items():
-        if mask.shape != images.shape or mask.dtype != np.bool_:
-            expected = f"the mask {name!r} as {list(images.shape)} bool"
-            yield f" needs {expected}, but got {list(mask.shape)} {mask.dtype}"
-    known = f"but its regions are {', '.join(sorted(anatomy.rois)) or 'none'}"
-    if unknown := sorted(set(anatomy.truth) - set(anatomy.rois)):
-        yield f" names {unknown[0]!r} as truth, {known}"
-    if unknown := sorted(set(anatomy.control_rois) - set(anatomy.rois)):
-        yield f" has a control region for {unknown[0]!r}, {known}"
-    if (spacings := len(cohort.geometry.spacing)) != images.ndim - 2:
-        yield f" needs {images.ndim - 2} spacings in mm, but got {spacings}"
-    affines = cohort.geometry.affines
-    if affines is not None and affines.shape != (len(images), 4, 4):
-        yield f" needs affines [{len(images)}, 4, 4], but got {list(affines.shape)}"
-    if affines is not None and cohort.geometry.registered:
-        yield " is called registered, but its images lie on grids of their own"
-
-
-def _image_faults(cohort: Cohort) -> Iterator[str]:
-    for row, subject in enumerate(cohort.subjects):
-        image, foreground = cohort.images[row], cohort.anatomy.foreground[row]
-        if not foreground.any():
-            yield f": the foreground of {subject!r} is empty"
-        low, high = float(image.min()), float(image.max())
-        if not np.isfinite(low + high) or low < 0 or high > 1:
-            span = f"[{low:.4g}, {high:.4g}]"
-            yield f": the image of {subject!r} must lie in [0, 1], but spans {span}"
-        inside = image[foreground]
-        if inside.min() == inside.max():
-            yield f": the image of {subject!r} is constant on its foreground"

@@ -33,7 +33,9 @@ __all__ = [
 ]
 
 Direction = Literal["higher", "lower", "none"]
-Aggregate = Literal["mean", "balanced_mean", "group_difference", "auroc", "ratio", "constant"]
+Aggregate = Literal[
+    "mean", "studentised", "balanced_mean", "group_difference", "auroc", "ratio", "constant"
+]
 Condition = str | int | float
 
 SCORED = "scored"
@@ -68,12 +70,13 @@ class Statistic:
         name: Name in records; that of the class attribute that it is assigned to, if empty.
         description: One sentence for tables and reports.
         direction: Which way is better, or none.
-        aggregate: How subjects make one number: their mean; the mean of the two groups' means (of
-            one, where the other has no value), where groups respond so differently that chance in
-            their mix would swamp the rest; the mean of group A minus that of group B; the AUROC of
-            telling B from A; the ratio of the mean to that of the reading's denominators, which is
-            no number where the interval of the latter holds 0; or constant, one number of the model
-            that every subject bears.
+        aggregate: How subjects make one number: their mean; their mean with the interval of the
+            studentised bootstrap; the mean of the two groups' means (of one, where the other has
+            no value), where groups respond so differently that chance in their mix would swamp the
+            rest; the mean of group A minus that of group B; the AUROC of telling B from A; the
+            ratio of the mean to that of the reading's denominators, which is no number where the
+            interval of the latter holds 0; or constant, one number of the model that every subject
+            bears.
         plot: How a report draws it, or None where a table says enough.
     """
 
@@ -224,7 +227,7 @@ def distributions(
         return _means(columns), np.broadcast_to(_means(columns), (1, columns.shape[1]))
     if aggregate == "ratio":
         return _ratios(readings, columns, bootstrap)
-    if aggregate == "mean":
+    if aggregate in ("mean", "studentised"):
         return _means(columns), bootstrap.replicates(columns)
     halves = [np.where((groups == group)[:, None], columns, np.nan) for group in (0, 1)]
     means, replicates = [_means(half) for half in halves], [bootstrap.replicates(h) for h in halves]

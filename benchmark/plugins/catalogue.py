@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -53,15 +53,15 @@ class Shelf(Generic[P]):
             PluginError: If two plugins go by one name.
         """
         by_name: dict[str, Entry[P]] = {}
-        for entry in (*self._built_in(), *self._installed()):
-            if (first := by_name.setdefault(entry.name, entry)) is not entry:
+        for entry in (*_with_majors(list(self._built_in())), *self._installed()):
+            if (first := by_name.setdefault(entry.spec, entry)) is not entry:
                 raise _duplicate(first, entry)
         return tuple(by_name[name] for name in sorted(by_name))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the plugins that can be used."""
-        return tuple(entry.name for entry in self.entries if entry.error is None)
+        return tuple(entry.spec for entry in self.entries if entry.error is None)
 
     def find(self, spec: str) -> Entry[P]:
         """Return the plugin of a name, of ``path/to/file.py:Class``, or of a file on it.
@@ -81,7 +81,7 @@ class Shelf(Generic[P]):
             return self._from_toml(Path(spec))
         if self.kind.name == "model" and spec.endswith(".toml"):
             return self._from_model(spec, Path(spec))
-        entry = next((entry for entry in self.entries if entry.name == spec), None)
+        entry = next((entry for entry in self.entries if entry.spec == spec), None)
         if entry is None and self.kind.name == "model":
             if _names_architecture(spec):
                 return self._from_model(spec, None)
@@ -341,6 +341,26 @@ def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
             f"{path} cannot be imported: {located_message(error, str(path))}"
         ) from error
     return module
+
+
+def _with_majors(entries: Sequence[Entry[P]]) -> list[Entry[P]]:
+    """Return the entries, those of a later MAJOR version of a name marked with it.
+
+    A corrected protocol is a new version, and the old one stays loadable under the bare name.
+    """
+
+    def major_of(entry: Entry[P]) -> int:
+        version = str(getattr(entry.plugin_class, "version", ""))
+        number = version.partition(".")[0]
+        return int(number) if number.isdigit() else 0
+
+    first: dict[str, int] = {}
+    for entry in entries:
+        first[entry.name] = min(first.get(entry.name, major_of(entry)), major_of(entry))
+    return [
+        replace(entry, major="" if major_of(entry) == first[entry.name] else str(major_of(entry)))
+        for entry in entries
+    ]
 
 
 def _needs_no_argument(plugin: type) -> bool:

@@ -31,6 +31,8 @@ class Entry(Generic[P]):
         error: Reason why it could not be imported.
         source_sha256: Hash of its file, where it was loaded from a path.
         argument: Only argument of the constructor, for a cohort that a file describes.
+        major: MAJOR version that the name is written with, as in ``delta_t@2``, where a plugin of
+            the same name and an earlier version is still there; else empty.
     """
 
     kind: str
@@ -42,6 +44,12 @@ class Entry(Generic[P]):
     source_sha256: str | None = None
     argument: Path | None = None
     chosen_settings: Mapping[str, object] = field(default_factory=dict)
+    major: str = ""
+
+    @property
+    def spec(self) -> str:
+        """What the plugin is asked for by: its name, and its MAJOR version where it needs one."""
+        return f"{self.name}@{self.major}" if self.major else self.name
 
     @property
     def plugin(self) -> type[P]:

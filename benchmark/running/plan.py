@@ -103,8 +103,11 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
                 notices.append(_name_stand_in(cohort, specs))
         scored_with = _find_entries(catalogue.models, specs)
         models |= scored_with
-        names = Selection(tuple(explainers), (name,), tuple(scored_with), tuple(protocols))
-        cells.extend(suite.cells(names))
+        own = tuple(protocols)
+        if not selection.protocols:
+            own = suite.protocols_of(name, own)
+        names = Selection(tuple(explainers), (name,), tuple(scored_with), own)
+        cells.extend(suite.cells(names) if own else ())
     plan = Plan(
         suite,
         tuple(cells),

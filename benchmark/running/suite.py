@@ -62,12 +62,27 @@ class BoardSettings(StrictModel):
     salt: Annotated[str, StringConstraints(min_length=1)]
 
 
+class CohortSettings(StrictModel):
+    """What a suite says of one of its cohorts.
+
+    Attributes:
+        protocols: Protocols that it is scored under, and that no other cohort is scored under
+            unless they are named; all that no cohort claims, if empty.
+        joins: Cohort whose board its scores enter, where it stands for other images of one task.
+    """
+
+    protocols: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    joins: Name | None = None
+
+
 class Suite(StrictModel):
     """Content of a suite file.
 
     Attributes:
         version: Version, part of every score's identity and of the names of its random streams.
-        cohorts, models, protocols: Those that are scored by default.
+        cohorts, models, protocols: Those that are scored by default. A protocol that exists in
+            several MAJOR versions is named with one, as in ``delta_t@2``; without, it is the first.
+        cohort: What is particular to a cohort, by name.
         health: Controls that every run scores as well.
         seed: Seed of random masks and of randomised copies of the model.
         protocol: Settings of protocols, by name.
@@ -81,6 +96,7 @@ class Suite(StrictModel):
     protocols: Names
     health: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     seed: Annotated[int, Field(ge=0)] = 0
+    cohort: dict[str, CohortSettings] = Field(default_factory=dict)
     protocol: dict[str, dict[str, Any]] = Field(default_factory=dict)
     explainer: dict[str, dict[str, Any]] = Field(default_factory=dict)
     board: BoardSettings | None = None
@@ -96,7 +112,7 @@ class Suite(StrictModel):
             _unique((*selection.explainers, *self.health)),
             _unique(selection.cohorts or self.cohorts),
             _unique(selection.models or self.models),
-            _unique(selection.protocols or self.protocols),
+            _unique(tuple(map(self._with_version, selection.protocols)) or self.protocols),
         )
 
     def cells(self, selection: Selection) -> tuple[Cell, ...]:
@@ -104,6 +120,24 @@ class Suite(StrictModel):
         selected = self.select(selection)
         names = product(selected.cohorts, selected.models, selected.explainers, selected.protocols)
         return tuple(Cell(*names_of_cell, self.seed) for names_of_cell in names)
+
+    def protocols_of(self, cohort: str, protocols: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the suite's protocols that a cohort is scored under by default.
+
+        Args:
+            cohort: Name of the cohort.
+            protocols: Names of protocols, without versions.
+        """
+        own = self.cohort[cohort].protocols if cohort in self.cohort else ()
+        if own:
+            return tuple(name for name in protocols if name in own)
+        claimed = {name for settings in self.cohort.values() for name in settings.protocols}
+        return tuple(name for name in protocols if name not in claimed)
+
+    def _with_version(self, spec: str) -> str:
+        """Return a protocol's name with the version that the suite gives it."""
+        versions = {name.partition("@")[0]: name for name in self.protocols}
+        return versions.get(spec, spec)
 
     def config(self, protocol: type[SanityProtocol[Any]]) -> ProtocolConfig:
         """Return the settings of a protocol: the suite's, or its defaults.
@@ -155,11 +189,23 @@ def _check(content: Mapping[str, object], source: str) -> Suite:
     except ValidationError as error:
         known = f"keys known: {', '.join(Suite.model_fields)}"
         raise SuiteError(f"The suite {source}: {_describe(error)}; {known}.") from error
-    if unlisted := [name for name in suite.protocol if name not in suite.protocols]:
+    names = {spec.partition("@")[0] for spec in suite.protocols}
+    if unlisted := [name for name in suite.protocol if name not in names]:
         raise SuiteError(
             f"The suite {source} has settings [protocol.{unlisted[0]}], "
             f"but its protocols are {', '.join(suite.protocols)}."
         )
+    for name, settings in suite.cohort.items():
+        if unlisted := [own for own in settings.protocols if own not in names]:
+            raise SuiteError(
+                f"The suite {source} scores the cohort {name!r} under {unlisted[0]!r}, "
+                f"but its protocols are {', '.join(sorted(names))}."
+            )
+        if settings.joins is not None and settings.joins not in suite.cohorts:
+            raise SuiteError(
+                f"The suite {source} lets the cohort {name!r} join {settings.joins!r}, "
+                f"but its cohorts are {', '.join(suite.cohorts)}."
+            )
     return suite
 
 

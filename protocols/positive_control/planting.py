@@ -176,5 +176,8 @@ def planted_cohort(
             rois={SITE: np.concatenate([truth, truth])},
             truth=(SITE,),
         ),
+        geometry=cohort.geometry.take(np.tile(np.arange(len(cohort)), 2)),
         group_names=("clean", "planted"),
+        partners=None,
+        sources={},
     )

@@ -1,0 +1,106 @@
+"""What speaks against a cohort: parts that contradict each other, and values out of range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from benchmark.cohort import Cohort
+
+SPLITS = ("train", "validation", "test")
+OWN_COLUMNS = ("subject", "group", "split")
+
+
+def faults_of(cohort: Cohort) -> Iterator[str]:
+    """Yield a clause about each fault, to follow the cohort's name."""
+    yield from chain(
+        _participant_faults(cohort),
+        _array_faults(cohort),
+        _image_faults(cohort),
+        _counterfactual_faults(cohort),
+    )
+
+
+def _participant_faults(cohort: Cohort) -> Iterator[str]:
+    people = cohort.participants
+    if missing := [column for column in OWN_COLUMNS if column not in people.columns]:
+        present = ", ".join(map(str, people.columns)) or "none"
+        yield f" lacks the participants column(s) {', '.join(missing)}; it has {present}"
+    if len(people) != len(cohort.images):
+        yield f" has {len(cohort.images)} images but {len(people)} rows of participants"
+    if unknown := sorted(set(people["split"].astype(str)) - set(SPLITS)):
+        yield f" has the unknown split(s) {', '.join(unknown)}; known: {', '.join(SPLITS)}"
+    if not (groups := set(people["group"])) <= {0, 1}:
+        yield f" must hold groups 0 and 1 only, but got {sorted(groups)}"
+    splits = people.groupby("subject")["split"].nunique()
+    if torn := [str(subject) for subject in splits.index[splits > 1]]:
+        rule = "a subject must stay in one, or scores leak"
+        yield f" has subject {torn[0]!r} in more than one split; {rule}"
+
+
+def _array_faults(cohort: Cohort) -> Iterator[str]:
+    anatomy, images = cohort.anatomy, cohort.images
+    if images.dtype != np.float32 or images.ndim not in (4, 5) or images.shape[1] != 1:
+        expected = "images [N, 1, H, W] or [N, 1, D, H, W] float32"
+        yield f" needs {expected}, but got {list(images.shape)} {images.dtype}"
+    masks = {"foreground": anatomy.foreground, **anatomy.rois}
+    masks |= {f"control of {name}": mask for name, mask in anatomy.control_rois.items()}
+    for name, mask in masks.items():
+        if mask.shape != images.shape or mask.dtype != np.bool_:
+            expected = f"the mask {name!r} as {list(images.shape)} bool"
+            yield f" needs {expected}, but got {list(mask.shape)} {mask.dtype}"
+    known = f"but its regions are {', '.join(sorted(anatomy.rois)) or 'none'}"
+    if unknown := sorted(set(anatomy.truth) - set(anatomy.rois)):
+        yield f" names {unknown[0]!r} as truth, {known}"
+    if unknown := sorted(set(anatomy.control_rois) - set(anatomy.rois)):
+        yield f" has a control region for {unknown[0]!r}, {known}"
+    if (spacings := len(cohort.geometry.spacing)) != images.ndim - 2:
+        yield f" needs {images.ndim - 2} spacings in mm, but got {spacings}"
+    affines = cohort.geometry.affines
+    if affines is not None and affines.shape != (len(images), 4, 4):
+        yield f" needs affines [{len(images)}, 4, 4], but got {list(affines.shape)}"
+    if affines is not None and cohort.geometry.registered:
+        yield " is called registered, but its images lie on grids of their own"
+    poses = cohort.geometry.poses
+    if poses is not None and poses.shape != (len(images), 4, 4):
+        yield f" needs poses [{len(images)}, 4, 4], but got {list(poses.shape)}"
+    if poses is not None and cohort.geometry.registered:
+        yield " is called registered, but its images have poses of their own"
+
+
+def _image_faults(cohort: Cohort) -> Iterator[str]:
+    for row, subject in enumerate(cohort.subjects):
+        image, foreground = cohort.images[row], cohort.anatomy.foreground[row]
+        if not foreground.any():
+            yield f": the foreground of {subject!r} is empty"
+        low, high = float(image.min()), float(image.max())
+        if not np.isfinite(low + high) or low < 0 or high > 1:
+            span = f"[{low:.4g}, {high:.4g}]"
+            yield f": the image of {subject!r} must lie in [0, 1], but spans {span}"
+        inside = image[foreground]
+        if inside.min() == inside.max():
+            yield f": the image of {subject!r} is constant on its foreground"
+
+
+def _counterfactual_faults(cohort: Cohort) -> Iterator[str]:
+    shape, count = cohort.images.shape, len(cohort.images)
+    partners = {"partners": cohort.partners}
+    partners |= {
+        f"partners of source {name!r}": source.partners for name, source in cohort.sources.items()
+    }
+    for name, images in partners.items():
+        if images is not None and (images.shape != shape or images.dtype != np.float32):
+            got = f"{list(images.shape)} {images.dtype}"
+            yield f" needs {name} {list(shape)} float32, but got {got}"
+    for name, source in cohort.sources.items():
+        if source.labels.shape != (count,) or not set(np.unique(source.labels)) <= {0, 1}:
+            yield f" needs labels [{count}] of 0 and 1 for the source {name!r}"
+        if unknown := sorted(set(source.rois) - set(cohort.anatomy.rois)):
+            known = ", ".join(sorted(cohort.anatomy.rois)) or "none"
+            yield f" has the source {name!r} in {unknown[0]!r}, but its regions are {known}"
+        if not source.rois:
+            yield f" names no region of the source {name!r}"

@@ -1,0 +1,70 @@
+"""What a value owes to the network: its mean above the strongest null, subject by subject.
+
+A map may score well without following the network: by anatomy that lies where it always lies, or by
+a filter that the image alone feeds. So a statistic v of the map of a network is read a second time
+on maps that the same method draws for networks that know nothing of the task, and beside it stands
+what chance gives. What is left above the largest of these means is the network's own.
+
+Every result is a value per subject whose mean is the score, so that intervals, differences and
+ranks are made from it as from any other reading. Where a score is a ratio of means, the values are
+those of its linearisation: the score plus the subject's influence on it (Davison & Hinkley 1997,
+§2.7). Their mean is the ratio itself, and their spread that of the ratio to first order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.arrays import FloatArray
+from benchmark.errors import InputError
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a value owes to the network.
+
+    Attributes:
+        values: [n] the value minus that of the strongest null; 0 where a map ranks nothing.
+        null: Name of the null that was subtracted, the one of the largest mean.
+        subtracted: [n] its values.
+    """
+
+    values: FloatArray
+    null: str
+    subtracted: FloatArray
+
+
+def own(values: FloatArray, nulls: Mapping[str, FloatArray]) -> Own:
+    """Return what values owe to the network.
+
+    The null is chosen once, by its mean over all subjects, and not subject by subject, where noise
+    would always choose the larger and a score would fall with the number of its null draws.
+
+    Args:
+        values: [n] a statistic of the maps, larger is better; NaN where a map ranks nothing, which
+            counts as chance: such a subject owes nothing.
+        nulls: What the statistic is without knowledge, by name, each [n]: chance itself, and the
+            maps of networks that know nothing of the task. A NaN there counts as ``chance``.
+
+    Raises:
+        InputError: If chance is not among the nulls.
+    """
+    if "chance" not in nulls:
+        raise InputError(f"Expected 'chance' among the nulls but got {', '.join(nulls) or 'none'}.")
+    chance = nulls["chance"]
+    known = {name: np.where(np.isnan(null), chance, null) for name, null in nulls.items()}
+    # The first of equals, so that the order of the nulls decides and not rounding.
+    strongest = max(known, key=lambda name: float(np.mean(known[name])) if len(chance) else 0.0)
+    subtracted = known[strongest]
+    return Own(np.where(np.isnan(values), 0.0, values - subtracted), strongest, subtracted)
+
+
+def of_mean(values: FloatArray, denominators: FloatArray) -> FloatArray:
+    """Return values [n] whose mean is mean(values)/mean(denominators), with its influences."""
+    bottom = float(np.mean(denominators))
+    ratio = float(np.mean(values)) / bottom
+    linear: FloatArray = values / bottom - ratio * (denominators / bottom - 1)
+    return linear

@@ -1,0 +1,134 @@
+"""Maps that a method draws for networks that know nothing of the task: its null maps.
+
+They are drawn once for each model and method, are shared by all protocols, and are kept in the
+archive. See :mod:`benchmark.statistics.own` for what they are subtracted from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.arrays import FloatArray
+from benchmark.errors import NotAssessableError, SanityError, StoreError, short_message
+from benchmark.trial.memory import kept_or
+from benchmark.trial.needs import Memorised
+from benchmark.trial.study import Study
+from benchmark.trial.trial import Trial
+
+NULL_COPIES = 5
+LABEL_MODEL = Memorised(seed=2, accuracy=0.95)
+MEMORISED, RANDOMISED, CHANCE = "memorised", "randomised", "chance"
+
+
+@dataclass(frozen=True)
+class NullMaps:
+    """Importance maps of the same images for the null networks.
+
+    Attributes:
+        randomised: [n, 1, *S] maps for each fully randomised copy of the network, by its number.
+        memorised: [n, 1, *S] maps for the network that knows permuted labels by heart, or None.
+        left_out: Why a null network has no maps, by its name.
+    """
+
+    randomised: Mapping[int, Tensor]
+    memorised: Tensor | None
+    left_out: Mapping[str, str]
+
+    def measure(
+        self, statistic: Callable[[Tensor], FloatArray], chance: FloatArray
+    ) -> dict[str, FloatArray]:
+        """Return what a statistic is on the null maps and by chance, by the name of the null.
+
+        Args:
+            statistic: Function from importance [n, 1, *S] to a value of each image in its first
+                axis, NaN where a map ranks nothing; asked once for maps that are equal.
+            chance: Value of the statistic by chance; it stands in for a map that ranks nothing.
+
+        Returns:
+            ``chance``, ``memorised`` and, in the mean over the copies, ``randomised``; a null
+            without any map is left out.
+        """
+        measured: list[tuple[Tensor, FloatArray]] = []
+
+        def of(maps: Tensor) -> FloatArray:
+            for other, values in measured:
+                if torch.equal(maps, other):
+                    return values
+            values = statistic(maps)
+            values = np.where(np.isnan(values), chance, values)
+            measured.append((maps, values))
+            return values
+
+        nulls = {CHANCE: chance}
+        if self.memorised is not None:
+            nulls[MEMORISED] = of(self.memorised)
+        if self.randomised:
+            nulls[RANDOMISED] = np.mean([of(maps) for maps in self.randomised.values()], axis=0)
+        return nulls
+
+
+def null_maps(images: Study) -> NullMaps:
+    """Return the null maps of a study's explainer on its rows.
+
+    Raises:
+        NotAssessableError: If the method draws no map for any of the null networks.
+    """
+    trial, rows = images.trial, images.rows
+    key = ("maps", trial.explainer_identity, "null", trial.model_identity, rows.tobytes())
+    return trial.once(key, lambda: _draw(images))
+
+
+def _draw(images: Study) -> NullMaps:
+    trial, left_out = images.trial, dict[str, str]()
+    randomised: dict[int, Tensor] = {}
+    for copy in range(NULL_COPIES):
+        maps = _maps_of(images, trial.randomised(copy), f"{RANDOMISED} {copy}", left_out)
+        if maps is not None:
+            randomised[copy] = maps
+    memorised, missing = None, LABEL_MODEL.missing(trial)
+    if missing is None:
+        model = LABEL_MODEL.on(trial)
+        if LABEL_MODEL.reached(model) < LABEL_MODEL.accuracy:
+            missing = "labels not memorised"
+        else:
+            memorised = _maps_of(images, model, MEMORISED, left_out)
+    if missing is not None:
+        left_out[MEMORISED] = missing
+    if not randomised and memorised is None:
+        raise NotAssessableError(f"no null: {next(iter(left_out.values()))}")
+    return NullMaps(randomised, memorised, left_out)
+
+
+def _maps_of(images: Study, model: Trial, name: str, left_out: dict[str, str]) -> Tensor | None:
+    """Return the importance maps for one null network, or None, with the reason noted."""
+    order = np.argsort(np.array(images.keys))
+    identity = "\n".join(
+        (
+            f"null maps {model.explainer_identity}, lane {model.lane}",
+            model.test.fingerprint,
+            model.model_identity,
+            *sorted(images.keys),
+        )
+    )
+
+    def draw() -> dict[str, npt.NDArray[np.generic]]:
+        return {"attributions": model.maps(images.rows)[torch.from_numpy(order)].numpy()}
+
+    try:
+        kept = kept_or(images.trial.runtime.archive, identity, draw)["attributions"]
+    except (StoreError, torch.OutOfMemoryError):
+        raise
+    except SanityError as error:
+        left_out[name] = str(error)
+        return None
+    except Exception as error:  # a third party's method may raise anything on such a network
+        left_out[name] = short_message(error)
+        return None
+    back = np.argsort(order)
+    return images.ranked(torch.from_numpy(kept.astype(np.float32, copy=False)[back]))

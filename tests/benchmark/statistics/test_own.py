@@ -1,0 +1,50 @@
+"""What a value owes to the network: above the strongest null, and to the linear order of a ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark.errors import InputError
+from benchmark.statistics.own import of_mean, own
+
+
+def test_a_map_that_ignores_the_network_owes_it_exactly_nothing() -> None:
+    """If it fails, an atlas or an edge filter would have a score that no network gave it."""
+    values = np.random.default_rng(0).random(64)
+    nulls = {"chance": np.full(64, 0.02), "memorised": values, "randomised": values}
+    assert (own(values, nulls).values == 0).all()
+
+
+def test_the_strongest_null_is_chosen_once_by_its_mean() -> None:
+    """If it fails, noise would choose a null for each subject, and the score would depend on R."""
+    values, chance = np.array([0.5, 0.5]), np.array([0.1, 0.1])
+    nulls = {"chance": chance, "memorised": np.array([0.4, 0.0]), "randomised": np.full(2, 0.15)}
+    result = own(values, nulls)
+    assert result.null == "memorised"
+    assert result.values.tolist() == pytest.approx([0.1, 0.5])
+
+
+def test_a_map_that_ranks_nothing_counts_as_chance() -> None:
+    """If it fails, a method would gain by abstaining where it would score below its null."""
+    nulls = {"chance": np.zeros(2), "memorised": np.array([np.nan, 0.2])}
+    result = own(np.array([0.5, np.nan]), nulls)
+    assert result.null == "memorised"
+    assert result.values.tolist() == [0.5, 0.0]
+
+
+def test_chance_is_always_among_the_nulls() -> None:
+    """If it fails, a method whose nulls all failed would be measured from nothing."""
+    with pytest.raises(InputError, match="chance"):
+        own(np.ones(3), {"memorised": np.zeros(3)})
+
+
+def test_a_linearised_ratio_has_the_ratio_as_its_mean_and_its_spread() -> None:
+    """If it fails, intervals of scores in units of the full effect would be too narrow."""
+    rng = np.random.default_rng(1)
+    top, bottom = rng.normal(2, 1, 400), rng.normal(4, 1, 400)
+    linear = of_mean(top, bottom)
+    assert linear.mean() == pytest.approx(top.mean() / bottom.mean(), abs=1e-12)
+    draws = rng.integers(0, 400, (4000, 400))
+    ratios = top[draws].mean(1) / bottom[draws].mean(1)
+    assert linear.std() / 20 == pytest.approx(ratios.std(), rel=0.05)
