@@ -15,13 +15,21 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
-from benchmark.errors import NotAssessableError, SanityError, StoreError, short_message
+from benchmark.errors import (
+    AttributionError,
+    NotAssessableError,
+    SanityError,
+    StoreError,
+    short_message,
+)
+from benchmark.maps.ranking import reason_unrankable
 from benchmark.trial.memory import kept_or
 from benchmark.trial.needs import Memorised
 from benchmark.trial.study import Study
 from benchmark.trial.trial import Trial
 
 NULL_COPIES = 5
+MOST_ABSTENTIONS = 0.1  # share of the images on which a map may rank nothing
 LABEL_MODEL = Memorised(seed=2, accuracy=0.95)
 MEMORISED, RANDOMISED, CHANCE = "memorised", "randomised", "chance"
 
@@ -82,6 +90,21 @@ def null_maps(images: Study) -> NullMaps:
     trial, rows = images.trial, images.rows
     key = ("maps", trial.explainer_identity, "null", trial.model_identity, rows.tobytes())
     return trial.once(key, lambda: _draw(images))
+
+
+def count_abstentions(images: Study, ranked: Tensor) -> int:
+    """Return on how many images the importance [n, 1, *S] ranks nothing; these count as chance.
+
+    Raises:
+        AttributionError: If it is more than ``MOST_ABSTENTIONS`` of them.
+    """
+    reasons = [reason for reason in reason_unrankable(ranked, images.foreground) if reason]
+    if len(reasons) > MOST_ABSTENTIONS * len(images.rows):
+        raise AttributionError(
+            f"Explainer {images.trial.explainer.name!r} abstains: {reasons[0]} on {len(reasons)} "
+            f"of {len(images.rows)} images, more than {MOST_ABSTENTIONS:.0%}."
+        )
+    return len(reasons)
 
 
 def _draw(images: Study) -> NullMaps:

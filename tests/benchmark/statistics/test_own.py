@@ -1,4 +1,4 @@
-"""What a value owes to the network: above the strongest null, and to the linear order of a ratio."""
+"""What a value owes to the network, and ratios of means to their linear order."""
 
 from __future__ import annotations
 
