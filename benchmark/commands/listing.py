@@ -35,9 +35,11 @@ def list_plugins(
             unsupported = plans.unsupported_pairs(catalogue, suites.load_suite("v1"))
         terminal.print_lines(console, terminal.unsupported_lines(unsupported))
         if json_file is not None:
-            fields = ("kind", "name", "origin", "description", "error")
+            fields = ("kind", "origin", "description", "error")
             plugins = [
-                {name: getattr(entry, name) for name in fields} | entry.declared
+                {"name": entry.spec}
+                | {name: getattr(entry, name) for name in fields}
+                | entry.declared
                 for entry in chain.from_iterable(shelves)
             ]
             listed = {"plugins": plugins, "unsupported": unsupported}

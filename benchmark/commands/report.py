@@ -34,6 +34,10 @@ def report(
         list[str] | None,
         typer.Option(help="cohort.toml, or path/to/file.py:Class of a scored cohort."),
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="Version of the suite whose records are shown, where there are several."),
+    ] = None,
     json_file: options.Json = None,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
@@ -50,6 +54,7 @@ def report(
             finished.extend(archive.failures())
         if not finished:
             raise StoreError(f"The folder {records} holds no record.")
+        finished = _of_suite(finished, suite)
         protocols, missing = _protocols_of(finished, catalogue, protocol or ())
         finished = [record for record in finished if record.names.protocol in protocols]
         if not finished:
@@ -84,15 +89,41 @@ def report_folder(text: str | None, sharded: bool) -> Path | None:
     return folder
 
 
+def _of_suite(records: Sequence[cells.Record], suite: str | None) -> list[cells.Record]:
+    """Return the records of a suite; of all, unless they hold two versions of one protocol.
+
+    Raises:
+        InputError: If there is none of the suite, or no suite was named where one must be.
+    """
+    suites = sorted({record.identity.suite for record in records})
+    if suite is not None:
+        own = [record for record in records if record.identity.suite == suite]
+        if not own:
+            raise InputError(f"There is no record of suite {suite!r}; known: {', '.join(suites)}.")
+        return own
+    majors: dict[str, set[str]] = {}
+    for record in records:
+        protocol = record.identity.protocol
+        majors.setdefault(protocol.name, set()).add(protocol.version.partition(".")[0])
+    if several := [name for name, versions in majors.items() if len(versions) > 1]:
+        raise InputError(
+            f"There are records of {several[0]!r} in versions that do not compare; name the suite "
+            f"to report with --suite: {', '.join(suites)}."
+        )
+    return list(records)
+
+
 def _protocols_of(
     records: Sequence[cells.Record], catalogue: catalogues.Catalogue, specs: Sequence[str]
 ) -> tuple[lookup.Protocols, list[str]]:
     """Return the protocols that judge the records, and a line on each that is not to be had."""
     named = {entry.name: entry for entry in map(catalogue.protocols.find, specs)}
     protocols, missing = {}, []
-    for name in dict.fromkeys(record.names.protocol for record in records):
+    versions = {record.names.protocol: record.identity.protocol.version for record in records}
+    for name, version in versions.items():
         try:
-            protocols[name] = (named.get(name) or catalogue.protocols.find(name)).plugin
+            own = named.get(name) or catalogue.protocols.find_version(name, version)
+            protocols[name] = own.plugin
         except InputError as error:
             missing.append(
                 f"Records of protocol {name!r} are left out; name its file with --protocol. {error}"

@@ -148,7 +148,7 @@ def catalogue_table(entries: Sequence[Entry[object]]) -> Table:
         what = Text(entry.error, style="red") if entry.error else Text(entry.description)
         facts = [entry.declared[name] or "" for name in used]
         texts = [", ".join(map(str, fact)) if isinstance(fact, tuple) else fact for fact in facts]
-        table.add_row(*map(Text, (entry.name, entry.origin, *texts)), what)
+        table.add_row(*map(Text, (entry.spec, entry.origin, *texts)), what)
     return table
 
 

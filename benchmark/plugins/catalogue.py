@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from typing import Any, Generic
 
 from benchmark.errors import PluginError, UnknownNameError, short_message
 from benchmark.plugins.blame import located_message
-from benchmark.plugins.entry import Entry
+from benchmark.plugins.entry import Entry, with_majors
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 from benchmark.plugins.neighbours import check_neighbour, import_neighbour
 
@@ -53,7 +53,7 @@ class Shelf(Generic[P]):
             PluginError: If two plugins go by one name.
         """
         by_name: dict[str, Entry[P]] = {}
-        for entry in (*_with_majors(list(self._built_in())), *self._installed()):
+        for entry in (*with_majors(list(self._built_in())), *self._installed()):
             if (first := by_name.setdefault(entry.spec, entry)) is not entry:
                 raise _duplicate(first, entry)
         return tuple(by_name[name] for name in sorted(by_name))
@@ -96,6 +96,16 @@ class Shelf(Generic[P]):
         if entry.error is not None:
             raise PluginError(f"The {entry.kind} {spec!r} cannot be used: {entry.error}")
         return entry
+
+    def find_version(self, name: str, version: str) -> Entry[P]:
+        """Return the plugin that made a record: of that name, and of the version's MAJOR.
+
+        Raises:
+            UnknownNameError: If nothing goes by that name in that version.
+            PluginError: If it cannot be used.
+        """
+        spec = f"{name}@{version.partition('.')[0]}"
+        return self.find(spec if spec in self.names else name)
 
     def _built_in(self) -> Iterator[Entry[P]]:
         package = import_neighbour(self.kind.package)
@@ -341,26 +351,6 @@ def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
             f"{path} cannot be imported: {located_message(error, str(path))}"
         ) from error
     return module
-
-
-def _with_majors(entries: Sequence[Entry[P]]) -> list[Entry[P]]:
-    """Return the entries, those of a later MAJOR version of a name marked with it.
-
-    A corrected protocol is a new version, and the old one stays loadable under the bare name.
-    """
-
-    def major_of(entry: Entry[P]) -> int:
-        version = str(getattr(entry.plugin_class, "version", ""))
-        number = version.partition(".")[0]
-        return int(number) if number.isdigit() else 0
-
-    first: dict[str, int] = {}
-    for entry in entries:
-        first[entry.name] = min(first.get(entry.name, major_of(entry)), major_of(entry))
-    return [
-        replace(entry, major="" if major_of(entry) == first[entry.name] else str(major_of(entry)))
-        for entry in entries
-    ]
 
 
 def _needs_no_argument(plugin: type) -> bool:

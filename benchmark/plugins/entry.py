@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,3 +147,23 @@ class Entry(Generic[P]):
         return PluginError(
             f"The {self.kind} {self.name!r} of {self.location} cannot be {what}: {message}"
         )
+
+
+def with_majors(entries: Sequence[Entry[P]]) -> list[Entry[P]]:
+    """Return the entries, those of a later MAJOR version of a name marked with it.
+
+    A corrected protocol is a new version, and the old one stays loadable under the bare name.
+    """
+
+    def major_of(entry: Entry[P]) -> int:
+        version = str(getattr(entry.plugin_class, "version", ""))
+        number = version.partition(".")[0]
+        return int(number) if number.isdigit() else 0
+
+    first: dict[str, int] = {}
+    for entry in entries:
+        first[entry.name] = min(first.get(entry.name, major_of(entry)), major_of(entry))
+    return [
+        replace(entry, major="" if major_of(entry) == first[entry.name] else str(major_of(entry)))
+        for entry in entries
+    ]

@@ -113,6 +113,7 @@ def _published(
     names = pseudonyms.Pseudonyms(salt)
     for record in known:
         explainer = catalogue.explainers.find(record.names.explainer).plugin
-        protocol = catalogue.protocols.find(record.names.protocol).plugin
+        identity = record.identity.protocol
+        protocol = catalogue.protocols.find_version(identity.name, identity.version).plugin
         method, scale = from_plugins.method_of(explainer), from_plugins.scale_of(protocol)
         yield records.publish(record, method, scale, names, *by)

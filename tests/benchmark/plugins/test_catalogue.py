@@ -20,6 +20,7 @@ from benchmark.commands.terminal import catalogue_table
 from benchmark.errors import CohortError, PluginError, UnknownNameError
 from benchmark.plugins import catalogue as module
 from benchmark.plugins.catalogue import Catalogue, cohort_writer
+from benchmark.plugins.entry import Entry, with_majors
 from benchmark.plugins.examples import build_cohort
 
 PLUGIN = """
@@ -233,3 +234,15 @@ def test_a_cohort_file_is_read_as_nifti(tmp_path: Path) -> None:
 def test_a_missing_cohort_file_is_said(tmp_path: Path) -> None:
     with pytest.raises((PluginError, CohortError), match="does not exist"):
         Catalogue().cohorts.find(str(tmp_path / "cohort.toml"))
+
+
+def test_a_corrected_protocol_is_a_new_version_and_the_old_one_stays() -> None:
+    """If it fails, a frozen suite would be scored by another protocol than it was made with."""
+
+    def entry(version: str) -> Entry[Any]:
+        plugin = type("Plugin", (), {"name": "p", "version": version})
+        return Entry("protocol", "p", "built-in", version, plugin)
+
+    specs = [entry.spec for entry in with_majors([entry("2.1"), entry("1.3"), entry("10.0")])]
+    assert specs == ["p@2", "p", "p@10"]
+    assert [entry.spec for entry in with_majors([entry("2.0")])] == ["p"]

@@ -52,6 +52,8 @@ def test_v1_ships_with_the_package_and_its_settings_fit_its_protocols() -> None:
         (WHOLE.replace('"x"', '"a b"'), "'version' is 'a b'"),
         (WHOLE + "[protocol.q]\nn = 1\n", "[protocol.q]"),
         (WHOLE + "seed = = 1\n", "is no TOML"),
+        (WHOLE + '[cohort.c]\nprotocols = ["q"]\n', "scores the cohort 'c' under 'q'"),
+        (WHOLE + '[cohort.d]\njoins = "e"\n', "lets the cohort 'd' join 'e'"),
     ],
 )
 def test_a_suite_that_says_something_else_is_refused_by_file_and_key(
@@ -94,6 +96,31 @@ def test_cells_come_in_the_order_of_the_names_with_the_controls_last() -> None:
         for explainer in ("b", "a", "oracle")
         for protocol in ("p", "q")
     )
+
+
+def test_a_protocol_that_a_cohort_claims_is_scored_on_no_other() -> None:
+    """If it fails, known sources would be asked of cohorts that have none."""
+    suite = Suite.model_validate(
+        {
+            "version": "x",
+            "cohorts": ["c", "d"],
+            "models": ["m"],
+            "protocols": ["p@2", "q"],
+            "cohort": {"d": {"protocols": ["q"], "joins": "c"}},
+        }
+    )
+    assert suite.protocols_of("c", ("p", "q")) == ("p",)
+    assert suite.protocols_of("d", ("p", "q")) == ("q",)
+    assert suite.protocols_of("another", ("p", "q")) == ("p",)
+
+
+def test_a_suite_says_which_version_of_a_protocol_is_meant() -> None:
+    """If it fails, ``--protocol delta_t`` would score a suite by rules that are not its own."""
+    suite = Suite.model_validate(
+        {"version": "x", "cohorts": ["c"], "models": ["m"], "protocols": ["p@2", "q"]}
+    )
+    chosen = suite.select(Selection(("a",), protocols=("p", "q", "file.py:Own")))
+    assert chosen.protocols == ("p@2", "q", "file.py:Own")
 
 
 def test_settings_that_a_protocol_does_not_have_are_refused() -> None:
