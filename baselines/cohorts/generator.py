@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +42,13 @@ SEMI_AXES = np.array([20.0, 8.0, 5.5])
 ELLIPSOID_VOLUME = float(4 / 3 * np.pi * SEMI_AXES.prod())
 """Volume in mm³ of a hippocampus of relative volume 1."""
 
+GROUP_EFFECT = 0.28
+"""Relative volume of each hippocampus that group B lacks."""
+
 REFERENCE_TIV = 1450.0
 """Intracranial volume in mL at which a head is as large as the template."""
 
+_VOLUMES = (0.45, 1.35)  # the smallest and the largest relative volume
 _CENTRE = np.array([27.0, -21.0, -14.5])
 _LONG_AXIS = np.array([6.0, -26.0, 13.0])
 _CSF = 0.13
@@ -93,11 +97,20 @@ def draw_person(rng: np.random.Generator, group: int) -> Person:
     head = REFERENCE_TIV + (65 if sex == "M" else -65) + 110 * rng.standard_normal()
     tiv = round(float(np.clip(head, 1100, 1850)), 1)
     scanner = "scanner2" if rng.random() < 0.4 else "scanner1"
-    volume = 1.0 - 0.28 * group - 0.006 * (age - 64) + 0.0002 * (tiv - REFERENCE_TIV)
-    volume = float(np.clip(volume + 0.11 * rng.standard_normal(), 0.45, 1.35))
+    volume = 1.0 - GROUP_EFFECT * group - 0.006 * (age - 64) + 0.0002 * (tiv - REFERENCE_TIV)
+    volume = float(np.clip(volume + 0.11 * rng.standard_normal(), *_VOLUMES))
     asymmetry = 0.04 * rng.standard_normal()
     volumes = {name: volume * (1 + side * asymmetry) for name, side in SIDES.items()}
     return Person(group, age, sex, tiv, scanner, volumes)
+
+
+def counterpart(person: Person) -> Person:
+    """Return the same subject with the hippocampi that it would have in the other group."""
+    volume = sum(person.volumes.values()) / len(person.volumes)
+    effect = GROUP_EFFECT if person.group else -GROUP_EFFECT
+    factor = float(np.clip(volume + effect, *_VOLUMES)) / volume
+    volumes = {name: factor * own for name, own in person.volumes.items()}
+    return replace(person, group=1 - person.group, volumes=volumes)
 
 
 def render(

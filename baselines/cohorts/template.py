@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -76,6 +76,10 @@ class View:
         indices = np.moveaxis(np.indices(shape, dtype=np.float64), 0, -1)
         points = indices @ self.affine[:3, :3].T + self.affine[:3, 3]
         return np.asarray(points.reshape(*self.shape, 3))
+
+    def moved(self, motion: FloatArray) -> View:
+        """Return the view of a head that moved: its points after ``motion`` [4, 4], in mm."""
+        return replace(self, affine=np.asarray(motion @ self.affine))
 
     @property
     def spacing(self) -> tuple[float, ...]:

@@ -1,0 +1,97 @@
+"""`phantom2`: the subjects of `phantom`, each in a pose of its own; the cohort of suite v2.
+
+Every slice is shifted by up to 12 mm along both of its axes and turned by up to 6°, so a map that
+marks the same pixels in everybody is wrong in most. 3 % of the foreground leaves the field of
+view, and no region does. For each image the cohort knows the one that the same subject would give
+with the other group's hippocampi: volumes 0.28 smaller or larger, and every other draw, down to
+the noise, as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import zipfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from baselines.cohorts.committed_file import FOLDER, CommittedArrays, read_arrays, write_arrays
+from baselines.cohorts.generator import (
+    SIDES,
+    counterpart,
+    draw_groups,
+    draw_person,
+    render,
+    subject_stream,
+)
+from baselines.cohorts.phantom import COUNTS, SEED
+from baselines.cohorts.posed import PosedSubject, draw_motion, gather
+from baselines.cohorts.template import coronal_view
+from benchmark.arrays import FloatArray
+from benchmark.cohort import Anatomy, Cohort, Geometry
+from benchmark.cohort_source import CohortSource
+from benchmark.seeding import stream
+
+DATA = FOLDER / "phantom2.npz"
+OTHER_GROUP = "other_group"
+"""Name of the partners in the committed file."""
+
+
+class Phantom2(CohortSource):
+    """The committed cohort: the same pixels, and so the same fingerprint, on every machine."""
+
+    name: ClassVar[str] = "phantom2"
+    description: ClassVar[str] = "The phantom in a pose of each subject's own, with partners."
+    model: ClassVar[str | None] = "phantom2_resnet"
+
+    def load(self) -> Cohort:
+        """Return the cohort that ships with the package."""
+        return build_cohort(self.name, read_arrays(DATA, self.name))
+
+
+def motion_of(number: int) -> FloatArray:
+    """Return the rigid motion [4, 4] in mm of subject ``number``, from 1."""
+    return draw_motion(stream(Phantom2.name, SEED, number, "pose"))
+
+
+def make_subject(number: int, group: int, motion: FloatArray) -> PosedSubject:
+    """Return subject ``number``, from 1, of ``phantom`` after a rigid motion [4, 4] in mm."""
+    rng = subject_stream(number, SEED)
+    person = draw_person(rng, group)
+    view = coronal_view().moved(motion)
+    same_draws = copy.deepcopy(rng)
+    image, masks = render(person, view, rng)
+    partner, _ = render(counterpart(person), view, same_draws)
+    return PosedSubject(person, view.affine, image, {OTHER_GROUP: partner}, masks)
+
+
+def generate_arrays() -> CommittedArrays:
+    """Return the cohort made anew, in five seconds; each pixel within a grey level of the file."""
+    people = draw_groups(COUNTS, SEED)
+    groups = people["group"].tolist()
+    return gather(people, lambda row: make_subject(row + 1, groups[row], motion_of(row + 1)))
+
+
+def build_cohort(name: str, content: CommittedArrays) -> Cohort:
+    """Return the cohort of a phantom's arrays with poses and partners."""
+    masks, view = content.masks, coronal_view()
+    scale = np.float32(255)
+    return Cohort(
+        name=name,
+        images=content.images.astype(np.float32) / scale,
+        participants=content.participants,
+        anatomy=Anatomy(
+            foreground=masks["foreground"],
+            rois={roi: masks[roi] for roi in SIDES},
+            control_rois={roi: masks[f"control:{roi}"] for roi in SIDES},
+            truth=tuple(SIDES),
+        ),
+        geometry=Geometry(view.spacing, view.affine, poses=content.poses),
+        partners=content.partners[OTHER_GROUP].astype(np.float32) / scale,
+    )
+
+
+def write_phantom2(path: Path) -> None:
+    """Generate the cohort and write it as a compressed npz, all of it or nothing."""
+    write_arrays(path, generate_arrays(), zipfile.ZIP_LZMA)
