@@ -134,6 +134,32 @@ class NoisyLinear(Imputer):
         return fill
 
 
+class Exchange(Imputer):
+    """Each removed pixel is that of the subject's counterfactual partner.
+
+    The partner is the same subject with the other group's anatomy and all else as it is. Pixels
+    that the other anatomy leaves as they are, are exchanged for themselves, so nothing is done to
+    them; an image all of whose pixels are exchanged is the partner. There is no rim to feather.
+
+    Args:
+        partners_of: Returns the partners [B, 1, *S] of images by their unique names.
+    """
+
+    name = "exchange"
+
+    def __init__(self, partners_of: Callable[[Sequence[str]], Tensor]) -> None:
+        self._partners_of = partners_of
+
+    def prepare(self, images: Tensor, foreground: Tensor, subjects: Sequence[str]) -> Fill:
+        """Return the fill by each image's partner; see the base class."""
+        partners = self._partners_of(subjects).to(images)
+
+        def fill(masks: Tensor) -> Tensor:
+            return torch.where(masks, partners, images)
+
+        return fill
+
+
 def _feathered(images: Tensor, fills: Tensor) -> Fill:
     """Return the function that blends fills [B, 1, *S] into images, half on a rim of one pixel."""
 

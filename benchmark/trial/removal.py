@@ -6,7 +6,7 @@ the cohort's own regions does, which is measured once per model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
-from benchmark.maps.imputers import Blur, CohortMean, Imputer, NoisyLinear
+from benchmark.maps.imputers import Blur, CohortMean, Exchange, Imputer, NoisyLinear
 from benchmark.seeding import seed_of
 from benchmark.trial.memory import remembered
 from benchmark.trial.trial import Trial
@@ -69,6 +69,20 @@ def imputers(trial: Trial) -> dict[str, Imputer]:
     means = [train.images[train.groups == group].mean(0, dtype=np.float64)[0] for group in (0, 1)]
     mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)).float())
     return {mean.name: mean, linear.name: linear, blur.name: blur}
+
+
+@remembered()
+def substitutes(trial: Trial) -> dict[str, Imputer]:
+    """Return all that can be put in the place of pixels: partners where known, then imputers."""
+    test, partners = trial.test, trial.test.partners
+    if partners is None:
+        return imputers(trial)
+    row_of = {key: row for row, key in enumerate(test.keys)}
+
+    def partners_of(keys: Sequence[str]) -> Tensor:
+        return torch.from_numpy(partners[np.array([row_of[key] for key in keys])])
+
+    return {Exchange.name: Exchange(partners_of), **imputers(trial)}
 
 
 def respond(

@@ -13,11 +13,11 @@ from torch import Tensor
 from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import why_unsupported
 from benchmark.maps.masks import descending_order, top_masks
+from benchmark.maps.partition import masses
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.similarity import centred_ranks, iou, rank_correlation
 from benchmark.seeding import seed_of
 from benchmark.trial import Study, Trial, remembered
-from protocols.agreement.regions import masses
 
 
 class RankedMaps:

@@ -18,8 +18,8 @@ from benchmark.arrays import FloatArray, Rows
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
 from benchmark.trial import Study
+from benchmark.trial.interventions.partition import effects_of, regions_of
 from protocols.agreement import measures
-from protocols.agreement.regions import effects_of, regions_of
 from protocols.agreement.statistics import SAME, AgreementConfig, AgreementStatistics
 
 

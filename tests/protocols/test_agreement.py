@@ -17,16 +17,17 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.explainer import Control, Explainer
+from benchmark.maps.partition import cut, masses
 from benchmark.maps.similarity import centred_ranks
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort
 from benchmark.reading import Reading, find, summarise
 from benchmark.running.cells import conclude
 from benchmark.target import Target
 from benchmark.trial import Peers, Trial
+from benchmark.trial.interventions.partition import effects_of, regions_of
 from benchmark.trial.removal import masking_rows
 from protocols.agreement import Agreement, AgreementConfig
 from protocols.agreement.measures import classes, concordance
-from protocols.agreement.regions import cut, effects_of, masses, regions_of
 
 CONFIG = AgreementConfig(
     panel=("cam", "gradcam", "gradcampp", "layercam", "saliency"),
