@@ -15,6 +15,7 @@ from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import importance
 from benchmark.maps.masks import descending_order, iid_masks, shape_matched, top_masks
 from benchmark.maps.ranking import reason_unrankable
+from benchmark.maps.rings import ring_permutations
 from benchmark.reading import Condition, Reading, Sample, Statistic
 from benchmark.seeding import stream
 from benchmark.trial.removal import Response, imputers, masking_rows, respond
@@ -118,6 +119,19 @@ class Study:
     def scattered(self, tops: Tensor, repeats: int) -> Tensor:
         """Return masks of as many independent pixels, [n, Q, R, *S]."""
         return iid_masks(tops[:, :, 0], self.foreground, self.streams("independent"), repeats)
+
+    def ring_permutations(self, repeats: int, chunk: slice = slice(None)) -> Tensor:
+        """Return where each pixel of the foreground is taken from, [n, R, P] int64.
+
+        See ``benchmark.maps.rings``. They are drawn for the image alone, the same for every
+        protocol, explainer and model; those of volumes are best asked for a few rows at a time.
+        """
+        suite, foreground = self.trial.runtime.suite, self.trial.test.anatomy.foreground
+        drawn = []
+        for row, key in zip(self.rows[chunk], self.keys[chunk], strict=True):
+            streams = [stream(suite, "rings", key, repeat) for repeat in range(repeats)]
+            drawn.append(ring_permutations(foreground[row, 0], streams))
+        return torch.from_numpy(np.stack(drawn))
 
     def shared(self, purpose: Hashable, compute: Callable[[], T]) -> T:
         """Return what ``compute`` gives, made once for all explainers on the model and rows.
