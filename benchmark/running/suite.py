@@ -56,10 +56,14 @@ class BoardSettings(StrictModel):
     Attributes:
         models: Models that every method is scored on; a run takes ``Suite.models``.
         salt: Salt of the subjects' pseudonyms; only a suite of synthetic subjects has one.
+        honest: Explainers that are known to follow the network. How much better they do on a
+            published source or mark than on one that is kept back is what the data do; a map that
+            loses more than the most of them knew what was published.
     """
 
     models: Names
     salt: Annotated[str, StringConstraints(min_length=1)]
+    honest: Annotated[tuple[Name, ...], Field(strict=False)] = ()
 
 
 class CohortSettings(StrictModel):
@@ -133,6 +137,10 @@ class Suite(StrictModel):
             return tuple(name for name in protocols if name in own)
         claimed = {name for settings in self.cohort.values() for name in settings.protocols}
         return tuple(name for name in protocols if name not in claimed)
+
+    def section_of(self, cohort: str) -> str | None:
+        """Return the cohort whose board a cohort's scores enter; None for a board of its own."""
+        return self.cohort[cohort].joins if cohort in self.cohort else None
 
     def _with_version(self, spec: str) -> str:
         """Return a protocol's name with the version that the suite gives it."""

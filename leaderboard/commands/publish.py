@@ -41,13 +41,14 @@ def publish(
         if chosen is None:
             raise InputError(f"Expected a tier of {', '.join(fields.TIERS)} but got {tier!r}.")
         catalogue, console = catalogues.Catalogue(), terminal.make_console()
-        own, salt = _finished_cells(store, suite)
+        own, settings = _finished_cells(store, suite)
         known, unknown = _split(own, catalogue)
         terminal.print_lines(console, unknown)
         if not known:
             raise StoreError(f"The store {store} holds no cell of a method that is installed.")
         check_folder(out)
-        paths = folder.write_records(out, _published(known, catalogue, salt, (submitter, chosen)))
+        published = _published(known, catalogue, settings, (submitter, chosen))
+        paths = folder.write_records(out, published)
         terminal.print_lines(console, [f"{len(paths)} records: {out}"])
         if overlays is not None:
             check_folder(overlays)
@@ -64,14 +65,14 @@ def read_published(place: Path, suite: str) -> list[records.PublishedRecord]:
     if not stores.is_store(place):
         return list(folder.load_folder(place))
     catalogue = catalogues.Catalogue()
-    own, salt = _finished_cells(place, suite)
+    own, settings = _finished_cells(place, suite)
     known, _ = _split(own, catalogue)
     by = ("", fields.TIERS[0])
-    return [record for record, _ in _published(known, catalogue, salt, by)]
+    return [record for record, _ in _published(known, catalogue, settings, by)]
 
 
-def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], str]:
-    """Return a store's cells of a suite, and the salt of its subjects' pseudonyms."""
+def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], suites.Suite]:
+    """Return a store's cells of a suite, and the suite."""
     settings = suites.load_suite(suite)
     if settings.board is None:
         raise InputError(f"The suite {suite!r} has no [board], so nothing of it is published.")
@@ -79,9 +80,16 @@ def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], str]:
         raise StoreError(f"The folder {store} is no store of finished cells.")
     finished = stores.Store(store).records()
     own = [record for record in finished if record.identity.suite == settings.version]
+    # A suite that shares its protocols out among cohorts has one score of each on a model; whatever
+    # else was asked for stays in the store.
+    own = [
+        record
+        for record in own
+        if settings.protocols_of(record.names.cohort, [record.names.protocol])
+    ]
     if not own:
         raise StoreError(f"The store {store} holds no finished cell of suite {suite!r}.")
-    return own, settings.board.salt
+    return own, settings
 
 
 def _split(
@@ -107,13 +115,14 @@ def _split(
 def _published(
     known: Sequence[cells.Record],
     catalogue: catalogues.Catalogue,
-    salt: str,
+    settings: suites.Suite,
     by: tuple[str, fields.Tier],
 ) -> Iterator[tuple[records.PublishedRecord, bytes | None]]:
-    names = pseudonyms.Pseudonyms(salt)
+    names = pseudonyms.Pseudonyms("" if settings.board is None else settings.board.salt)
     for record in known:
         explainer = catalogue.explainers.find(record.names.explainer).plugin
         identity = record.identity.protocol
         protocol = catalogue.protocols.find_version(identity.name, identity.version).plugin
         method, scale = from_plugins.method_of(explainer), from_plugins.scale_of(protocol)
-        yield records.publish(record, method, scale, names, *by)
+        section = settings.section_of(record.names.cohort)
+        yield records.publish(record, method, scale, names, *by, joins=section)

@@ -114,9 +114,11 @@ def _published(
     published = []
     for record in finished:
         scale = from_plugins.scale_of(plan.protocols[record.names.protocol].plugin)
+        section = board.suite.section_of(record.names.cohort)
         try:
             method = from_plugins.method_of(entry.plugin, card.title)
-            sealed = records.publish(record, method, scale, board.pseudonyms, card.submitter)
+            by = board.pseudonyms, card.submitter
+            sealed = records.publish(record, method, scale, *by, joins=section)
         except ValidationError as error:
             cell = f"{record.names.model} × {record.names.protocol}"
             raise fields.schema_fault(error, cell) from error

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+)
 
 from benchmark.reading import Aggregate, Direction
 from benchmark.records.identity import Sha256, StrictModel, first_fault
@@ -69,6 +76,11 @@ class Scale(StrictModel):
         margin: Lead over the truth that a map may have before the protocol counts as unhealthy.
         tolerance: Largest difference per subject between two runs on one kind of device.
         device_tolerance: Largest difference per subject between two kinds of devices.
+        chance: Name of the statistic that is 0 in expectation for a map of noise, where the record
+            tells it.
+        owed: Whether the values are what the map owes to the network, so that the score is a plain
+            mean with chance at 0.
+        counts: Whether a gate enters the total as well.
     """
 
     question: Text
@@ -80,6 +92,21 @@ class Scale(StrictModel):
     margin: Number
     tolerance: Number
     device_tolerance: Number
+    chance: Name | None = None
+    owed: bool = False
+    counts: bool = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_untold(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Records that were written before there were these fields keep their bytes.
+        fields: dict[str, Any] = serialise(self)
+        untold = [name for name in ("chance", "owed", "counts") if not fields.get(name)]
+        return {name: value for name, value in fields.items() if name not in untold}
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the score enters the total."""
+        return self.counts or not self.gate
 
 
 class SidecarSeal(StrictModel):

@@ -15,7 +15,13 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import StringConstraints, ValidationError, model_validator
+from pydantic import (
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.arrays import FloatArray
 from benchmark.reading import SCORED, Reading, Sample, State, find
@@ -24,7 +30,16 @@ from benchmark.records.provenance import Provenance
 from benchmark.records.record import Record, Resources, SealedModel, VerdictWord
 from leaderboard.published import fields as kinds
 from leaderboard.published.fault import FaultError
-from leaderboard.published.fields import Method, Number, Pseudonym, Scale, SidecarSeal, Text, Tier
+from leaderboard.published.fields import (
+    Method,
+    Name,
+    Number,
+    Pseudonym,
+    Scale,
+    SidecarSeal,
+    Text,
+    Tier,
+)
 from leaderboard.published.pseudonyms import Pseudonyms
 from leaderboard.published.sidecar import pack
 from leaderboard.published.strict_json import parse
@@ -34,6 +49,8 @@ MOST_BYTES = 2**19
 
 # Key, subject, group, value, and the denominator where the score is a ratio.
 Row = tuple[Pseudonym, Pseudonym, Literal[0, 1], Number | None, Number | None]
+# Fields that a record of an older version lacks.
+_OPTIONAL = ("joins", "by_group")
 
 
 class PublishedRecord(SealedModel):
@@ -58,6 +75,8 @@ class PublishedRecord(SealedModel):
         resources: Cost of the measurement.
         created: Time of the measurement, UTC in ISO 8601.
         checksum: SHA-256 of the canonical JSON of all the rest.
+        joins: Cohort in whose section of the board the score stands, if it is not its own.
+        by_group: Score in group A and in group B, where the protocol reads it in each.
     """
 
     schema_version: Literal[1] = 1
@@ -77,6 +96,14 @@ class PublishedRecord(SealedModel):
     resources: Resources
     created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     checksum: Sha256
+    joins: Name | None = None
+    by_group: tuple[Number, Number] | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_untold(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        untold = [name for name in _OPTIONAL if fields.get(name) is None]
+        return {name: value for name, value in fields.items() if name not in untold}
 
     @classmethod
     def seal(cls, **fields: Any) -> PublishedRecord:  # noqa: ANN401 - the model's own fields
@@ -173,8 +200,18 @@ def publish(
     pseudonyms: Pseudonyms,
     submitter: str,
     tier: Tier = "self-reported",
+    joins: str | None = None,
 ) -> tuple[PublishedRecord, bytes | None]:
     """Return the published record of a finished cell, and its sidecar.
+
+    Args:
+        record: Finished cell of a store.
+        method: Description of its explainer.
+        scale: Scale of its protocol.
+        pseudonyms: Names that replace the subjects' ids.
+        submitter: Name of whoever measured it.
+        tier: Who vouches for it.
+        joins: Cohort in whose section of the board it stands; None for its own.
 
     Raises:
         FaultError: ``failed-cell``, or ``sidecar-malformed`` where a value is beyond float32.
@@ -199,6 +236,8 @@ def publish(
         provenance=record.provenance,
         resources=record.resources,
         created=record.created,
+        joins=joins,
+        by_group=None if score is None else _by_group(readings, scale.statistic),
     )
     return sealed, sidecar
 
@@ -213,6 +252,18 @@ def rows_of(score: Reading) -> tuple[Row, ...]:
     numbers = map(_plain, values), map(_plain, denominators)
     rows = zip(sample.keys, sample.subjects, sample.groups, *numbers, strict=True)
     return tuple(sorted(rows))  # type: ignore[arg-type] # groups are 0 and 1
+
+
+def _by_group(readings: Sequence[Reading], statistic: str) -> tuple[float, float] | None:
+    """Return the mean of the score's readings under the condition of a group, A before B."""
+    means: dict[int, float] = {}
+    for reading in readings:
+        if reading.statistic == statistic and set(reading.conditions) == {"group"}:
+            known = np.isfinite(reading.values)
+            groups = set(np.asarray(reading.sample.groups)[known].tolist())
+            if len(groups) == 1:
+                means[groups.pop()] = float(f"{reading.values[known].mean():.6g}")
+    return (means[0], means[1]) if len(means) == 2 else None
 
 
 def seal_of(sidecar: bytes) -> SidecarSeal:

@@ -21,8 +21,14 @@ def method_of(explainer: type[Explainer], title: str = "") -> Method:
 
 
 def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
-    """Return the scale of a protocol's score."""
+    """Return the scale of a protocol's score.
+
+    First versions of protocols whose score owes nothing to null networks are described as in
+    records that were written before a scale told of it.
+    """
     statistic = protocol.statistic(protocol.primary)
+    owed = getattr(protocol, "owes_to_network", False)
+    tells_more = owed or protocol.version.partition(".")[0] not in ("0", "1")
     return Scale(
         question=protocol.title,
         statistic=protocol.primary,
@@ -33,4 +39,7 @@ def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
         margin=protocol.margin,
         tolerance=protocol.tolerance,
         device_tolerance=protocol.device_tolerance,
+        chance=protocol.chance if tells_more else None,
+        owed=owed,
+        counts=protocol.gate and getattr(protocol, "counts", False),
     )

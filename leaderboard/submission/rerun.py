@@ -100,7 +100,8 @@ class Rerun:
         scale = self._cells.standard.cells[cell_key(record)].scale
         names = self._rules.pseudonyms
         try:
-            again, _ = publish(measured, record.method, scale, names, record.submitter)
+            by = names, record.submitter
+            again, _ = publish(measured, record.method, scale, *by, joins=record.joins)
         except ValidationError as error:
             raise schema_fault(error, location) from error
         faults = compare(record, again, location)

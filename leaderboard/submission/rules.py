@@ -63,8 +63,10 @@ class Rules:
         cohort, model, protocol = specs
         fields = self.suite.model_dump(mode="json", exclude={"board"})
         fields |= {"cohorts": [cohort], "models": [model], "protocols": [protocol], "health": []}
-        tables = fields["protocol"].items()
-        fields["protocol"] = {name: table for name, table in tables if name == protocol}
+        tables, name_of_table = fields["protocol"].items(), protocol.partition("@")[0]
+        fields["protocol"] = {name: table for name, table in tables if name == name_of_table}
+        # What other cohorts are scored under is nothing to a suite of one cell.
+        fields["cohort"] = {}
         return format_toml(fields)
 
 

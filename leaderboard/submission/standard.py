@@ -69,7 +69,7 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
         for model in plan.models:
             with reproducible(), torch.random.fork_rng(devices=[]):
                 classifier = load_fitted(plan.models[model].create(), cohort)
-            for name in plan.protocols:
+            for name in suite.protocols_of(cohort.name, tuple(plan.protocols)):
                 key = (cohort.name, model, name)
                 expected = Expectation(
                     cohort.fingerprint,
