@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -113,8 +114,22 @@ def counterpart(person: Person) -> Person:
     return replace(person, group=1 - person.group, volumes=volumes)
 
 
+class Wall(Protocol):
+    """The boundary of a structure, which can move and take the tissue round it along."""
+
+    @property
+    def name(self) -> str:
+        """Name of the structure's region."""
+
+    def displacement(self, points: FloatArray, amount: float) -> FloatArray:
+        """Return where points [*S, 3] sample the template, as an offset in mm, if it moved."""
+
+    def region(self, points: FloatArray) -> BoolArray:
+        """Return the points [*S, 3] that belong to the structure before it moved, [*S]."""
+
+
 def render(
-    person: Person, view: View, rng: np.random.Generator
+    person: Person, view: View, rng: np.random.Generator, walls: Sequence[tuple[Wall, float]] = ()
 ) -> tuple[Bytes, dict[str, BoolArray]]:
     """Return a subject's image in grey levels and masks by name, each [*S]; see ``build_cohort``.
 
@@ -129,6 +144,8 @@ def render(
         points = points + deviation * np.stack(field, axis=-1)
     points = _widen_ventricles(points, person.age)
     sources, fluid, rois = _shrink_hippocampi(points, person.volumes)
+    for wall, amount in walls:
+        sources = sources + wall.displacement(points, amount)
 
     tissue = template.sample(template.t1, sources)
     tissue = tissue * (1 - fluid) + _CSF * fluid
@@ -137,6 +154,7 @@ def render(
         radius, *_ = _frame(points, side, view.control_centre)
         masks[name] = rois[name]
         masks[f"control:{name}"] = _nearest(radius, int(rois[name].sum()))
+    masks |= {wall.name: wall.region(points) for wall, _ in walls}
     image = _scan(tissue, person.scanner, view, rng)
     return np.rint(255 * image).astype(np.uint8), masks
 
