@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from benchmark.reading import Direction, State
 from benchmark.records.record import VerdictWord
@@ -19,6 +19,21 @@ DECIMALS = 4
 
 class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Extended(_Plain):
+    """Base of what boards of owed scores say more of; other boards keep their bytes."""
+
+    only_where_owed: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {
+            name: value
+            for name, value in fields.items()
+            if value or name not in self.only_where_owed
+        }
 
 
 class BoardCell(_Plain):
@@ -56,13 +71,17 @@ class BoardCell(_Plain):
 class Standing(_Plain):
     """Where an explainer stands among those that are ranked.
 
+    Where scores are owed, the rank is 1 + the number of explainers with a larger total, and the
+    interval runs from 1 + the number that are surely better to the number ranked minus the number
+    that are surely worse; a tie group is those of one interval.
+
     Attributes:
         rank: 1 + the number of explainers in better tie groups.
         low: Lower end of the interval of the rank by total, over resamples of the subjects.
         high: Upper end of that interval.
         group: Number of its tie group, from 1.
         total: Mean of its calibrated scores.
-        mean_rank: Mean of its ranks under each protocol.
+        mean_rank: Mean of its ranks under each protocol; None where scores are owed.
         rank_by_mean_rank: Competition rank by the former.
     """
 
@@ -71,11 +90,53 @@ class Standing(_Plain):
     high: int
     group: int
     total: Number
-    mean_rank: float
-    rank_by_mean_rank: int
+    mean_rank: float | None = None
+    rank_by_mean_rank: int | None = None
 
 
-class Row(_Plain):
+class Gap(_Plain):
+    """How much better an explainer does on published data than on data that are kept back.
+
+    Attributes:
+        protocol: Name of the protocol.
+        published: Score on the published source or marks.
+        unpublished: Score on those that are kept back.
+        gap: The former minus the latter.
+    """
+
+    protocol: str
+    published: Number
+    unpublished: Number
+    gap: Number
+
+
+class Badge(_Plain):
+    """A remark beside a row.
+
+    Attributes:
+        name: Name of the badge: ``one group only`` or ``prior``.
+        detail: Sentence with the numbers.
+    """
+
+    name: str
+    detail: str
+
+
+class OwedRow(_Plain):
+    """What a row says more where scores are owed to the network.
+
+    Attributes:
+        total: Mean of its scores with chance where it has none; None where it has no total.
+        badges: Remarks that leave the rank as it is.
+        gaps: What it loses where data are kept back, by protocol.
+    """
+
+    total: Number | None
+    badges: tuple[Badge, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+class Row(_Extended):
     """One explainer on one model.
 
     Attributes:
@@ -90,7 +151,10 @@ class Row(_Plain):
         reason: Why it is not.
         standing: Place in the ranking, if it is ranked.
         cells: A cell for each protocol, in the order of ``Board.protocols``.
+        owed: What it says more where scores are owed; None on other boards.
     """
+
+    only_where_owed = ("owed",)
 
     explainer: str
     version: str
@@ -103,10 +167,16 @@ class Row(_Plain):
     reason: str | None
     standing: Standing | None
     cells: tuple[BoardCell, ...]
+    owed: OwedRow | None = None
 
     @property
     def total(self) -> Number | None:
-        """Mean of the calibrated scores, also of what is not ranked; with no interval there."""
+        """Mean of the calibrated scores, also of what is not ranked; with no interval there.
+
+        Where scores are owed it has its interval wherever there is a total.
+        """
+        if self.owed is not None:
+            return self.owed.total
         if self.standing is not None:
             return self.standing.total
         estimates = [cell.calibrated.estimate for cell in self.cells if cell.calibrated is not None]
@@ -134,7 +204,21 @@ class ProtocolHealth(_Plain):
     reason: str
 
 
-class ModelBoard(_Plain):
+class OwedModel(_Plain):
+    """What a section says more where scores are owed to the network.
+
+    Attributes:
+        subjects: Number of subjects of each cohort whose scores it holds, by name.
+        averaged: Names of the protocols whose mean is the total.
+        honest: Explainers whose gaps on data that are kept back are taken for honest.
+    """
+
+    subjects: dict[str, int]
+    averaged: tuple[str, ...]
+    honest: tuple[str, ...] = ()
+
+
+class ModelBoard(_Extended):
     """One model on one cohort.
 
     Attributes:
@@ -146,7 +230,10 @@ class ModelBoard(_Plain):
         tau: Kendall's τ between ranking by total and by mean rank.
         health: A judgement of each protocol.
         rows: Ranked ones by rank, then those that failed a gate, the others, and controls.
+        owed: What it says more where scores are owed; None on other boards.
     """
+
+    only_where_owed = ("owed",)
 
     cohort: str
     model: str
@@ -156,6 +243,7 @@ class ModelBoard(_Plain):
     tau: float | None
     health: tuple[ProtocolHealth, ...]
     rows: tuple[Row, ...]
+    owed: OwedModel | None = None
 
     @property
     def key(self) -> str:
@@ -172,7 +260,7 @@ class ModelBoard(_Plain):
         return truth_is_one({name: own for name, own in numbers.items() if own is not None})
 
 
-class BoardProtocol(_Plain):
+class BoardProtocol(_Extended):
     """A column of the board.
 
     Attributes:
@@ -181,8 +269,12 @@ class BoardProtocol(_Plain):
         question: Question of the protocol, in a few words.
         statistic: Name of the score.
         direction: Which way is better.
-        gate: Whether it is passed or failed, and never averaged.
+        gate: Whether it is passed or failed, and never averaged unless it counts.
+        owed: Whether its score is what maps owe to the network, with chance at 0.
+        counts: Whether a gate enters the total as well.
     """
+
+    only_where_owed = ("owed", "counts")
 
     name: str
     version: str
@@ -190,6 +282,13 @@ class BoardProtocol(_Plain):
     statistic: str
     direction: Direction
     gate: bool
+    owed: bool = False
+    counts: bool = False
+
+    @property
+    def averaged(self) -> bool:
+        """Whether its score enters the total."""
+        return self.counts or not self.gate
 
 
 class Board(_Plain):
@@ -212,6 +311,11 @@ class Board(_Plain):
     models: tuple[ModelBoard, ...]
     records: dict[str, str]
     content: str
+
+    @property
+    def owed(self) -> bool:
+        """Whether its scores are what maps owe to the network, and ranks are made of those."""
+        return any(protocol.owed for protocol in self.protocols)
 
     @property
     def has_many_cohorts(self) -> bool:

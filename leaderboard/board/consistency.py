@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
-from benchmark.records.identity import canonical_json
+from benchmark.records.identity import canonical_json, sha256_of
 from leaderboard.board.bridge import Bridge, bridged
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.record import PublishedRecord
@@ -22,7 +22,8 @@ def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] 
             explainer. ``mixed-versions``: of a protocol, with no bridge between them.
             ``other-settings``: of a protocol. ``other-scale``: a protocol's
             score is read in two ways. ``other-subjects``: an image is of another subject or group
-            than elsewhere.
+            than elsewhere. ``other-section``: a cohort, or two of them under one protocol, in two
+            sections. ``other-images``: of a score that is owed, of other images than elsewhere.
     """
     if not records:
         raise FaultError("no-records", "the board", "there is no record")
@@ -45,6 +46,65 @@ def _contradictions(
     yield from _apart(records, "other-settings", protocol, attrgetter("identity.protocol.config"))
     yield from _apart(records, "other-scale", protocol, lambda record: record.scale.model_dump())
     yield from _strangers(records)
+    yield from _apart(records, "other-section", attrgetter("names.cohort"), attrgetter("joins"))
+    yield from _apart(records, "other-section", _place, attrgetter("names.cohort"))
+    owed = [record for record in records if record.scale.owed and record.scores]
+    cell = attrgetter("names.cohort", "names.model", "names.protocol")
+    yield from _apart(owed, "other-images", cell, _images)
+
+
+def check_kept_back(
+    kept_back: Sequence[PublishedRecord], records: Sequence[PublishedRecord]
+) -> None:
+    """Refuse records on data that are kept back which do not compare with those of a board.
+
+    Raises:
+        FaultError: As ``check_records``; ``not-owed`` where the board, or a protocol of theirs, has
+            no scores that are owed; ``not-kept-back`` where a record is of data that the board
+            shows; ``mixed-versions``, ``other-weights`` or ``two-methods`` where protocol, network
+            or method are others than on the board.
+    """
+    if not kept_back:
+        return
+    check_records(kept_back)
+    averaged = [record for record in records if record.scale.owed and record.scale.averaged]
+    versions = {record.names.protocol: record.identity.protocol.version for record in averaged}
+    data = {_data(record) for record in averaged}
+    networks = {(record.names.model, record.identity.network) for record in averaged}
+    methods = {record.names.explainer: record.identity.explainer for record in records}
+    for record in kept_back:
+        protocol, version = record.names.protocol, record.identity.protocol.version
+        if protocol not in versions:
+            detail = f"{protocol} is no protocol of the board whose scores are owed and averaged"
+            raise FaultError("not-owed", record.path, detail)
+        if _data(record) in data:
+            raise FaultError("not-kept-back", record.path, "the board shows scores on these data")
+        if version != versions[protocol]:
+            detail = f"{protocol} in version {version}, and in {versions[protocol]} on the board"
+            raise FaultError("mixed-versions", record.path, detail)
+        if (record.names.model, record.identity.network) not in networks:
+            detail = f"no model {record.names.model!r} of these weights is on the board"
+            raise FaultError("other-weights", record.path, detail)
+        method = methods.get(record.names.explainer)
+        if method is not None and method != record.identity.explainer:
+            detail = f"the board has another version of {record.names.explainer!r}"
+            raise FaultError("two-methods", record.path, detail)
+
+
+def _place(record: PublishedRecord) -> object:
+    """Return where a score stands on the board."""
+    names = record.names
+    return record.joins or names.cohort, names.model, names.explainer, names.protocol
+
+
+def _images(record: PublishedRecord) -> object:
+    return [row[0] for row in record.scores]
+
+
+def _data(record: PublishedRecord) -> str:
+    """Return what names the data and the settings that a score is read on."""
+    protocol = record.identity.protocol
+    return sha256_of([protocol.name, protocol.config, record.identity.cohort_fingerprint])
 
 
 def _method(record: PublishedRecord) -> object:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+import numpy as np
+
 from benchmark.reading import SCORED, Reading, Sample, Statistic, find
 from benchmark.results.scores import ORACLE, RANDOM, Score, Scores, Scoring
 from leaderboard.published.record import PublishedRecord
 
-# The statistic under which noise scores 0, by protocol: a published record names its score alone.
+# The statistic under which noise scores 0, by protocol: a record of suite v1 names its score alone.
 # A board with a protocol that is not among them says that noise was not looked at.
 CHANCE = {
     "agreement": Statistic("predicts_delta_t", ""),
@@ -36,6 +38,9 @@ def scores_of(
     """
     scale = records[0].scale
     chance = CHANCE.get(records[0].names.protocol)
+    if scale.chance is not None:
+        aggregate = scale.aggregate if scale.chance == scale.statistic else "mean"
+        chance = Statistic(scale.chance, "", aggregate=aggregate)
     scoring = Scoring(
         Statistic(scale.statistic, "", scale.direction, scale.aggregate),
         chance,
@@ -46,6 +51,9 @@ def scores_of(
     entries, noise_reading = [], None
     for record in records:
         name, score = record.names.explainer, _in_order(record.score, order)
+        if scale.owed and score is not None:
+            # A map that ranks nothing shows nothing of the network.
+            score = replace(score, values=np.nan_to_num(score.values, nan=0.0))
         blind = record.method.control and name != ORACLE
         entries.append(Score(name, score, record.verdict, blind))
         if name == RANDOM and record.state == SCORED and chance is not None:

@@ -112,6 +112,8 @@ def _panels(
         row: cell.calibrated for row, cell in cells.items() if cell.calibrated is not None
     }
     label = score_label(protocol.statistic, protocol.direction)
+    if protocol.owed:
+        return [Panel(title, label, scores, words, 0.0)]
     panel = Panel(title, label, scores, words, None if noise is None else noise.estimate)
     if not calibrated:
         return [panel]
@@ -143,7 +145,7 @@ def draw_method(figure: Figure, board: Board, explainer: str) -> None:
     for index, (axes, protocol) in enumerate(zip(grid.flat, board.protocols, strict=False)):
         cells = {name: row.cells[index] for name, row in rows.items()}
         to_truth = all(model.truth_is_one(index) for model, _ in entries)
-        title = protocol.name + (" (gate)" if protocol.gate else "")
+        title = protocol.name + (" (gate)" if protocol.gate and not protocol.counts else "")
         scores, *calibrated = _panels(title, protocol, cells, to_truth)
         panel = replace(calibrated[0], title=title, words=scores.words) if calibrated else scores
         draw_panel(axes, panel, names, set())
@@ -152,7 +154,7 @@ def draw_method(figure: Figure, board: Board, explainer: str) -> None:
 
 @_as_svg
 def draw_ranks(figure: Figure, model: ModelBoard) -> None:
-    """Draw the ranks of a model's explainers in both ways, with intervals and tie groups."""
+    """Draw the ranks of a model's explainers in each way, with intervals and tie groups."""
     rows = [row for row in model.rows if row.standing]
     names = [row.explainer for row in rows]
     height = _fit(figure, max(1, len(names)), 0.95)
@@ -174,10 +176,12 @@ def draw_ranks(figure: Figure, model: ModelBoard) -> None:
             axes.axhspan(up - 0.5, up + 0.5, color=_BAND, linewidth=0, zorder=0)
         axes.hlines(up, standing.low, standing.high, color=COLOURS[0], linewidth=1.6)
         axes.plot([standing.rank], [up], "o", color=COLOURS[0], markersize=5, zorder=3)
-        axes.plot([standing.rank_by_mean_rank], [up], "D", **_HOLLOW, zorder=4)
+        if standing.rank_by_mean_rank is not None:
+            axes.plot([standing.rank_by_mean_rank], [up], "D", **_HOLLOW, zorder=4)
     _brackets(axes, [row.standing.group for row in rows if row.standing])
     axes.plot([], [], "o-", color=COLOURS[0], markersize=5, label="by total, with 95 % interval")
-    axes.plot([], [], "D", **_HOLLOW, linestyle="", label="by mean rank")
+    if model.owed is None:
+        axes.plot([], [], "D", **_HOLLOW, linestyle="", label="by mean rank")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
 
 
@@ -210,7 +214,7 @@ def draw_costs(figure: Figure, model: ModelBoard) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("image passes of all protocols, forward and backward (log scale)")
-    axes.set_ylabel("mean calibrated score")
+    axes.set_ylabel("mean calibrated score" if model.owed is None else "total, chance is 0")
     passes = [math.log10(count) for _, count, _ in points]
     low, high = limits(passes, 0.12)
     axes.set_xlim(10**low, 10**high)

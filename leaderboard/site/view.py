@@ -104,6 +104,17 @@ class ModelView:
     listings: dict[Status, list[RowView]]
     scales: dict[str, Scale]
 
+    @property
+    def kept_back(self) -> tuple[str, ...]:
+        """Names of the protocols that were also run on data that are kept back."""
+        owed = [row.owed for row in self.model.rows if row.owed is not None]
+        return tuple(sorted({gap.protocol for row in owed for gap in row.gaps}))
+
+    @property
+    def has_badges(self) -> bool:
+        """Whether any row has a badge."""
+        return any(row.owed is not None and row.owed.badges for row in self.model.rows)
+
 
 def view_model(model: ModelBoard, board: Board) -> ModelView:
     """Return what the page shows of a model."""
@@ -185,10 +196,12 @@ def _ties(model: ModelBoard) -> dict[str, Tie]:
 def _scales(model: ModelBoard, board: Board) -> dict[str, Scale]:
     scales = {
         protocol.name: _scale(
-            [row.cells[index].calibrated for row in model.rows], model.truth_is_one(index)
+            [row.cells[index].calibrated for row in model.rows],
+            # The ceiling of what is owed is 1.
+            protocol.owed or model.truth_is_one(index),
         )
         for index, protocol in enumerate(board.protocols)
-        if not protocol.gate
+        if protocol.averaged
     }
     to_truth = bool(scales) and all(scale.truth_is_one for scale in scales.values())
     scales["total"] = _scale([row.total for row in model.rows], to_truth)
