@@ -123,15 +123,27 @@ class References:
         mean: [1, 1, *S] mean of all training images.
         group: [R, 1, *S] images of the reference group, at most ``REFERENCE_IMAGES``.
         sha256: SHA-256 of both.
+        regions: [1, 1, *S] float32 share of the training images in which a pixel belongs to a
+            region, on the grid as it is; None where the cohort declares no region.
     """
 
     mean: Tensor
     group: Tensor
     sha256: str
+    regions: Tensor | None = None
 
     def to(self, device: torch.device | str) -> References:
         """Return the references on ``device``."""
-        return replace(self, mean=self.mean.to(device), group=self.group.to(device))
+        regions = None if self.regions is None else self.regions.to(device)
+        return replace(
+            self, mean=self.mean.to(device), group=self.group.to(device), regions=regions
+        )
+
+    @cached_property
+    def regions_sha256(self) -> str:
+        """SHA-256 of the regions; of nothing where there are none."""
+        content = b"" if self.regions is None else self.regions.cpu().numpy().tobytes()
+        return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,7 @@ class Batch:
         truth: [B, 1, *S] bool, or None where the cohort knows none.
         change: [B, 1, *S] float32 graded truth, or None where the cohort knows none.
         references: References to compare the images with, where a method needs them.
+        regions: [B, 1, *S] bool, union of all declared regions, or None where there are none.
     """
 
     rows: Rows
@@ -155,6 +168,7 @@ class Batch:
     truth: Tensor | None
     references: References | None = None
     change: Tensor | None = None
+    regions: Tensor | None = None
 
     def take(self, rows: slice) -> Batch:
         """Return the batch of these rows."""
@@ -166,6 +180,7 @@ class Batch:
             foreground=self.foreground[rows],
             truth=None if self.truth is None else self.truth[rows],
             change=None if self.change is None else self.change[rows],
+            regions=None if self.regions is None else self.regions[rows],
         )
 
 
@@ -245,12 +260,12 @@ class Cohort:
     @cached_property
     def truth(self) -> BoolArray | None:
         """Union of the regions known to hold the difference, [N, 1, *S], or None."""
-        if not self.anatomy.truth:
-            return None
-        union = np.zeros(self.images.shape, dtype=np.bool_)
-        for name in self.anatomy.truth:
-            union |= self.anatomy.rois[name]
-        return union
+        return _union([self.anatomy.rois[name] for name in self.anatomy.truth])
+
+    @cached_property
+    def regions(self) -> BoolArray | None:
+        """Union of all regions, [N, 1, *S], or None where none is declared."""
+        return _union(list(self.anatomy.rois.values()))
 
     @cached_property
     def change(self) -> ImageArray | None:
@@ -316,6 +331,7 @@ class Cohort:
         """Return these rows on ``device``."""
         truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
         change = None if self.change is None else self.change[rows]
+        regions = None if self.regions is None else self.regions[rows]
         return Batch(
             rows=rows,
             keys=tuple(self.keys[row] for row in rows),
@@ -323,6 +339,7 @@ class Cohort:
             foreground=torch.from_numpy(self.anatomy.foreground[rows]).to(device),
             truth=truth,
             change=None if change is None else torch.from_numpy(change).to(device),
+            regions=None if regions is None else torch.from_numpy(regions).to(device),
         )
 
     @cached_property
@@ -337,7 +354,11 @@ class Cohort:
         reference_rows = rows[self.groups[rows] == 0][:REFERENCE_IMAGES]
         arrays = [np.asarray(mean[None], dtype=np.float32), np.array(self.images[reference_rows])]
         sha256 = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-        return References(torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), sha256)
+        regions = None
+        if self.regions is not None:
+            counts = sum(self.regions[row].astype(np.int64) for row in rows)
+            regions = torch.from_numpy(np.asarray(counts / len(rows), dtype=np.float32)[None])
+        return References(torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), sha256, regions)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -346,6 +367,11 @@ class Cohort:
         The name is left out: a cohort that is exported and read back is the same cohort.
         """
         return fingerprint_of(self)
+
+
+def _union(masks: Sequence[BoolArray]) -> BoolArray | None:
+    """Return the union of masks [N, 1, *S], or None of none."""
+    return np.logical_or.reduce(masks) if masks else None
 
 
 def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int = 0) -> list[str]:

@@ -172,7 +172,10 @@ class Control(Explainer):
         """Return the map [B, 1, *S] of each image of the batch."""
 
     def supports_cohort(self, has_truth: bool) -> str | None:
-        """Return why the control cannot be drawn on such a cohort, or None where it can."""
+        """Return why the control cannot be drawn on such a cohort, or None where it can.
+
+        ``has_truth`` says whether the cohort declares regions, of which some may be the truth.
+        """
         return None
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
@@ -192,7 +195,8 @@ def importance(attributions: Tensor, polarity: Polarity) -> Tensor:
 def why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: bool) -> str | None:
     """Return why the explainer cannot be scored, or None where it can.
 
-    A control depends on whether the cohort knows where its groups differ, any other on the model.
+    A control depends on the cohort, any other method on the model; ``has_truth`` says whether the
+    cohort declares regions, of which some may be the truth.
     """
     taken: object = explainer.dimensions
     # ``(2)`` is a number: the comma is forgotten so often that both are taken.
@@ -271,6 +275,7 @@ def _detached(batch: Batch) -> Batch:
 def _unwritten(name: str, batch: Batch) -> Iterator[None]:
     """Refuse what writes into masks or references of a batch, which later batches share."""
     parts = {"foreground": batch.foreground, "truth": batch.truth}
+    parts |= {"change": batch.change, "regions": batch.regions}
     if batch.references is not None:
         parts |= {"references": batch.references.mean, "reference group": batch.references.group}
     shared = {part: t for part, t in parts.items() if t is not None and not t.is_inference()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from benchmark.cohort import Batch
@@ -17,6 +18,7 @@ from benchmark.seeding import stream
 _DERIVATIVE = (-1.0, 0.0, 1.0)
 _SMOOTHING = (1.0, 2.0, 1.0)
 _SMALLEST_SIGMA = 0.5
+_NOISE_SIGMA = 2.0
 
 
 class Random(Control):
@@ -31,6 +33,28 @@ class Random(Control):
         shape = batch.images.shape[1:]
         noise = [stream("random", key).random(shape, dtype=np.float32) for key in batch.keys]
         return torch.from_numpy(np.stack(noise)).to(batch.images.device)
+
+
+class SmoothNoise(Control):
+    """The noise of `random` under a Gaussian of σ = 2 pixels: blobs at places of no meaning.
+
+    Methods draw blobs rather than pixels, so this is the chance level of a map of their grain. It
+    is redrawn for each network as `random` is: it must not owe anything to a network by chance, and
+    the same blobs on two networks would pass for agreement.
+    """
+
+    name = "smooth_noise"
+    redrawn = True
+
+    def draw(self, batch: Batch) -> Tensor:
+        """Return the noise [B, 1, *S]; the same for an image in any batch and on any device."""
+        shape = batch.images.shape[2:]
+        noise = [
+            ndimage.gaussian_filter(stream("smooth_noise", key).random(shape), _NOISE_SIGMA)
+            for key in batch.keys
+        ]
+        maps = torch.from_numpy(np.stack(noise).astype(np.float32))
+        return maps[:, None].to(batch.images.device)
 
 
 class Centre(Control):
@@ -91,24 +115,77 @@ class Sobel(Control):
         return squares.sqrt()
 
 
+class Atlas(Control):
+    """A fixed atlas: how often a pixel belongs to a region in the training images.
+
+    It stays on the grid as it is, whatever the pose of the image: the map of someone who knows the
+    anatomy, and has seen neither the image nor the model.
+    """
+
+    name = "atlas"
+
+    @property
+    def needs_references(self) -> bool:
+        """Whether a batch must bring the training split: its masks."""
+        return True
+
+    def supports_cohort(self, has_truth: bool) -> str | None:
+        """Return the reason where the cohort declares no region."""
+        return None if has_truth else "the cohort declares no region to make an atlas of"
+
+    def draw(self, batch: Batch) -> Tensor:
+        """Return the share of masks at each pixel, [B, 1, *S], the same for every image.
+
+        Raises:
+            UnsupportedError: If the batch brings no regions of the training split.
+        """
+        if batch.references is None or batch.references.regions is None:
+            raise UnsupportedError(f"Control {self.name!r} needs a cohort that declares regions.")
+        return batch.references.regions.expand(batch.images.shape).clone()
+
+
 class Oracle(Control):
-    """The truth: the regions where the groups are known to differ."""
+    """The truth: the regions where the groups are known to differ.
+
+    Where no truth is known but regions are declared, as in real patients' images, it draws their
+    union: the places where an expert expects the difference, which is no claim that it is there.
+    """
 
     name = "oracle"
 
     def supports_cohort(self, has_truth: bool) -> str | None:
-        """Return the reason where the cohort knows no truth."""
+        """Return the reason where the cohort declares no region."""
         return None if has_truth else "the cohort does not know where the truth lies"
 
     def draw(self, batch: Batch) -> Tensor:
         """Return the truth as 0 and 1, [B, 1, *S].
 
         Raises:
-            UnsupportedError: If the cohort knows none.
+            UnsupportedError: If the cohort declares no region.
         """
-        if batch.truth is None:
+        mask = batch.regions if batch.truth is None else batch.truth
+        if mask is None:
             raise UnsupportedError(f"Control {self.name!r} needs a cohort that knows the truth.")
-        return batch.truth.to(torch.float32)
+        return mask.to(torch.float32)
+
+
+class TrueChange(Control):
+    """The graded truth |x − x̃|: what the other group's anatomy changes in this very image.
+
+    It is known where a cohort brings partners, and the control is unsupported elsewhere.
+    """
+
+    name = "true_change"
+
+    def draw(self, batch: Batch) -> Tensor:
+        """Return the change in units of intensity, [B, 1, *S].
+
+        Raises:
+            UnsupportedError: If the cohort brings no partners.
+        """
+        if batch.change is None:
+            raise UnsupportedError(f"Control {self.name!r} needs a cohort with partners.")
+        return batch.change.clone()
 
 
 def _stencil(images: Tensor, axis: int, weights: tuple[float, float, float]) -> Tensor:

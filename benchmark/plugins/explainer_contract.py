@@ -16,7 +16,7 @@ from benchmark.arrays import Rows
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, short_message
-from benchmark.explainer import Explainer, same_map, why_unsupported
+from benchmark.explainer import Control, Explainer, same_map, why_unsupported
 from benchmark.plugins.blame import advice_on, advice_on_array, advice_on_none
 from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
 from benchmark.plugins.examples import Example
@@ -269,7 +269,7 @@ class ExplainerContract(Contract[Explainer]):
                 yield explainer, example
 
     def _why_not(self, explainer: Explainer, example: Example) -> str | None:
-        has_truth = example.cohort.truth is not None
+        has_truth = bool(example.cohort.anatomy.rois)
         return why_unsupported(explainer, example.classifier.copy(), has_truth)
 
 
@@ -281,6 +281,9 @@ def _batch(
     batch = example.cohort.select("test").batch(chosen_rows, model.device)
     if explainer.needs_references:
         batch = replace(batch, references=example.cohort.references.to(model.device))
+    if isinstance(explainer, Control) and batch.change is None and batch.regions is not None:
+        # Examples have no partners: what lies in the regions stands for what changes there.
+        batch = replace(batch, change=batch.images * batch.regions)
     return batch
 
 

@@ -93,7 +93,7 @@ def explained_model(
         record.names.explainer for record in records if record.readings and record.state != "failed"
     }
     # A control that needs the truth has it where a signal was planted, yet no map of the cohort.
-    has_truth = trial.cohort.truth is not None
+    has_truth = bool(trial.cohort.anatomy.rois)
     kept = {
         name: explainer
         for name, explainer in explainers.items()

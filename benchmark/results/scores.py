@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from benchmark.reading import Reading, Statistic
 from benchmark.records.record import VerdictWord
 
-ORACLE, RANDOM = "oracle", "random"
-# Maps that look at no model and know no truth; where one passes, the protocol proves nothing.
-BLIND = (RANDOM, "centre", "intensity", "sobel")
-CONTROLS = (ORACLE, *BLIND)
+ORACLE, TRUE_CHANGE, RANDOM = "oracle", "true_change", "random"
+# Maps that look at no model and know no truth of the image that they explain; where one passes, the
+# protocol proves nothing.
+BLIND = (RANDOM, "smooth_noise", "centre", "intensity", "sobel", "atlas")
+CONTROLS = (ORACLE, TRUE_CHANGE, *BLIND)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def unsupported_pairs(catalogue: Catalogue, suite: Suite) -> list[dict[str, str]
                 pairs.append({"explainer": ALL, **names, "reason": str(error)})
                 continue
             for explainer in explainers:
-                reason = why_unsupported(explainer, classifier, cohort.truth is not None)
+                reason = why_unsupported(explainer, classifier, bool(cohort.anatomy.rois))
                 if reason is not None:
                     pairs.append({"explainer": explainer.name, **names, "reason": reason})
     return pairs

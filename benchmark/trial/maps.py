@@ -51,7 +51,7 @@ def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: 
         AttributionError: If it broke its contract.
     """
     explainer, classifier, test = trial.explainer, trial.classifier, trial.test
-    reason = why_unsupported(explainer, classifier, test.truth is not None)
+    reason = why_unsupported(explainer, classifier, bool(test.anatomy.rois))
     if reason is not None:
         raise UnsupportedError(reason)
     before = classifier.weights_sha256
@@ -71,11 +71,14 @@ def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: 
 
 def _batch(trial: Trial, rows: Rows, weights_sha256: str) -> Batch:
     explainer, batch = trial.explainer, trial.test.batch(rows, trial.runtime.device)
-    if explainer.needs_references:
-        batch = replace(batch, references=trial.references.to(trial.runtime.device))
-    if isinstance(explainer, Control) and explainer.redrawn:
+    references = trial.references.to(trial.runtime.device) if explainer.needs_references else None
+    if not isinstance(explainer, Control):
+        # What the anatomy is known to hold is for controls alone.
+        hidden = None if references is None else replace(references, regions=None)
+        return replace(batch, references=hidden, change=None, regions=None)
+    if explainer.redrawn:
         batch = replace(batch, keys=tuple(f"{key} on {weights_sha256}" for key in batch.keys))
-    return batch
+    return replace(batch, references=references)
 
 
 def _check_once(trial: Trial, batch: Batch, target: Target, made: Tensor) -> None:

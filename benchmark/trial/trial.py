@@ -118,6 +118,8 @@ class Trial:
         settings = ",".join(f"{key}={value}" for key, value in sorted(explainer.config.items()))
         if explainer.needs_references:
             settings += f",references={self.references.sha256}"
+            if isinstance(explainer, Control):
+                settings += f",regions={self.references.regions_sha256}"
         origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
         return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
 

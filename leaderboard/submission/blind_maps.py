@@ -46,9 +46,11 @@ def explain(spec: str, suite: str, device: str, rows: Sequence[int], out: Path) 
             maps = []
             for row in rows:
                 batch = test.batch(np.array([row]), torch_device)
-                batch = replace(batch, truth=None, foreground=torch.ones_like(batch.foreground))
+                everywhere = torch.ones_like(batch.foreground)
+                batch = replace(batch, truth=None, change=None, regions=None, foreground=everywhere)
                 if explainer.needs_references:
-                    batch = replace(batch, references=cohort.references.to(torch_device))
+                    references = replace(cohort.references, regions=None)
+                    batch = replace(batch, references=references.to(torch_device))
                 maps.append(explainer(model, batch, own_margin(int(test.groups[row]))).cpu())
     with out.open("wb") as file:
         np.savez(file, maps=torch.cat(maps).numpy())

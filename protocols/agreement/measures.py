@@ -85,7 +85,7 @@ def compare_tops(
 def panel_maps(images: Study, quantiles: tuple[float, ...]) -> dict[str, RankedMaps]:
     """Return the maps of every member of the panel but the method itself, made once for all."""
     trial = images.trial
-    has_truth = trial.cohort.truth is not None
+    has_truth = bool(trial.cohort.anatomy.rois)
     return {
         name: _ranked_maps(trial.on(explainer=member), images.protocol, images.rows, quantiles)
         for name, member in trial.peers.panel.items()

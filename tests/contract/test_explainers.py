@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -57,7 +58,8 @@ def test_a_trial_explains_everyone_alike(name: str, kind: str, dimensions: int) 
     explainer: Explainer = CATALOGUE.explainers.find(name).create()
     if why_unsupported(explainer, model_of(kind, dimensions), has_truth=True) is not None:
         return
-    cohort = cohort_of(dimensions).take(np.arange(24))
+    plain = cohort_of(dimensions).take(np.arange(24))
+    cohort = replace(plain, partners=1 - plain.images)
     order = np.random.default_rng(1).permutation(len(cohort))[: len(cohort) * 3 // 4]
     first = trial_of(explainer, kind, dimensions, cohort)
     maps = dict(zip(first.test.keys, first.attributions, strict=True))

@@ -9,23 +9,35 @@ import pytest
 import torch
 from scipy import ndimage
 
-from baselines.explainers.controls import Centre, Intensity, Oracle, Random, Sobel
+from baselines.explainers.controls import (
+    Atlas,
+    Centre,
+    Intensity,
+    Oracle,
+    Random,
+    SmoothNoise,
+    Sobel,
+    TrueChange,
+)
 from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.explainer import Control
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 from benchmark.target import own_margin
 
-CONTROLS = (Random(), Centre(), Intensity(), Sobel(), Oracle())
+BLIND = (Random(), SmoothNoise(), Centre(), Intensity(), Sobel())
+CONTROLS = (*BLIND, Atlas(), Oracle(), TrueChange())
 
 
 def batch_of(cohort: Cohort, *rows: int) -> Batch:
-    return cohort.batch(np.array(rows))
+    return replace(cohort.batch(np.array(rows)), references=cohort.references)
 
 
 @pytest.fixture(params=[SHAPE_2D, SHAPE_3D], ids=["2-D", "3-D"])
 def cohort(request: pytest.FixtureRequest) -> Cohort:
-    return build_cohort(request.param, subjects=12)
+    plain = build_cohort(request.param, subjects=12)
+    # The other group's anatomy: here, for what a control draws, whatever lies in the regions.
+    return replace(plain, partners=np.where(plain.regions, 1 - plain.images, plain.images))
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
@@ -52,7 +64,8 @@ def test_an_image_has_the_same_map_in_any_batch(control: Control, cohort: Cohort
 def test_controls_are_drawn_on_the_device_of_the_batch(control: Control, cohort: Cohort) -> None:
     """If it fails, a control fails wherever there is an accelerator."""
     # The device "meta" computes shapes only, and refuses to mix with the host as any other does.
-    assert control.draw(cohort.batch(np.arange(2), "meta")).device.type == "meta"
+    batch = replace(cohort.batch(np.arange(2), "meta"), references=cohort.references.to("meta"))
+    assert control.draw(batch).device.type == "meta"
 
 
 def test_noise_is_uniform_and_each_image_has_its_own(cohort: Cohort) -> None:
@@ -123,12 +136,50 @@ def test_the_oracle_is_the_truth(cohort: Cohort) -> None:
 def test_without_truth_the_oracle_says_why_it_is_missing() -> None:
     """If it fails, a cohort without truth gets a made-up oracle or a crash."""
     assert Oracle().supports_cohort(False) == "the cohort does not know where the truth lies"
-    batch = batch_of(build_cohort(truth=False), 0)
+    batch = replace(batch_of(build_cohort(truth=False), 0), regions=None)
     with pytest.raises(UnsupportedError, match="'oracle' needs a cohort that knows the truth"):
         Oracle().draw(batch)
 
 
-@pytest.mark.parametrize("control", CONTROLS[:-1], ids=lambda control: control.name)
+def test_regions_stand_in_for_a_truth_that_is_not_known() -> None:
+    """If it fails, real patients' images have no map that knows where to look."""
+    batch = batch_of(build_cohort(truth=False), 0, 1)
+    assert batch.truth is None
+    assert batch.regions is not None
+    assert torch.equal(Oracle().draw(batch), batch.regions.float())
+
+
+def test_the_atlas_is_the_mean_of_the_training_masks_on_the_grid_as_it_is() -> None:
+    """If it fails, the atlas knows the image that it explains, or a map that it is not."""
+    cohort = build_cohort(subjects=12)
+    train = cohort.select("train")
+    assert train.regions is not None
+    drawn = Atlas().draw(batch_of(cohort, 0, 5))
+    np.testing.assert_allclose(drawn[0].numpy(), train.regions.mean(0), atol=1e-6)
+    assert torch.equal(drawn[0], drawn[1])
+    assert "no region" in str(Atlas().supports_cohort(False))
+
+
+def test_the_true_change_is_what_the_partner_has_differently(cohort: Cohort) -> None:
+    """If it fails, the graded truth is not the truth, or a cohort without partners gets one."""
+    drawn = TrueChange().draw(batch_of(cohort, 0, 1)).numpy()
+    assert cohort.partners is not None
+    np.testing.assert_array_equal(drawn, np.abs(cohort.images[:2] - cohort.partners[:2]))
+    bare = replace(cohort, partners=None)
+    with pytest.raises(UnsupportedError, match="'true_change' needs a cohort with partners"):
+        TrueChange().draw(batch_of(bare, 0))
+
+
+def test_smooth_noise_is_smooth_and_each_image_has_its_own(cohort: Cohort) -> None:
+    """If it fails, no control has the grain of a class activation map."""
+    noise = SmoothNoise().draw(batch_of(cohort, 0, 1)).numpy()[:, 0]
+    along = [np.corrcoef(field[..., 1:].ravel(), field[..., :-1].ravel())[0, 1] for field in noise]
+    assert min(along) > 0.9
+    assert noise.min() > 0
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("control", BLIND, ids=lambda control: control.name)
 def test_other_controls_need_no_truth(control: Control) -> None:
     """If it fails, a cohort without truth loses its chance level."""
     assert control.supports_cohort(False) is None

@@ -31,13 +31,14 @@ def test_a_run_shows_what_its_own_settings_made(tmp_path: Path) -> None:
     assert exhibited_power(store, 3.0, seed=1) == 3.0
 
 
-def test_a_cohort_without_truth_shows_every_map_that_there_is() -> None:
+def test_a_cohort_without_regions_shows_every_map_that_there_is() -> None:
     """If it fails, the report of a cohort of one's own ends in a traceback.
 
     There the oracle has been scored on planted signals, and has no map of the cohort itself.
     """
     cohort = cohort_of()
-    cohort = replace(cohort, anatomy=replace(cohort.anatomy, truth=()))
+    anatomy = replace(cohort.anatomy, rois={}, control_rois={}, truth=())
+    cohort = replace(cohort, anatomy=anatomy)
     trial, explainers = build_trial(Random(), cohort), {"oracle": Oracle(), "random": Random()}
     model = explained_model(trial, explainers, [build_record(name) for name in explainers])
     assert model is not None

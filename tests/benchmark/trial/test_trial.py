@@ -17,6 +17,7 @@ from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.controls import Oracle, Random
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
+from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.plugins.examples import build_cohort
@@ -109,9 +110,28 @@ def test_writes_behind_autograds_back_are_found() -> None:
 
 
 def test_a_control_without_truth_is_unsupported() -> None:
-    """If it fails, a cohort without truth is scored against an oracle that knows nothing."""
+    """If it fails, a cohort without regions is scored against an oracle that knows nothing."""
+    cohort = build_cohort(subjects=48, truth=False)
+    bare = replace(cohort, anatomy=replace(cohort.anatomy, rois={}, control_rois={}))
     with pytest.raises(UnsupportedError, match="does not know where the truth lies"):
-        _ = build_trial(Oracle(), build_cohort(subjects=48, truth=False)).attributions
+        _ = build_trial(Oracle(), bare).attributions
+
+
+def test_what_the_anatomy_holds_is_for_controls_alone() -> None:
+    """If it fails, a method may copy regions, the true change or an atlas into its map."""
+
+    class Curious(Saliency):
+        name = "curious"
+        needs_references = True  # type: ignore[assignment]
+
+        def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+            assert batch.references is not None
+            assert (batch.regions, batch.change, batch.references.regions) == (None, None, None)
+            return super().attribute_batch(classifier, batch, target)
+
+    cohort = build_cohort(subjects=48)
+    partnered = replace(cohort, partners=1 - cohort.images)
+    assert build_trial(Curious(), partnered).maps(np.arange(2)).shape[0] == 2
 
 
 def test_a_random_copy_counts_into_the_same_counter() -> None:
