@@ -35,9 +35,6 @@ VOLUMES = (0.55, 1.25)
 DISPLACEMENT = 2.2
 """Largest displacement of a wall, inwards and outwards, in mm."""
 
-COUNTS: Mapping[str, int] = MappingProxyType({"train": 320, "test": 100})
-"""Subjects in each split."""
-
 HIPPOCAMPI: Mapping[str, str] = MappingProxyType(
     {"left": "hippocampus_left", "right": "hippocampus_right"}
 )
@@ -54,12 +51,15 @@ class SourceDesign:
         walls: Fluid spaces that are sources beside the hippocampi, by name of the source.
         hippocampi: Names of the hippocampi that are sources, of ``left`` and ``right``. The others
             vary as well, without a label.
+        train, test: Number of subjects in each split. There is no validation split.
     """
 
     name: str
     seed: int
     walls: Mapping[str, FluidWall]
     hippocampi: tuple[str, ...] = tuple(HIPPOCAMPI)
+    train: int = 320
+    test: int = 100
 
     @property
     def rois(self) -> dict[str, str]:
@@ -75,14 +75,15 @@ def draw_sizes(design: SourceDesign) -> pd.DataFrame:
     a wall that of its displacement in mm; columns are named in the order of the streams.
     """
     rows = []
-    for number in range(1, sum(COUNTS.values()) + 1):
+    for number in range(1, design.train + design.test + 1):
         rng = stream(design.name, design.seed, number, "sizes")
         volumes = {name: rng.uniform(*VOLUMES) for name in HIPPOCAMPI.values()}
         sizes = {
-            _column(name): round(volume * ELLIPSOID_VOLUME, 1) for name, volume in volumes.items()
+            size_column(name): round(volume * ELLIPSOID_VOLUME, 1)
+            for name, volume in volumes.items()
         }
         for wall in design.walls.values():
-            sizes[_column(wall.name)] = round(rng.uniform(-DISPLACEMENT, DISPLACEMENT), 4)
+            sizes[size_column(wall.name)] = round(rng.uniform(-DISPLACEMENT, DISPLACEMENT), 4)
         rows.append(sizes)
     return pd.DataFrame(rows)
 
@@ -98,7 +99,7 @@ def generate_arrays(design: SourceDesign) -> CommittedArrays:
     The group of a subject is its label by the design's first source.
     """
     sizes = draw_sizes(design)
-    columns = {source: _column(roi) for source, roi in design.rois.items()}
+    columns = {source: size_column(roi) for source, roi in design.rois.items()}
     own = _records(sizes)
     mirrored = {
         source: _records(sizes.assign(**{column: 2 * sizes[column].median() - sizes[column]}))
@@ -110,11 +111,11 @@ def generate_arrays(design: SourceDesign) -> CommittedArrays:
         changed = {source: records[row] for source, records in mirrored.items()}
         return make_subject(design, row + 1, own[row], changed)
 
-    splits = [split for split, count in COUNTS.items() for _ in range(count)]
+    splits = ["train"] * design.train + ["test"] * design.test
     names = [f"sub-{number:04d}" for number in range(1, len(splits) + 1)]
     people = pd.DataFrame({"subject": names, "group": groups, "split": splits})
     content = gather(people, make)
-    walls = [_column(wall.name) for wall in design.walls.values()]
+    walls = [size_column(wall.name) for wall in design.walls.values()]
     return replace(content, participants=pd.concat([content.participants, sizes[walls]], axis=1))
 
 
@@ -139,7 +140,7 @@ def make_subject(
 
     def render_with(own_sizes: Mapping[str, float]) -> tuple[Bytes, dict[str, BoolArray]]:
         resized = replace(person, volumes=_volumes(own_sizes))
-        walls = [(wall, own_sizes[_column(wall.name)]) for wall in design.walls.values()]
+        walls = [(wall, own_sizes[size_column(wall.name)]) for wall in design.walls.values()]
         return render(resized, view, copy.deepcopy(rng), walls)
 
     image, masks = render_with(sizes)
@@ -157,7 +158,7 @@ def build_cohort(design: SourceDesign, content: CommittedArrays) -> Cohort:
     scale, view = np.float32(255), coronal_view()
     sources = {
         source: Source(
-            labels=labels_of(content.participants[_column(roi)]),
+            labels=labels_of(content.participants[size_column(roi)]),
             rois=(roi,),
             partners=content.partners[source].astype(np.float32) / scale,
         )
@@ -187,7 +188,7 @@ def read_sources(path: Path, design: SourceDesign) -> Cohort:
         CohortError: If there is no such file, it cannot be read, or is that of another design.
     """
     content = read_arrays(path, design.name)
-    expected = {_column(roi) for roi in design.rois.values()}
+    expected = {size_column(roi) for roi in design.rois.values()}
     if missing := sorted(expected - set(content.participants.columns)):
         raise CohortError(
             f"The data {path} of cohort {design.name!r} lack the size {missing[0]!r}; "
@@ -208,9 +209,9 @@ def _records(sizes: pd.DataFrame) -> list[dict[str, float]]:
 
 def _volumes(sizes: Mapping[str, float]) -> dict[str, float]:
     """Return the relative volume of each hippocampus, by name of its region."""
-    return {roi: sizes[_column(roi)] / ELLIPSOID_VOLUME for roi in HIPPOCAMPI.values()}
+    return {roi: sizes[size_column(roi)] / ELLIPSOID_VOLUME for roi in HIPPOCAMPI.values()}
 
 
-def _column(roi: str) -> str:
-    """Return the column of the table that holds a region's size."""
+def size_column(roi: str) -> str:
+    """Return the column of the table that holds the size of a region."""
     return f"{roi}_volume" if roi in HIPPOCAMPI.values() else f"{roi}_displacement"
