@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmark.cohort import Cohort
 from benchmark.commands import cohort_corrupt, cohort_tables, options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError
@@ -83,10 +84,23 @@ def export(name: options.NamedCohort, out: options.Out) -> None:
     with exit_on_error():
         cohort = cohort_checks.load_cohort(catalogues.Catalogue().cohorts.find(name))
         path = catalogues.cohort_writer()(cohort, out)
-        terminal.print_lines(terminal.make_console(), [f"cohort: {path}"])
+        lines = [f"cohort: {path}"]
+        if lost := _unwritten(cohort):
+            lines.append(f"not written, since files have no place for them: {', '.join(lost)}")
+        terminal.print_lines(terminal.make_console(), lines)
 
 
 app.command()(cohort_corrupt.corrupt)
+
+
+def _unwritten(cohort: Cohort) -> list[str]:
+    """Return what a cohort knows of its images that no ``cohort.toml`` can say."""
+    known = {
+        "poses": cohort.geometry.poses is not None,
+        "partners": cohort.partners is not None,
+        "sources": bool(cohort.sources),
+    }
+    return [part for part, is_known in known.items() if is_known]
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - a cohort, and what its files held or None

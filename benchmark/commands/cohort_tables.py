@@ -41,7 +41,12 @@ def _rows(overview: CohortOverview) -> Iterator[tuple[str, str]]:
     yield "axes run towards", _describe_axes(overview)
     space = "registered" if overview.registered else "not registered"
     lie = "one affine for all" if overview.shares_affine else "an affine for each image"
-    yield "space", f"{space}, {lie}"
+    pose = ", a pose of each image in a common space" if overview.has_poses else ""
+    yield "space", f"{space}, {lie}{pose}"
+    if overview.has_partners:
+        yield "partners", "the image of each subject with the other group's anatomy"
+    if overview.sources:
+        yield "sources", ", ".join(overview.sources)
     if (stored := overview.intensities) is not None:
         yield "values in the files", f"{stored.low:.6g} to {stored.high:.6g}"
         yield (

@@ -59,9 +59,7 @@ def _of_owed(owed: OwedRow, kept_back: Collection[str]) -> dict[str, Value]:
         unpublished = gap.unpublished.estimate if gap else None
         names = ("unpublished", "gap", "gap_low", "gap_high")
         numbers = (unpublished, estimate, low, high)
-        values |= {
-            f"{protocol}_{name}": value for name, value in zip(names, numbers, strict=True)
-        }
+        values |= {f"{protocol}_{name}": value for name, value in zip(names, numbers, strict=True)}
     return values
 
 

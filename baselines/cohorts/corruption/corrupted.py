@@ -119,6 +119,9 @@ def corrupt(cohort: Cohort, sites: Sites, corruption: Corruption, seed: int = 0)
             truth=(REGION,),
         ),
         group_names=GROUPS,
+        # They are images of the clean anatomy, and labels of what is no longer asked.
+        partners=None,
+        sources={},
     )
     refuse_contradictions(result)
     for split in scored_splits(result):

@@ -33,7 +33,9 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
     Images whose values are multiples of 1/255 are stored as bytes, others as float32; either way
     they read back bit by bit, and so does the whole cohort, with the same fingerprint. (Only the
     third axis of a slice, along which it has no extent, always reads back towards right, front or
-    head.) The folder must be new or empty, and nothing stays behind if writing fails.
+    head.) Poses, partners and sources are left out, since such files have no place for them; a
+    cohort that has any reads back without, and with another fingerprint. The folder must be new or
+    empty, and nothing stays behind if writing fails.
 
     Raises:
         CohortError: If the folder holds something, or the cohort does not fit a table of text.

@@ -97,6 +97,9 @@ class CohortOverview:
         orientation: Direction in which each axis runs, such as ``"IR"``; None if nobody knows.
         registered: Whether a voxel means the same place in every subject.
         shares_affine: Whether all images lie alike in the world.
+        has_poses: Whether each image's place in a common anatomical space is known.
+        has_partners: Whether each subject's image with the other group's anatomy is known.
+        sources: Independent structures that label the images each in its own way.
         intensities: Values as stored; None where the cohort does not come from files.
         masks: Foreground, regions and control regions.
         truth: Regions that hold the whole difference.
@@ -119,6 +122,9 @@ class CohortOverview:
     orientation: str | None
     registered: bool
     shares_affine: bool
+    has_poses: bool
+    has_partners: bool
+    sources: tuple[str, ...]
     intensities: Intensities | None
     masks: tuple[MaskOverview, ...]
     truth: tuple[str, ...]
@@ -150,6 +156,9 @@ def describe_cohort(cohort: Cohort, stored: StoredValues | None = None) -> Cohor
         orientation=_name_axes(cohort),
         registered=cohort.geometry.registered,
         shares_affine=cohort.geometry.affines is None,
+        has_poses=cohort.geometry.poses is not None,
+        has_partners=cohort.partners is not None,
+        sources=tuple(cohort.sources),
         intensities=None if stored is None else _describe_intensities(stored),
         masks=tuple(_describe_masks(cohort)),
         truth=cohort.anatomy.truth,

@@ -32,7 +32,7 @@ from baselines.cohorts.nifti import read_cohort
 from baselines.cohorts.phantom import Phantom
 from baselines.explainers.controls import Oracle, Random
 from benchmark.arrays import FloatArray, ImageArray
-from benchmark.cohort import Cohort, Geometry
+from benchmark.cohort import Cohort, Geometry, Source
 from benchmark.errors import CohortError, InputError
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
 from benchmark.reading import find, summarise
@@ -82,6 +82,18 @@ def test_only_the_truth_of_corrupted_subjects_has_changed(
     assert truth.any(axis=tuple(range(1, changed.ndim))).all(), "clean images have a region, too"
     assert not (truth & ~cohort.anatomy.foreground).any()
     assert list(made.anatomy.rois) == ["corrupted"]
+
+
+def test_partners_and_sources_of_the_clean_images_are_dropped(cohort: Cohort) -> None:
+    """If it fails, the corrupted cohort's truth is what hippocampi and not the damage changed."""
+    known = replace(
+        cohort,
+        partners=cohort.images[::-1].copy(),
+        sources={"left": Source(cohort.groups, ("left",))},
+    )
+    corrupted = corrupt(known, sites_of(known), KINDS[1]).cohort
+    assert corrupted.partners is None
+    assert not corrupted.sources
 
 
 def test_zeroing_and_attenuation_do_what_they_say(cohort: Cohort) -> None:

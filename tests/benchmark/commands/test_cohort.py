@@ -190,3 +190,42 @@ def test_a_closed_pipe_is_no_fault_of_a_plugin(capfd: pytest.CaptureFixture[str]
     with pytest.raises(typer.Exit), exit_on_error():
         write_on()
     assert not capfd.readouterr().err
+
+
+POSED = """
+from dataclasses import replace
+
+import numpy as np
+
+from benchmark.cohort import Source
+from benchmark.cohort_source import CohortSource
+from benchmark.plugins.examples import SHAPE_2D, build_cohort
+
+
+class Posed(CohortSource):
+    name = "posed"
+
+    def load(self):
+        cohort = build_cohort(SHAPE_2D, subjects=12)
+        poses = np.tile(cohort.geometry.affine, (len(cohort), 1, 1))
+        return replace(
+            cohort,
+            geometry=replace(cohort.geometry, registered=False, poses=poses),
+            partners=cohort.images[::-1].copy(),
+            sources={"left": Source(cohort.groups, ("left",))},
+        )
+"""
+
+
+def test_what_a_cohort_knows_beyond_images_is_shown_and_its_loss_told(tmp_path: Path) -> None:
+    """If it fails, an exported cohort is scored as the one it came from, which it is not."""
+    Path("posed.py").write_text(POSED)
+    shown = call("cohort", "inspect", "posed.py:Posed")
+    assert shown.exit_code == 0, shown.output
+    for words in ("a pose of each image", "the other group's anatomy", "sources"):
+        assert words in shown.output
+    exported = call("cohort", "export", "posed.py:Posed", "--out", "exported")
+    assert exported.exit_code == 0, exported.output
+    assert "not written" in exported.output
+    assert "poses, partners, sources" in " ".join(exported.output.split())
+    assert "partners" not in call("cohort", "inspect", "exported").output
