@@ -175,7 +175,7 @@ def _why_unranked(
     for name, records in section.unpublished.items():
         if explainer not in records:
             return "not ranked", f"{name}: not yet run on what is kept back"
-    if not any(name in own and own[name].scores for name in section.averaged):
+    if not any(name in own and _has_value(own[name]) for name in section.averaged):
         return "not ranked", "it has a score under no protocol"
     return "ranked", None
 
@@ -183,8 +183,13 @@ def _why_unranked(
 def _has_total(explainer: str, section: Section) -> bool:
     """Return whether the method can be scored on the model at all, and is under a protocol."""
     own = section.by_explainer[explainer]
-    states = [own[name].state for name in section.averaged if name in own]
-    return SCORED in states and _UNSUPPORTED not in states
+    records = [own[name] for name in section.averaged if name in own]
+    supported = all(record.state != _UNSUPPORTED for record in records)
+    return supported and any(map(_has_value, records))
+
+
+def _has_value(record: PublishedRecord) -> bool:
+    return any(value is not None for _, _, _, value, _ in record.scores)
 
 
 def _standings(
