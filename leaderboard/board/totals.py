@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmark.arrays import FloatArray
 from benchmark.reading import Reading
+from benchmark.seeding import stream
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 from leaderboard.published.record import PublishedRecord
 
@@ -114,7 +115,7 @@ def compare_totals(parts: Sequence[Part], explainers: Sequence[str]) -> Compared
         ]
         difference = totals[first] - totals[second]
         error = np.sqrt(np.sum([_variances(block) for block in of_pairs], axis=0))
-        drawn = [_resample(block) for block in of_pairs]
+        drawn = [_resample(block, number) for number, block in enumerate(of_pairs)]
         drawn_error = np.sqrt(np.sum([variances for _, variances in drawn], axis=0))
         steps = np.sum([means for means, _ in drawn], axis=0) - difference
         steps = np.divide(
@@ -146,7 +147,7 @@ def compare_totals(parts: Sequence[Part], explainers: Sequence[str]) -> Compared
 
 
 def _intervals(blocks: Sequence[Block], width: int) -> list[Interval]:
-    moments = [_resample(block) for block in blocks]
+    moments = [_resample(block, number) for number, block in enumerate(blocks)]
     totals = np.sum([block.values.mean(0) for block in blocks], axis=0) if blocks else []
     count = sum(len(block.subjects) for block in blocks)
     smallest = min((len(block.subjects) for block in blocks), default=0)
@@ -207,8 +208,12 @@ def _influence(reading: Reading, row_of: Mapping[str, int]) -> FloatArray:
     return spread
 
 
-def _resample(block: Block) -> tuple[FloatArray, FloatArray]:
-    """Return means [R, K] and their variances [R, K] in resamples within groups."""
+def _resample(block: Block, number: int) -> tuple[FloatArray, FloatArray]:
+    """Return means [R, K] and their variances [R, K] in resamples within groups.
+
+    Cohorts of one size are resampled alike, so the resamples are put in an order of the block's
+    own: otherwise the errors of independent cohorts would cancel or add up.
+    """
     groups = np.asarray(block.groups)
     bootstrap = SubjectBootstrap(block.subjects, strata=groups)
     means = variances = np.zeros(1)
@@ -219,7 +224,8 @@ def _resample(block: Block) -> tuple[FloatArray, FloatArray]:
         second = bootstrap.replicates(np.where(own, block.values**2, np.nan))
         means = means + share * first
         variances = variances + share**2 * np.maximum(second - first**2, 0) / size
-    return means, variances
+    order = stream("board", "block", number).permutation(len(means))
+    return means[order], variances[order]
 
 
 def _variances(block: Block) -> FloatArray:

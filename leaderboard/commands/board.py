@@ -12,9 +12,10 @@ from benchmark.commands.exits import BAD_INPUT, exit_on_error
 from benchmark.records.files import write_text
 from benchmark.results import scores
 from leaderboard.board import bridge as bridges
-from leaderboard.board import build
+from leaderboard.board import build, owed
 from leaderboard.commands import publish as publishing
 from leaderboard.published import folder as folders
+from leaderboard.published import unpublished as hidden
 from leaderboard.site import versions, writer
 
 OVERLAYS, BRIDGES = "overlays", "bridges"
@@ -27,15 +28,21 @@ def board(
     context: typer.Context,
     records: Annotated[Path | None, typer.Option(help="Folder of published records.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the board.")] = None,
+    unpublished: Annotated[
+        Path | None,
+        typer.Option(help="Folder of what is kept back: its suite, and records made by it."),
+    ] = None,
 ) -> None:
     """Build board.csv, board.json and the pages; the same records give the same bytes.
 
     A folder that is called as the suite stands among those of other versions: its board links to
     the page beside it that leads to all of them, and that page is written too.
+
+    Of what is kept back the board shows means, and no name, hash or value of a subject.
     """
     # No default: both are needed here, and mean nothing to a command below.
     if context.invoked_subcommand is not None:
-        if records is not None or out is not None:
+        if any(option is not None for option in (records, out, unpublished)):
             context.fail(f"Options of '{context.invoked_subcommand}' stand after its name.")
         return
     if records is None or out is None:
@@ -52,7 +59,10 @@ def board(
             if record.names.explainer == scores.RANDOM and record.readings is not None
         }
         bridges_beside = bridges.load_bridges(records.parent / BRIDGES)
-        made = build.build_board(contents.records, bridges_beside, noise)
+        kept_back = (
+            owed.NOTHING_KEPT_BACK if unpublished is None else hidden.load_unpublished(unpublished)
+        )
+        made = build.build_board(contents.records, bridges_beside, noise, kept_back)
         overlays = records.parent / OVERLAYS
         versioned = versions.is_version(out, made)
         if versioned:
