@@ -110,11 +110,15 @@ def relatives(
     """Train what a suite sets beside a model, such as its twin, and write the weights."""
     with exit_on_error():
         console = terminal.make_console()
-        catalogue = catalogues.Catalogue()
-        cohort = cohort or default_models.default_cohort(catalogue, model)
+        catalogue, chosen = catalogues.Catalogue(), suites.load_suite(suite)
+        if cohort is None:
+            own = default_models.default_cohort(catalogue, model)
+            cohorts = (own, *chosen.joined_to(own))
+        else:
+            cohorts = (cohort,)
         models = () if model is None else (model,)
-        selection = suites.Selection(("random",), cohorts=(cohort,), models=models)
-        plan = plans.make_plan(catalogue, suites.load_suite(suite), selection)
+        selection = suites.Selection(("random",), cohorts=cohorts, models=models)
+        plan = plans.make_plan(catalogue, chosen, selection)
         check_folder(out)
         settings = engine.Settings(devices.resolve_device(device))
         for path in engine.fit_relatives(plan, out, settings):

@@ -64,6 +64,11 @@ class CellRunner:
         self._start = classifier.passes.snapshot()
 
     @property
+    def protocols(self) -> tuple[str, ...]:
+        """Names of the protocols that the cells ask, each once."""
+        return tuple(dict.fromkeys(cell.protocol for cell in self._cells))
+
+    @property
     def spent(self) -> PassCounter:
         """Passes that all cells have taken so far."""
         return self.trial.passes.since(self._start)

@@ -112,16 +112,17 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
     """
     with reproducible():
         for runner in _load(plan, settings, None, Silence()):
-            trial = runner.trial
-            for name in plan.protocols:
+            trial, fitted_relations = runner.trial, set[str]()
+            for name in runner.protocols:
                 for relative in plan.protocol(name).relatives(trial):
+                    related = relation(relative, trial.cohort, trial.model_identity)
+                    if related in fitted_relations:  # several protocols may need the same one
+                        continue
+                    fitted_relations.add(related)
                     fitted = relative.fit()
                     fitted.name = f"{trial.classifier.name}-{relative.name}"
                     card = recipe_card(trial.peers.recipe, trial.cohort, plan.suite.seed)
-                    card |= {
-                        "settings": dict(relative.settings),
-                        "relation": relation(relative, trial.cohort, trial.model_identity),
-                    }
+                    card |= {"settings": dict(relative.settings), "relation": related}
                     yield save_weights(fitted, folder, card)
 
 

@@ -142,6 +142,10 @@ class Suite(StrictModel):
         """Return the cohort whose board a cohort's scores enter; None for a board of its own."""
         return self.cohort[cohort].joins if cohort in self.cohort else None
 
+    def joined_to(self, cohort: str) -> tuple[str, ...]:
+        """Return the cohorts whose scores enter the board of a cohort, in the suite's order."""
+        return tuple(name for name in self.cohorts if self.section_of(name) == cohort)
+
     def _with_version(self, spec: str) -> str:
         """Return a protocol's name with the version that the suite gives it."""
         versions = {name.partition("@")[0]: name for name in self.protocols}
