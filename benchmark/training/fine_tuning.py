@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.arrays import ImageArray, Rows
 from benchmark.classifier import Classifier
 from benchmark.classifier.redrawing import redraw
 from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of, stream, torch_stream
 
 Progress = Callable[[int, int, float], None]
+Examples = Callable[[Cohort, int], tuple[ImageArray, Rows]]
+"""What is learned in an epoch: from the training split, ordered by key, and the number of the
+epoch, from 0, to images [N, 1, *S] and their labels [N]."""
 
 LONGEST_MEMORISING = 150
 
@@ -48,6 +52,7 @@ def fine_tune(
     recipe: Recipe,
     seed: int = 0,
     progress: Progress | None = None,
+    examples: Examples | None = None,
 ) -> Classifier:
     """Return a copy trained on the cohort's training split, every parameter free.
 
@@ -58,6 +63,8 @@ def fine_tune(
         seed: Seed of order and augmentation.
         progress: Function that is called after each epoch with the epoch, the number of epochs and
             the mean loss.
+        examples: Function that makes the images and labels of each epoch of the training split,
+            such as signals at new places; the cohort's own images and groups unless given.
     """
     student, train = classifier.copy(), training_split(cohort)
     steps = -(-len(train) // recipe.batch_size)
@@ -67,7 +74,8 @@ def fine_tune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.2
     )
-    losses = _epochs(student, train, recipe, optimiser, torch_stream("fine-tune", seed), schedule)
+    tuning = _Tuning(student, recipe, optimiser, torch_stream("fine-tune", seed), schedule)
+    losses = tuning.epochs(train, examples or _own_examples)
     for epoch, loss in enumerate(islice(losses, recipe.epochs), start=1):
         if progress is not None:
             progress(epoch, recipe.epochs, float(loss))
@@ -108,39 +116,55 @@ def memorise(
     redraw(student, seed_of("initial weights", seed))
     optimiser = torch.optim.AdamW(student.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     plain = replace(recipe, shift=0, mirror=False)
-    epochs = _epochs(student, train, plain, optimiser, torch_stream("memorise", seed))
-    for _ in islice(epochs, LONGEST_MEMORISING):
+    tuning = _Tuning(student, plain, optimiser, torch_stream("memorise", seed))
+    for _ in islice(tuning.epochs(train, _own_examples), LONGEST_MEMORISING):
         if training_accuracy(student, train) >= enough:
             break
     return student
 
 
-def _epochs(
-    student: Classifier,
-    train: Cohort,
-    recipe: Recipe,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
-) -> Iterator[Tensor]:
-    """Train epoch after epoch, and yield the mean loss of each with the student frozen."""
-    images, groups = torch.from_numpy(np.array(train.images)), torch.from_numpy(train.groups)
-    while True:
-        student.train().requires_grad_(True)
-        losses = []
-        for rows in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
-            batch = augment(images[rows], recipe.shift, recipe.mirror, generator)
-            logits, _ = student(batch.to(student.device))
-            loss = functional.cross_entropy(logits, groups[rows].to(student.device))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            if schedule is not None:
-                schedule.step()
-            losses.append(loss.detach())
-        student.zero_grad()
-        student.eval().requires_grad_(False)
-        yield torch.stack(losses).mean()
+@dataclass(frozen=True)
+class _Tuning:
+    """A training under way: network, recipe, optimiser, random stream and schedule."""
+
+    student: Classifier
+    recipe: Recipe
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+
+    def epochs(self, train: Cohort, examples: Examples) -> Iterator[Tensor]:
+        """Train epoch after epoch, and yield the mean loss of each with the student frozen."""
+        for epoch in count():
+            images, labels = map(torch.from_numpy, examples(train, epoch))
+            self.student.train().requires_grad_(True)
+            order = torch.randperm(len(train), generator=self.generator)
+            losses = [
+                self._step(images[rows], labels[rows])
+                for rows in order.split(self.recipe.batch_size)
+            ]
+            self.student.zero_grad()
+            self.student.eval().requires_grad_(False)
+            yield torch.stack(losses).mean()
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Learn from a batch on the CPU, and return its loss."""
+        device = self.student.device
+        batch = augment(images, self.recipe.shift, self.recipe.mirror, self.generator)
+        logits, _ = self.student(batch.to(device))
+        loss = functional.cross_entropy(logits, labels.to(device))
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        return loss.detach()
+
+
+def _own_examples(train: Cohort, epoch: int) -> tuple[ImageArray, Rows]:
+    # Torch takes no array that may not be written to, such as a memory map.
+    images = train.images if train.images.flags.writeable else np.array(train.images)
+    return images, train.groups
 
 
 def permuted(cohort: Cohort, seed: int) -> Cohort:
