@@ -1,1 +1,5 @@
 """Protocols of suite v2, whose scores are what a map owes to the network."""
+
+from protocols.v2.delta_t import DeltaT
+
+__all__ = ["DeltaT"]

@@ -16,16 +16,26 @@ from benchmark.explainer import Explainer
 from benchmark.plugins.examples import build_transformer
 from benchmark.protocol import SanityProtocol
 from benchmark.training import fine_tune
+from benchmark.training.relatives import relation
 from benchmark.trial import Peers, Runtime, Trial
+from protocols import v2
 from protocols.agreement import Agreement, AgreementConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
 from protocols.positive_control import PositiveControl, PositiveControlConfig
 from protocols.positive_control.planting import Strength
 from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
+from protocols.v2.delta_t import DeltaTConfig as DeltaTConfig2
+
+
+def _spec(protocol: SanityProtocol[Any]) -> str:
+    """Return what a protocol is asked for by: its name, and its MAJOR version from 2 on."""
+    major = protocol.version.partition(".")[0]
+    return protocol.name if major == "1" else f"{protocol.name}@{major}"
+
 
 PROTOCOLS: dict[str, SanityProtocol[Any]] = {
-    one.name: one
+    _spec(one): one
     for one in (
         PositiveControl(
             PositiveControlConfig(
@@ -51,6 +61,16 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         RoiPointing(RoiPointingConfig(confidence=0.5, subjects=8, repeats=1)),
         DeltaT(DeltaTConfig(quantiles=(0.1,), repeats=1, secondary_repeats=1, subjects=8)),
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
+        v2.DeltaT(
+            DeltaTConfig2(
+                quantiles=(0.1, 0.2),
+                repeats=1,
+                subjects=8,
+                cells=6,
+                yardstick_repeats=1,
+                controls=(),
+            )
+        ),
     )
 }
 # Short, so that relatives are fitted in a second; what they learn is not at issue here.
@@ -66,10 +86,19 @@ def model_of(kind: str, dimensions: int) -> Classifier:
     return fine_tune(build_transformer(dimensions), cohort_of(dimensions), recipe)
 
 
-@lru_cache(maxsize=8)
+_NETWORKS: dict[str, Classifier] = {}
+
+
+@lru_cache(maxsize=32)
 def _fitted(kind: str, dimensions: int, protocol: str) -> dict[str, Classifier]:
-    trial = trial_of(Saliency(), kind, dimensions)
-    return {one.name: one.fit() for one in PROTOCOLS[protocol].relatives(trial)}
+    trial, fitted = trial_of(Saliency(), kind, dimensions), {}
+    for one in PROTOCOLS[protocol].relatives(trial):
+        # Protocols that need the same relative share it.
+        key = relation(one, trial.cohort, trial.model_identity)
+        if key not in _NETWORKS:
+            _NETWORKS[key] = one.fit()
+        fitted[one.name] = _NETWORKS[key]
+    return fitted
 
 
 def trial_of(
