@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import boards
+import owed
 import pytest
 from visits import Visit, Visitor
 
 from leaderboard.board.board import Board
+from leaderboard.board.build import build_board
 from leaderboard.site import figures as pictures
 from leaderboard.site.versions import write_versions
 from leaderboard.site.writer import write_site
@@ -54,13 +56,18 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of boards: ``v1``, the same ``small``, and ``harmless`` and ``hostile`` in texts."""
+    """Folder of boards: ``v1``, the same ``small``, and ``harmless`` and ``hostile`` in texts.
+
+    ``owed`` is a board of owed scores, with what is kept back.
+    """
     root = tmp_path_factory.mktemp("sites")
     board = boards.full_board(("smallresnet", "smallvit"))
     with pytest.MonkeyPatch.context() as patch:
         boards.draw_nothing(patch, pictures.draw_ranks(board.models[0]))
         write_site(board, root / "v1", versioned=True)
         write_site(boards.only(board, *FEW), root / "small", versioned=True)
+        owed_board = build_board(owed.owed_records(), kept_back=owed.kept_back({"gradcam": 0.5}))
+        write_site(owed_board, root / "owed", versioned=True)
         write_versions(root)
         write_site(_told(board, ("plain words",)), root / "harmless")
         write_site(_told(board, boards.HOSTILE), root / "hostile")

@@ -9,6 +9,7 @@ import pytest
 from visits import Visitor
 
 PAGES = ("index.html", "methods/layercam.html")
+OWED = ("owed/index.html", "owed/methods/gradcam.html")
 ALL = (*(f"small/{page}" for page in PAGES), "index.html")
 OPEN = "() => document.querySelectorAll('details').forEach((one) => one.open = true)"
 RANKED = "section.model:first-of-type [data-status='ranked'] tbody tr"
@@ -33,6 +34,18 @@ def shown(page: Any) -> int:
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing(visit: Visitor, path: str, width: int, dark: bool) -> None:
     """If it fails, somebody who sees little, or hears the page, is shut out of part of it."""
+    check_access(visit, path, width, dark)
+
+
+@pytest.mark.parametrize(("path", "width", "dark"), [(OWED[0], 1280, False), (OWED[1], 390, True)])
+def test_axe_finds_nothing_where_scores_are_owed(
+    visit: Visitor, path: str, width: int, dark: bool
+) -> None:
+    """If it fails, somebody is shut out of what only such a board shows."""
+    check_access(visit, path, width, dark)
+
+
+def check_access(visit: Visitor, path: str, width: int, dark: bool) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe")
     page = visit(path, width=width, dark=dark).page
     page.evaluate(OPEN)
@@ -40,7 +53,7 @@ def test_axe_finds_nothing(visit: Visitor, path: str, width: int, dark: bool) ->
     assert found.response["violations"] == [], found.generate_report()
 
 
-@pytest.mark.parametrize("path", [*(f"v1/{page}" for page in PAGES), "index.html"])
+@pytest.mark.parametrize("path", [*(f"v1/{page}" for page in PAGES), *OWED, "index.html"])
 def test_a_phone_scrolls_in_one_direction(visit: Visitor, path: str) -> None:
     """If it fails, the page is wider than a phone, and every line has to be pushed about."""
     page = visit(path, width=390).page
