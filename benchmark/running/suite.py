@@ -122,7 +122,10 @@ class Suite(StrictModel):
     def cells(self, selection: Selection) -> tuple[Cell, ...]:
         """Return every cell, by cohort, model, explainer and protocol, each in the order given."""
         selected = self.select(selection)
-        names = product(selected.cohorts, selected.models, selected.explainers, selected.protocols)
+        # A cell names its protocol without the version, which its record holds.
+        versions = {spec: spec.partition("@")[0] for spec in self.protocols}
+        protocols = [versions.get(spec, spec) for spec in selected.protocols]
+        names = product(selected.cohorts, selected.models, selected.explainers, protocols)
         return tuple(Cell(*names_of_cell, self.seed) for names_of_cell in names)
 
     def protocols_of(self, cohort: str, protocols: Sequence[str]) -> tuple[str, ...]:

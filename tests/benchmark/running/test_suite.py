@@ -121,6 +121,8 @@ def test_a_suite_says_which_version_of_a_protocol_is_meant() -> None:
     )
     chosen = suite.select(Selection(("a",), protocols=("p", "q", "file.py:Own")))
     assert chosen.protocols == ("p@2", "q", "file.py:Own")
+    cells = suite.cells(Selection(("a",), protocols=("p",)))
+    assert [cell.protocol for cell in cells] == ["p"]
 
 
 def test_settings_that_a_protocol_does_not_have_are_refused() -> None:
