@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.explainer import Explainer
-from benchmark.reading import Reading, Statistic, Verdict
+from benchmark.reading import Reading, Statistic, Verdict, find, summarise
+from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from benchmark.training.relatives import Relative
 from benchmark.trial import Need, Study, Trial
 
@@ -172,6 +173,16 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         known = {name: panel[name] for name in self.panel if name in panel}
         members = {name: [member.version, dict(member.config)] for name, member in known.items()}
         return {**settings, "panel_settings": members} if members else settings
+
+    @classmethod
+    def score_interval(cls, readings: Sequence[Reading]) -> Interval:
+        """Return the score with its 95 % interval; that of the primary reading unless overridden.
+
+        Override it where more than the subjects is a sample, such as random copies of a network.
+        """
+        reading = find(readings, cls.primary)
+        aggregate = cls.statistic(cls.primary).aggregate
+        return NO_INTERVAL if reading is None else summarise(reading, aggregate)
 
     @classmethod
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:

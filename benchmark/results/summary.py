@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmark.reading import SCORED, Aggregate, Reading, Sample, summarise, summarise_all
+from benchmark.reading import SCORED, Aggregate, Reading, Sample, summarise_all
 from benchmark.records.record import Record
 from benchmark.results.calibration import calibrate
 from benchmark.results.lookup import Protocols, group_records
@@ -54,7 +54,7 @@ def _result(
 ) -> Result:
     names, readings, resources = record.names, record.to_readings(), record.resources
     statistic = protocol.statistic(protocol.primary)
-    interval = NO_INTERVAL if score is None else summarise(score, statistic.aggregate)
+    interval = NO_INTERVAL if score is None else protocol.score_interval(readings)
     badges = protocol.badges(readings) if record.state == SCORED else ()
     return Result(
         cohort=names.cohort,

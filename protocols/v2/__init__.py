@@ -1,5 +1,6 @@
 """Protocols of suite v2, whose scores are what a map owes to the network."""
 
 from protocols.v2.delta_t import DeltaT
+from protocols.v2.randomization import Randomization
 
-__all__ = ["DeltaT"]
+__all__ = ["DeltaT", "Randomization"]

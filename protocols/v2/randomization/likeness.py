@@ -1,0 +1,101 @@
+"""How alike two importance maps of one image are: in their ranks, their tops and their structure.
+
+A map that ranks nothing is like no other: its similarity is that of independent maps, 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.arrays import BoolArray, FloatArray
+from benchmark.maps.masks import descending_order, top_masks
+from benchmark.maps.ranking import reason_unrankable
+from benchmark.maps.similarity import (
+    centred_ranks,
+    hog_features,
+    iou,
+    pearson,
+    rank_correlation,
+    ssim,
+)
+from benchmark.trial import Study
+from benchmark.trial.study import Conditions
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How two maps are compared.
+
+    Attributes:
+        name: ``spearman``, ``ssim``, ``hog`` or ``top``.
+        q: Share of the foreground, of ``top``.
+    """
+
+    name: str
+    q: float | None = None
+
+    @property
+    def conditions(self) -> Conditions:
+        """Conditions of a reading by this measure."""
+        return {"measure": self.name} if self.q is None else {"measure": self.name, "q": self.q}
+
+
+SPEARMAN, SSIM, HOG = Measure("spearman"), Measure("ssim"), Measure("hog")
+
+
+class Likeness:
+    """Importance maps of some images, ready to be compared with many others.
+
+    Args:
+        images: Study of the images; its streams order equal pixels of all maps of an image alike,
+            so that equal maps overlap fully.
+        importance: [n, 1, *S] maps.
+        quantiles: Shares of the foreground whose overlap is compared.
+
+    Attributes:
+        importance: The maps.
+        is_ranking: [n] whether each map ranks pixels.
+    """
+
+    def __init__(self, images: Study, importance: Tensor, quantiles: Sequence[float]) -> None:
+        foreground = images.foreground
+        self._foreground, self._quantiles, self.importance = foreground, quantiles, importance
+        reasons = reason_unrankable(importance, foreground)
+        self.is_ranking: BoolArray = np.array([reason is None for reason in reasons], dtype=bool)
+        # Halves of whole numbers, which float32 holds exactly up to 2**23.
+        self._ranks = centred_ranks(importance, foreground).float()
+        self._hog = hog_features(importance, foreground) if importance.ndim == 4 else None
+        order = descending_order(importance.nan_to_num(0.0, 0.0, 0.0), foreground, images.streams())
+        self._tops = top_masks(order, foreground, quantiles)
+
+    @property
+    def measures(self) -> list[Measure]:
+        """How these maps are compared."""
+        structure = [SSIM] if self._hog is None else [SSIM, HOG]
+        return [SPEARMAN, *structure, *(Measure("top", q) for q in self._quantiles)]
+
+    def to(self, other: Likeness) -> dict[Measure, FloatArray]:
+        """Return the similarities to other maps of the same images, [n] by measure.
+
+        HOG features are compared in two dimensions alone.
+        """
+        similarities = {
+            SPEARMAN: rank_correlation(self._ranks.double(), other._ranks.double()),
+            SSIM: ssim(self.importance, other.importance, self._foreground),
+        }
+        if self._hog is not None and other._hog is not None:
+            similarities[HOG] = pearson(self._hog, other._hog)
+        for column, q in enumerate(self._quantiles):
+            overlap = iou(self._tops[:, column], other._tops[:, column])
+            chance = q / (2 - q)
+            similarities[Measure("top", q)] = (overlap - chance) / (1 - chance)
+        either = ~torch.from_numpy(self.is_ranking & other.is_ranking)
+        return {
+            measure: torch.where(either, 0.0, values).nan_to_num(0.0).numpy()
+            for measure, values in similarities.items()
+        }
