@@ -60,9 +60,9 @@ def check_kept_back(
 
     Raises:
         FaultError: As ``check_records``; ``not-owed`` where the board, or a protocol of theirs, has
-            no scores that are owed; ``not-kept-back`` where a record is of data that the board
-            shows; ``mixed-versions``, ``other-weights`` or ``two-methods`` where protocol, network
-            or method are others than on the board.
+            no scores that are owed; ``not-kept-back`` where a record is of the board's suite, or
+            of data that the board shows; ``mixed-versions``, ``other-weights`` or ``two-methods``
+            where protocol, network or method are others than on the board.
     """
     if not kept_back:
         return
@@ -77,6 +77,9 @@ def check_kept_back(
         if protocol not in versions:
             detail = f"{protocol} is no protocol of the board whose scores are owed and averaged"
             raise FaultError("not-owed", record.path, detail)
+        if record.identity.suite == records[0].identity.suite:
+            detail = "it is of the board's own suite, whose cells anybody publishes from a store"
+            raise FaultError("not-kept-back", record.path, detail)
         if _data(record) in data:
             raise FaultError("not-kept-back", record.path, "the board shows scores on these data")
         if version != versions[protocol]:

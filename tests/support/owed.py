@@ -81,6 +81,7 @@ def owed_record(
     cohort: str | None = None,
     config: Mapping[str, object] | None = None,
     by_group: tuple[float, float] | None = None,
+    suite: str = "v2",
 ) -> PublishedRecord:
     """Return the published record of a cell of suite v2.
 
@@ -92,6 +93,7 @@ def owed_record(
         cohort: Name of the cohort, if another.
         config: Settings of the protocol.
         by_group: Means that the protocol reads in either group.
+        suite: Version of the suite.
     """
     own = "sources" if protocol == "known_source" else "phantom2"
     name = cohort or own
@@ -108,7 +110,7 @@ def owed_record(
         reason = "no more than chance" if failed else None
         outcome = Outcome("scored", reason, "fail" if failed else "pass", readings)
     identity = Identity(
-        suite="v2",
+        suite=suite,
         cohort_fingerprint=sha256_of(name),
         weights_sha256=sha256_of(MODEL),
         explainer=PluginIdentity(name=explainer, version="1.0", config={}),
@@ -166,7 +168,10 @@ def kept_back(
     for name in MEANS:
         lower = (loss or {}).get(name, 0.0 if name in CONTROLS else 0.02)
         hidden = values_of(name, "known_source") - lower
-        records.append(owed_record(name, "known_source", hidden, cohort="hidden_thalamus"))
-        other = values_of(name, "positive_control")
-        records.append(owed_record(name, "positive_control", other, config={"marks": ["secret"]}))
+        cell = {"cohort": "hidden_thalamus", "suite": "v2-hidden"}
+        records.append(owed_record(name, "known_source", hidden, **cell))
+        other, marks = values_of(name, "positive_control"), {"marks": ["secret"]}
+        records.append(
+            owed_record(name, "positive_control", other, config=marks, suite="v2-hidden")
+        )
     return Unpublished(tuple(records), honest)

@@ -242,6 +242,7 @@ def test_a_method_that_was_not_run_on_what_is_kept_back_is_not_ranked() -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
+        ({"suite": "v2", "cohort": "other"}, "not-kept-back"),
         ({}, "not-kept-back"),
         ({"cohort": "other", "version": "2.1"}, "mixed-versions"),
         ({"cohort": "other", "protocol": "randomization"}, "not-owed"),
@@ -252,7 +253,8 @@ def test_what_does_not_compare_is_no_part_of_what_is_kept_back(
 ) -> None:
     """If it fails, a gap is the difference of two things."""
     protocol = change.get("protocol", "known_source")
-    record = owed_record("saliency", protocol, cohort=change.get("cohort"))
+    suite = change.get("suite", "v2-hidden")
+    record = owed_record("saliency", protocol, cohort=change.get("cohort"), suite=suite)
     if "version" in change:
         own = record.identity.protocol.model_copy(update={"version": change["version"]})
         fields = {name: getattr(record, name) for name in PublishedRecord.model_fields}

@@ -16,7 +16,7 @@ from leaderboard.published.folder import write_records
 from leaderboard.published.unpublished import load_unpublished
 
 SUITE = """
-version = "v2"
+version = "v2-hidden"
 cohorts = ["phantom2", "hidden_thalamus"]
 models = ["phantom2_resnet"]
 protocols = ["known_source", "positive_control@2"]
@@ -51,7 +51,7 @@ def test_a_folder_is_read_with_its_honest_methods(folder: Path) -> None:
     ("old", "new", "message"),
     [
         ('honest = ["saliency", "gradcam"]\n', "", "names no methods under `honest`"),
-        ('version = "v2"', 'version = "v9"', "is of suite 'v2'"),
+        ('version = "v2-hidden"', 'version = "v9"', "is of suite 'v2-hidden'"),
     ],
 )
 def test_a_suite_that_does_not_fit_is_refused(
