@@ -21,7 +21,7 @@ from benchmark.results.scores import ORACLE
 Series = tuple[Condition, ...]
 
 _LINE_HEIGHT = 0.14  # inches
-_BASELINES = {"random", "iid", "randomised", "control"}
+_BASELINES = {"random", "iid", "randomised", "memorised", "control"}
 
 
 @dataclass(frozen=True)

@@ -48,16 +48,16 @@ def words_of_shares(readings: Sequence[Reading]) -> str | None:
     parts = []
     for name, of_imputer in moves(readings).items():
         is_fit = find(readings, DeltaTStatistics.delta_t, imputer=name) is not None
-        kept = [f"{q:.0%}" for q, move in of_imputer.items() if abs(move) <= LARGEST_MOVE]
+        kept = [f"{100 * q:g} %" for q, move in of_imputer.items() if abs(move) <= LARGEST_MOVE]
         left = [
-            f"{q:.0%} (T_w moves by {abs(move):.2f} T)"
+            f"{100 * q:g} % (T_w moves by {abs(move):.2f} T)"
             for q, move in of_imputer.items()
             if abs(move) > LARGEST_MOVE
         ]
         words = f"{name} fit at {', '.join(kept)}" if is_fit else f"{name} unfit"
         parts.append(f"{words}, not at {', '.join(left)}" if left else words)
     missing = dict.fromkeys(
-        f"no {reading.conditions['arm']}: {reason}"
+        f"without the {reading.conditions['arm']} network ({reason})"
         for reading in readings
         if reading.statistic == DeltaTStatistics.effect_area.name
         for reason in list(reading.reasons.values())[:1]
@@ -100,7 +100,7 @@ def faults(readings: Sequence[Reading]) -> tuple[str, ...]:
         if grown is not None and plain is not None and _mean(grown) < _mean(plain):
             messages.append(
                 f"the truth grown by distance has a smaller effect under {imputer} than the plain "
-                f"one at {_LARGEST_SHARE_OF_TRUTH:.0%}"
+                f"one at {100 * _LARGEST_SHARE_OF_TRUTH:g} %"
             )
     return tuple(messages)
 

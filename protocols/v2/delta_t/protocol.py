@@ -159,17 +159,17 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
         """Read the effect of the map and of its nulls over the shares; a map's over chance's."""
         chance = effects.nulls[CHANCE]
         of_map = np.where(np.isnan(effects.values), chance, effects.values)
-        arms = {"map": of_map, "random places": chance}
+        arms = {"map": of_map, "random": chance}
         for name in (MEMORISED, RANDOMISED):
             if name in effects.nulls:
-                arms[f"{name} network"] = effects.nulls[name]
+                arms[name] = effects.nulls[name]
         for arm, values in arms.items():
             where = {"imputer": alteration.name, "arm": arm}
             heights = values / alteration.unit
             area = images.curve(self.effect, alteration.quantiles, heights, where)
             images.read(self.effect_area, area, where, reasons={})
         for name, reason in nulls.left_out.items():
-            where = {"imputer": alteration.name, "arm": f"{name} network"}
+            where = {"imputer": alteration.name, "arm": name}
             missing, reasons = np.full(len(images.rows), np.nan), dict.fromkeys(images.keys, reason)
             images.read(self.effect_area, missing, where, reasons=reasons)
 

@@ -269,7 +269,7 @@ def test_an_image_without_a_ranking_counts_as_chance() -> None:
     for q in CONFIG.quantiles:
         arms = [
             values(readings, PROTOCOL.effect, imputer="exchange", arm=arm, q=q)[position]
-            for arm in ("map", "random places")
+            for arm in ("map", "random")
         ]
         assert arms[0] == arms[1]
     assert np.isfinite(values(readings, PROTOCOL.delta_t)).all()

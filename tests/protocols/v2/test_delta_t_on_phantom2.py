@@ -97,9 +97,7 @@ def test_noise_has_no_effect_above_that_of_random_places(sigma: int) -> None:
     """If it fails, the null is easier than noise of the same shape, and any blob has a score."""
     shape = images_of().trial.cohort.shape
     drawn = [stream("noise", sigma, key).standard_normal(shape) for key in images_of().keys]
-    maps = np.stack(
-        [gaussian_filter(noise, sigma)[None] if sigma else noise[None] for noise in drawn]
-    )
+    maps = np.stack([gaussian_filter(noise, sigma)[None] for noise in drawn])
     effect = above_rings(maps, "noisy_linear").mean(0)
     assert -0.06 <= effect.mean() <= 0.03
     assert (np.abs(effect) < 0.08).all()
