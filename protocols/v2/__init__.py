@@ -2,5 +2,6 @@
 
 from protocols.v2.delta_t import DeltaT
 from protocols.v2.randomization import Randomization
+from protocols.v2.roi_pointing import RoiPointing
 
-__all__ = ["DeltaT", "Randomization"]
+__all__ = ["DeltaT", "Randomization", "RoiPointing"]
