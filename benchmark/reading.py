@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.arrays import FloatArray
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
+from benchmark.statistics.studentised import studentised_intervals
 
 __all__ = [
     "Aggregate",
@@ -71,12 +72,12 @@ class Statistic:
         description: One sentence for tables and reports.
         direction: Which way is better, or none.
         aggregate: How subjects make one number: their mean; their mean with the interval of the
-            studentised bootstrap; the mean of the two groups' means (of one, where the other has
-            no value), where groups respond so differently that chance in their mix would swamp the
-            rest; the mean of group A minus that of group B; the AUROC of telling B from A; the
-            ratio of the mean to that of the reading's denominators, which is no number where the
-            interval of the latter holds 0; or constant, one number of the model that every subject
-            bears.
+            studentised bootstrap, which has no limits below 20 subjects; the mean of the two
+            groups' means (of one, where the other has no value), where groups respond so
+            differently that chance in their mix would swamp the rest; the mean of group A minus
+            that of group B; the AUROC of telling B from A; the ratio of the mean to that of the
+            reading's denominators, which is no number where the interval of the latter holds 0; or
+            constant, one number of the model that every subject bears.
         plot: How a report draws it, or None where a table says enough.
     """
 
@@ -196,11 +197,17 @@ def summarise(reading: Reading, aggregate: Aggregate = "mean") -> Interval:
 
 
 def summarise_all(readings: Sequence[Reading], aggregate: Aggregate = "mean") -> list[Interval]:
-    """Return the same for several readings of one sample, which is faster than one by one."""
+    """Return the same for several readings of one sample, which is faster than one by one.
+
+    A studentised mean of fewer than 20 subjects has no limits: they are NaN.
+    """
     if not readings or not len(readings[0].sample):
         return [Interval(math.nan, math.nan, math.nan, 0)] * len(readings)
     subjects = np.asarray(readings[0].sample.subjects)
     bootstrap = shared_bootstrap(readings[0].sample.subjects)
+    if aggregate == "studentised":
+        columns = np.column_stack([reading.values for reading in readings])
+        return studentised_intervals(bootstrap, columns)
     estimates, replicates = distributions(readings, aggregate)
     counts = [len(np.unique(subjects[~np.isnan(reading.values)])) for reading in readings]
     parts = zip(estimates.tolist(), replicates.T, counts, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -244,11 +245,11 @@ def _model_line(explained: ExplainedModel) -> str:
 
 def _comparison_line(comparison: Comparison) -> str:
     interval = comparison.interval
+    limits = "" if math.isnan(interval.low) else f" [{interval.low:+.3f}, {interval.high:+.3f}]"
     return (
         f"{comparison.first} − {comparison.second}, {comparison.statistic} of "
         f"{comparison.protocol} on {comparison.cohort} × {comparison.model}: "
-        f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}], "
-        f"{interval.n_subjects} subjects"
+        f"{interval.estimate:+.3f}{limits}, {interval.n_subjects} subjects"
     )
 
 

@@ -9,7 +9,7 @@ from itertools import compress
 import numpy as np
 
 from benchmark.arrays import FloatArray
-from benchmark.reading import Aggregate, Reading, Sample, distributions, shared_bootstrap
+from benchmark.reading import Aggregate, Reading, Sample, distributions, shared_bootstrap, summarise
 from benchmark.records.record import Record
 from benchmark.results.lookup import Protocols, group_records
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval, SubjectBootstrap
@@ -54,8 +54,13 @@ def paired_difference(
 ) -> Interval:
     """Return the aggregate of ``first`` minus that of ``second`` on the images that both score.
 
-    A sign of −1 turns the difference round.
+    A sign of −1 turns the difference round. The interval of studentised means is the bootstrap-t of
+    the differences of single images, which has no limits below 20 subjects.
     """
+    if aggregate == "studentised":
+        pair = on_common_images([first, second])
+        differences = sign * (pair[0].values - pair[1].values)
+        return summarise(replace(pair[0], values=differences), aggregate)
     resampled = resample_pair(first, second, aggregate)
     if resampled is None:
         return NO_INTERVAL

@@ -114,15 +114,15 @@ class SubjectBootstrap:
         """
         dimensions = np.ndim(values)
         rows = self._rows(values, 2 if dimensions == 2 else 1)
-        sums, counts = self._totals(rows.reshape(len(rows), -1))
-        blocks = self._blocks(sums.shape[1])
+        sums, counts = self.totals(rows.reshape(len(rows), -1))
+        blocks = self.draws(sums.shape[1])
         replicates = np.concatenate([_divide(drawn @ sums, drawn @ counts) for drawn in blocks])
         return replicates if dimensions == 2 else replicates[:, 0]
 
     def auroc_replicates(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the AUROC, [R]; NaN where a replicate lacks a class."""
         rows, classes = self._rows(scores, 1), np.asarray(labels)
-        blocks = self._blocks(len(rows))
+        blocks = self.draws(len(rows))
         return np.concatenate([self._weighted_auroc(rows, classes, drawn) for drawn in blocks])
 
     def statistic_replicates(self, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
@@ -132,7 +132,7 @@ class SubjectBootstrap:
             statistic: Function from the weights [r, N] of the rows in r resamples to M statistics
                 of each resample, [r, M].
         """
-        blocks = self._blocks(len(self._index))
+        blocks = self.draws(len(self._index))
         return np.concatenate([statistic(drawn[:, self._index]) for drawn in blocks])
 
     def statistic_interval(
@@ -158,16 +158,16 @@ class SubjectBootstrap:
             raise InputError("Expected finite values, or NaN for none, but got an infinite one.")
         return rows
 
-    def _totals(self, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return each subject's sums and numbers of values, both [U, M]."""
+    def totals(self, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the sums and the numbers of values of each subject, of columns [N, M]: [U, M]."""
         ordered = columns[self._order]
         known = ~np.isnan(ordered)
         sums = np.add.reduceat(np.where(known, ordered, 0.0), self._starts, axis=0)
         counts = np.add.reduceat(known.astype(np.float64), self._starts, axis=0)
         return sums, counts
 
-    def _blocks(self, width: int) -> Iterator[FloatArray]:
-        """Yield the multiplicities [r, U] in blocks whose products [r, width] stay small."""
+    def draws(self, width: int) -> Iterator[FloatArray]:
+        """Yield how often each subject is drawn, [r, U], in blocks whose [r, width] stay small."""
         rows = max(1, _BLOCK_ELEMENTS // max(width, self.n_subjects))
         for start in range(0, len(self._multiplicities), rows):
             yield self._multiplicities[start : start + rows].astype(np.float64)

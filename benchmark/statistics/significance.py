@@ -29,6 +29,9 @@ _ROUNDING = 1e-12
 def sign_flip_p(differences: npt.ArrayLike, *, permutations: int = 10_000, seed: int = 0) -> float:
     """Return the p-value of a paired sign-flip test of a zero mean against a positive one.
 
+    It is the p-value of the studentised mean, too, which skewed differences need: flipping signs
+    keeps the sum of squares, so that mean/error rises with the mean and orders the flips alike.
+
     NaNs among the differences [N] of subjects are left out; where none is known, p is NaN.
     """
     rows = np.asarray(differences, dtype=np.float64)

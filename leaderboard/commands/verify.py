@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -109,7 +110,9 @@ def _print_scores(console: Console, bundle: bundles.Bundle) -> None:
         score, text, count = record.score, "–", "0"
         if score is not None:
             interval = reading.summarise(score, record.scale.aggregate)
-            text = f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+            text = f"{interval.estimate:.3f}"
+            if not math.isnan(interval.low):
+                text += f" [{interval.low:.3f}, {interval.high:.3f}]"
             count = str(interval.n_subjects)
         verdict = record.verdict or "–"
         table.add_row(record.names.model, record.names.protocol, text, count, verdict, record.state)
