@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import kstest
 
@@ -16,6 +17,7 @@ from baselines.cohorts.phantom2 import Phantom2, make_subject, motion_of
 from baselines.cohorts.posed import MAX_ANGLE, MAX_SHIFT
 from baselines.cohorts.template import coronal_view
 from benchmark.cohort import Cohort
+from benchmark.plugins.catalogue import Catalogue
 
 FINGERPRINT = "32f29d9446cd5a1752be0025f6e4c3f92efe26f70ea136ba64151a482197dd16"
 SAMPLE = range(0, 600, 40)
@@ -133,6 +135,24 @@ def test_partners_exchange_what_the_groups_differ_in(committed: Cohort) -> None:
     darker = other < own
     assert darker[committed.groups == 0].mean() > 0.95
     assert darker[committed.groups == 1].mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["phantom2_resnet", "phantom2_vgg", "phantom2_vit"])
+def test_partners_undo_what_separates_the_groups(name: str, committed: Cohort) -> None:
+    """If it fails, exchanging the true change means more in one group than in the other."""
+    test = committed.select("test")
+    assert test.partners is not None
+    classifier = Catalogue().models.find(name).create().load(test.shape)
+    with torch.no_grad():
+        projections = [
+            classifier(torch.from_numpy(images))[0].diff(dim=1)[:, 0].numpy()
+            for images in (test.images, test.partners)
+        ]
+    is_case = test.groups == 1
+    distance = projections[0][is_case].mean() - projections[0][~is_case].mean()
+    effect = np.where(is_case, 1, -1) * (projections[0] - projections[1]) / distance
+    for group in (is_case, ~is_case):
+        assert 0.8 < effect[group].mean() < 1.2
 
 
 def test_writing_twice_gives_the_same_bytes(
