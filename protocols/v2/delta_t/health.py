@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.maps.imputers import Exchange
 from benchmark.reading import Reading, find, summarise
 from protocols.v2.delta_t.statistics import DeltaTStatistics
 from protocols.v2.delta_t.yardsticks import (
@@ -16,7 +17,7 @@ from protocols.v2.delta_t.yardsticks import (
     TRUTH,
 )
 
-_LARGEST_SHARE_OF_TRUTH = 0.2
+_LARGEST_SHARE = 0.2
 _KNOWN = (TRUE_CHANGE, GROWN_TRUTH, TRUTH, ATTAINABLE)
 
 
@@ -68,41 +69,38 @@ def words_of_shares(readings: Sequence[Reading]) -> str | None:
 def faults(readings: Sequence[Reading]) -> tuple[str, ...]:
     """Return in which ways the yardsticks lie in the wrong order, under each alteration.
 
-    The true change must lead every map that looks at no network, and the truth grown by distance
-    must lead the plain one where more is altered than the plain one holds.
+    The true change must lead every map that looks at no network. Where partners are exchanged, the
+    truth grown by distance must lead the plain one where more is altered than the plain one holds.
+    Not so in removal, where more may do less: on `phantom` a fifth of the foreground around the
+    truth moves the model by 0.57 T, and the truth with scattered pixels by 0.88 T.
     """
     heights: dict[str, dict[str, float]] = {}
     for reading in readings:
         where = reading.conditions
         if reading.statistic == DeltaTStatistics.yardstick.name and "q" not in where:
-            mean = summarise(reading, "mean").estimate
-            heights.setdefault(str(where["imputer"]), {})[str(where["map"])] = mean
-    messages = []
-    for imputer, of_maps in heights.items():
-        controls = {name: mean for name, mean in of_maps.items() if name not in _KNOWN}
-        change = of_maps.get(TRUE_CHANGE)
-        for name, mean in controls.items():
-            if change is not None and not change > mean:
-                messages.append(
-                    f"{name} has an effect of {mean:.2f} under {imputer}, no less than the true "
-                    f"change, {change:.2f}"
-                )
-        grown, plain = (
-            find(
-                readings,
-                DeltaTStatistics.yardstick,
-                imputer=imputer,
-                map=name,
-                q=_LARGEST_SHARE_OF_TRUTH,
-            )
-            for name in (GROWN_TRUTH, TRUTH)
+            heights.setdefault(str(where["imputer"]), {})[str(where["map"])] = _mean(reading)
+    messages = [
+        f"{name} has an effect of {mean:.2f} under {imputer}, no less than the true change, "
+        f"{of_maps[TRUE_CHANGE]:.2f}"
+        for imputer, of_maps in heights.items()
+        for name, mean in of_maps.items()
+        if name not in _KNOWN and TRUE_CHANGE in of_maps and not mean < of_maps[TRUE_CHANGE]
+    ]
+    grown, plain = (_largest_effect(readings, name) for name in (GROWN_TRUTH, TRUTH))
+    if grown is not None and plain is not None and not grown > plain:
+        messages.append(
+            f"exchanging {100 * _LARGEST_SHARE:g} % around the truth has an effect of {grown:.2f}, "
+            f"no more than the truth and scattered pixels, {plain:.2f}"
         )
-        if grown is not None and plain is not None and _mean(grown) < _mean(plain):
-            messages.append(
-                f"the truth grown by distance has a smaller effect under {imputer} than the plain "
-                f"one at {100 * _LARGEST_SHARE_OF_TRUTH:g} %"
-            )
     return tuple(messages)
+
+
+def _largest_effect(readings: Sequence[Reading], name: str) -> float | None:
+    """Return the effect of exchanging the largest share of a yardstick, where it was measured."""
+    reading = find(
+        readings, DeltaTStatistics.yardstick, imputer=Exchange.name, map=name, q=_LARGEST_SHARE
+    )
+    return None if reading is None else _mean(reading)
 
 
 def _mean(reading: Reading) -> float:

@@ -146,14 +146,16 @@ def test_the_true_change_leads_and_controls_have_nothing() -> None:
 
 def test_wrong_order_of_the_yardsticks_is_a_fault() -> None:
     """If it fails, a run in which a control leads the truth calls itself healthy."""
-    readings = [
-        replace(reading, values=reading.values + 2)
-        if reading.matches("yardstick", imputer="exchange", map="sobel")
-        else reading
-        for reading in measure(Saliency())
-    ]
-    (fault,) = PROTOCOL.health_faults(readings)
-    assert fault.startswith("sobel has an effect of")
+    raised = ({"map": "sobel"}, {"map": "truth", "q": 0.2})
+    for where, fault in zip(raised, ("sobel has an effect of", "exchanging 20 %"), strict=True):
+        readings = [
+            replace(reading, values=reading.values + 2)
+            if reading.matches("yardstick", imputer="exchange", **where)
+            else reading
+            for reading in measure(Saliency())
+        ]
+        (message,) = PROTOCOL.health_faults(readings)
+        assert message.startswith(fault)
 
 
 @pytest.mark.parametrize("partners", [True, False], ids=["exchange", "removal"])
