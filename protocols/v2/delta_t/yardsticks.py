@@ -6,7 +6,8 @@ change must move the model more than any map that looks at no network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -33,7 +34,9 @@ def scattered_drops(images: Study, alteration: Alteration, repeats: int) -> Floa
 
     def compute() -> FloatArray:
         suite, shape = images.trial.runtime.suite, images.trial.cohort.shape
-        noise = [stream(suite, "scattered", key).random((1, *shape)) for key in images.keys]
+        noise = [
+            stream(suite, "scattered", key).random((1, *shape), np.float32) for key in images.keys
+        ]
         drops, turned = drops_of(images, torch.from_numpy(np.stack(noise)), alteration, repeats)
         mean: FloatArray = np.concatenate([drops[..., None], turned], axis=2).mean(2)
         return mean
@@ -66,10 +69,13 @@ def yardsticks(
     """
 
     def compute() -> dict[str, FloatArray]:
-        maps = {**_known_maps(images), **_control_maps(images, controls)}
-        maps[ATTAINABLE] = _by_cell(images, alteration, cells)
         above = {}
-        for name, ranked in maps.items():
+        # One after the other, since the maps of volumes fill a memory together.
+        for name, ranked in chain(
+            _known_maps(images),
+            _control_maps(images, controls),
+            _attainable_map(images, alteration, cells),
+        ):
             drops, turned = drops_of(images, ranked, alteration, repeats)
             above[name] = alteration.effects(drops) - alteration.effects(turned).mean(2)
         return above
@@ -78,38 +84,37 @@ def yardsticks(
     return images.shared(("yardsticks", *settings), compute)
 
 
-def _known_maps(images: Study) -> dict[str, Tensor]:
-    """Return maps of what is known to change, [n, 1, *S] each, as far as the cohort knows it."""
-    test, maps = images.trial.test, {}
+def _known_maps(images: Study) -> Iterator[tuple[str, Tensor]]:
+    """Yield maps [n, 1, *S] of what is known to change, as far as the cohort knows it."""
+    test = images.trial.test
     if test.change is not None:
-        maps[TRUE_CHANGE] = torch.from_numpy(test.change[images.rows])
+        yield TRUE_CHANGE, torch.from_numpy(test.change[images.rows])
     if test.truth is not None:
-        truth = test.truth[images.rows]
-        spacing = (1.0, *test.geometry.spacing)
+        truth, spacing = test.truth[images.rows], (1.0, *test.geometry.spacing)
         # No tie but among pixels equally far away, so nothing is left to chance but these.
         distances = [distance_transform_edt(~mask, sampling=spacing) for mask in truth]
-        maps[GROWN_TRUTH] = torch.from_numpy(-np.stack(distances))
-        maps[TRUTH] = torch.from_numpy(truth.astype(np.float32))
-    return maps
+        yield GROWN_TRUTH, torch.from_numpy(-np.stack(distances).astype(np.float32))
+        yield TRUTH, torch.from_numpy(truth.astype(np.float32))
 
 
-def _control_maps(images: Study, controls: Sequence[str]) -> dict[str, Tensor]:
-    """Return the maps of those controls that a run has and that know the cohort."""
-    trial, maps = images.trial, {}
+def _control_maps(images: Study, controls: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the maps [n, 1, *S] of those controls that a run has and that know the cohort."""
+    trial = images.trial
     has_truth = trial.test.truth is not None
     for name in controls:
         explainer = trial.peers.panel.get(name)
         if explainer is None or why_unsupported(explainer, trial.classifier, has_truth):
             continue
-        drawn = trial.on(explainer=explainer).maps(images.rows)
-        maps[name] = importance(drawn, explainer.polarity)
-    return maps
+        drawn = trial.on(explainer=explainer).draw(images.rows)
+        yield name, importance(drawn, explainer.polarity)
 
 
-def _by_cell(images: Study, alteration: Alteration, cells: int) -> Tensor:
-    """Return maps [n, 1, *S] of what altering the cell around each pixel does by itself."""
+def _attainable_map(
+    images: Study, alteration: Alteration, cells: int
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield maps [n, 1, *S] of what altering the cell around each pixel does by itself."""
     trial, rows = images.trial, images.rows
     regions = regions_of(trial, rows, cells)
-    effects = np.abs(effects_of(trial, rows, cells, alteration.name))
+    effects = np.abs(effects_of(trial, rows, cells, alteration.name)).astype(np.float32)
     flat = np.take_along_axis(effects, np.maximum(regions, 0).reshape(len(rows), -1), axis=1)
-    return torch.from_numpy(flat.reshape(len(rows), 1, *regions.shape[1:]))
+    yield ATTAINABLE, torch.from_numpy(flat.reshape(len(rows), 1, *regions.shape[1:]))
