@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,9 +16,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from benchmark.arrays import BoolArray, ImageArray
+from benchmark.arrays import BoolArray, ImageArray, Rows
 from benchmark.classifier import Classifier, Preprocessing
-from benchmark.cohort import Anatomy, Cohort, Geometry
+from benchmark.cohort import Anatomy, Cohort, Geometry, Source
 from benchmark.training import Recipe, fine_tune
 
 SHAPE_2D = (24, 24)
@@ -156,6 +156,34 @@ def build_cohort(
     )
     geometry = Geometry((1.5,) * len(shape), np.diag([1.5, 1.5, 1.5, 1.0]), registered=True)
     return Cohort("tiny", stacked, pd.DataFrame(rows), anatomy, geometry)
+
+
+def with_sources(cohort: Cohort) -> Cohort:
+    """Return the subjects of ``build_cohort``, whose regions darken independently of each other.
+
+    Each region is a source of its own. The labels of the first are the groups; those of another
+    change from subject to subject within each group and split.
+    """
+    rois, groups = cohort.anatomy.rois, cohort.groups
+    split = cohort.participants["split"].to_numpy()
+    order = np.lexsort((np.array(cohort.keys), groups, split))
+    labels, images = {}, cohort.images
+    for number, (name, mask) in enumerate(rois.items()):
+        own = groups.copy()
+        if number:
+            own[order] = np.arange(len(groups)) // number % 2
+        labels[name], images = own, _darken(images, mask, own - groups)
+    sources = {
+        name: Source(own, (name,), _darken(images, rois[name], 1 - 2 * own))
+        for name, own in labels.items()
+    }
+    return replace(cohort, images=images, sources=sources)
+
+
+def _darken(images: ImageArray, mask: BoolArray, steps: Rows) -> ImageArray:
+    """Return images [N, 1, *S] whose region is darker by so many steps [N] of the contrast."""
+    by = _CONTRAST * steps.reshape(-1, *[1] * (images.ndim - 1)) * mask
+    return np.clip(images - by, 0, 1).astype(np.float32)
 
 
 def _site(shape: Sequence[int], side: str, height: float) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import AttributionError
 from benchmark.explainer import Explainer
 from benchmark.plugins.clause import Broken, Contract, clause
-from benchmark.plugins.examples import build_examples, build_trained
+from benchmark.plugins.examples import build_examples, build_trained, with_sources
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Reading, Verdict, find
 from benchmark.target import Target
@@ -80,7 +80,7 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
         "Draw from benchmark.seeding.stream, named by suite, protocol, subject and condition.",
     )
     def order(self) -> None:  # noqa: D102
-        protocol, cohort = self.build(), build_examples()[0].cohort
+        protocol, cohort = self.build(), with_sources(build_examples()[0].cohort)
         reversed_cohort = cohort.take(np.arange(len(cohort))[::-1])
         first = _values(self._measured)
         second = _values(protocol.readings(_trial(_Gradient(), reversed_cohort, batch_size=5)))
@@ -121,9 +121,10 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
     example = build_examples()[0]
+    people = cohort or with_sources(example.cohort)
     runtime = Runtime(torch.device("cpu"), batch_size)
     peers = Peers({explainer.name: explainer}, references=example.cohort.references)
-    return Trial(explainer, build_trained().copy(), cohort or example.cohort, runtime, peers)
+    return Trial(explainer, build_trained().copy(), people, runtime, peers)
 
 
 def _values(readings: list[Reading]) -> dict[tuple[str, str, str], float]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from contract_settings import PROTOCOLS, trial_of, with_relatives
+from contract_settings import PROTOCOLS, people_of, trial_of, with_relatives
 from torch import Tensor
 from trials import Values, assert_same_values, cohort_of, values_by_key
 
@@ -61,7 +61,7 @@ def _readings(
     order: np.ndarray | None = None,
     batch_size: int = 64,
 ) -> tuple[Trial, list[Reading]]:
-    cohort = cohort_of(dimensions)
+    cohort = people_of(name, dimensions)
     people = cohort if order is None else cohort.take(order)
     trial = trial_of(explainer, kind, dimensions, people, batch_size)
     trial = with_relatives(trial, name, kind, dimensions)

@@ -13,7 +13,7 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
-from benchmark.plugins.examples import build_transformer
+from benchmark.plugins.examples import build_transformer, with_sources
 from benchmark.protocol import SanityProtocol
 from benchmark.training import fine_tune
 from benchmark.training.relatives import relation
@@ -21,6 +21,7 @@ from benchmark.trial import Peers, Runtime, Trial
 from protocols import v2
 from protocols.agreement import Agreement, AgreementConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
+from protocols.known_source import KnownSource, KnownSourceConfig
 from protocols.positive_control import PositiveControl, PositiveControlConfig
 from protocols.positive_control.planting import Strength
 from protocols.randomization import Randomization, RandomizationConfig
@@ -61,6 +62,7 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         RoiPointing(RoiPointingConfig(confidence=0.5, subjects=8, repeats=1)),
         DeltaT(DeltaTConfig(quantiles=(0.1,), repeats=1, secondary_repeats=1, subjects=8)),
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
+        KnownSource(KnownSourceConfig(subjects=8)),
         v2.DeltaT(
             DeltaTConfig2(
                 quantiles=(0.1, 0.2),
@@ -89,9 +91,16 @@ def model_of(kind: str, dimensions: int) -> Classifier:
 _NETWORKS: dict[str, Classifier] = {}
 
 
+@lru_cache(maxsize=4)
+def people_of(protocol: str, dimensions: int) -> Cohort:
+    """Return the subjects that a protocol is asked about; with sources where it needs them."""
+    people = cohort_of(dimensions)
+    return with_sources(people) if protocol == KnownSource.name else people
+
+
 @lru_cache(maxsize=32)
 def _fitted(kind: str, dimensions: int, protocol: str) -> dict[str, Classifier]:
-    trial, fitted = trial_of(Saliency(), kind, dimensions), {}
+    trial, fitted = trial_of(Saliency(), kind, dimensions, people_of(protocol, dimensions)), {}
     for one in PROTOCOLS[protocol].relatives(trial):
         # Protocols that need the same relative share it.
         key = relation(one, trial.cohort, trial.model_identity)
