@@ -85,7 +85,11 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         margin: How far from 0 the interval of ``chance`` may reach for a map of noise before the
             protocol counts as unhealthy.
         truth_leads: Whether the protocol is healthy only if no map scores better than the truth.
-        gate: Whether it is passed or failed, and never averaged with other scores.
+        gate: Whether a pair that fails it is listed apart, whatever its other scores.
+        counts: Whether its score is averaged with those of other protocols. A gate's does not
+            unless the class says so.
+        owes_to_network: Whether its score is what a map owes to the network: 0 for a map that does
+            not follow it, so that 0 is chance.
         tolerance: Largest difference of a value between two runs on one kind of device.
         device_tolerance: The same between kinds of devices, such as a CPU and a GPU; two kinds of
             processors were seen to differ by up to 0.029.
@@ -101,18 +105,22 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     margin: ClassVar[float]
     truth_leads: ClassVar[bool] = True
     gate: ClassVar[bool] = False
+    counts: ClassVar[bool] = True
+    owes_to_network: ClassVar[bool] = False
     tolerance: ClassVar[float] = 1e-6
     device_tolerance: ClassVar[float] = 5e-2
     Config: ClassVar[type[ProtocolConfig]] = ProtocolConfig
 
     def __init_subclass__(cls) -> None:
-        """Gather the statistics that are declared as attributes, in the order of their writing."""
+        """Gather the declared statistics in the order of their writing; a gate does not count."""
         super().__init_subclass__()
         declared = [value for value in _attributes(cls) if isinstance(value, Statistic)]
         own = any(isinstance(value, Statistic) for value in vars(cls).values())
         is_listed = "statistics" in vars(cls)
         if declared and not is_listed and (own or not hasattr(cls, "statistics")):
             cls.statistics = tuple(declared)
+        if "gate" in vars(cls) and "counts" not in vars(cls):
+            cls.counts = not cls.gate
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

@@ -69,6 +69,6 @@ def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> S
         protocol.statistic(protocol.chance),
         protocol.margin,
         protocol.truth_leads,
-        protocol.gate,
+        gate=not protocol.counts,
     )
     return Scores(scoring, tuple(entries), noise)

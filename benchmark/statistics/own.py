@@ -37,7 +37,9 @@ class Own:
     subtracted: FloatArray
 
 
-def own(values: FloatArray, nulls: Mapping[str, FloatArray]) -> Own:
+def own(
+    values: FloatArray, nulls: Mapping[str, FloatArray], chance: FloatArray | None = None
+) -> Own:
     """Return what values owe to the network.
 
     The null is chosen once, by its mean over all subjects, and not subject by subject, where noise
@@ -47,14 +49,18 @@ def own(values: FloatArray, nulls: Mapping[str, FloatArray]) -> Own:
         values: [n] a statistic of the maps, larger is better; NaN where a map ranks nothing, which
             counts as chance: such a subject owes nothing.
         nulls: What the statistic is without knowledge, by name, each [n]: chance itself, and the
-            maps of networks that know nothing of the task. A NaN there counts as ``chance``.
+            maps of networks that know nothing of the task. A NaN there counts as chance.
+        chance: [n] chance, where it is not among the nulls: a map that the image alone decides
+            then owes exactly nothing, also where it does worse than chance.
 
     Raises:
-        InputError: If chance is not among the nulls.
+        InputError: If chance is not known.
     """
-    if "chance" not in nulls:
-        raise InputError(f"Expected 'chance' among the nulls but got {', '.join(nulls) or 'none'}.")
-    chance = nulls["chance"]
+    if chance is None:
+        if "chance" not in nulls:
+            names = ", ".join(nulls) or "none"
+            raise InputError(f"Expected 'chance' among the nulls but got {names}.")
+        chance = nulls["chance"]
     known = {name: np.where(np.isnan(null), chance, null) for name, null in nulls.items()}
     # The first of equals, so that the order of the nulls decides and not rounding.
     strongest = max(known, key=lambda name: float(np.mean(known[name])) if len(chance) else 0.0)

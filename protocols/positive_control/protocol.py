@@ -11,25 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import kstest
 
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval, subject_means, summarise
 from benchmark.statistics.significance import holm, sign_flip_p
 from benchmark.trial import Need, Study
-from protocols.positive_control.arms import TunedTo, null_p_values, probed
+from protocols.positive_control.arms import TunedTo
 from protocols.positive_control.dose_response import dose_badges
-from protocols.positive_control.readings import (
-    exhibit_planted,
-    read_arm,
-    read_edge_artefact,
-    read_frozen,
-    read_tuned,
-)
+from protocols.positive_control.signals import read_signals
 from protocols.positive_control.statistics import (
     LEVEL,
     TUNED,
-    ZERO,
     PositiveControlConfig,
     PositiveControlStatistics,
     assessable_strengths,
@@ -56,26 +48,8 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
 
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
-        trial, config = study.trial, self.config
-        images = study.balanced(config.subjects)
-        tuned = [TunedTo(strength).arm(trial) for strength in config.strengths]
-        frozen = [probed(trial, strength) for strength in config.strengths]
-        arms = list(zip(config.strengths, tuned, frozen, strict=True))
-        for strength, learned, probe in arms:
-            read_arm(study, learned, strength, config.permutations)
-            read_arm(study, probe, strength, config.permutations)
-            read_edge_artefact(images, probe, strength.name)
-        read_arm(study, probed(trial, None), None, config.permutations)
-        read_edge_artefact(images, probed(trial, None), ZERO)
-        null = null_p_values(trial, config.splits, config.null_permutations)
-        study.constant(self.uniformity_p, float(kstest(null, "uniform").pvalue))
-
-        few, maps = study.balanced(config.probe_subjects), []
-        for strength, learned, probe in arms:
-            maps.append(read_tuned(images, learned, strength.name, config))
-            last = strength is config.strengths[-1]
-            read_frozen(few, probe, strength.name, config, last=last)
-        exhibit_planted(images, tuned, maps, config)
+        images, arrays = read_signals(study, self.config)
+        images.exhibit(arrays)
         study.readings.insert(0, self._score(images))
 
     def _score(self, images: Study) -> Reading:

@@ -100,11 +100,16 @@ def read_frozen(
         _read_sites(images.of(rows), ranked, arm, config, {"arm": name, "strength": planted_at})
 
 
-def exhibit_planted(
+def shown_rows(images: Study) -> Rows:
+    """Return the test rows of the two subjects that a report shows."""
+    return images.rows[:: max(1, len(images.rows) // _SHOWN)][:_SHOWN]
+
+
+def planted_arrays(
     images: Study, arms: Sequence[Arm], maps: Sequence[Tensor], config: PositiveControlConfig
-) -> None:
-    """Keep two subjects' images, and their importance [n, 1, *S] for each strength's tuned arm."""
-    rows = images.rows[:: max(1, len(images.rows) // _SHOWN)][:_SHOWN]
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return two subjects' images, and their importance [n, 1, *S] on each tuned model."""
+    rows = shown_rows(images)
     positions = np.searchsorted(images.rows, rows)
     zero = probed(images.trial, None)
     arrays: dict[str, npt.NDArray[np.generic]] = {
@@ -116,7 +121,7 @@ def exhibit_planted(
     for strength, arm, ranked in zip(config.strengths, arms, maps, strict=True):
         arrays[f"image {strength.name}"] = arm.trial.test.images[arm.pairs + rows]
         arrays[f"map {strength.name}"] = ranked[positions].numpy()
-    images.exhibit(arrays)
+    return arrays
 
 
 def _read_sites(

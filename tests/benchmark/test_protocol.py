@@ -96,3 +96,22 @@ def test_a_value_goes_to_its_own_subject_whatever_the_order() -> None:
     (reading,) = study.readings
     assert reading.values[[1, 3]].tolist() == [10.0, 30.0]
     assert np.isnan(reading.values).sum() == len(reading.values) - 2
+
+
+def test_a_gate_counts_only_where_it_says_so() -> None:
+    """If it fails, a gate's score enters a total that it has no place in, or is left out of one."""
+
+    class Gate(Declaring):
+        name = "gate"
+        gate = True
+
+    class CountedGate(Gate):
+        name = "counted_gate"
+        gate = True
+        counts = True
+
+    class CountedHeir(CountedGate):
+        name = "counted_heir"
+
+    counted = [protocol.counts for protocol in (Declaring, Gate, CountedGate, CountedHeir)]
+    assert counted == [True, False, True, True]

@@ -27,6 +27,7 @@ from protocols.positive_control.planting import Strength
 from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
 from protocols.v2.delta_t import DeltaTConfig as DeltaTConfig2
+from protocols.v2.positive_control import PositiveControlConfig as PositiveControlConfig2
 
 
 def _spec(protocol: SanityProtocol[Any]) -> str:
@@ -71,6 +72,13 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
                 cells=6,
                 yardstick_repeats=1,
                 controls=(),
+            )
+        ),
+        v2.PositiveControl(
+            PositiveControlConfig2(
+                subjects=8,
+                dose_response=False,
+                single=PositiveControlConfig(subjects=8, probe_subjects=4),
             )
         ),
     )

@@ -33,7 +33,15 @@ def test_a_map_that_ranks_nothing_counts_as_chance() -> None:
     assert result.values.tolist() == [0.5, 0.0]
 
 
-def test_chance_is_always_among_the_nulls() -> None:
+def test_a_blind_map_below_chance_owes_nothing_where_chance_is_no_null() -> None:
+    """If it fails, a filter that lies beside the truth would seem to follow the network."""
+    values, chance = np.array([0.01, 0.03]), np.array([0.05, 0.05])
+    assert (own(values, {"other": values}, chance).values == 0).all()
+    unknown = own(values, {"other": np.array([0.01, np.nan])}, chance)
+    assert unknown.subtracted.tolist() == [0.01, 0.05]
+
+
+def test_chance_is_always_known() -> None:
     """If it fails, a method whose nulls all failed would be measured from nothing."""
     with pytest.raises(InputError, match="chance"):
         own(np.ones(3), {"memorised": np.zeros(3)})
