@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.statistics.bootstrap import Interval
 from leaderboard.board.board import Badge, Gap, number_of
-from leaderboard.board.totals import Part, difference_interval, part_of, total_intervals
+from leaderboard.board.totals import Part, difference_of, intervals_of, part_of
 from leaderboard.published.record import PublishedRecord
 
 # Protocols whose images are of both groups, each with its own anatomy.
@@ -72,7 +72,7 @@ class Gaps:
             return None
         furthest = max(known, key=lambda name: (self.gaps[name].estimate, name))
         parts = [part_of(self.published, 1.0), part_of(self.unpublished, -1.0)]
-        return furthest, difference_interval(parts, explainer, furthest)
+        return furthest, difference_of(parts, explainer, furthest)
 
     @cached_property
     def _published(self) -> dict[str, Interval]:
@@ -85,7 +85,7 @@ class Gaps:
     def _means(self, published: float, unpublished: float) -> dict[str, Interval]:
         weighted = (self.published, published), (self.unpublished, unpublished)
         parts: list[Part] = [part_of(records, weight) for records, weight in weighted if weight]
-        return dict(zip(self.explainers, total_intervals(parts, self.explainers), strict=True))
+        return intervals_of(parts, self.explainers)
 
 
 def gaps_of(published: Mapping[str, Records], unpublished: Mapping[str, Records]) -> list[Gaps]:

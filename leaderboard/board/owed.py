@@ -14,6 +14,7 @@ from functools import cached_property
 from benchmark.reading import SCORED, Reading, find
 from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.simultaneous import compare
 from leaderboard.board.badges import badges_of, gaps_of
 from leaderboard.board.board import (
     BoardProtocol,
@@ -27,7 +28,7 @@ from leaderboard.board.board import (
 )
 from leaderboard.board.rows import health_of, make_row, order_of, summarise_scores
 from leaderboard.board.scores import order_subjects, scores_of
-from leaderboard.board.totals import Part, compare_totals, part_of, total_intervals
+from leaderboard.board.totals import Part, intervals_of, make_blocks, part_of
 from leaderboard.published.record import PublishedRecord
 from leaderboard.published.unpublished import Unpublished
 
@@ -101,7 +102,7 @@ def build_section(section: Section) -> ModelBoard:
     with_total = [name for name in section.by_explainer if _has_total(name, section)]
     weight = 1 / max(1, len(section.averaged))
     parts = [part for name in section.averaged for part in section.parts(name, weight)]
-    totals = dict(zip(with_total, total_intervals(parts, with_total), strict=True))
+    totals = intervals_of(parts, with_total)
     eligible = [name for name in with_total if why[name][0] == "ranked"]
     standings = _standings(parts, eligible, totals)
     gaps = gaps_of(section.by_protocol, section.unpublished)
@@ -197,7 +198,7 @@ def _standings(
 ) -> dict[str, Standing]:
     if not explainers:
         return {}
-    compared = compare_totals(parts, explainers)
+    compared = compare(make_blocks(parts, explainers))
     return {
         name: Standing(
             rank=compared.ranks[index],
