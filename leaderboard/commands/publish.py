@@ -125,4 +125,5 @@ def _published(
         protocol = catalogue.protocols.find_version(identity.name, identity.version).plugin
         method, scale = from_plugins.method_of(explainer), from_plugins.scale_of(protocol)
         section = settings.section_of(record.names.cohort)
-        yield records.publish(record, method, scale, names, *by, joins=section)
+        faults = from_plugins.faults_of(protocol, record)
+        yield records.publish(record, method, scale, names, *by, joins=section, faults=faults)

@@ -113,12 +113,13 @@ def _published(
     (entry,) = plan.explainers.values()
     published = []
     for record in finished:
-        scale = from_plugins.scale_of(plan.protocols[record.names.protocol].plugin)
+        protocol = plan.protocols[record.names.protocol].plugin
+        scale, faults = from_plugins.scale_of(protocol), from_plugins.faults_of(protocol, record)
         section = board.suite.section_of(record.names.cohort)
         try:
             method = from_plugins.method_of(entry.plugin, card.title)
             by = board.pseudonyms, card.submitter
-            sealed = records.publish(record, method, scale, *by, joins=section)
+            sealed = records.publish(record, method, scale, *by, joins=section, faults=faults)
         except ValidationError as error:
             cell = f"{record.names.model} × {record.names.protocol}"
             raise fields.schema_fault(error, cell) from error

@@ -50,7 +50,7 @@ MOST_BYTES = 2**19
 # Key, subject, group, value, and the denominator where the score is a ratio.
 Row = tuple[Pseudonym, Pseudonym, Literal[0, 1], Number | None, Number | None]
 # Fields that a record of an older version lacks.
-_OPTIONAL = ("joins", "by_group")
+_OPTIONAL = ("joins", "by_group", "faults")
 
 
 class PublishedRecord(SealedModel):
@@ -77,6 +77,7 @@ class PublishedRecord(SealedModel):
         checksum: SHA-256 of the canonical JSON of all the rest.
         joins: Cohort in whose section of the board the score stands, if it is not its own.
         by_group: Score in group A and in group B, where the protocol reads it in each.
+        faults: What the protocol found on this model that makes its scores prove nothing.
     """
 
     schema_version: Literal[1] = 1
@@ -98,11 +99,12 @@ class PublishedRecord(SealedModel):
     checksum: Sha256
     joins: Name | None = None
     by_group: tuple[Number, Number] | None = None
+    faults: tuple[Text, ...] = ()
 
     @model_serializer(mode="wrap")
     def _leave_out_untold(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
-        untold = [name for name in _OPTIONAL if fields.get(name) is None]
+        untold = [name for name in _OPTIONAL if not fields.get(name)]
         return {name: value for name, value in fields.items() if name not in untold}
 
     @classmethod
@@ -201,6 +203,7 @@ def publish(
     submitter: str,
     tier: Tier = "self-reported",
     joins: str | None = None,
+    faults: Sequence[str] = (),
 ) -> tuple[PublishedRecord, bytes | None]:
     """Return the published record of a finished cell, and its sidecar.
 
@@ -212,6 +215,7 @@ def publish(
         submitter: Name of whoever measured it.
         tier: Who vouches for it.
         joins: Cohort in whose section of the board it stands; None for its own.
+        faults: What its protocol says of its health on this model.
 
     Raises:
         FaultError: ``failed-cell``, or ``sidecar-malformed`` where a value is beyond float32.
@@ -238,6 +242,7 @@ def publish(
         created=record.created,
         joins=joins,
         by_group=None if score is None else _by_group(readings, scale.statistic),
+        faults=tuple(faults),
     )
     return sealed, sidecar
 

@@ -6,7 +6,11 @@ from typing import Any
 
 from benchmark.explainer import Control, Explainer
 from benchmark.protocol import SanityProtocol
+from benchmark.reading import SCORED
+from benchmark.records.record import Record
 from leaderboard.published.fields import Method, Scale
+
+_LONGEST = 400  # characters of a text in a record
 
 
 def method_of(explainer: type[Explainer], title: str = "") -> Method:
@@ -18,6 +22,13 @@ def method_of(explainer: type[Explainer], title: str = "") -> Method:
         control=issubclass(explainer, Control),
         polarity=explainer.polarity,
     )
+
+
+def faults_of(protocol: type[SanityProtocol[Any]], record: Record) -> tuple[str, ...]:
+    """Return what makes the scores of a protocol prove nothing on the model of a record."""
+    if record.state != SCORED or not hasattr(protocol, "health_faults"):
+        return ()
+    return tuple(fault[:_LONGEST] for fault in protocol.health_faults(record.to_readings()))
 
 
 def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
