@@ -112,16 +112,16 @@ def badges_of(
 
 
 def _one_group_only(own: Mapping[str, PublishedRecord]) -> Badge | None:
-    pairs = [_by_group(own[name]) for name in BY_GROUP if name in own and own[name].scores]
-    if not pairs:
+    names = [name for name in BY_GROUP if name in own and own[name].scores]
+    if not names:
         return None
-    means = np.mean(pairs, axis=0)
+    means = np.mean([_by_group(own[name]) for name in names], axis=0)
     if not means.min() < WEAKER * means.max():
         return None
     numbers = " and ".join(
         f"{value:.2f} in group {name}" for name, value in zip("AB", means, strict=True)
     )
-    return Badge(name=ONE_GROUP, detail=f"mean of {', '.join(BY_GROUP)}: {numbers}")
+    return Badge(name=ONE_GROUP, detail=f"mean of {', '.join(names)}: {numbers}")
 
 
 def _by_group(record: PublishedRecord) -> tuple[float, float]:
