@@ -13,9 +13,9 @@ from benchmark.records.files import write_text
 from benchmark.results import scores
 from leaderboard.board import bridge as bridges
 from leaderboard.board import build, owed
+from leaderboard.commands import kept_back as hidden
 from leaderboard.commands import publish as publishing
 from leaderboard.published import folder as folders
-from leaderboard.published import unpublished as hidden
 from leaderboard.site import versions, writer
 
 OVERLAYS, BRIDGES = "overlays", "bridges"

@@ -12,8 +12,8 @@ from verifying import invoke
 
 from benchmark.errors import InputError
 from leaderboard.board.board import Board
+from leaderboard.commands.kept_back import load_unpublished
 from leaderboard.published.folder import write_records
-from leaderboard.published.unpublished import load_unpublished
 
 SUITE = """
 version = "v2-hidden"
