@@ -30,7 +30,6 @@ from benchmark.trial.interventions import mask_leak, region_use
 from benchmark.trial.null_networks import CHANCE, count_abstentions
 from protocols.v2.roi_pointing.statistics import RoiPointingConfig, RoiPointingStatistics
 
-MINIMUM_SUBJECTS = 20
 LIFT_OFFSET = 0.01
 ASKED = "all"  # name of the regions whose union the score asks for
 NETWORK = "own"
@@ -70,16 +69,16 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
         """Return the study of the images that count, and the importance of their maps.
 
         Raises:
-            NotAssessableError: If they are of too few subjects.
+            NotAssessableError: If there are too few.
         """
         trial, rows = balanced.trial, balanced.rows
         inside = truth[rows] & trial.test.anatomy.foreground[rows]
         is_sure = trial.evaluation.own_probability[rows] >= self.config.confidence
         images = balanced.of(rows[is_sure & inside.reshape(len(rows), -1).any(1)])
-        if len(set(images.sample.subjects)) < MINIMUM_SUBJECTS:
+        if len(images.rows) < self.config.fewest:
             raise NotAssessableError(
-                f"the model is confident and correct on {len(images.rows)} images of "
-                f"{len(set(images.sample.subjects))} subjects, fewer than {MINIMUM_SUBJECTS}"
+                f"the model is confident and correct on {len(images.rows)} images only, "
+                f"fewer than {self.config.fewest}"
             )
         return images, images.ranked(trial.attributions[torch.from_numpy(images.rows)])
 
@@ -183,6 +182,8 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
             "the control region is loaded as much": self.specificity,
         }
         scores = {reason: interval(readings, score) for reason, score in limits.items()}
+        if any(score is not None and np.isnan(score.low) for score in scores.values()):
+            return Verdict("scored", None, "too few subjects for an interval")
         failures = [reason for reason, score in scores.items() if score and not score.low > 0]
         return Verdict("scored", not failures, "; ".join(failures) or None)
 

@@ -14,13 +14,16 @@ class RoiPointingConfig(ProtocolConfig):
     """Settings of `roi_pointing` 2.
 
     Attributes:
-        confidence: A subject counts if the model gives its own group at least this probability.
+        confidence: An image counts if the model gives its own group at least this probability; at
+            0 every image does.
+        fewest: Fewer images than these are not assessable.
         tolerance_mm: How far beside a region the largest value may lie and still point at it.
         subjects: Images that are explained, as many of each group, before ``confidence`` chooses.
         repeats: Other places that the removal of a region is compared with.
     """
 
     confidence: float = Field(0.8, ge=0, lt=1)
+    fewest: int = Field(20, ge=2)
     tolerance_mm: float = Field(3.0, ge=0)
     subjects: int = Field(64, ge=4)
     repeats: int = Field(4, ge=1)
