@@ -28,6 +28,7 @@ from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
 from protocols.v2.delta_t import DeltaTConfig as DeltaTConfig2
 from protocols.v2.positive_control import PositiveControlConfig as PositiveControlConfig2
+from protocols.v2.roi_pointing import RoiPointingConfig as RoiPointingConfig2
 
 
 def _spec(protocol: SanityProtocol[Any]) -> str:
@@ -64,6 +65,7 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         DeltaT(DeltaTConfig(quantiles=(0.1,), repeats=1, secondary_repeats=1, subjects=8)),
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
         KnownSource(KnownSourceConfig(subjects=8)),
+        v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),
         v2.DeltaT(
             DeltaTConfig2(
                 quantiles=(0.1, 0.2),
