@@ -26,8 +26,10 @@ from protocols.positive_control import PositiveControl, PositiveControlConfig
 from protocols.positive_control.planting import Strength
 from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
+from protocols.v2.agreement import AgreementConfig as AgreementConfig2
 from protocols.v2.delta_t import DeltaTConfig as DeltaTConfig2
 from protocols.v2.positive_control import PositiveControlConfig as PositiveControlConfig2
+from protocols.v2.randomization import RandomizationConfig as RandomizationConfig2
 from protocols.v2.roi_pointing import RoiPointingConfig as RoiPointingConfig2
 
 
@@ -66,6 +68,14 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
         KnownSource(KnownSourceConfig(subjects=8)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),
+        v2.Randomization(
+            RandomizationConfig2(
+                quantiles=(0.02, 0.2), subjects=8, walk_subjects=2, seeds=1, smooth_passes=0
+            )
+        ),
+        v2.Agreement(
+            AgreementConfig2(panel=("saliency",), subjects=8, regions=12, partners=1, marked=2)
+        ),
         v2.DeltaT(
             DeltaTConfig2(
                 quantiles=(0.1, 0.2),
