@@ -241,7 +241,7 @@ def publish(
         resources=record.resources,
         created=record.created,
         joins=joins,
-        by_group=None if score is None else _by_group(readings, scale.statistic),
+        by_group=None if score is None else group_means(readings, scale.statistic),
         faults=tuple(faults),
     )
     return sealed, sidecar
@@ -259,7 +259,7 @@ def rows_of(score: Reading) -> tuple[Row, ...]:
     return tuple(sorted(rows))  # type: ignore[arg-type] # groups are 0 and 1
 
 
-def _by_group(readings: Sequence[Reading], statistic: str) -> tuple[float, float] | None:
+def group_means(readings: Sequence[Reading], statistic: str) -> tuple[float, float] | None:
     """Return the mean of the score's readings under the condition of a group, A before B."""
     means: dict[int, float] = {}
     for reading in readings:

@@ -6,6 +6,7 @@ Nothing in this file trusts a bundle, imports its plugin or writes anything.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,9 +17,11 @@ from benchmark.records.identity import PluginIdentity, sha256_of
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.fields import Scale
 from leaderboard.published.folder import read_readings
-from leaderboard.published.record import PublishedRecord
+from leaderboard.published.record import PublishedRecord, group_means
 from leaderboard.submission.bundle import Bundle
 
+# Six digits in a record, eighteen bits in its sidecar.
+_ROUNDING = 1e-5
 # Returns the state and verdict that readings lead to.
 Judge = Callable[[Sequence[Reading]], tuple[str, str | None]]
 # Cohort, model and protocol.
@@ -36,6 +39,7 @@ class Expectation:
         people: Subject and group of each image that may be read, by key.
         scored: Keys that every score covers, or None where they are not known.
         judge: Function that derives state and verdict from readings, or None where there is none.
+        joins: Cohort in whose section of the board the records stand, or None for their own.
     """
 
     cohort_fingerprint: str
@@ -46,6 +50,7 @@ class Expectation:
     people: People
     scored: frozenset[str] | None = None
     judge: Judge | None = None
+    joins: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def expectations_of(records: Iterable[PublishedRecord], control: str) -> dict[Ce
             record.scale,
             people[record.names.cohort],
             frozenset(row[0] for row in record.scores),
+            joins=record.joins,
         )
         for record in trusted
     }
@@ -172,6 +178,8 @@ def _identity_faults(record: PublishedRecord, expected: Expectation) -> Iterator
         yield "cohort-differs", f"its cohort is {identity.cohort_fingerprint[:12]}"
     if identity.weights_sha256 != expected.weights_sha256:
         yield "weights-differ", f"its model's weights are {identity.weights_sha256[:12]}"
+    if record.joins != expected.joins:
+        yield "section-differs", f"it joins {record.joins}, and in the suite {expected.joins}"
     submitted, suites = identity.protocol, expected.protocol
     if sha256_of(submitted.model_dump(mode="json")) != sha256_of(suites.model_dump(mode="json")):
         same_version = submitted.version == suites.version
@@ -213,6 +221,9 @@ def _reading_faults(
     except FaultError as error:
         yield error.fault.name, error.fault.detail
         return
+    means = group_means(readings, record.scale.statistic) if record.scores else None
+    if not _is_close(record.by_group, means):
+        yield "groups-differ", "its score in either group is not that of its readings"
     sample_faults = list(_sample_faults(record, readings, expected.people))
     yield from sample_faults
     if sample_faults or expected.judge is None:
@@ -225,6 +236,15 @@ def _reading_faults(
     if judged != (record.state, record.verdict):
         detail = f"it says {record.state}, {record.verdict or 'no verdict'}, but its readings say "
         yield "verdict-differs", f"{detail}{judged[0]}, {judged[1] or 'no verdict'}"
+
+
+def _is_close(told: tuple[float, float] | None, read: tuple[float, float] | None) -> bool:
+    if told is None or read is None:
+        return told is read
+    return all(
+        math.isclose(own, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        for own, other in zip(told, read, strict=True)
+    )
 
 
 def _sample_faults(

@@ -80,6 +80,7 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
                     people,
                     known[key].scored if key in known else None,
                     judges[name],
+                    suite.section_of(cohort.name),
                 )
                 _check_reference(known.get(key), expected, key)
                 cells[key] = expected

@@ -365,6 +365,10 @@ def claims() -> Iterator[Case]:
         ("with another sidecar's hash", "sidecar-checksum", let("readings", "sha256", value=other)),
         ("with another sidecar's size", "sidecar-checksum", let("readings", "bytes", value=1)),
         ("with no size of the sidecar", "wrong-type", let("readings", "bytes", value=0)),
+        ("in another section", "section-differs", let("joins", value="phantom")),
+        ("of groups that nobody read", "groups-differ", let("by_group", value=[0.5, 0.5])),
+        ("of groups without numbers", "wrong-type", let("by_group", value=["a", "b"])),
+        ("with a field that says nothing", "checksum-mismatch", let("faults", value=[])),
     ]
     for name, fault, change in changes:
         yield f"a record {name}", fault, sealed(change)
@@ -377,6 +381,9 @@ def claims() -> Iterator[Case]:
         "margin": 0.5,
         "tolerance": 1e6,
         "device_tolerance": 10.0,
+        "chance": "excess",
+        "owed": True,
+        "counts": True,
     }.items():
         yield f"{key} moved", "scale-differs", sealed(let("scale", key, value=value))
     for part in ("cohort", "model"):
