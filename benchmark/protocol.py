@@ -220,6 +220,18 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         return None
 
     @classmethod
+    def health_faults(cls, readings: Sequence[Reading]) -> tuple[str, ...]:
+        """Return why its scores on this model prove nothing, a clause each; none unless overridden.
+
+        Such as a truth that blind maps beat, or a table of sources that is not diagonal. What the
+        scores of controls show is judged for every protocol alike, and not asked for here.
+
+        Args:
+            readings: Readings of one explainer; what several report is told once.
+        """
+        return ()
+
+    @classmethod
     def statistic(cls, name: str) -> Statistic:
         """Return the statistic of that name."""
         return next(statistic for statistic in cls.statistics if statistic.name == name)

@@ -27,6 +27,7 @@ from benchmark.results.health import protocol_health
 from benchmark.results.paired import Comparison, aligned_pairs
 from benchmark.results.result import Estimate, Result
 from benchmark.running.suite import Cell
+from benchmark.statistics.studentised import TOO_FEW
 from benchmark.training.regimes import Epoch
 
 _PIPED_WIDTH = 160
@@ -185,7 +186,7 @@ def print_results(console: Console, results: Sequence[Result], controls: Collect
         console.print(_results_table(title, rows, controls))
 
 
-def _results_table(title: str, results: Iterable[Result], controls: Collection[str]) -> Table:
+def _results_table(title: str, results: Sequence[Result], controls: Collection[str]) -> Table:
     """Return a table in which controls, which look at no model, pass and fail nothing."""
     table = Table(title=title, title_justify="left")
     for column in ("explainer", "protocol"):
@@ -209,6 +210,8 @@ def _results_table(title: str, results: Iterable[Result], controls: Collection[s
             Text(verdict, style={"pass": "green", "fail": "red"}.get(verdict, "dim")),
             Text(state),
         )
+    if any(row.primary.has_too_few_subjects for row in results):
+        table.caption = TOO_FEW
     return table
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmark.arrays import FloatArray
-from benchmark.reading import Reading, Sample, distributions, shared_bootstrap
+from benchmark.reading import Reading, Sample, distributions, shared_bootstrap, summarise
 from benchmark.results.paired import on_common_images, paired_difference
 from benchmark.results.scores import ORACLE, RANDOM, Scores
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
@@ -98,11 +98,19 @@ class Calibration:
 
 
 def calibrate(scores: Scores) -> list[Interval | None]:
-    """Return the calibrated score of each entry; None where there is none, and at a gate."""
+    """Return the calibrated score of each entry; None where there is none, and at a gate.
+
+    A score that is owed to the network stands as it is: chance is 0 and the most is 1 by
+    construction, and the truth, which follows no network, is not what to divide by.
+    """
     if not scores.can_be_calibrated:
         return [None] * len(scores.entries)
     readings = [entry.reading for entry in scores.entries if entry.reading is not None]
-    intervals = iter(Calibration(scores).intervals(readings))
+    scoring = scores.scoring
+    if scoring.owed:
+        intervals = iter([summarise(reading, scoring.statistic.aggregate) for reading in readings])
+    else:
+        intervals = iter(Calibration(scores).intervals(readings))
     calibrated = [None if entry.reading is None else next(intervals) for entry in scores.entries]
     return [
         None if interval is None or math.isnan(interval.estimate) else interval

@@ -1,4 +1,4 @@
-"""Says whether a protocol tells truth from noise on a model and cohort."""
+"""Says whether a protocol tells truth from noise, or the network's share from none."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.reading import SCORED, summarise
+from benchmark.reading import SCORED, Reading, summarise
 from benchmark.records.record import Record
 from benchmark.results.lookup import Protocols, ScoredGroup, group_records
 from benchmark.results.paired import paired_difference
-from benchmark.results.scores import ORACLE, RANDOM, Scores
+from benchmark.results.scores import ORACLE, RANDOM, TRUE_CHANGE, Scores
 from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.studentised import TOO_FEW
 
 _WORDS = {True: "healthy", False: "unhealthy", None: "not known"}
 
@@ -56,8 +57,11 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
     Healthy means that no explainer scores better than the truth by more than the margin (lower
     bound of the paired difference, where the truth leads), that no map passes that looks at no
     model, and that the interval of the chance statistic of noise holds 0 or lies within ± margin.
-    Nothing is known without scores of ``oracle`` and ``random``.
+    Nothing is known without scores of ``oracle`` and ``random``. Scores that are owed to the
+    network are judged by their controls; see ``_judge_owed``.
     """
+    if scores.scoring.owed:
+        return _judge_owed(scores)
     names = [entry.explainer for entry in scores.entries if entry.reading is not None]
     needed = (ORACLE, RANDOM) if scores.scoring.truth_leads else (RANDOM,)
     if absent := [name for name in needed if name not in names]:
@@ -70,6 +74,7 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
     }
     passing = [name for name, verdict in blind.items() if verdict == "pass"]
     faults = [f"{name} passes, and looks at no model" for name in passing]
+    faults += scores.faults
     at_chance, noise = _judge_noise(scores)
     if (ahead := _furthest_ahead(scores)) is not None:
         faults.append(f"{ahead[0]} scores better than the truth by {_format(ahead[1])}")
@@ -81,6 +86,69 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
         return None, noise
     lead = "no map scores better than the truth; " if scores.scoring.truth_leads else ""
     return True, f"{lead}no map that looks at no model passes ({', '.join(blind)}); {noise}"
+
+
+def _judge_owed(scores: Scores) -> tuple[bool | None, str]:
+    """Return whether scores that are owed to the network prove something, and why.
+
+    Such a score needs no truth to divide by: a map that looks at no network owes nothing to it.
+
+    Healthy means that no map that looks at no model passes; that its score is at or below 0: its
+    interval holds 0, or lies below 0 or within the margin; that the truth certainly beats each of
+    them, where the protocol says that the truth leads; and that the protocol itself found no fault.
+    The true change of an image is the truth where it was scored, and the true region elsewhere.
+    Nothing is known without a score of such a map, or an interval of it.
+
+    The sentence lists every control.
+    """
+    blind = [
+        (entry.explainer, entry.reading, entry.verdict)
+        for entry in sorted(scores.entries, key=lambda entry: entry.explainer)
+        if entry.blind and entry.reading is not None
+    ]
+    if not blind:
+        reason = "no map that looks at no model was scored"
+        return (False, "; ".join(scores.faults)) if scores.faults else (None, reason)
+    aggregate = scores.scoring.statistic.aggregate
+    intervals = {name: summarise(reading, aggregate) for name, reading, _ in blind}
+    listed = ", ".join(f"{name} {_format(own)}" for name, own in intervals.items())
+    faults = [f"{name} passes, and looks at no model" for name, _, word in blind if word == "pass"]
+    sides = {name: _is_above(own, scores) for name, own in intervals.items()}
+    faults += [f"{name} owes something to a network" for name, above in sides.items() if above]
+    beaten, unknown = _compare_with_truth(scores, {name: own for name, own, _ in blind})
+    faults += [*beaten, *scores.faults]
+    if faults:
+        return False, f"{'; '.join(faults)}; controls: {listed}"
+    if unknown or None in sides.values():
+        return None, f"{TOO_FEW}; controls: {listed}"
+    return True, f"controls owe nothing to a network: {listed}"
+
+
+def _is_above(interval: Interval, scores: Scores) -> bool | None:
+    """Return whether a control's score lies above 0; None where that is not known."""
+    if math.isnan(interval.estimate) or math.isnan(interval.low):
+        return False if interval.estimate == 0 else None
+    return interval.low > 0 and interval.high > scores.scoring.margin
+
+
+def _compare_with_truth(scores: Scores, blind: dict[str, Reading]) -> tuple[list[str], bool]:
+    """Return which controls the truth does not certainly beat, and whether that is unknown."""
+    named = ((name, scores.reading_of(name)) for name in (TRUE_CHANGE, ORACLE))
+    name, truth = next(((name, own) for name, own in named if own is not None), ("", None))
+    if truth is None or not scores.scoring.truth_leads:
+        return [], False
+    aggregate = scores.scoring.statistic.aggregate
+    leads = {
+        control: paired_difference(truth, reading, aggregate, scores.scoring.sign)
+        for control, reading in blind.items()
+    }
+    unknown = any(math.isnan(lead.low) for lead in leads.values())
+    beaten = [
+        f"{name} leads {control} by no more than {_format(lead)}"
+        for control, lead in leads.items()
+        if lead.low <= 0
+    ]
+    return beaten, unknown
 
 
 def _furthest_ahead(scores: Scores) -> tuple[str, Interval] | None:
@@ -117,7 +185,7 @@ def _judge_noise(scores: Scores) -> tuple[bool | None, str]:
 def _format(interval: Interval) -> str:
     values = interval.estimate, interval.low, interval.high
     estimate, low, high = (typographic(f"{value:.3f}") for value in values)
-    return f"{estimate} [{low}, {high}]"
+    return estimate if math.isnan(interval.low) else f"{estimate} [{low}, {high}]"
 
 
 def typographic(text: str) -> str:

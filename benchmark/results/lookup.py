@@ -57,6 +57,7 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
 
 def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Scores:
     entries, noise = [], None
+    faults: dict[str, None] = {}
     for record in records:
         name = record.names.explainer
         readings = record.to_readings() if record.state == SCORED else []
@@ -64,11 +65,14 @@ def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> S
         entries.append(Score(name, score, record.verdict, name in BLIND))
         if name == RANDOM and noise is None:
             noise = find(readings, protocol.chance)
+        if readings:
+            faults |= dict.fromkeys(protocol.health_faults(readings))
     scoring = Scoring(
         protocol.statistic(protocol.primary),
         protocol.statistic(protocol.chance),
         protocol.margin,
         protocol.truth_leads,
         gate=not protocol.counts,
+        owed=protocol.owes_to_network,
     )
-    return Scores(scoring, tuple(entries), noise)
+    return Scores(scoring, tuple(entries), noise, tuple(faults))

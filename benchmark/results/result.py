@@ -12,6 +12,7 @@ from benchmark.reading import Condition, Direction, State
 from benchmark.records.record import SCHEMA_VERSION, VerdictWord
 from benchmark.results.scores import ORACLE
 from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.studentised import FEWEST_SUBJECTS
 
 
 class _Plain(BaseModel):
@@ -41,6 +42,13 @@ class Estimate(_Plain):
     low: float | None
     high: float | None
     n_subjects: int
+
+    @property
+    def has_too_few_subjects(self) -> bool:
+        """Whether limits are missing because there are too few subjects to state them."""
+        return (
+            self.estimate is not None and self.low is None and 1 < self.n_subjects < FEWEST_SUBJECTS
+        )
 
 
 class Primary(Estimate):

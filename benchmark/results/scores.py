@@ -30,6 +30,7 @@ class Scoring:
         margin: How far the truth may be beaten, or noise lie from 0, in a healthy protocol.
         truth_leads: Whether no map should score better than the truth.
         gate: Whether the protocol is passed or failed, and never averaged.
+        owed: Whether the score is what a map owes to the network, so that 0 is chance.
     """
 
     statistic: Statistic
@@ -37,6 +38,7 @@ class Scoring:
     margin: float
     truth_leads: bool
     gate: bool
+    owed: bool = False
 
     @property
     def sign(self) -> float:
@@ -69,11 +71,13 @@ class Scores:
         scoring: How they are read.
         entries: One an explainer; the controls among them judge and calibrate the others.
         noise: Reading of the chance statistic for a map of noise; None where there is none.
+        faults: What the protocol itself found that makes its scores prove nothing.
     """
 
     scoring: Scoring
     entries: tuple[Score, ...]
     noise: Reading | None
+    faults: tuple[str, ...] = ()
 
     def reading_of(self, explainer: str) -> Reading | None:
         """Return the score of an explainer, or None where it has none."""
@@ -82,5 +86,6 @@ class Scores:
 
     @property
     def can_be_calibrated(self) -> bool:
-        """Whether there is noise to measure from; what a gate decides is never averaged."""
-        return not self.scoring.gate and self.reading_of(RANDOM) is not None
+        """Whether there is a zero to measure from; what a gate decides is never averaged."""
+        has_zero = self.scoring.owed or self.reading_of(RANDOM) is not None
+        return has_zero and not self.scoring.gate

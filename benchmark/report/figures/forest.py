@@ -140,7 +140,8 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
             for result in own
             if result.primary.calibrated is not None
         }
-        if calibrated:
+        # What is owed to the network needs no second scale: 0 is chance, 1 the most.
+        if calibrated and not protocols[name].owes_to_network:
             panels.append(calibrated_panel("", calibrated, truth_is_one(calibrated)))
     height = 1.22 + 0.24 * len(rows)
     figure.set_size_inches(style.WIDTH, height)
