@@ -46,7 +46,7 @@ def scores_of(
         chance,
         scale.margin,
         scale.truth_leads,
-        scale.gate,
+        not scale.averaged,
         owed=scale.owed,
     )
     entries, noise_reading = [], None
@@ -60,7 +60,8 @@ def scores_of(
         if name == RANDOM and record.state == SCORED and chance is not None:
             other = find(noise.get(record.path, ()), chance.name)
             noise_reading = score if chance.name == scale.statistic else _in_order(other, order)
-    return Scores(scoring, tuple(entries), noise_reading)
+    faults = dict.fromkeys(fault for record in records for fault in record.faults)
+    return Scores(scoring, tuple(entries), noise_reading, tuple(faults))
 
 
 def order_subjects(samples: Iterable[Sample]) -> dict[str, str]:

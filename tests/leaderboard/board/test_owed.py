@@ -273,3 +273,15 @@ def test_scores_of_other_images_do_not_stand_in_one_column() -> None:
     fewer = owed_record("saliency", "delta_t", values.values[:50])
     with pytest.raises(FaultError, match="other-images"):
         build_board(but(owed_records(), fewer))
+
+
+def test_what_a_protocol_finds_of_itself_is_told_as_its_health(board: Board) -> None:
+    """If it fails, the board calls a protocol healthy whose own checks say that it is not."""
+    health = {state.protocol: state for state in board.models[0].health}
+    assert health["delta_t"].healthy is True
+    record = owed_record("saliency", "delta_t").resealed({"faults": ("blur beats the truth",)})
+    (model,) = build_board(but(owed_records(), record)).models
+    health = {state.protocol: state for state in model.health}
+    assert health["delta_t"].healthy is False
+    assert "blur beats the truth" in health["delta_t"].reason
+    assert health["agreement"].healthy is True
