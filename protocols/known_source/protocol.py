@@ -43,6 +43,7 @@ class KnownSource(KnownSourceStatistics, SanityProtocol[KnownSourceConfig]):
     primary = "source"
     chance = "source"
     margin = 0.02
+    owes_to_network = True
     Config = KnownSourceConfig
 
     def relatives(self, trial: Trial) -> Iterator[Relative]:
