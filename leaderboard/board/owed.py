@@ -7,8 +7,9 @@ other at once, and a rank comes with the interval that those comparisons leave o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from benchmark.reading import SCORED, Reading, find
@@ -106,7 +107,7 @@ def build_section(section: Section) -> ModelBoard:
     eligible = [name for name in with_total if why[name][0] == "ranked"]
     standings = _standings(parts, eligible, totals)
     gaps = gaps_of(section.by_protocol, section.unpublished)
-    summaries = {protocol: summarise_scores(own) for protocol, own in section.scores.items()}
+    summaries = {name: _summarise(name, section) for name in section.scores}
     shown = {name: summaries[name] for name in section.averaged}
     rows = []
     for name, own in section.by_explainer.items():
@@ -118,6 +119,17 @@ def build_section(section: Section) -> ModelBoard:
         )
         rows.append(row.model_copy(update={"owed": owed}))
     return _model_board(section, rows)
+
+
+def _summarise(protocol: str, section: Section) -> dict[str, Interval]:
+    """Return the score of each explainer; of a gate alone without limits.
+
+    The copies of a network vary as well, and a record's values per subject cannot tell how much.
+    """
+    summaries = summarise_scores(section.scores[protocol])
+    if protocol in section.averaged:
+        return summaries
+    return {name: replace(own, low=math.nan, high=math.nan) for name, own in summaries.items()}
 
 
 def _model_board(section: Section, rows: Sequence[Row]) -> ModelBoard:
