@@ -12,6 +12,7 @@ from benchmark.arrays import FloatArray
 from benchmark.protocol import Drawing
 from benchmark.reading import Reading, interval
 from benchmark.report.figures.style import INK, MUTED, WIDTH, styled
+from benchmark.results.scores import CONTROLS
 from protocols.known_source.statistics import KnownSourceStatistics, mean_precisions, sources_of
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -31,7 +32,7 @@ def source_drawings(readings: Readings) -> Iterator[Drawing]:
             "(column). A map that follows the network has a dark diagonal; one that shows anatomy "
             "or a prior has the same row three times. In the title the score: the diagonal above "
             "the largest other value of its column, where 0 does not follow the network and 1 "
-            "shows the own source alone.",
+            "shows the own source alone. Colours reach to the largest value of a method.",
             lambda: draw_sources(measured),
         )
 
@@ -47,13 +48,16 @@ def draw_sources(figure: Figure, readings: Readings) -> None:
         wspace=0.15, hspace=0.3,
     )  # fmt: skip
     tables = {name: _table(own) for name, own in readings.items()}
-    largest = max(float(np.nanmax(table)) for table in tables.values())
+    # What looks at no network, above all the truth, would leave the methods pale.
+    methods = [table for name, table in tables.items() if name not in CONTROLS]
+    largest = max(float(np.nanmax(table)) for table in methods or tables.values())
     last_row = len(readings) - _ACROSS
     for number, (name, own) in enumerate(readings.items()):
         axes = figure.add_subplot(grid[number // _ACROSS, number % _ACROSS])
         _fill(axes, tables[name], largest)
         score = interval(own, KnownSourceStatistics.source)
-        axes.set_title(name if score is None else f"{name}  {score.estimate:.2f}", loc="left")
+        title = "" if score is None else f"  {round(score.estimate, 2) + 0.0:.2f}"  # never −0.00
+        axes.set_title(name + title, loc="left")
         names, positions = sources_of(own), range(len(tables[name]))
         axes.set_xticks(positions, names if number >= last_row else [])
         axes.set_yticks(positions, names if number % _ACROSS == 0 else [])

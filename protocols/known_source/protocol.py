@@ -19,6 +19,7 @@ from benchmark.arrays import FloatArray
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval, summarise
+from benchmark.statistics.studentised import TOO_FEW
 from benchmark.training.relatives import Relative
 from benchmark.trial import Study, Trial
 from benchmark.trial.null_networks import count_abstentions
@@ -89,6 +90,8 @@ class KnownSource(KnownSourceStatistics, SanityProtocol[KnownSourceConfig]):
         if reason is not None:
             return Verdict("not assessable", None, reason)
         score = interval(readings, self.source)
+        if score is not None and np.isnan(score.low):
+            return Verdict("scored", None, TOO_FEW)
         passed = score is not None and score.low > 0
         return Verdict("scored", passed, None if passed else "the map does not follow the source")
 

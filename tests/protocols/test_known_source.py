@@ -12,16 +12,19 @@ import torch
 from contract_settings import people_of, trial_of
 from torch import Tensor
 
-from baselines.explainers.controls import Centre, Intensity, Oracle, Sobel
+from baselines.cohorts.sources import Sources
+from baselines.explainers.controls import Centre, Intensity, Oracle, Random, Sobel
 from baselines.explainers.gradient import Saliency
+from baselines.models.phantom2_resnet import Phantom2ResNet
 from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.plugins.examples import build_classifier
 from benchmark.reading import Reading, Sample, find, summarise
 from benchmark.target import Margin, Target
-from benchmark.trial import Trial
+from benchmark.trial import Peers, Runtime, Trial
 from protocols.known_source import KnownSource, KnownSourceConfig
+from protocols.known_source.figures import source_drawings
 from protocols.known_source.measures import above_others
 
 NAME = KnownSource.name
@@ -163,12 +166,13 @@ def test_a_cohort_without_sources_is_told_so() -> None:
         PROTOCOL.readings(trial_of(Saliency(), "conv", 2, people.select("test")))
 
 
-def _judged(own: float, other: float, score: float) -> list[Reading]:
+def _judged(own: float, other: float, score: float, scored: int = 40) -> list[Reading]:
     """Return readings of networks that tell their own labels, and others', by margins so far up."""
     keys = tuple(f"s{number:02d}" for number in range(40))
     noise = np.random.default_rng(1).normal(size=40)
+    few = Sample(keys[:scored], keys[:scored], (0, 1) * (scored // 2))
     labels = {"left": np.arange(40) % 2, "right": np.arange(40) // 2 % 2}
-    readings = [Reading("source", Sample(keys, keys, (0, 1) * 20), score + 0.1 * noise)]
+    readings = [Reading("source", few, score + 0.1 * noise[:scored])]
     for network in SIDES:
         for source in SIDES:
             groups = labels[source]
@@ -187,7 +191,34 @@ def test_the_verdict_asks_the_networks_first() -> None:
     failed = PROTOCOL.verdict(_judged(own=5, other=0, score=0.0))
     assert failed.passed is False
     assert failed.reason == "the map does not follow the source"
+    few = PROTOCOL.verdict(_judged(own=5, other=0, score=0.2, scored=18))
+    assert (few.state, few.passed) == ("scored", None)
+    assert "20 subjects" in (few.reason or "")
     for own, other, reason in ((0.5, 0, "not learned: left"), (5, 2, "knows right as well")):
         verdict = PROTOCOL.verdict(_judged(own, other, 0.2))
         assert verdict.state == "not assessable"
         assert reason in (verdict.reason or "")
+
+
+def _reference() -> Trial:
+    """Return a trial of the committed networks, asked by the gradient."""
+    source, people = Phantom2ResNet(), Sources().load()
+    peers = Peers(recipe=source.recipe, weights=source.relatives)
+    runtime = Runtime(torch.device("cpu"))
+    return Trial(Saliency(), source.load(people.shape), people, runtime, peers)
+
+
+def test_gradients_follow_the_committed_networks_and_noise_does_not() -> None:
+    """If it fails, the reference networks no longer tell who follows them."""
+    protocol, trial = KnownSource(KnownSourceConfig(subjects=24)), _reference()
+    readings = protocol.readings(trial)
+    assert protocol.verdict(readings).passed
+    gradients = find(readings, protocol.primary)
+    assert gradients is not None
+    assert summarise(gradients).estimate > 0.1
+    noise = protocol.readings(trial.on(explainer=Random()))
+    score = find(noise, protocol.primary)
+    assert score is not None
+    assert abs(summarise(score).estimate) < protocol.margin
+    drawing = next(source_drawings({"saliency": readings, "random": noise}))
+    drawing.draw()
