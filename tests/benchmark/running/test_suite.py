@@ -112,6 +112,9 @@ def test_a_protocol_that_a_cohort_claims_is_scored_on_no_other() -> None:
     assert suite.protocols_of("c", ("p", "q")) == ("p",)
     assert suite.protocols_of("d", ("p", "q")) == ("q",)
     assert suite.protocols_of("another", ("p", "q")) == ("p",)
+    # So `relatives` trains for both, where a model's own cohort is the first.
+    assert suite.joined_to("c") == ("d",)
+    assert suite.joined_to("d") == ()
 
 
 def test_a_suite_says_which_version_of_a_protocol_is_meant() -> None:
