@@ -26,6 +26,8 @@ from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
 from benchmark.records.files import write_atomically
 
+__all__ = ["EXAMPLE", "make_source_cohort"]
+
 LARGEST_CORRELATION = 0.12
 """Between the sizes of two sources, above which a network can follow one by the other."""
 
