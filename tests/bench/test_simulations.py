@@ -30,7 +30,7 @@ def test_comparisons(benchmark: BenchmarkFixture, noise: str, subjects: int) -> 
 
     def errors() -> dict[str, tuple[float, float]]:
         return {
-            name: simulations.ranking_errors(noise, subjects, totals, 1000, RESAMPLES)
+            name: simulations.ranking_errors(noise, subjects, totals, 3000, RESAMPLES)
             for name, totals in simulations.TOTALS.items()
         }
 

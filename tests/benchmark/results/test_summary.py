@@ -170,7 +170,7 @@ def test_without_noise_and_at_a_gate_nothing_is_calibrated(monkeypatch: pytest.M
     ]
     for records in (alone, elsewhere):
         assert summarise_records(records, PROTOCOLS)[-1].primary.calibrated is None
-    monkeypatch.setattr(fakes.Loading, "gate", True)
+    monkeypatch.setattr(fakes.Loading, "counts", False)
     whole = summarise_records([*controls(), build_record("bright", HALF)], PROTOCOLS)
     assert [result.primary.calibrated for result in whole] == [None] * 3
 
