@@ -7,38 +7,60 @@ can be stopped, and goes on where it was. The tables of docs/suite_v2.md were ma
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from fire import HONEST_PARTS
 from paths import ROOT
 
+from benchmark.reading import SCORED, Condition, find
+from benchmark.records.record import Record
+from benchmark.records.store import Store
+from protocols.v2.randomization.likeness import SPEARMAN
+from protocols.v2.randomization.shares import TOP
+
 # The primary of each protocol that enters the total, in the order of the table.
-SCORES = ("positive_control", "known_source", "roi_pointing", "delta_t", "agreement")
+SCORES = {
+    "positive_control": "found",
+    "known_source": "source",
+    "roi_pointing": "own_ap",
+    "delta_t": "delta_t",
+    "agreement": "capture",
+}
 GATES = ("positive_control", "randomization")
-SHARES = (("learned_share", {}), ("learned_share", {"q": 0.02}), ("data_share", {"q": 0.02}))
-NAMES = tuple(cheat.name for cheat in HONEST_PARTS)
+# What a gate compares: ranks on random copies, their tops, and tops on permuted labels.
+SHARES = (
+    ("learned_share", SPEARMAN.conditions),
+    ("learned_share", TOP.conditions),
+    ("data_share", TOP.conditions),
+)
 
-Cells = Mapping[tuple[str, str], Mapping[str, Any]]  # by explainer and protocol
+Cells = Mapping[tuple[str, str], Record]  # by explainer and protocol
 
 
-def measure(model: str, explainers: Sequence[str], store: Path) -> Cells:
-    """Run the suite, and return its results."""
-    report = store / f"results-{model}.json"
-    cheats = [
-        f"{ROOT / 'tests' / 'support' / 'fire.py'}:{cheat.__name__}" for cheat in HONEST_PARTS
-    ]
+def measure(model: str, explainers: Sequence[str], store: Path, suite: str) -> Cells:
+    """Run the suite, and return its records."""
+    file = ROOT / "tests" / "support" / "fire.py"
+    cheats = [f"{file}:{cheat.__name__}" for cheat in HONEST_PARTS]
     chosen = [word for name in (*explainers, *cheats) for word in ("--explainer", name)]
-    command = [sys.executable, "-m", "benchmark", "run", "--suite", "v2", "--model", model]
-    store.mkdir(parents=True, exist_ok=True)
-    command += [*chosen, "--store", str(store), "--report", "none", "--json", str(report)]
-    subprocess.run(command, check=True)
-    results = json.loads(report.read_text("utf-8"))["results"]
-    return {(result["explainer"], result["protocol"]): result for result in results}
+    command = [sys.executable, "-m", "benchmark", "run", "--suite", suite, "--model", model]
+    # Cells that fail, as those of a method that abstains do, end a run with 1.
+    subprocess.run([*command, *chosen, "--store", str(store), "--report", "none"], check=False)
+    records = [record for record in Store(store).records() if record.names.model == model]
+    return {(record.names.explainer, record.names.protocol): record for record in records}
+
+
+def rows(cells: Cells) -> Iterator[list[str]]:
+    """Yield the rows of the table, the largest total first."""
+    names = sorted({name for name, _ in cells}, key=lambda name: -total_of(cells, name))
+    for name in names:
+        scores = [_format(score_of(cells, name, protocol)) for protocol in SCORES]
+        gate = "pass" if passes_gates(cells, name) else "fails"
+        shares = " / ".join(_format(_share(cells, name, *share)) for share in SHARES)
+        yield [f"`{name}`", *scores, shares, gate, _format(total_of(cells, name))]
 
 
 def total_of(cells: Cells, explainer: str) -> float:
@@ -48,42 +70,32 @@ def total_of(cells: Cells, explainer: str) -> float:
 
 def score_of(cells: Cells, explainer: str, protocol: str) -> float | None:
     """Return a score; None where there is none."""
-    cell = cells.get((explainer, protocol))
-    scored = cell is not None and cell["state"] == "scored"
-    return float(cell["primary"]["estimate"]) if scored and cell is not None else None
+    record = cells.get((explainer, protocol))
+    if record is None or record.state != SCORED:
+        return None
+    return _mean_of(record, SCORES[protocol], {})
 
 
 def passes_gates(cells: Cells, explainer: str) -> bool:
     """Return whether an explainer passes both gates."""
-    verdicts = [cells.get((explainer, gate), {}).get("verdict") for gate in GATES]
-    return verdicts == ["pass"] * len(GATES)
+    records = [cells.get((explainer, gate)) for gate in GATES]
+    return all(record is not None and record.verdict == "pass" for record in records)
 
 
-def rows(cells: Cells) -> Iterator[list[str]]:
-    """Yield the rows of the table, the largest total first."""
-    names = sorted({name for name, _ in cells}, key=lambda name: -total_of(cells, name))
-    for name in names:
-        scores = [_format(score_of(cells, name, protocol)) for protocol in SCORES]
-        gate = "pass" if passes_gates(cells, name) else "fails"
-        shares = " / ".join(_share(cells, name, *share) for share in SHARES)
-        yield [f"`{name}`", *scores, shares, gate, _format(total_of(cells, name))]
+def _share(
+    cells: Cells, explainer: str, statistic: str, conditions: Mapping[str, Condition]
+) -> float | None:
+    record = cells.get((explainer, "randomization"))
+    return None if record is None else _mean_of(record, statistic, conditions)
 
 
-def _share(cells: Cells, name: str, statistic: str, conditions: Mapping[str, float]) -> str:
-    known = cells.get((name, "randomization"), {}).get("statistics", [])
-    for estimate in known:
-        if estimate["statistic"] == statistic and _agrees(estimate["conditions"], conditions):
-            return _format(estimate["estimate"])
-    return "–"
-
-
-def _agrees(conditions: Mapping[str, Any], wanted: Mapping[str, float]) -> bool:
-    own = {key: value for key, value in conditions.items() if key == "q"}
-    return own == dict(wanted) and (bool(wanted) or "measure" in conditions or not conditions)
+def _mean_of(record: Record, statistic: str, conditions: Mapping[str, Condition]) -> float | None:
+    reading = find(record.to_readings(), statistic, **conditions)
+    return None if reading is None else float(np.mean(reading.values))
 
 
 def _format(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}".replace("-", "−")
+    return "–" if value is None else f"{value:z.3f}".replace("-", "−")
 
 
 def main() -> None:
@@ -91,9 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--suite", default="v2")
     parser.add_argument("--explainer", action="append", default=[])
     arguments = parser.parse_args()
-    cells = measure(arguments.model, arguments.explainer or ["all"], arguments.store)
+    cells = measure(
+        arguments.model, arguments.explainer or ["all"], arguments.store, arguments.suite
+    )
     heading = ["map", "found", "source", "roi", "exchange", "capture"]
     heading += ["share ρ / top 2 % / labels 2 %", "gates", "total"]
     lines = [heading, ["---"] * len(heading), *rows(cells)]
