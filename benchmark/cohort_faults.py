@@ -68,6 +68,8 @@ def _array_faults(cohort: Cohort) -> Iterator[str]:
     poses = cohort.geometry.poses
     if poses is not None and poses.shape != (len(images), 4, 4):
         yield f" needs poses [{len(images)}, 4, 4], but got {list(poses.shape)}"
+    if poses is not None and not (np.isfinite(poses).all() and np.linalg.det(poses).all()):
+        yield " has a pose that cannot be inverted, so that no common region can be carried by it"
     if poses is not None and cohort.geometry.registered:
         yield " is called registered, but its images have poses of their own"
 
@@ -93,9 +95,14 @@ def _counterfactual_faults(cohort: Cohort) -> Iterator[str]:
         f"partners of source {name!r}": source.partners for name, source in cohort.sources.items()
     }
     for name, images in partners.items():
-        if images is not None and (images.shape != shape or images.dtype != np.float32):
+        if images is None:
+            continue
+        if images.shape != shape or images.dtype != np.float32:
             got = f"{list(images.shape)} {images.dtype}"
             yield f" needs {name} {list(shape)} float32, but got {got}"
+        low, high = float(images.min()), float(images.max())
+        if not np.isfinite(low + high) or low < 0 or high > 1:
+            yield f" needs {name} in [0, 1], but they span [{low:.4g}, {high:.4g}]"
     for name, source in cohort.sources.items():
         if source.labels.shape != (count,) or not set(np.unique(source.labels)) <= {0, 1}:
             yield f" needs labels [{count}] of 0 and 1 for the source {name!r}"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.cohort import SPLITS, Anatomy, Cohort, Geometry, split_by_subject
+from benchmark.cohort import SPLITS, Anatomy, Cohort, Geometry, Source, split_by_subject
 from benchmark.errors import CohortError
 from benchmark.plugins.examples import SHAPE_2D, build_cohort
 
@@ -28,6 +28,16 @@ def _with_pixels(cohort: Cohort, value: float) -> Cohort:
 
 def _with_foreground(cohort: Cohort, foreground: Any) -> Cohort:
     return replace(cohort, anatomy=replace(cohort.anatomy, foreground=foreground))
+
+
+def _with_poses(cohort: Cohort, poses: Any, *, registered: bool = False) -> Cohort:
+    geometry = replace(cohort.geometry, poses=poses, registered=registered)
+    return replace(cohort, geometry=geometry)
+
+
+def _with_source(cohort: Cohort, **parts: Any) -> Cohort:
+    source = Source(cohort.groups, ("left",))
+    return replace(cohort, sources={"left": replace(source, **parts)})
 
 
 BROKEN: dict[str, tuple[Callable[[Cohort], Cohort], str]] = {
@@ -74,6 +84,28 @@ BROKEN: dict[str, tuple[Callable[[Cohort], Cohort], str]] = {
     "too dark": (lambda c: _with_pixels(c, -0.5), r"'s003' must lie in \[0, 1\]"),
     "not finite": (lambda c: _with_pixels(c, np.nan), "'s003' must lie in .* spans .nan"),
     "constant": (lambda c: replace(c, images=np.zeros_like(c.images)), "'s000' is constant"),
+    "registered poses": (
+        lambda c: _with_poses(c, np.tile(np.eye(4), (len(c), 1, 1)), registered=True),
+        "called registered, but its images have poses",
+    ),
+    "a pose for all": (lambda c: _with_poses(c, np.eye(4)), r"needs poses \[24, 4, 4\]"),
+    "flat pose": (lambda c: _with_poses(c, np.zeros((24, 4, 4))), "a pose that cannot be inverted"),
+    "pose of NaN": (lambda c: _with_poses(c, np.full((24, 4, 4), np.nan)), "cannot be inverted"),
+    "partners missing": (lambda c: replace(c, partners=c.images[1:]), "needs partners .* float32"),
+    "partners too bright": (
+        lambda c: replace(c, partners=c.images + np.float32(2)),
+        r"needs partners in \[0, 1\], but they span",
+    ),
+    "partner of NaN": (
+        lambda c: _with_source(c, partners=np.full_like(c.images, np.nan)),
+        "needs partners of source 'left' in .* span .nan",
+    ),
+    "third label": (lambda c: _with_source(c, labels=2 * c.groups), "labels .* of 0 and 1"),
+    "source nowhere": (lambda c: _with_source(c, rois=()), "no region of the source 'left'"),
+    "source elsewhere": (
+        lambda c: _with_source(c, rois=("amygdala",)),
+        "source 'left' in 'amygdala', but its regions are left, right",
+    ),
 }
 
 
@@ -133,6 +165,8 @@ CHANGES: dict[str, Callable[[Cohort], Cohort]] = {
     "a group": lambda c: _with_people(c, group=1 - c.participants["group"]),
     "the truth": lambda c: replace(c, anatomy=replace(c.anatomy, truth=())),
     "the space": lambda c: replace(c, geometry=replace(c.geometry, registered=False)),
+    "partners": lambda c: replace(c, partners=c.images),
+    "a source": _with_source,
     "the groups' names": lambda c: replace(c, group_names=("CN", "AD")),
     "a missing row": lambda c: c.take(np.arange(1, len(c))),
 }
@@ -141,6 +175,13 @@ CHANGES: dict[str, Callable[[Cohort], Cohort]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_fingerprint_sees(change: str, tiny_cohort: Cohort) -> None:
     assert CHANGES[change](tiny_cohort).fingerprint != tiny_cohort.fingerprint
+
+
+def test_fingerprint_sees_a_pose(tiny_cohort: Cohort) -> None:
+    poses = np.tile(np.eye(4), (len(tiny_cohort), 1, 1))
+    moved = poses + 0.1 * (np.arange(len(poses)) == 3)[:, None, None]
+    first, second = (_with_poses(tiny_cohort, each).fingerprint for each in (poses, moved))
+    assert first != second
 
 
 def test_keys_are_unique_where_a_subject_comes_back() -> None:
