@@ -31,6 +31,7 @@ from benchmark.trial.trial import Trial
 NULL_COPIES = 5
 MOST_ABSTENTIONS = 0.1  # share of the images on which a map may rank nothing
 LABEL_MODEL = Memorised(seed=2, accuracy=0.95)
+NOT_MEMORISED = "labels not memorised"
 MEMORISED, RANDOMISED, CHANCE = "memorised", "randomised", "chance"
 
 
@@ -118,7 +119,7 @@ def _draw(images: Study) -> NullMaps:
     if missing is None:
         model = LABEL_MODEL.on(trial)
         if LABEL_MODEL.reached(model) < LABEL_MODEL.accuracy:
-            missing = "labels not memorised"
+            missing = NOT_MEMORISED
         else:
             memorised = _maps_of(images, model, MEMORISED, left_out)
     if missing is not None:

@@ -19,6 +19,9 @@ from benchmark.seeding import seed_of
 from benchmark.trial.memory import remembered
 from benchmark.trial.trial import Trial
 
+REMOVAL = NoisyLinear.name
+"""What is put in the place of pixels where scores of suite v2 remove some; it fits every cohort."""
+
 
 @dataclass(frozen=True)
 class Response:
@@ -83,6 +86,11 @@ def substitutes(trial: Trial) -> dict[str, Imputer]:
         return torch.from_numpy(partners[np.array([row_of[key] for key in keys])])
 
     return {Exchange.name: Exchange(partners_of), **imputers(trial)}
+
+
+def scored_substitute(trial: Trial) -> str:
+    """Return the name of the substitute whose effects are scored: the partner's pixels if known."""
+    return REMOVAL if trial.test.partners is None else Exchange.name
 
 
 def respond(

@@ -15,7 +15,7 @@ from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import importance
 from benchmark.maps.masks import descending_order, iid_masks, shape_matched, top_masks
 from benchmark.maps.ranking import reason_unrankable
-from benchmark.maps.rings import ring_permutations
+from benchmark.maps.rings import permute, ring_permutations
 from benchmark.reading import Condition, Reading, Sample, Statistic
 from benchmark.seeding import stream
 from benchmark.trial.removal import Response, imputers, masking_rows, respond
@@ -120,6 +120,15 @@ class Study:
         """Return masks of as many independent pixels, [n, Q, R, *S]."""
         return iid_masks(tops[:, :, 0], self.foreground, self.streams("independent"), repeats)
 
+    def with_rings(self, masks: Tensor, repeats: int, chunk: slice) -> Tensor:
+        """Return masks [n, Q, *S] of a chunk of rows, each before its R ring permutations.
+
+        The result is [rows, Q · (1 + R), *S]; the permutations are ``ring_permutations``.
+        """
+        own = masks[chunk]
+        turned = permute(own, self.ring_permutations(repeats, chunk))
+        return torch.cat([own[:, :, None], turned], dim=2).flatten(1, 2)
+
     def ring_permutations(self, repeats: int, chunk: slice = slice(None)) -> Tensor:
         """Return where each pixel of the foreground is taken from, [n, R, P] int64.
 
@@ -182,6 +191,21 @@ class Study:
         denominators = None if over is None else self._for_all(over)
         full = self._for_all(values)
         self.note(Reading(statistic.name, self.sample, full, where or {}, reasons, denominators))
+
+    def read_by_group(
+        self, statistic: Statistic, values: FloatArray, where: Conditions | None = None
+    ) -> None:
+        """Note the values [n] of each group's rows by themselves, under its name as ``group``."""
+        for group, name in enumerate(self.trial.cohort.group_names):
+            of_group = np.where(self.groups == group, values, np.nan)
+            self.read(statistic, of_group, {**(where or {}), "group": name}, reasons={})
+
+    def read_missing(
+        self, statistic: Statistic, reason: str, where: Conditions | None = None
+    ) -> None:
+        """Note that no row has a value, and why."""
+        missing = np.full(len(self.rows), np.nan)
+        self.read(statistic, missing, where, reasons=dict.fromkeys(self.keys, reason))
 
     def constant(self, statistic: Statistic, value: float, where: Conditions | None = None) -> None:
         """Note one number of the model, which every row bears."""

@@ -46,7 +46,7 @@ def interchange(images: Study, masks: Tensor) -> FloatArray:
 def _projections(images: Study, masks: Tensor, number: int, is_own: bool) -> FloatArray:
     """Return s·φ with each region of a donor, of the own or of the other group, [n, K]."""
     trial = images.trial
-    donors = [_donor(images, place, number, is_own) for place in range(len(images.rows))]
+    donors = [_donor(images, row, number, is_own) for row in images.rows.tolist()]
     donor_of = dict(zip(images.keys, zip(images.rows.tolist(), donors, strict=True), strict=True))
 
     def donors_of(keys: Sequence[str]) -> Tensor:
@@ -55,9 +55,9 @@ def _projections(images: Study, masks: Tensor, number: int, is_own: bool) -> Flo
     return respond(trial, images.rows, masks, Exchange(donors_of)).projections
 
 
-def _donor(images: Study, place: int, number: int, is_own: bool) -> int:
-    """Return a row of another subject of the own or of the other group, by seeded draw."""
-    test, row = images.trial.test, int(images.rows[place])
+def _donor(images: Study, row: int, number: int, is_own: bool) -> int:
+    """Return the row of another subject of the own or of the other group, by seeded draw."""
+    test = images.trial.test
     group = test.groups[row] if is_own else 1 - test.groups[row]
     others = [
         other

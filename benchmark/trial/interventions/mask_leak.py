@@ -16,8 +16,7 @@ import torch
 from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.reading import Condition, Reading, find, statistic, summarise
 from benchmark.seeding import seed_of
-from benchmark.trial.interventions.region_use import IMPUTER
-from benchmark.trial.removal import imputers, respond
+from benchmark.trial.removal import REMOVAL, imputers, respond
 from benchmark.trial.study import Study
 
 WARNED_ABOVE, WARNED_BELOW = 0.65, 0.35
@@ -47,7 +46,7 @@ def read(study: Study, images: Study, masks: BoolArray, common: FloatArray) -> N
     study.read(leak, -area, {"mask": "own", "by": "area"}, reasons={})
     images.read(leak, -common, {"mask": "common", "by": "area"}, reasons={})
     effect = images.shared("mask leak", lambda: _exchanged(images, masks))
-    where: dict[str, Condition] = {"mask": "own", "by": "effect", "imputer": IMPUTER}
+    where: dict[str, Condition] = {"mask": "own", "by": "effect", "imputer": REMOVAL}
     images.read(leak, -effect, where, reasons={})
 
 
@@ -56,7 +55,7 @@ def warning(readings: Sequence[Reading]) -> str | None:
     leaks = {
         "area": find(readings, MaskLeakStatistics.mask_leak, mask="own", by="area"),
         "removal": find(
-            readings, MaskLeakStatistics.mask_leak, mask="own", by="effect", imputer=IMPUTER
+            readings, MaskLeakStatistics.mask_leak, mask="own", by="effect", imputer=REMOVAL
         ),
     }
     values = {
@@ -64,10 +63,10 @@ def warning(readings: Sequence[Reading]) -> str | None:
         for name, reading in leaks.items()
         if reading is not None
     }
-    told = [name for name, auroc in values.items() if not WARNED_BELOW <= auroc <= WARNED_ABOVE]
-    if not told:
+    telling = [name for name, auroc in values.items() if not WARNED_BELOW <= auroc <= WARNED_ABOVE]
+    if not telling:
         return None
-    numbers = " and ".join(f"{name} at AUROC {values[name]:.2f}" for name in told)
+    numbers = " and ".join(f"{name} at AUROC {values[name]:.2f}" for name in telling)
     return f"mask leak: the subjects' own masks tell the group, by their {numbers}"
 
 
@@ -83,7 +82,7 @@ def _exchanged(images: Study, masks: BoolArray) -> FloatArray:
     moved = np.stack([_moved(masks[donor, 0], masks[recipient, 0]) for donor, recipient in pairs])
     flat = recipients.ravel()
     removed = torch.from_numpy(moved[:, None] & trial.test.anatomy.foreground[flat])
-    drops = respond(trial, flat, removed, imputers(trial)[IMPUTER]).drops
+    drops = respond(trial, flat, removed, imputers(trial)[REMOVAL]).drops
     effects: FloatArray = np.abs(drops[:, 0]).reshape(len(rows), 2).mean(1)
     return effects
 

@@ -23,16 +23,13 @@ import numpy as np
 import torch
 
 from benchmark.arrays import BoolArray, FloatArray
-from benchmark.maps.imputers import NoisyLinear
 from benchmark.maps.poses import carried, common_mask
-from benchmark.maps.rings import permute
 from benchmark.reading import Reading, find, interval, statistic
 from benchmark.statistics.bootstrap import Interval
 from benchmark.trial.interventions.interchange import interchange
-from benchmark.trial.removal import imputers, respond
+from benchmark.trial.removal import REMOVAL, imputers, respond
 from benchmark.trial.study import Study
 
-IMPUTER = NoisyLinear.name
 LEAST_AUROC = 0.6
 LEAST_MAGNITUDE = 0.1
 """Change beyond that of the mask elsewhere, in units of T, that counts as use."""
@@ -136,10 +133,9 @@ def region_use(
         common = torch.from_numpy(np.concatenate(on_grid, axis=1)) & foreground
 
         def removed(chunk: slice) -> torch.Tensor:
-            turned = permute(common[chunk], images.ring_permutations(repeats, chunk))
-            return torch.cat([common[chunk][:, :, None], turned], dim=2).flatten(1, 2)
+            return images.with_rings(common, repeats, chunk)
 
-        drops = respond(trial, rows, removed, imputers(trial)[IMPUTER]).drops
+        drops = respond(trial, rows, removed, imputers(trial)[REMOVAL]).drops
         drops = drops.reshape(len(rows), len(masks), 1 + repeats)
         shares = common.flatten(2).sum(2) / foreground.flatten(2).sum(2)
         uses = {}
@@ -164,7 +160,7 @@ def read(study: Study, images: Study, uses: Mapping[str, RegionUse], asked: str)
     counts = np.bincount(images.groups, minlength=2)
     weights = len(images.rows) / (2 * counts[images.groups])
     for name, use in uses.items():
-        where = {"imputer": IMPUTER} if name == asked else {"imputer": IMPUTER, "roi": name}
+        where = {"imputer": REMOVAL} if name == asked else {"imputer": REMOVAL, "roi": name}
         images.read(statistics.region_effect, use.effect * weights, where, reasons={})
         images.read(statistics.region_effect_null, use.null * weights, where, reasons={})
         magnitude = (use.effect - use.null) * weights
@@ -186,7 +182,7 @@ def judge(readings: Sequence[Reading], roi: str | None = None) -> Gate:
     if auroc is None or not auroc.low > LEAST_AUROC:
         low = "not known" if auroc is None else f"{auroc.low:.2f}"
         return Gate("no", f"it hardly tells the groups apart: lower bound of its AUROC {low}")
-    where = {"imputer": IMPUTER} if roi is None else {"imputer": IMPUTER, "roi": roi}
+    where = {"imputer": REMOVAL} if roi is None else {"imputer": REMOVAL, "roi": roi}
     share = _mean(readings, "region_share", where)
     if not share > 0:
         return Gate("unknown", "the training masks have no place in common")

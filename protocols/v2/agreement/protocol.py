@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
-from benchmark.maps.imputers import Exchange
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
@@ -24,13 +23,11 @@ from benchmark.statistics.own import of_mean, own
 from benchmark.trial import LABEL_MODEL, Study, null_maps
 from benchmark.trial.interventions.partition import effects_of, regions_of
 from benchmark.trial.null_networks import CHANCE, count_abstentions
-from benchmark.trial.removal import substitutes
+from benchmark.trial.removal import scored_substitute
 from protocols.agreement.protocol import Agreement as PairwiseAgreement
 from protocols.agreement.statistics import AgreementStatistics
 from protocols.v2.agreement.capture import capture
 from protocols.v2.agreement.statistics import AgreementConfig, CaptureStatistics
-
-_REMOVAL = "noisy_linear"
 
 
 class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[AgreementConfig]):
@@ -66,8 +63,7 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
     def _capture(self, images: Study, ranked: Tensor) -> None:
         """Read what the map captures, what its nulls do, and what it owes to the network."""
         trial, config = images.trial, self.config
-        known = substitutes(trial)
-        substitute = Exchange.name if Exchange.name in known else _REMOVAL
+        substitute = scored_substitute(trial)
         effects = np.abs(effects_of(trial, images.rows, config.regions, substitute))
         cells = regions_of(trial, images.rows, config.regions)
 
@@ -82,10 +78,7 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
         owed = own(captured, nulls)
         score = of_mean(owed.values, 1 - owed.subtracted)
         images.read(self.capture, score)
-        bottom = 1 - float(owed.subtracted.mean())
-        for group, name in enumerate(trial.cohort.group_names):
-            of_group = np.where(images.groups == group, owed.values / bottom, np.nan)
-            images.read(self.capture, of_group, {"group": name}, reasons={})
+        images.read_by_group(self.capture, owed.values / (1 - float(owed.subtracted.mean())))
         heights = {"model": np.where(np.isnan(captured), nulls[CHANCE], captured), **nulls}
         for name, values in heights.items():
             images.read(self.captured, values, {"maps": name}, reasons={})

@@ -13,7 +13,6 @@ from torch import Tensor
 from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.imputers import Exchange, Imputer
 from benchmark.maps.ranking import reason_unrankable
-from benchmark.maps.rings import permute
 from benchmark.statistics.own import of_mean, own
 from benchmark.trial import NullMaps, Study
 from benchmark.trial.removal import respond
@@ -62,13 +61,12 @@ class MapEffects:
     """What altering the top of a map and of its nulls does, in units of T.
 
     Attributes:
-        drops: [n, Q] drop of s·φ, NaN where the map ranks nothing.
-        above_rings: [n, Q] the same minus the mean drop at random places, with its sign.
-        values: [n, Q] effect.
+        above_rings: [n, Q] drop of s·φ minus the mean drop at random places, with its sign; NaN
+            where the map ranks nothing.
+        values: [n, Q] effect; NaN where the map ranks nothing.
         nulls: [n, Q] effect of each null by name, chance at random places first.
     """
 
-    drops: FloatArray
     above_rings: FloatArray
     values: FloatArray
     nulls: Mapping[str, FloatArray]
@@ -112,7 +110,7 @@ def map_effects(
     # What is not known of a map that ranks nothing is what it is on the other images.
     chance = np.where(np.isnan(chance), np.nanmean(chance, axis=0), chance)
     nulls = null_maps.measure(measure, chance)
-    return MapEffects(drops, drops - turned.mean(2), effects, nulls)
+    return MapEffects(drops - turned.mean(2), effects, nulls)
 
 
 def drops_of(
@@ -133,10 +131,7 @@ def drops_of(
     tops = known.tops(ranked[torch.from_numpy(is_sound)], alteration.quantiles)[:, :, 0]
 
     def masks(chunk: slice) -> Tensor:
-        if not repeats:
-            return tops[chunk]
-        turned = permute(tops[chunk], known.ring_permutations(repeats, chunk))
-        return torch.cat([tops[chunk][:, :, None], turned], dim=2).flatten(1, 2)
+        return known.with_rings(tops, repeats, chunk) if repeats else tops[chunk]
 
     response = respond(images.trial, known.rows, masks, alteration.imputer)
     drops[is_sound] = response.drops.reshape(len(known.rows), count, 1 + repeats)

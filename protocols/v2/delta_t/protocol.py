@@ -24,9 +24,10 @@ from benchmark.errors import NotAssessableError
 from benchmark.maps.imputers import Exchange
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Condition, Reading, Verdict, find, interval
+from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import LABEL_MODEL, NullMaps, Study, null_maps
 from benchmark.trial.null_networks import CHANCE, MEMORISED, RANDOMISED, count_abstentions
-from benchmark.trial.removal import substitutes
+from benchmark.trial.removal import REMOVAL, scored_substitute, substitutes
 from protocols.v2.delta_t.effects import Alteration, MapEffects, full_effect, map_effects
 from protocols.v2.delta_t.health import faults, kept_shares, words_of_shares
 from protocols.v2.delta_t.statistics import DeltaTConfig, DeltaTStatistics
@@ -38,7 +39,6 @@ from protocols.v2.delta_t.yardsticks import (
     yardsticks,
 )
 
-REMOVAL = "noisy_linear"
 _SMALLEST_ATTAINABLE = 0.05  # cells are coarser than smaller shares
 
 
@@ -69,7 +69,7 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
         count_abstentions(images, ranked)
         nulls = null_maps(images)
         available = substitutes(study.trial)
-        primary = Exchange.name if Exchange.name in available else REMOVAL
+        primary = scored_substitute(study.trial)
         for name, imputer in available.items():
             full = None
             if isinstance(imputer, Exchange):
@@ -103,8 +103,7 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
         kept = self._kept(images, alteration)
         if kept.sum() < fewest_shares(config.quantiles):
             if is_primary:
-                reasons = dict.fromkeys(images.keys, f"{alteration.name} is unfit for the model")
-                images.read(self.delta_t, np.full(len(images.rows), np.nan), reasons=reasons)
+                images.read_missing(self.delta_t, f"{alteration.name} is unfit for the model")
             return
         effects = map_effects(images, ranked, nulls, alteration, config.repeats)
         if is_primary:
@@ -144,14 +143,10 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
             images.read(self.delta_t, score)
         for q, values in zip(alteration.quantiles, effects.owed.T, strict=True):
             images.read(self.delta_t, alteration.linearised(values), {**where, "q": q})
+        if is_primary:
+            images.read_by_group(self.delta_t, owed / alteration.unit)
         signed = np.nan_to_num(effects.above_rings[:, kept].mean(1))
-        for group, name in enumerate(images.trial.cohort.group_names):
-            is_member = images.groups == group
-            if is_primary:
-                of_group = np.where(is_member, owed / alteration.unit, np.nan)
-                images.read(self.delta_t, of_group, {"group": name}, reasons={})
-            of_group = np.where(is_member, signed, np.nan)
-            images.read(self.signed_effect, of_group, {**where, "group": name}, reasons={})
+        images.read_by_group(self.signed_effect, signed, where)
 
     def _read_curves(
         self, images: Study, effects: MapEffects, nulls: NullMaps, alteration: Alteration
@@ -170,8 +165,7 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
             images.read(self.effect_area, area, where, reasons={})
         for name, reason in nulls.left_out.items():
             where = {"imputer": alteration.name, "arm": name}
-            missing, reasons = np.full(len(images.rows), np.nan), dict.fromkeys(images.keys, reason)
-            images.read(self.effect_area, missing, where, reasons=reasons)
+            images.read_missing(self.effect_area, reason, where)
 
     def _read_yardsticks(
         self, images: Study, effects: MapEffects, alteration: Alteration, kept: BoolArray
@@ -197,15 +191,15 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Pass if the score's lower bound is above 0, in removal under every fit imputer."""
         shares = kept_shares(readings)
-        names = ("exchange",) if find(readings, self.full_effect) else tuple(shares)
-        unfit = "noisy_linear is unfit: scattered pixels move T_w at too many shares"
+        names = (Exchange.name,) if find(readings, self.full_effect) else tuple(shares)
+        unfit = f"{REMOVAL} is unfit: scattered pixels move T_w at too many shares"
         fit = [name for name in names if find(readings, self.delta_t, imputer=name)]
         if Exchange.name not in fit and REMOVAL not in fit:
             return Verdict("not assessable", None, unfit)
         intervals = {name: interval(readings, self.delta_t, imputer=name) for name in fit}
         limits = {name: limit for name, limit in intervals.items() if limit is not None}
         if any(np.isnan(limit.low) for limit in limits.values()):
-            return Verdict("scored", None, "too few subjects for an interval")
+            return Verdict("scored", None, TOO_FEW)
         short = [name for name, limit in limits.items() if not limit.low > 0]
         reason = f"no more than the strongest null under {', '.join(short)}" if short else None
         return Verdict("scored", not short, reason)

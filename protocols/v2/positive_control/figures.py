@@ -67,8 +67,8 @@ def draw_precisions(figure: Figure, readings: Readings, marks: Sequence[str]) ->
     for column, (mark, other) in enumerate(zip(marks, reversed(marks), strict=True)):
         axes = figure.add_subplot(grid[column])
         networks = {mark: COLOURS[0], other: COLOURS[1], MAIN: GREYS[0]}
-        for place, (network, colour) in enumerate(networks.items()):
-            _draw_network(axes, readings, mark, network, 0.24 * (place - 1), colour)
+        for position, (network, colour) in enumerate(networks.items()):
+            _draw_network(axes, readings, mark, network, 0.24 * (position - 1), colour)
         axes.set_title(f"average precision on {mark}", loc="left")
         axes.set_xticks(range(len(readings)), list(readings), rotation=60, ha="right")
         axes.set_ylim(bottom=0)
@@ -85,13 +85,13 @@ def _draw_network(
     axes: Axes, readings: Readings, mark: str, network: str, shift: float, colour: str
 ) -> None:
     """Draw a point with its interval for each method, beside those of other networks."""
-    for place, own in enumerate(readings.values()):
+    for position, own in enumerate(readings.values()):
         reading = find(own, PositiveControlStatistics.mark_ap, network=network, mark=mark)
         if reading is None:
             continue
         score = summarise(reading)
-        axes.plot(place + shift, score.estimate, color=colour, marker="o", markersize=3)
-        axes.vlines(place + shift, score.low, score.high, color=colour, linewidth=1.0)
+        axes.plot(position + shift, score.estimate, color=colour, marker="o", markersize=3)
+        axes.vlines(position + shift, score.low, score.high, color=colour, linewidth=1.0)
 
 
 def _image_row(

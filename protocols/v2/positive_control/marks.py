@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
-from benchmark.arrays import BoolArray, ImageArray, Rows
+from benchmark.arrays import BoolArray, ImageArray
 from benchmark.cohort import Cohort
 from benchmark.maps import alteration
 from benchmark.seeding import stream
@@ -119,19 +119,15 @@ class Marking:
         foreground = cohort.anatomy.foreground[:, 0]
         self._allowed = [self.window.allowed_sites(inside) for inside in foreground]
 
-    def draw(
-        self, *purpose: str | int, present: Sequence[bool] | None = None, rows: Rows | None = None
-    ) -> MarkedImages:
+    def draw(self, *purpose: str | int, present: Sequence[bool] | None = None) -> MarkedImages:
         """Return images with marks, which depend on their keys and not on their order.
 
         Args:
             purpose: Names of the random streams, beside the key of the image.
             present: Whether each of the marks is in all images; else it is drawn for each image
                 with probability ½.
-            rows: Rows that are marked; all unless given.
         """
-        chosen = range(len(self._cohort)) if rows is None else rows.tolist()
-        parts = [self._draw_image(row, purpose, present) for row in chosen]
+        parts = [self._draw_image(row, purpose, present) for row in range(len(self._cohort))]
         images, presences, sites = zip(*parts, strict=True)
         return MarkedImages(np.stack(images), np.stack(presences), np.stack(sites))
 

@@ -88,7 +88,7 @@ class PositiveControlStatistics(SingleMarkStatistics):
 def marks_of(readings: Sequence[Reading]) -> list[str]:
     """Return the names of the marks in the order of the settings."""
     measured = PositiveControlStatistics.mark_auroc.name
-    names = [str(one.conditions["mark"]) for one in readings if one.statistic == measured]
+    names = [str(each.conditions["mark"]) for each in readings if each.statistic == measured]
     return list(dict.fromkeys(names))
 
 

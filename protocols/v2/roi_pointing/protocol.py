@@ -24,7 +24,8 @@ from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.maps import localisation, ranking
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Reading, Verdict, interval
-from benchmark.statistics.own import Own, own
+from benchmark.statistics.own import own
+from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import LABEL_MODEL, NullMaps, Study, null_maps
 from benchmark.trial.interventions import mask_leak, region_use
 from benchmark.trial.null_networks import CHANCE, count_abstentions
@@ -92,16 +93,14 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
         of_nulls = nulls.measure(
             lambda maps: scaled(maps, foreground=everyone), np.zeros(len(balanced.rows))
         )
-        asked = np.isin(balanced.rows, images.rows)
-        of_nulls = {name: values[asked] for name, values in of_nulls.items()}
+        is_confident = np.isin(balanced.rows, images.rows)
+        of_nulls = {name: values[is_confident] for name, values in of_nulls.items()}
         mask = torch.from_numpy(truth[images.rows])
         values = _scaled_ap(ranked, mask, images.foreground)
         owed = own(values, of_nulls)
         images.read(self.own_ap, owed.values, reasons={})
         images.read(self.abstained, np.isnan(values).astype(np.float64), reasons={})
-        for group, name in enumerate(images.trial.cohort.group_names):
-            of_group = np.where(images.groups == group, owed.values, np.nan)
-            images.read(self.own_ap, of_group, {"group": name}, reasons={})
+        images.read_by_group(self.own_ap, owed.values)
         ap = localisation.average_precision(ranked, mask, images.foreground).numpy()
         images.read(self.ap, ap)
         images.read(self.scaled_ap, values, {"network": NETWORK})
@@ -109,8 +108,7 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
             if name != CHANCE:
                 images.read(self.scaled_ap, null, {"network": name}, reasons={})
         for name, reason in nulls.left_out.items():
-            missing, reasons = np.full(len(images.rows), np.nan), dict.fromkeys(images.keys, reason)
-            images.read(self.scaled_ap, missing, {"network": name}, reasons=reasons)
+            images.read_missing(self.scaled_ap, reason, {"network": name})
 
     def _read_specificity(
         self, images: Study, balanced: Study, ranked: Tensor, nulls: NullMaps
@@ -133,10 +131,9 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
         of_nulls = nulls.measure(
             lambda maps: contrast(maps, balanced), np.zeros(len(balanced.rows))
         )
-        asked = np.isin(balanced.rows, images.rows)
-        owed: Own = own(
-            contrast(ranked, images), {name: values[asked] for name, values in of_nulls.items()}
-        )
+        is_confident = np.isin(balanced.rows, images.rows)
+        of_nulls = {name: values[is_confident] for name, values in of_nulls.items()}
+        owed = own(contrast(ranked, images), of_nulls)
         images.read(self.specificity, owed.values, reasons={})
 
     def _read_regions(self, images: Study, ranked: Tensor) -> None:
@@ -183,7 +180,7 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
         }
         scores = {reason: interval(readings, score) for reason, score in limits.items()}
         if any(score is not None and np.isnan(score.low) for score in scores.values()):
-            return Verdict("scored", None, "too few subjects for an interval")
+            return Verdict("scored", None, TOO_FEW)
         failures = [reason for reason, score in scores.items() if score and not score.low > 0]
         return Verdict("scored", not failures, "; ".join(failures) or None)
 
