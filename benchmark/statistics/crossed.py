@@ -28,6 +28,7 @@ from benchmark.errors import InputError
 from benchmark.seeding import stream
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap
 from benchmark.statistics.own import of_mean
+from benchmark.statistics.studentised import FEWEST_SUBJECTS
 
 Fold = Literal["magnitude", "positive"]
 
@@ -86,15 +87,16 @@ class CrossedShare:
         return linear + (self.estimate - float(linear.mean()))
 
     def interval(self, *, draw_copies: bool = True) -> Interval:
-        """Return the share with its 95 % interval.
+        """Return the share with its 95 % interval, whose limits are NaN below 20 subjects.
 
         Args:
             draw_copies: Whether the copies are a sample too, or these very ones are meant.
         """
         count, copies = self.bootstrap.n_subjects, self.kept.shape[1]
+        if count < FEWEST_SUBJECTS:
+            return Interval(self.estimate, math.nan, math.nan, count)
         if not self.is_reproducible:
-            limit = 0.0 if count > 1 else math.nan
-            return Interval(0.0, limit, limit, count)
+            return Interval(0.0, 0.0, 0.0, count)
         replicates = self.bootstrap.replicates(np.column_stack([self.kept, self.ceilings]))
         drawn = fixed = self._shares(replicates)
         variance, freedom = float(fixed.var()) * count / (count - 1), float(count - 1)

@@ -20,6 +20,7 @@ from benchmark.maps import localisation, ranking
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval, summarise
 from benchmark.statistics.own import own
+from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import Need, Study
 from benchmark.trial.null_networks import count_abstentions
 from protocols.positive_control.arms import TunedTo
@@ -147,6 +148,8 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
         if reason is not None:
             return Verdict("not assessable", None, reason)
         beyond = interval(readings, self.beyond_main)
+        if beyond is not None and np.isnan(beyond.low):
+            return Verdict("scored", None, TOO_FEW)
         passed = beyond is not None and beyond.low > 0
         reason = "no better than on the network before it was taught the marks"
         return Verdict("scored", passed, None if passed else reason)

@@ -22,24 +22,24 @@ from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from benchmark.statistics.crossed import CrossedShare
+from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import LABEL_MODEL, NullMaps, Retrained, Study, null_maps
 from benchmark.trial.needs import NO_TRAINING_SPLIT
-from benchmark.trial.null_networks import MEMORISED, count_abstentions
+from benchmark.trial.null_networks import MEMORISED, NOT_MEMORISED, count_abstentions
 from protocols.randomization.measures import OwnMaps, Similarities, changed_share
 from protocols.randomization.readings import exhibit_cascade, read_smoothed, read_walks
 from protocols.v2.randomization.likeness import SPEARMAN, Likeness, Measure
 from protocols.v2.randomization.shares import (
     TOP,
+    conditions_of,
     read_similarities,
     share_on_copies,
     share_on_labels,
     smaller_share,
-    where,
 )
 from protocols.v2.randomization.statistics import RandomizationConfig, RandomizationStatistics
 
 _NEEDED = 0.5
-_NOT_MEMORISED = "labels not memorised"
 
 
 class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]):
@@ -79,8 +79,7 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
     def _read_twin(self, images: Study, own: Likeness) -> None:
         missing = self.twin_model.missing(images.trial)
         if missing is not None:
-            reasons = dict.fromkeys(images.keys, missing)
-            images.read(self.twin, np.full(len(images.rows), np.nan), reasons=reasons)
+            images.read_missing(self.twin, missing)
             return
         maps = images.ranked(self.twin_model.on(images.trial).maps(images.rows))
         read_similarities(images, own, self.twin, own.to(self._seen(images, own, maps)))
@@ -105,8 +104,7 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
             accuracy = self.label_model.reached(self.label_model.on(trial))
             images.constant(self.training_accuracy, accuracy)
         if nulls.memorised is None:
-            reasons = dict.fromkeys(images.keys, missing or "no map")
-            images.read(self.memorised, np.full(len(images.rows), np.nan), reasons=reasons)
+            images.read_missing(self.memorised, missing or "no map")
             return
         similarities = own.to(self._seen(images, own, nulls.memorised))
         read_similarities(images, own, self.memorised, similarities)
@@ -161,10 +159,12 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
             return Verdict("not assessable", None, NO_TRAINING_SPLIT)
         labels = find(readings, self.memorised)
         missing = "" if labels is None else next(iter(labels.reasons.values()), "")
-        if missing == _NOT_MEMORISED:
+        if missing == NOT_MEMORISED:
             return Verdict("not assessable", None, f"no null: {missing}")
         for measure, name in ((SPEARMAN, "maps"), (TOP, "tops of the maps")):
-            twin = interval(readings, self.twin, **where(measure))
+            twin = interval(readings, self.twin, **conditions_of(measure))
+            if twin is not None and np.isnan(twin.low):
+                return Verdict("scored", None, TOO_FEW)
             if twin is None or not twin.low > 0:
                 return Verdict("scored", False, f"the {name} of twins do not agree")
         for measure, name in ((SPEARMAN, "map"), (TOP, "map's top 2 %")):
@@ -187,8 +187,10 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
         share, labels = share_on_labels(readings, SPEARMAN), find(readings, cls.memorised)
         if share is not None:
             limits = share.interval()
-            detail = f"share {limits.estimate:.2f} [{limits.low:.2f}, {limits.high:.2f}]"
-            badges.append(Badge("notices the labels", limits.low > 0, detail))
+            words = TOO_FEW if np.isnan(limits.low) else f"[{limits.low:.2f}, {limits.high:.2f}]"
+            detail = f"share {limits.estimate:.2f} {words}"
+            is_noticed = None if np.isnan(limits.low) else limits.low > 0
+            badges.append(Badge("notices the labels", is_noticed, detail))
         elif labels is not None:
             detail = next(iter(labels.reasons.values()), "not known")
             badges.append(Badge("notices the labels", None, detail))

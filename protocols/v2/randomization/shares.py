@@ -20,7 +20,7 @@ DECIDING = (SPEARMAN, TOP)
 Similarities = Mapping[Measure, FloatArray]
 
 
-def where(measure: Measure) -> Conditions:
+def conditions_of(measure: Measure) -> Conditions:
     """Return the conditions of a similarity by a measure; Spearman goes without."""
     return {} if measure == SPEARMAN else measure.conditions
 
@@ -35,13 +35,13 @@ def read_similarities(
     """Read similarities [n] by measure; an image on which the map itself ranks nothing has none."""
     for measure, values in similarities.items():
         known = np.where(own.is_ranking, values, np.nan)
-        images.read(statistic, known, {**(at or {}), **where(measure)})
+        images.read(statistic, known, {**(at or {}), **conditions_of(measure)})
 
 
 def share_on_copies(readings: Sequence[Reading], measure: Measure) -> CrossedShare | None:
     """Return the share that the map loses on randomised copies; None where there is no twin."""
     of_copies = [
-        find(readings, RandomizationStatistics.full, copy=copy, **where(measure))
+        find(readings, RandomizationStatistics.full, copy=copy, **conditions_of(measure))
         for copy in range(NULL_COPIES)
     ]
     return _share(readings, measure, [reading for reading in of_copies if reading is not None])
@@ -49,7 +49,7 @@ def share_on_copies(readings: Sequence[Reading], measure: Measure) -> CrossedSha
 
 def share_on_labels(readings: Sequence[Reading], measure: Measure) -> CrossedShare | None:
     """Return the share that the map loses on permuted labels; None where a network is missing."""
-    reading = find(readings, RandomizationStatistics.memorised, **where(measure))
+    reading = find(readings, RandomizationStatistics.memorised, **conditions_of(measure))
     return _share(readings, measure, [] if reading is None else [reading])
 
 
@@ -71,7 +71,7 @@ def _share(
     An image on which the map ranks nothing counts as one on which it ignores every network: it has
     as much in common with the map on the others as other images have with the twin's.
     """
-    twin = find(readings, RandomizationStatistics.twin, **where(measure))
+    twin = find(readings, RandomizationStatistics.twin, **conditions_of(measure))
     if twin is None or not similarities:
         return None
     kept = np.column_stack([reading.values for reading in similarities])

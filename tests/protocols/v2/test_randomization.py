@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from functools import lru_cache
 
 import fire
@@ -15,7 +16,7 @@ from baselines.explainers.controls import Centre, Random, Sobel
 from baselines.explainers.gradient import Saliency
 from baselines.models.phantom2_resnet import Phantom2ResNet
 from benchmark.explainer import Explainer
-from benchmark.reading import Reading, find
+from benchmark.reading import Reading, Sample, find
 from benchmark.running.device import reproducible
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.crossed import CrossedShare
@@ -95,6 +96,21 @@ def test_the_score_is_the_smaller_share_and_its_values_average_to_it() -> None:
     assert score.values.mean() == pytest.approx(smaller)
     assert PROTOCOL.score_interval(readings).estimate == pytest.approx(smaller)
     assert smaller <= 1
+
+
+def test_few_subjects_give_neither_limits_nor_a_verdict() -> None:
+    """If it fails, a method is listed apart because few subjects were asked."""
+    few = [
+        replace(
+            reading,
+            sample=Sample(*(part[:12] for part in astuple(reading.sample))),
+            values=reading.values[:12],
+        )
+        for reading in _readings(Saliency)
+    ]
+    assert np.isnan(PROTOCOL.score_interval(few).low)
+    assert PROTOCOL.verdict(few).passed is None
+    assert Randomization.badges(few)[-1].held is None
 
 
 @pytest.mark.parametrize("fold", ["magnitude", "positive"])
