@@ -47,7 +47,7 @@ def _contradictions(
     yield from _apart(records, "other-scale", protocol, lambda record: record.scale.model_dump())
     yield from _strangers(records)
     yield from _apart(records, "other-section", attrgetter("names.cohort"), attrgetter("joins"))
-    yield from _apart(records, "other-section", _place, attrgetter("names.cohort"))
+    yield from _apart(records, "other-section", _position, attrgetter("names.cohort"))
     owed = [record for record in records if record.scale.owed and record.scores]
     cell = attrgetter("names.cohort", "names.model", "names.protocol")
     yield from _apart(owed, "other-images", cell, _images)
@@ -94,8 +94,8 @@ def check_kept_back(
             raise FaultError("two-methods", record.path, detail)
 
 
-def _place(record: PublishedRecord) -> object:
-    """Return where a score stands on the board."""
+def _position(record: PublishedRecord) -> object:
+    """Return where a score stands on the board: section, model, explainer and protocol."""
     names = record.names
     return record.joins or names.cohort, names.model, names.explainer, names.protocol
 

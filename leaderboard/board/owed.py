@@ -74,8 +74,10 @@ class Section:
         scores = {}
         for protocol, own in self.by_protocol.items():
             records = list(own.values())
-            known = (find(self.noise.get(one.path, ()), one.scale.statistic) for one in records)
-            order = order_subjects(reading.sample for reading in known if reading is not None)
+            noise = (
+                find(self.noise.get(record.path, ()), record.scale.statistic) for record in records
+            )
+            order = order_subjects(reading.sample for reading in noise if reading is not None)
             scores[protocol] = scores_of(records, self.noise, order)
         return scores
 

@@ -238,12 +238,12 @@ def _reading_faults(
         yield "verdict-differs", f"{detail}{judged[0]}, {judged[1] or 'no verdict'}"
 
 
-def _is_close(told: tuple[float, float] | None, read: tuple[float, float] | None) -> bool:
-    if told is None or read is None:
-        return told is read
+def _is_close(claimed: tuple[float, float] | None, read: tuple[float, float] | None) -> bool:
+    if claimed is None or read is None:
+        return claimed is read
     return all(
         math.isclose(own, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
-        for own, other in zip(told, read, strict=True)
+        for own, other in zip(claimed, read, strict=True)
     )
 
 

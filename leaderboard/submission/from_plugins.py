@@ -26,7 +26,7 @@ def method_of(explainer: type[Explainer], title: str = "") -> Method:
 
 def faults_of(protocol: type[SanityProtocol[Any]], record: Record) -> tuple[str, ...]:
     """Return what makes the scores of a protocol prove nothing on the model of a record."""
-    if record.state != SCORED or not hasattr(protocol, "health_faults"):
+    if record.state != SCORED:
         return ()
     return tuple(fault[:_LONGEST] for fault in protocol.health_faults(record.to_readings()))
 
@@ -38,7 +38,7 @@ def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
     records that were written before a scale told of it.
     """
     statistic = protocol.statistic(protocol.primary)
-    owed = getattr(protocol, "owes_to_network", False)
+    owed = protocol.owes_to_network
     tells_more = owed or protocol.version.partition(".")[0] not in ("0", "1")
     return Scale(
         question=protocol.title,
@@ -52,5 +52,5 @@ def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
         device_tolerance=protocol.device_tolerance,
         chance=protocol.chance if tells_more else None,
         owed=owed,
-        counts=protocol.gate and getattr(protocol, "counts", False),
+        counts=protocol.gate and protocol.counts,
     )
