@@ -100,10 +100,10 @@ def _known_maps(images: Study) -> Iterator[tuple[str, Tensor]]:
 def _control_maps(images: Study, controls: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
     """Yield the maps [n, 1, *S] of those controls that a run has and that know the cohort."""
     trial = images.trial
-    has_truth = trial.test.truth is not None
+    declares_regions = bool(trial.test.anatomy.rois)
     for name in controls:
         explainer = trial.peers.panel.get(name)
-        if explainer is None or why_unsupported(explainer, trial.classifier, has_truth):
+        if explainer is None or why_unsupported(explainer, trial.classifier, declares_regions):
             continue
         drawn = trial.on(explainer=explainer).draw(images.rows)
         yield name, importance(drawn, explainer.polarity)

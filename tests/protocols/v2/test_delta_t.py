@@ -16,7 +16,7 @@ from trials import assert_same_values, build_trial, cohort_of, trained, values_b
 from zero_fill import Zero
 
 from baselines.explainers.class_activation import GradCAM
-from baselines.explainers.controls import Centre, Intensity, Random, Sobel
+from baselines.explainers.controls import Atlas, Centre, Intensity, Random, Sobel
 from baselines.explainers.gradient import Saliency
 from benchmark.arrays import FloatArray
 from benchmark.classifier import Classifier
@@ -31,7 +31,9 @@ from benchmark.training import fit_probe
 from benchmark.trial import Memorised, Memory, Peers, Study, Trial
 from benchmark.trial.removal import imputers, masking_rows, respond, substitutes
 from protocols.v2.delta_t import DeltaT, DeltaTConfig
+from protocols.v2.delta_t.effects import Alteration
 from protocols.v2.delta_t.health import kept_shares
+from protocols.v2.delta_t.yardsticks import ATTAINABLE, yardsticks
 
 CONFIG = DeltaTConfig(
     quantiles=(0.05, 0.1, 0.2), repeats=4, subjects=24, cells=12, yardstick_repeats=2
@@ -250,6 +252,17 @@ def test_an_unfit_imputer_scores_nothing_and_is_named(monkeypatch: pytest.Monkey
     assert (verdict.state, verdict.passed) == ("not assessable", None)
     assert str(verdict.reason).startswith("noisy_linear is unfit")
     assert "noisy_linear unfit, not at" in str(PROTOCOL.remark(readings))
+
+
+def test_the_atlas_is_a_yardstick_wherever_there_are_regions() -> None:
+    """If it fails, nobody sees what anatomy alone moves on patients' images, without a truth."""
+    people = cohort_of()
+    cohort = replace(people, anatomy=replace(people.anatomy, truth=()))
+    trial = trial_of(Saliency(), cohort=cohort)
+    trial = replace(trial, peers=replace(trial.peers, panel={"atlas": Atlas()}))
+    alteration = Alteration(imputers(trial)["noisy_linear"], (0.1,))
+    measured = yardsticks(Study(trial, DeltaT.name).balanced(8), alteration, ("atlas",), 4, 1)
+    assert set(measured) == {"atlas", ATTAINABLE}
 
 
 def test_shares_are_kept_for_the_model_whoever_is_explained() -> None:
