@@ -84,10 +84,10 @@ def test_an_image_without_the_source_counts_as_chance() -> None:
     np.testing.assert_allclose(differences["right"], [0, 0])
 
 
-class Told(Explainer):
+class Counting(Explainer):
     """Counts the images that it is asked about, by network and target."""
 
-    name = "told"
+    name = "counting"
 
     def __init__(self) -> None:
         self.asked: Counter[tuple[str, Target]] = Counter()
@@ -100,7 +100,7 @@ class Told(Explainer):
 
 def test_each_network_is_asked_for_its_own_label() -> None:
     """If it fails, a network explains why a region is dark that it has never learned."""
-    explainer = Told()
+    explainer = Counting()
     trial = _untuned(explainer)
     _score(trial)
     groups = trial.test.sources["right"].labels

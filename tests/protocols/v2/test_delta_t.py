@@ -204,11 +204,11 @@ def test_removal_counts_effects_of_either_sign() -> None:
     for q in CONFIG.quantiles:
         effect = values(readings, PROTOCOL.effect, imputer="noisy_linear", arm="map", q=q)
         assert (effect >= 0).all()
-    signed = [
-        np.nanmean(values(readings, PROTOCOL.signed_effect, imputer="noisy_linear", group=name))
-        for name in cohort_of().group_names
-    ]
-    assert min(signed) < max(signed)
+    removal = Alteration(imputers(trial_of(Saliency(), partners=False))["noisy_linear"], (0.1,))
+    exchange = replace(removal, full=np.ones(2))
+    drops = np.array([-0.5, 1.2])
+    np.testing.assert_array_equal(removal.effects(drops), [0.5, 1.2])
+    np.testing.assert_array_equal(exchange.effects(drops), drops)
 
 
 def test_order_batches_and_company_change_nothing() -> None:
