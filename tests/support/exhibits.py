@@ -38,6 +38,7 @@ class Shape(SanityProtocol[Any]):
         Statistic("drop", "a curve", plot=Plot("curve", "q", ("arm",), "fill", "drop (T)")),
         Statistic("plain", "a curve", plot=Plot("curve", "q", ("arm",), None, "drop (T)")),
         Statistic("lift", "bars", plot=Plot("bars", "side", ("region", "model"), None, "lift")),
+        Statistic("precision", "bars", plot=Plot("bars", "network", (), None, "ap")),
         Statistic("never", "not read", plot=Plot("curve", "q", (), None, "nothing")),
     )
 
@@ -65,6 +66,8 @@ def readings_of(level: float, count: int = 12) -> list[Reading]:
         for arm, share in (("map", 1.0), ("random", 0.3), ("iid", 0.2)):
             readings.append(read("plain", level * q * share, q=q, arm=arm))
             readings += [read("drop", level * q * share, q=q, arm=arm, fill=fill) for fill in FILLS]
+    for network, share in (("own", 1.0), ("memorised", 0.3), ("randomised", 0.1)):
+        readings.append(read("precision", level * share, network=network))
     for side in SIDES:
         for region in ("roi", "control"):
             for model in ("trained", "randomised"):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.report.figures.marks import REGION, Key, draw_key, draw_rim, even_steps
 from benchmark.report.figures.sides import EdgeLetters, describe_sides, draw_letters
-from benchmark.report.figures.style import DPI, INK, MUTED, WIDTH, styled
+from benchmark.report.figures.style import CHARACTER, DPI, INK, MUTED, WIDTH, styled, wrap_name
 
 _GAP = 4  # pixels between tiles
 _TEXT = 30  # pixels above a row
@@ -75,7 +75,8 @@ def draw_image_rows(
     axes.set_axis_off()
     for row, (label, tiles) in enumerate(rows):
         top = row * (height + _TEXT + _GAP) + _TEXT
-        axes.text(4, top + height / 2, label, va="center", color=INK)
+        name = wrap_name(label, int(_LABEL / (CHARACTER * DPI)))
+        axes.text(4, top + height / 2, name, va="center", color=INK)
         for column, tile in enumerate(tiles):
             left = _LABEL + column * (width + _GAP)
             _draw_tile(axes, tile, (left, left + width, top + height, top))

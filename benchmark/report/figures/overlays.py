@@ -6,7 +6,6 @@ as long.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ from benchmark.report.figures.marks import (
 )
 from benchmark.report.figures.planes import Planes, find_planes
 from benchmark.report.figures.sides import describe_sides, draw_letters
-from benchmark.report.figures.style import DPI, INK, styled
+from benchmark.report.figures.style import DPI, INK, shorten, styled, wrap_name
 from benchmark.trial.outputs import Evaluation
 
 SUBJECTS_PER_GROUP = 5
@@ -141,12 +140,12 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageAr
         write_cased(axes, column + 0.5, row + 0.3, word)
     characters = max(6, int(width / len(columns) / DPI / 0.071))
     for column, title in enumerate(["image", *importance]):
-        name = _wrap(title, characters)
+        name = wrap_name(title, characters)
         heading = axes.text(column + 0.5, -0.06, name, ha="center", va="bottom", fontsize=7.5)
         heading.set_fontweight("bold")
     labels = zip(tiles.groups, tiles.subjects, tiles.own_probabilities, strict=True)
     for row, (group, subject, probability) in enumerate(labels):
-        text = f"{group}\n{_shorten(subject, 16)}\nprobability {probability:.2f}"
+        text = f"{group}\n{shorten(subject, 16)}\nprobability {probability:.2f}"
         axes.text(-0.06, row + 0.5, text, ha="right", va="center", fontsize=7, color=INK)
     _add_key(figure, key, figure_width, figure_height)
 
@@ -289,21 +288,3 @@ def _shrink(planes: ImageArray) -> ImageArray:
     cropped = planes[:, : height * factor, : width * factor]
     blocks: ImageArray = cropped.reshape(len(planes), height, factor, width, factor).mean((2, 4))
     return blocks
-
-
-def _wrap(text: str, characters: int) -> str:
-    """Break a name behind underscores, or anywhere if need be, into at most three lines."""
-    parts = text.replace("_", "_ ").split()
-    lines = [""]
-    for part in parts:
-        if lines[-1] and len(lines[-1]) + len(part) > characters:
-            lines.append("")
-        lines[-1] += part
-    broken = [piece for line in lines for piece in textwrap.wrap(line, characters) or [line]]
-    return "\n".join(
-        broken if len(broken) <= 3 else [*broken[:2], _shorten(broken[2] + "…", characters)]
-    )
-
-
-def _shorten(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[: characters - 1] + "…"

@@ -21,7 +21,8 @@ from benchmark.results.scores import ORACLE
 Series = tuple[Condition, ...]
 
 _LINE_HEIGHT = 0.14  # inches
-_BASELINES = {"random", "iid", "randomised", "memorised", "control"}
+_LEADER = 0.16  # inches, of the line from the end of a curve to its name
+_BASELINES = {"random", "iid", "randomised", "memorised", "chance", "control"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class _Chart:
     def points(self) -> list[ConditionedEstimate]:
         return [point for panel in self.panels for point in panel.points]
 
+    @property
+    def baselines(self) -> list[str]:
+        """Labels of what is drawn in grey: series, or bars where there is a single series."""
+        if self.plot.series:
+            return [_label(series) for series in self.colours if self.is_baseline(series)]
+        values = dict.fromkeys(str(point.conditions[self.plot.x]) for point in self.points)
+        return [value for value in values if value in _BASELINES]
+
     def is_baseline(self, series: Series) -> bool:
         return self.colours[series] in style.GREYS
 
@@ -75,13 +84,14 @@ def draw_statistic(figure: Figure, results: Sequence[Result], statistic: Statist
 def describe_statistic(results: Sequence[Result], statistic: Statistic) -> str:
     """Return the caption of ``draw_statistic`` with the same arguments."""
     chart = _chart(results, statistic)
-    baselines = [_label(series) for series in chart.colours if chart.is_baseline(series)]
     sentence = statistic.description[:1].upper() + statistic.description[1:]
     return (
-        f"{sentence}. Means over subjects with 95 % intervals, for each {chart.plot.x}"
+        f"{sentence}. Means over subjects with 95 % intervals"
+        # A single series is compared with what stands beside it in grey, bar by bar.
+        + ("" if chart.baselines and not chart.plot.series else f", for each {chart.plot.x}")
         + (f" and each {chart.plot.panel}" if chart.plot.panel else "")
         + "."
-        + (f" For comparison, in grey: {', '.join(baselines)}." if baselines else "")
+        + (f" For comparison, in grey: {', '.join(chart.baselines)}." if chart.baselines else "")
     )
 
 
@@ -89,7 +99,7 @@ def _draw_curves(figure: Figure, chart: _Chart) -> None:
     x_name, points = chart.plot.x, chart.points
     x_limits = style.limits([float(point.conditions[x_name]) for point in points], 0.0)
     y_limits = style.limits(style.extent(points), 0.08)
-    gutter = 0.1 + style.CHARACTER * max(len(_label(series)) for series in chart.colours)
+    gutter = 0.05 + _LEADER + style.CHARACTER * max(len(_label(series)) for series in chart.colours)
     layout = Layout(chart.columns, 1.45, left=0.62, gutter=max(0.55, gutter), top=0.3)
     grid = PanelGrid(figure, [panel.title for panel in chart.panels], layout, x_limits, y_limits)
     for index, panel in enumerate(chart.panels):
@@ -106,7 +116,7 @@ def _draw_curves(figure: Figure, chart: _Chart) -> None:
             lows, ys, highs = (grid.up(index, numbers) for numbers in _spans(line))
             grid.axes.fill_between(xs, lows, highs, color=colour, alpha=alpha, linewidth=0)
             grid.axes.plot(xs, ys, color=colour, linewidth=width, marker=".", markersize=3.5)
-            ends.append((float(ys[-1]), _label(series), style.MUTED if is_baseline else colour))
+            ends.append((float(ys[-1]), _label(series), colour))
         corner = float(grid.right(index, x_limits)[1]), float(grid.up(index, y_limits)[1])
         _label_ends(grid.axes, corner, ends)
     grid.frame(x_name, chart.plot.label)
@@ -132,19 +142,25 @@ def _draw_bars(figure: Figure, chart: _Chart) -> None:
         for step, (series, colour) in enumerate(chart.colours.items()):
             bars = panel.series.get(series, ())
             shift = (step - (len(chart.colours) - 1) / 2) * thickness
-            groups = (names.index(str(bar.conditions[chart.plot.x])) for bar in bars)
+            groups = [names.index(str(bar.conditions[chart.plot.x])) for bar in bars]
             ys = grid.up(index, (group + shift for group in groups))
+            of_series = [
+                style.GREYS[0] if not series and names[group] in chart.baselines else colour
+                for group in groups
+            ]
             spans = _spans(bars)
             lows, ends, highs = (grid.right(index, values) for values in spans)
             bar_height = 0.9 * thickness * height / len(names)
-            grid.axes.barh(ys, ends - zero, bar_height, left=zero, color=colour, linewidth=0)
+            grid.axes.barh(ys, ends - zero, bar_height, left=zero, color=of_series, linewidth=0)
             grid.axes.hlines(ys, lows, highs, color=style.INK, linewidth=0.8)
             for value, y, end in zip(spans[1], ys, ends, strict=True):
                 if value > x_limits[1]:  # the bar ends beyond the scale
                     text = grid.axes.text(end - 0.05, y, f"{value:.3g} ▸", color="white")
                     text.set(fontsize=6, ha="right", va="center_baseline")
     grid.frame(chart.plot.label, "", names)
-    handles = [Patch(color=colour, label=_label(key)) for key, colour in chart.colours.items()]
+    handles = [
+        Patch(color=colour, label=_label(key)) for key, colour in chart.colours.items() if key
+    ]
     figure.legend(handles=handles, loc="upper left", ncols=4, frameon=False, borderaxespad=0.1)
 
 
@@ -196,13 +212,19 @@ def _series_colours(keys: Sequence[Series]) -> dict[Series, str]:
 def _label_ends(
     axes: Axes, corner: tuple[float, float], ends: Sequence[tuple[float, str, str]]
 ) -> None:
-    """Write each line's name at its end, moved apart where ends lie close, none above the panel."""
+    """Write each line's name behind its end, moved apart where ends lie close.
+
+    None stands above the panel. A thin line leads from each end to its name, since greys are hard
+    to tell apart.
+    """
     right, ceiling = corner
     lines, lowest = sorted(ends), -float("inf")
     heights = [lowest := max(height, lowest + _LINE_HEIGHT) for height, _, _ in lines]
-    for (_, name, colour), height in zip(reversed(lines), reversed(heights), strict=True):
+    for (end, name, colour), height in zip(reversed(lines), reversed(heights), strict=True):
         ceiling = min(height, ceiling)
-        axes.text(right + 0.05, ceiling, name, color=colour, fontsize=7, va="center")
+        ink = style.MUTED if colour in style.GREYS else colour
+        axes.plot([right, right + _LEADER], [end, ceiling], color=colour, linewidth=0.7)
+        axes.text(right + _LEADER + 0.02, ceiling, name, color=ink, fontsize=7, va="center")
         ceiling -= _LINE_HEIGHT
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol
@@ -137,3 +138,22 @@ def span(point: Spread) -> tuple[float, float, float]:
 def known(value: float | None, otherwise: float = math.nan) -> float:
     """Return the value, or ``otherwise`` where there is none."""
     return otherwise if value is None else value
+
+
+def wrap_name(text: str, characters: int) -> str:
+    """Return a name broken behind underscores, or anywhere if need be, into at most three lines."""
+    parts = text.replace("_", "_ ").split()
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + len(part) > characters:
+            lines.append("")
+        lines[-1] += part
+    broken = [piece for line in lines for piece in textwrap.wrap(line, characters) or [line]]
+    return "\n".join(
+        broken if len(broken) <= 3 else [*broken[:2], shorten(broken[2] + "…", characters)]
+    )
+
+
+def shorten(text: str, characters: int) -> str:
+    """Return a text that ends in an ellipsis where it is longer than that many characters."""
+    return text if len(text) <= characters else text[: characters - 1] + "…"

@@ -31,6 +31,12 @@ class CaptureStatistics:
         "share of the effect of the most effective cells that the marked cells hold; 0 by chance",
         "higher",
         "studentised",
-        plot=Plot("bars", "maps", (), None, "effect in the six marked cells (share of the best)"),
+        plot=Plot(
+            "bars",
+            "maps",
+            (),
+            None,
+            "effect in the marked cells (0 = chance, 1 = that of the best cells)",
+        ),
     )
     abstained = statistic("share of the images on which the map ranks nothing", "lower")

@@ -44,9 +44,10 @@ def mark_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
     yield Drawing(
         "marks",
         "Maps of one image with two marks",
-        "Above: the image without and with its marks, and what they change. Below: the importance "
-        "of each network's map over the image, scaled by itself. Cyan outlines the mark of the "
-        "column; the number is the mean average precision on that mark over all subjects. "
+        "Above: the image without and with its two marks, and what they change together. Below: "
+        "the importance of each network's map over the image, scaled by itself. Cyan outlines the "
+        "mark of the column; the number is the mean average precision on that mark over all "
+        "subjects. "
         f"{describe_sides(letters)}",
         lambda: draw_image_rows(
             [*_image_row(shown, marks), *_map_rows(shown, marks, measured)],
@@ -106,7 +107,7 @@ def _image_row(
         letters = planes.letters[0]
         tiles += [
             Tile(before, "without marks", letters=letters),
-            Tile(after, f"with {mark}", outline=region > 0, letters=letters),
+            Tile(after, f"with both, {mark} outlined", outline=region > 0, letters=letters),
             Tile(np.abs(after - before), "change", is_map=True, letters=letters),
         ]
     return [("image", tiles)]

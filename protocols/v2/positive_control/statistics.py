@@ -58,7 +58,7 @@ class PositiveControlStatistics(SingleMarkStatistics):
     """
 
     found = statistic(
-        "How much better the map shows a mark on the network that was taught to see it than on any "
+        "how much better the map shows a mark on the network that was taught to see it than on any "
         "other network (0 = as well on every network, 1 = the mark alone)",
         "higher",
         "studentised",
@@ -70,11 +70,7 @@ class PositiveControlStatistics(SingleMarkStatistics):
         "higher",
         "studentised",
     )
-    mark_ap = statistic(
-        "average precision of a network's map on a mark",
-        "higher",
-        plot=Plot("bars", "mark", ("network",), None, "average precision"),
-    )
+    mark_ap = statistic("average precision of a network's map on a mark", "higher")
     mark_auroc = statistic("AUROC of a network at telling whether a mark is there", "none", "auroc")
     abstentions = statistic("number of maps that rank nothing", "none", "constant")
     single_found = statistic(

@@ -47,7 +47,7 @@ class RoiPointingStatistics(RegionUseStatistics, MaskLeakStatistics):
     scaled_ap = statistic(
         "average precision of the maps, from 0 at chance to 1 at the truth",
         "higher",
-        plot=Plot("bars", "network", ("roi",), None, "average precision (0 = chance)"),
+        plot=Plot("bars", "network", (), None, "average precision (0 = chance, 1 = truth)"),
     )
     ap = statistic("average precision of the map against the regions", "higher")
     lift = statistic(

@@ -31,7 +31,7 @@ from benchmark.report.figures.overlays import (
 )
 from benchmark.report.figures.panels import Layout, PanelGrid
 from benchmark.report.figures.statistic_plots import describe_statistic, draw_statistic, is_drawable
-from benchmark.report.figures.style import limits, save, styled
+from benchmark.report.figures.style import GREYS, limits, save, styled
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records
 from benchmark.trial.outputs import Evaluation
@@ -161,7 +161,20 @@ def test_a_caption_names_what_is_grey_only_where_something_is(results: Sequence[
     assert captions == [f"{axes} For comparison, in grey: random, iid.", axes]
 
 
-@pytest.mark.parametrize("name", ["drop", "plain", "lift"])
+def test_what_a_single_series_is_compared_with_is_grey(results: Sequence[Result]) -> None:
+    """If it fails, a null's bar looks like a result, or a legend names nothing."""
+    statistic = Shape.statistic("precision")
+    figure = draw_statistic(results, statistic)
+    colours = [matplotlib.colors.to_hex(bar.get_facecolor()) for bar in figure.axes[0].patches]
+    assert colours[:3] == ["#0072b2", GREYS[0], GREYS[0]]
+    assert figure.legends[0].get_texts() == []
+    assert describe_statistic(results, statistic) == (
+        "Bars. Means over subjects with 95 % intervals. "
+        "For comparison, in grey: memorised, randomised."
+    )
+
+
+@pytest.mark.parametrize("name", ["drop", "plain", "lift", "precision"])
 def test_a_statistic_is_drawn_legibly(results: Sequence[Result], name: str) -> None:
     """If it fails, labels of lines, bars or panels run into each other."""
     assert_legible(draw_statistic(results, Shape.statistic(name)))
@@ -180,6 +193,7 @@ def test_a_statistic_without_readings_is_not_drawn(results: Sequence[Result]) ->
         "drop",
         "plain",
         "lift",
+        "precision",
     ]
     for statistic in (Shape.statistic("never"), Statistic("score", "no plot")):
         with pytest.raises(ValueError, match="no readings that a plot asks for"):
