@@ -34,7 +34,7 @@ class RoiPointingStatistics(RegionUseStatistics, MaskLeakStatistics):
 
     own_ap = statistic(
         "how much better the map ranks the regions than the strongest null does, from 0 for a map "
-        "that does not follow the network to 1 for the truth",
+        "that does not follow the network to 1 for one that shows them on this network alone",
         "higher",
         "studentised",
     )
