@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
-from benchmark.errors import InputError, PluginError, SanityError
+from benchmark.errors import InputError, PluginError, SanityError, SuiteError
 from benchmark.explainer import Explainer, why_unsupported
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue, Shelf
@@ -90,6 +90,7 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     own_cohorts = {
         catalogue.cohorts.find(spec).name for spec in chosen.cohorts if spec in suite.cohorts
     }
+    _check_cohort_settings(catalogue, suite)
     models: dict[str, Entry[ModelSource]] = {}
     cells: list[Cell] = []
     loaded: dict[str, Cohort] = {}
@@ -126,6 +127,22 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         explainers={name: configured[name] for name in explainers},
         panel={name: configured[name] for name in panel},
     )
+
+
+def _check_cohort_settings(catalogue: Catalogue, suite: Suite) -> None:
+    """Refuse settings of a cohort that the suite does not score, whose name may be misspelt.
+
+    A suite may list a cohort as a file, whose settings go by the name that it has there.
+    """
+    if all(name in suite.cohorts for name in suite.cohort):
+        return
+    known = [catalogue.cohorts.find(spec).name for spec in suite.cohorts]
+    unlisted = [name for name in suite.cohort if name not in known]
+    if unlisted:
+        raise SuiteError(
+            f"Suite {suite.version!r} has settings [cohort.{unlisted[0]}], "
+            f"but its cohorts are {', '.join(known)}."
+        )
 
 
 def _name_stand_in(cohort: Cohort, models: Sequence[str]) -> str:

@@ -216,10 +216,11 @@ def _check(content: Mapping[str, object], source: str) -> Suite:
                 f"The suite {source} scores the cohort {name!r} under {unlisted[0]!r}, "
                 f"but its protocols are {', '.join(sorted(names))}."
             )
-        if settings.joins is not None and settings.joins not in suite.cohorts:
+        others = [cohort for cohort in suite.cohorts if cohort != name]
+        if settings.joins is not None and settings.joins not in others:
             raise SuiteError(
                 f"The suite {source} lets the cohort {name!r} join {settings.joins!r}, "
-                f"but its cohorts are {', '.join(suite.cohorts)}."
+                f"but its other cohorts are {', '.join(others) or 'none'}."
             )
     return suite
 

@@ -12,7 +12,7 @@ from runs import build_plan, build_suite
 from benchmark.errors import InputError, PluginError, SuiteError, UnknownNameError
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.running.plan import make_plan
-from benchmark.running.suite import Cell, Selection, Suite, load_suite
+from benchmark.running.suite import Cell, CohortSettings, Selection, Suite, load_suite
 
 WHOLE = 'version = "x"\ncohorts = ["c"]\nmodels = ["m"]\nprotocols = ["p"]\n'
 
@@ -53,7 +53,8 @@ def test_v1_ships_with_the_package_and_its_settings_fit_its_protocols() -> None:
         (WHOLE + "[protocol.q]\nn = 1\n", "[protocol.q]"),
         (WHOLE + "seed = = 1\n", "is no TOML"),
         (WHOLE + '[cohort.c]\nprotocols = ["q"]\n', "scores the cohort 'c' under 'q'"),
-        (WHOLE + '[cohort.d]\njoins = "e"\n', "lets the cohort 'd' join 'e'"),
+        (WHOLE + '[cohort.c]\njoins = "e"\n', "lets the cohort 'c' join 'e'"),
+        (WHOLE + '[cohort.c]\njoins = "c"\n', "its other cohorts are none"),
     ],
 )
 def test_a_suite_that_says_something_else_is_refused_by_file_and_key(
@@ -115,6 +116,17 @@ def test_a_protocol_that_a_cohort_claims_is_scored_on_no_other() -> None:
     # So `relatives` trains for both, where a model's own cohort is the first.
     assert suite.joined_to("c") == ("d",)
     assert suite.joined_to("d") == ()
+
+
+def test_settings_of_a_cohort_that_is_not_scored_are_refused() -> None:
+    """If it fails, a misspelt name lets a cohort be scored under protocols that are not its own."""
+    suite = build_suite()
+    names = {name: CohortSettings() for name in ("tiny", "tinny")}
+    with pytest.raises(SuiteError, match=r"settings \[cohort.tinny\], but its cohorts are tiny"):
+        build_plan(["Bright"], suite.model_copy(update={"cohort": names}))
+    # By the name that a file's cohort has, not by that of the file.
+    del names["tinny"]
+    assert build_plan(["Bright"], suite.model_copy(update={"cohort": names})).cells
 
 
 def test_a_suite_says_which_version_of_a_protocol_is_meant() -> None:
