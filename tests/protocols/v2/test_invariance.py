@@ -1,0 +1,143 @@
+"""What must not change a score of suite v2, on its own networks and cohorts, with few subjects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contract_settings import PROTOCOLS
+from torch import Tensor
+from trials import assert_same_values, values_by_key
+
+from baselines.cohorts.phantom2 import Phantom2
+from baselines.cohorts.sources import Sources
+from baselines.explainers.class_activation import GradCAM
+from baselines.explainers.gradient import Saliency
+from baselines.models.phantom2_resnet import Phantom2ResNet
+from benchmark.classifier import Classifier
+from benchmark.cohort import Cohort
+from benchmark.explainer import Explainer
+from benchmark.reading import Reading
+from benchmark.running.device import reproducible
+from benchmark.target import Target
+from benchmark.trial import Memorised, Peers, Runtime, Trial
+
+V2 = [name for name in PROTOCOLS if name.endswith("@2")]
+SPECS = [*V2, "known_source"]
+_OWN_LABELS = ("twin", "memorised")  # relatives that know the groups of the cohort
+
+
+class Louder(Saliency):
+    """The same map on another scale."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the gradient times a number that is no power of two."""
+        return 7 * super().attribute(classifier, images, target)
+
+
+@pytest.fixture(autouse=True)
+def _memorised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the committed network count as one that knows the labels of these few subjects."""
+    monkeypatch.setattr(Memorised, "reached", lambda *_: 1.0)
+
+
+@lru_cache(maxsize=2)
+def _cohort(spec: str) -> Cohort:
+    """Return the cohort with few subjects, of which every protocol asks some."""
+    cohort = Sources().load() if spec == "known_source" else Phantom2().load()
+    splits = cohort.participants["split"].to_numpy()
+    chosen = [
+        np.flatnonzero((splits == split) & (cohort.groups == group))[:count]
+        for split, count in (("train", 32), ("test", 6))
+        for group in (0, 1)
+    ]
+    return cohort.take(np.sort(np.concatenate(chosen)))
+
+
+@lru_cache(maxsize=1)
+def _model() -> Classifier:
+    return Phantom2ResNet().load(_cohort("delta_t@2").shape)
+
+
+@lru_cache(maxsize=8)
+def _relatives(spec: str) -> dict[str, Classifier]:
+    """Return the committed networks, which belong to the whole cohort, by their name."""
+    source = Phantom2ResNet()
+    whole = Sources().load() if spec == "known_source" else Phantom2().load()
+    peers = Peers({}, source.recipe, source.relatives)
+    trial = Trial(Saliency(), _model(), whole, Runtime(torch.device("cpu")), peers)
+    relatives = PROTOCOLS[spec].relatives(trial)
+    return {relative.name: trial.relative(relative).classifier for relative in relatives}
+
+
+def _trial(
+    spec: str, explainer: Explainer, cohort: Cohort, batch_size: int, *, exchanged: bool = False
+) -> Trial:
+    """Return a trial with a memory of its own; with both logits exchanged, if wanted."""
+    peers = Peers({"saliency": Saliency()}, Phantom2ResNet().recipe)
+    runtime = Runtime(torch.device("cpu"), batch_size, "v2#0")
+    model = _exchange_logits(_model()) if exchanged else _model().copy()
+    trial = Trial(explainer, model, cohort, runtime, peers)
+    for relative in PROTOCOLS[spec].relatives(trial):
+        network = _relatives(spec)[relative.name]
+        if exchanged and relative.name in _OWN_LABELS:
+            network = _exchange_logits(network)
+        trial.relative(replace(relative, fit=network.copy))
+    return trial
+
+
+def _exchange_logits(classifier: Classifier) -> Classifier:
+    """Return a copy that calls every group by the other one's number."""
+    other = classifier.copy()
+    with torch.no_grad():
+        for parameter in other.head.parameters():
+            parameter.copy_(parameter.flip(0))
+    return other
+
+
+def _readings(spec: str, trial: Trial) -> list[Reading]:
+    protocol: Any = PROTOCOLS[spec]
+    with reproducible():
+        return list(protocol.readings(trial))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_batches_order_scale_and_company_change_nothing(spec: str) -> None:
+    """If it fails, a score depends on how it was computed, or on which other maps were scored."""
+    cohort = _cohort(spec)
+    shared = _trial(spec, GradCAM(), cohort, 64)
+    _readings(spec, shared)
+    first = _readings(spec, shared.on(explainer=Saliency()))
+    order = np.random.default_rng(4).permutation(len(cohort))
+    alone = _readings(spec, _trial(spec, Louder(), cohort.take(order), 7))
+    tolerance = max(PROTOCOLS[spec].tolerance, 1e-5)
+    assert_same_values([values_by_key(first), values_by_key(alone)], tolerance)
+    # Eight subjects are too few to say anything of all others.
+    assert PROTOCOLS[spec].verdict(first).passed is None
+    assert np.isnan(PROTOCOLS[spec].score_interval(first).low)
+
+
+@pytest.mark.parametrize("spec", V2)
+def test_the_numbers_of_the_groups_change_nothing(spec: str) -> None:
+    """If it fails, a score depends on which group is called the case."""
+    cohort = _cohort(spec)
+    people = cohort.participants.assign(group=1 - cohort.groups)
+    names = (cohort.group_names[1], cohort.group_names[0])
+    turned = replace(cohort, participants=people, group_names=names)
+    protocol = PROTOCOLS[spec]
+    scores = [
+        values_by_key([reading for reading in _readings(spec, trial) if _is_score(spec, reading)])
+        for trial in (
+            _trial(spec, Saliency(), cohort, 64),
+            _trial(spec, Saliency(), turned, 64, exchanged=True),
+        )
+    ]
+    assert_same_values(scores, max(protocol.tolerance, 1e-5))
+
+
+def _is_score(spec: str, reading: Reading) -> bool:
+    return reading.statistic == PROTOCOLS[spec].primary and not reading.conditions
