@@ -6,7 +6,7 @@ archive. See :mod:`benchmark.statistics.own` for what they are subtracted from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from benchmark.errors import (
     short_message,
 )
 from benchmark.maps.ranking import reason_unrankable
+from benchmark.reading import Reading, Statistic
 from benchmark.trial.memory import kept_or
 from benchmark.trial.needs import Memorised
 from benchmark.trial.study import Study
@@ -91,6 +92,32 @@ def null_maps(images: Study) -> NullMaps:
     trial, rows = images.trial, images.rows
     key = ("maps", trial.explainer_identity, "null", trial.model_identity, rows.tobytes())
     return trial.once(key, lambda: _draw(images))
+
+
+def read_left_out(images: Study, nulls: NullMaps, statistic: Statistic, condition: str) -> None:
+    """Read that a statistic has no value on the null networks without maps, each with its reason.
+
+    Args:
+        images: Study of the images.
+        nulls: Their null maps.
+        statistic: Statistic that is read of each null network.
+        condition: Condition of its readings that names the network.
+    """
+    for name, reason in nulls.left_out.items():
+        missing, reasons = np.full(len(images.rows), np.nan), dict.fromkeys(images.keys, reason)
+        images.read(statistic, missing, {condition: name}, reasons=reasons)
+
+
+def name_left_out(readings: Sequence[Reading], statistic: Statistic, condition: str) -> list[str]:
+    """Return a phrase for each null network without maps; see ``read_left_out``."""
+    phrases = [
+        f"without the {reading.conditions[condition]} network ({reason})"
+        for reading in readings
+        if reading.statistic == statistic.name and condition in reading.conditions
+        if str(reading.conditions[condition]).startswith((MEMORISED, RANDOMISED))
+        for reason in list(reading.reasons.values())[:1]
+    ]
+    return list(dict.fromkeys(phrases))
 
 
 def count_abstentions(images: Study, ranked: Tensor) -> int:

@@ -22,7 +22,7 @@ from benchmark.reading import Reading, Verdict
 from benchmark.statistics.own import of_mean, own
 from benchmark.trial import LABEL_MODEL, Study, null_maps
 from benchmark.trial.interventions.partition import effects_of, regions_of
-from benchmark.trial.null_networks import CHANCE, count_abstentions
+from benchmark.trial.null_networks import CHANCE, count_abstentions, name_left_out, read_left_out
 from benchmark.trial.removal import scored_substitute
 from protocols.agreement.protocol import Agreement as PairwiseAgreement
 from protocols.agreement.statistics import AgreementStatistics
@@ -74,7 +74,8 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
             return capture(values, cells, effects, config.marked, images.streams("cells"))
 
         captured = measure(ranked)
-        nulls = null_maps(images).measure(measure, np.zeros(len(images.rows)))
+        maps_of_nulls = null_maps(images)
+        nulls = maps_of_nulls.measure(measure, np.zeros(len(images.rows)))
         owed = own(captured, nulls)
         score = of_mean(owed.values, 1 - owed.subtracted)
         images.read(self.capture, score)
@@ -82,6 +83,7 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
         heights = {"model": np.where(np.isnan(captured), nulls[CHANCE], captured), **nulls}
         for name, values in heights.items():
             images.read(self.captured, values, {"maps": name}, reasons={})
+        read_left_out(images, maps_of_nulls, self.captured, "maps")
         images.read(self.abstained, np.isnan(captured).astype(np.float64), reasons={})
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
@@ -92,6 +94,11 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
         """Say which methods are this one under another name."""
         return PairwiseAgreement.badges(readings)
+
+    @classmethod
+    def remark(cls, readings: Sequence[Reading]) -> str | None:
+        """Say which null networks have no maps, and why."""
+        return "; ".join(name_left_out(readings, cls.captured, "maps")) or None
 
     @classmethod
     def drawings(

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmark.maps.imputers import Exchange
 from benchmark.reading import Reading, find, summarise
+from benchmark.trial.null_networks import name_left_out
 from protocols.v2.delta_t.statistics import DeltaTStatistics
 from protocols.v2.delta_t.yardsticks import (
     ATTAINABLE,
@@ -57,12 +58,7 @@ def words_of_shares(readings: Sequence[Reading]) -> str | None:
         ]
         words = f"{name} fit at {', '.join(kept)}" if is_fit else f"{name} unfit"
         parts.append(f"{words}, not at {', '.join(left)}" if left else words)
-    missing = dict.fromkeys(
-        f"without the {reading.conditions['arm']} network ({reason})"
-        for reading in readings
-        if reading.statistic == DeltaTStatistics.effect_area.name
-        for reason in list(reading.reasons.values())[:1]
-    )
+    missing = name_left_out(readings, DeltaTStatistics.effect_area, "arm")
     return "; ".join([*parts, *missing]) or None
 
 

@@ -28,7 +28,7 @@ from benchmark.statistics.own import own
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import LABEL_MODEL, NullMaps, Study, null_maps
 from benchmark.trial.interventions import mask_leak, region_use
-from benchmark.trial.null_networks import CHANCE, count_abstentions
+from benchmark.trial.null_networks import CHANCE, count_abstentions, name_left_out, read_left_out
 from protocols.v2.roi_pointing.statistics import RoiPointingConfig, RoiPointingStatistics
 
 LIFT_OFFSET = 0.01
@@ -107,8 +107,7 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
         for name, null in of_nulls.items():
             if name != CHANCE:
                 images.read(self.scaled_ap, null, {"network": name}, reasons={})
-        for name, reason in nulls.left_out.items():
-            images.read_missing(self.scaled_ap, reason, {"network": name})
+        read_left_out(images, nulls, self.scaled_ap, "network")
 
     def _read_specificity(
         self, images: Study, balanced: Study, ranked: Tensor, nulls: NullMaps
@@ -199,6 +198,7 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
             parts.append(f"each alone: {', '.join(answers)}")
         if (leak := mask_leak.warning(readings)) is not None:
             parts.append(leak)
+        parts.extend(name_left_out(readings, cls.scaled_ap, "network"))
         return "; ".join(parts)
 
 

@@ -20,11 +20,12 @@ from baselines.explainers.gradient import Saliency
 from baselines.models.phantom2_resnet import Phantom2ResNet
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
+from benchmark.errors import NotAssessableError
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading
 from benchmark.running.device import reproducible
 from benchmark.target import Target
-from benchmark.trial import Memorised, Peers, Runtime, Trial
+from benchmark.trial import NULL_COPIES, Memorised, Peers, Runtime, Trial
 
 V2 = [name for name in PROTOCOLS if name.endswith("@2")]
 SPECS = [*V2, "known_source"]
@@ -37,6 +38,22 @@ class Louder(Saliency):
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the gradient times a number that is no power of two."""
         return 7 * super().attribute(classifier, images, target)
+
+
+class Fussy(Saliency):
+    """Saliency, which refuses networks that it does not know."""
+
+    known: frozenset[float] = frozenset()
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the gradient, or raise what a third party's method may raise."""
+        if _sum_of(classifier) not in self.known:
+            raise RuntimeError("no such layer")
+        return super().attribute(classifier, images, target)
+
+
+def _sum_of(classifier: Classifier) -> float:
+    return float(sum(values.double().sum() for values in classifier.parameters()))
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +154,21 @@ def test_the_numbers_of_the_groups_change_nothing(spec: str) -> None:
         )
     ]
     assert_same_values(scores, max(protocol.tolerance, 1e-5))
+
+
+@pytest.mark.parametrize("spec", ["roi_pointing@2", "agreement@2", "delta_t@2"])
+def test_null_networks_that_a_method_refuses_are_named(spec: str) -> None:
+    """If it fails, a score owes less to the network than it says, or a method's fault has none."""
+    protocol, fussy = PROTOCOLS[spec], Fussy()
+    trial = _trial(spec, fussy, _cohort(spec), 64)
+    fussy.known = frozenset({_sum_of(_model())})
+    with pytest.raises(NotAssessableError, match="no null: RuntimeError: no such layer"):
+        _readings(spec, trial)
+    fussy.known |= {_sum_of(_relatives(spec)["memorised"])}
+    readings = _readings(spec, _trial(spec, fussy, _cohort(spec), 64))
+    remark = str(protocol.remark(readings))
+    assert remark.count("network (RuntimeError: no such layer)") == NULL_COPIES
+    assert "without the randomised 4 network" in remark
 
 
 def _is_score(spec: str, reading: Reading) -> bool:
