@@ -161,9 +161,6 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
         missing = "" if labels is None else next(iter(labels.reasons.values()), "")
         if missing == NOT_MEMORISED:
             return Verdict("not assessable", None, f"no null: {missing}")
-        score = self.score_interval(readings)
-        if score.n_subjects and np.isnan(score.low):
-            return Verdict("scored", None, TOO_FEW)
         for measure, name in ((SPEARMAN, "maps"), (TOP, "tops of the maps")):
             twin = interval(readings, self.twin, **conditions_of(measure))
             if twin is not None and np.isnan(twin.low):
