@@ -184,7 +184,7 @@ class TrueChange(Control):
             UnsupportedError: If the cohort brings no partners.
         """
         if batch.change is None:
-            raise UnsupportedError(f"Control {self.name!r} needs a cohort with partners.")
+            raise UnsupportedError(f"Control {self.name!r} needs images that have partners.")
         return batch.change.clone()
 
 

@@ -166,7 +166,7 @@ def test_the_true_change_is_what_the_partner_has_differently(cohort: Cohort) -> 
     assert cohort.partners is not None
     np.testing.assert_array_equal(drawn, np.abs(cohort.images[:2] - cohort.partners[:2]))
     bare = replace(cohort, partners=None)
-    with pytest.raises(UnsupportedError, match="'true_change' needs a cohort with partners"):
+    with pytest.raises(UnsupportedError, match="'true_change' needs images that have partners"):
         TrueChange().draw(batch_of(bare, 0))
 
 
