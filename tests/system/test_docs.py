@@ -188,7 +188,8 @@ def _smaller(words: list[str]) -> list[str]:
     if words[0] in suited and "--suite" not in words:
         words = [*words, "--suite", "small.toml"]
     # Suite v2 would be measured for minutes; tests/protocols/v2 asks few subjects.
-    words = ["small.toml" if word == "v2" else word for word in words]
+    small = "small" if words[0] == "report" else "small.toml"  # by its version, or its file
+    words = [small if word == "v2" else word for word in words]
     if words[0] == "verify":
         # Each cell is a process that imports everything; the last of an option twice holds.
         words = [*words, "--cells", "1"]
