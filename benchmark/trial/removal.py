@@ -64,10 +64,10 @@ def masking_rows(trial: Trial, subjects: int) -> Rows:
 @remembered()
 def imputers(trial: Trial) -> dict[str, Imputer]:
     """Return the imputers that apply to the cohort, the default one first."""
-    train = trial.train
     linear, blur = NoisyLinear(seed_of(trial.runtime.suite, "noise")), Blur()
     if not trial.cohort.geometry.registered:
         return {linear.name: linear, blur.name: blur}
+    train = trial.train
     # In float64, where the order of the rows leaves no trace in the float32 result.
     means = [train.images[train.groups == group].mean(0, dtype=np.float64)[0] for group in (0, 1)]
     mean = CohortMean(torch.from_numpy(np.mean(means, axis=0)).float())

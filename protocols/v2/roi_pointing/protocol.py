@@ -57,6 +57,10 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
         truth = asked_regions(trial.test)
         if truth is None:
             raise UnsupportedError("the cohort declares no regions of interest")
+        if self.memorised.missing(trial) is not None:
+            raise NotAssessableError(
+                "no common mask of the regions, since the cohort has no training split"
+            )
         balanced = study.balanced(config.subjects)
         images, ranked = self._confident(balanced, truth)
         count_abstentions(images, ranked)

@@ -23,6 +23,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading
+from benchmark.running.cells import conclude
 from benchmark.running.device import reproducible
 from benchmark.target import Target
 from benchmark.trial import NULL_COPIES, Memorised, Peers, Runtime, Trial
@@ -169,6 +170,28 @@ def test_null_networks_that_a_method_refuses_are_named(spec: str) -> None:
     remark = str(protocol.remark(readings))
     assert remark.count("network (RuntimeError: no such layer)") == NULL_COPIES
     assert "without the randomised 4 network" in remark
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_cohort_without_a_training_split_ends_in_no_failure(spec: str) -> None:
+    """If it fails, a method is blamed for what a cohort of test images lacks."""
+    protocol, cohort = PROTOCOLS[spec], _cohort(spec)
+    tested = cohort.select("test")
+    peers = Peers({"saliency": Saliency()}, Phantom2ResNet().recipe)
+    runtime = Runtime(torch.device("cpu"), suite="v2#0")
+    trial = Trial(Saliency(), _model().copy(), tested, runtime, peers)
+    if spec in ("positive_control@2", "roi_pointing@2", "known_source"):
+        with pytest.raises(NotAssessableError, match="the cohort has no training split"):
+            _readings(spec, trial)
+        return
+    readings = _readings(spec, trial)
+    if spec == "randomization@2":
+        assert protocol.verdict(readings).state == "not assessable"
+        return
+    # What needs no other network than random copies is scored, and names what it lacks.
+    assert conclude(protocol, readings).state == "scored"
+    missing = "without the memorised network (no twin, since the cohort has no training split)"
+    assert missing in str(protocol.remark(readings))
 
 
 def _is_score(spec: str, reading: Reading) -> bool:
