@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.cohort import Cohort
+from benchmark import cohort as cohorts
 from benchmark.commands import cohort_corrupt, cohort_tables, options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError
@@ -93,7 +93,7 @@ def export(name: options.NamedCohort, out: options.Out) -> None:
 app.command()(cohort_corrupt.corrupt)
 
 
-def _unwritten(cohort: Cohort) -> list[str]:
+def _unwritten(cohort: cohorts.Cohort) -> list[str]:
     """Return what a cohort knows of its images that no ``cohort.toml`` can say."""
     known = {
         "poses": cohort.geometry.poses is not None,

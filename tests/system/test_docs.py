@@ -183,7 +183,11 @@ def _smaller(words: list[str]) -> list[str]:
         words = [*words, "--protocol", "roi_pointing", "--store", "store of all"]
         words += ["--suite", "smaller.toml"]
     if "--suite" in words and words[words.index("--suite") + 1] == "v2":
-        words[words.index("--suite") + 1] = "small_v2.toml"
+        # A run names a suite, and a report the version that its records hold.
+        small = "small-v2" if words[0] == "report" else "small_v2.toml"
+        words[words.index("--suite") + 1] = small
+        # Else every report would have to name its suite.
+        words = [*words, "--records" if words[0] == "report" else "--store", "store of v2"]
     suited = ("run", "relatives", "publish", "submit", "verify", "gate")
     if words[0] in suited and "--suite" not in words:
         words = [*words, "--suite", "small.toml"]

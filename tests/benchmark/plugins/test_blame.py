@@ -275,7 +275,7 @@ class Missing(CohortSource):
 )
 def test_sources_show_the_authors_line_too(tmp_path: Path, name: str, line: str, said: str) -> None:
     """If it fails, whoever brings a network or a cohort is told of an error without its place."""
-    path = tmp_path / "sources.py"
+    path = tmp_path / "my_sources.py"
     path.write_text(SOURCES)
     kind = "cohorts" if name == "Missing" else "models"
     plugin = Catalogue().find(f"{path}:{name}", kind).plugin
