@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UnknownNameError
 from benchmark.reading import SCORED, find
+from benchmark.records.identity import canonical_json
 from benchmark.records.record import Record
 from benchmark.results.scores import BLIND, RANDOM, Score, Scores, Scoring
 
@@ -43,7 +44,9 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
     for record in records:
         names, identity = record.names, record.identity
         key = (identity.suite, names.cohort, names.model, names.protocol, str(identity.seed))
-        measured = (identity.cohort_fingerprint, *identity.network, str(identity.protocol))
+        # Canonical, since settings that were read from a store come in another order.
+        settings = canonical_json(identity.protocol.model_dump(mode="json"))
+        measured = (identity.cohort_fingerprint, *identity.network, settings)
         groups.setdefault((*key, *measured), []).append(record)
         if names.protocol not in protocols:
             raise UnknownNameError("protocol", names.protocol, protocols)
