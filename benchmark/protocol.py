@@ -6,11 +6,11 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, Statistic, Verdict, find, summarise
@@ -58,6 +58,18 @@ class Drawing:
     caption: str
     draw: Callable[[], Figure]
     kind: Literal["svg", "png"] = "svg"
+
+
+def _refuse_unordered(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if not shares or any(not 0 < share < 1 for share in shares):
+        raise ValueError("quantiles must lie between 0 and 1")
+    if list(shares) != sorted(set(shares)):
+        raise ValueError("quantiles must rise")
+    return shares
+
+
+RisingShares = Annotated[tuple[float, ...], AfterValidator(_refuse_unordered)]
+"""Shares of the foreground, at least one, each larger than the one before."""
 
 
 class ProtocolConfig(BaseModel):

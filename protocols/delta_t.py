@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
-from benchmark.protocol import ProtocolConfig, SanityProtocol
+from benchmark.protocol import ProtocolConfig, RisingShares, SanityProtocol
 from benchmark.reading import Direction, Plot, Reading, Statistic, Verdict, interval, statistic
 from benchmark.statistics.bootstrap import jackknife_distance
 from benchmark.trial import Study, imputer_health
@@ -41,19 +41,10 @@ class DeltaTConfig(ProtocolConfig):
         subjects: Images that are masked, as many of each group.
     """
 
-    quantiles: tuple[float, ...] = (0.01, 0.02, 0.05, 0.10, 0.20)
+    quantiles: RisingShares = (0.01, 0.02, 0.05, 0.10, 0.20)
     repeats: int = Field(8, ge=1)
     secondary_repeats: int = Field(2, ge=1)
     subjects: int = Field(64, ge=4)
-
-    @field_validator("quantiles")
-    @classmethod
-    def _rising(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
-        if not quantiles or any(not 0 < q < 1 for q in quantiles):
-            raise ValueError("quantiles must lie between 0 and 1")
-        if list(quantiles) != sorted(set(quantiles)):
-            raise ValueError("quantiles must rise")
-        return quantiles
 
 
 def _curve(label: str, panel: str | None = None) -> Plot:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from benchmark.protocol import ProtocolConfig
+from benchmark.protocol import ProtocolConfig, RisingShares
 from benchmark.reading import Direction, Plot, Statistic, statistic
 
 
@@ -20,21 +20,12 @@ class DeltaTConfig(ProtocolConfig):
         controls: Explainers that look at no network, whose maps are among the yardsticks.
     """
 
-    quantiles: tuple[float, ...] = (0.01, 0.02, 0.05, 0.10, 0.20)
+    quantiles: RisingShares = (0.01, 0.02, 0.05, 0.10, 0.20)
     repeats: int = Field(8, ge=1)
     subjects: int = Field(64, ge=4)
     cells: int = Field(64, ge=2)
     yardstick_repeats: int = Field(4, ge=1)
     controls: tuple[str, ...] = ("random", "smooth_noise", "centre", "intensity", "sobel", "atlas")
-
-    @field_validator("quantiles")
-    @classmethod
-    def _rising(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
-        if not quantiles or any(not 0 < q < 1 for q in quantiles):
-            raise ValueError("quantiles must lie between 0 and 1")
-        if list(quantiles) != sorted(set(quantiles)):
-            raise ValueError("quantiles must rise")
-        return quantiles
 
 
 def _studentised(description: str, direction: Direction = "higher") -> Statistic:

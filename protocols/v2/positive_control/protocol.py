@@ -106,22 +106,21 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
 
     def _read_precisions(self, images: Study, maps: Mapping[str, Tensor]) -> Precisions:
         """Read the average precision of each network's map on each mark, NaN where it abstains."""
-        precisions = {}
+        precisions, regions = {}, self._regions(images)
         for network, ranked in maps.items():
             order = ranking.rank_pixels(ranked, images.foreground)
             of_network = images.of(images.rows)
             of_network.note_unrankable(ranked)
-            for mark, region in self._regions(images).items():
+            for mark, region in regions.items():
                 ap = localisation.average_precision(ranked, region, images.foreground, order)
                 precisions[network, mark] = ap.numpy()
                 of_network.read(self.mark_ap, ap.numpy(), {"network": network, "mark": mark})
         return precisions
 
     def _read_found(self, images: Study, precisions: Precisions) -> None:
-        found, beyond_main = [], []
-        names = [mark.name for mark in self.config.marks]
-        for mark, other in zip(names, reversed(names), strict=True):
-            region = self._regions(images)[mark]
+        by_marks, beyond_main, regions = [], [], self._regions(images)
+        for mark, other in zip(regions, reversed(regions), strict=True):
+            region = regions[mark]
             chance = localisation.expected_average_precision(region, images.foreground).numpy()
             above = {
                 network: (precisions[network, mark] - chance) / (1 - chance)
@@ -130,10 +129,10 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
             rivals = {network: above[network] for network in (other, MAIN)}
             by_mark = own(above[mark], rivals, np.zeros_like(chance)).values
             images.read(self.found, by_mark, {"mark": mark}, reasons={})
-            found.append(by_mark)
+            by_marks.append(by_mark)
             before = {MAIN: precisions[MAIN, mark]}
             beyond_main.append(own(precisions[mark, mark], before, chance).values)
-        images.read(self.found, np.mean(found, axis=0), reasons={})
+        images.read(self.found, np.mean(by_marks, axis=0), reasons={})
         images.read(self.beyond_main, np.mean(beyond_main, axis=0), reasons={})
 
     def _regions(self, images: Study) -> dict[str, Tensor]:

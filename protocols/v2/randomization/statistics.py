@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from benchmark.protocol import RisingShares
 from benchmark.reading import Direction, Plot, Statistic, statistic
 from protocols.randomization.statistics import RandomizationConfig as Settings
 
@@ -19,14 +20,12 @@ class RandomizationConfig(Settings):
         quantile: Share that is compared at the steps of the walks.
     """
 
-    quantiles: tuple[float, ...] = (0.01, GATE, 0.05, 0.10, 0.20)
+    quantiles: RisingShares = (0.01, GATE, 0.05, 0.10, 0.20)
     quantile: float = Field(0.1, gt=0, lt=1)
 
     @field_validator("quantiles")
     @classmethod
-    def _rising(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < q < 1 for q in quantiles) or list(quantiles) != sorted(set(quantiles)):
-            raise ValueError("quantiles must rise between 0 and 1")
+    def _holds_the_gate(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
         if GATE not in quantiles:
             raise ValueError(f"quantiles must hold {GATE}, by which maps pass or fail")
         return quantiles

@@ -237,6 +237,20 @@ def test_health_is_told_for_each_model_by_itself() -> None:
     assert [one.healthy for one in protocol_health(records, PROTOCOLS)] == [None, True]
 
 
+def test_records_of_one_setting_are_judged_together_in_whatever_order_it_is_kept() -> None:
+    """If it fails, a run that goes on from a store is told each protocol's health twice."""
+
+    def with_settings(record: Record, settings: dict[str, float]) -> Record:
+        protocol = record.identity.protocol.model_copy(update={"config": settings})
+        identity = record.identity.model_copy(update={"protocol": protocol})
+        return record.model_copy(update={"identity": identity})
+
+    truth, noise = controls()
+    kept = with_settings(truth, {"a": 1.0, "b": 2.0})
+    fresh = with_settings(noise, {"b": 2.0, "a": 1.0})
+    assert [health.healthy for health in protocol_health([kept, fresh], PROTOCOLS)] == [True]
+
+
 def score_of(values: Sequence[float]) -> Reading:
     score = find(build_record(values=values).to_readings(), "share")
     assert score is not None
