@@ -86,12 +86,17 @@ class Anatomy:
         control_rois: Regions of the same area away from the disease, by name of their region.
         truth: Names of the ``rois`` whose union is where the groups are known to differ; empty
             where no such truth is known.
+        subfields: Parts of the ``rois`` that are studied by themselves, by name; no protocol that
+            asks about regions as a whole looks at them.
+        parents: Name of the region that each subfield is a part of.
     """
 
     foreground: BoolArray
     rois: Mapping[str, BoolArray] = field(default_factory=dict)
     control_rois: Mapping[str, BoolArray] = field(default_factory=dict)
     truth: tuple[str, ...] = ()
+    subfields: Mapping[str, BoolArray] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -200,6 +205,9 @@ class Cohort:
         partners: [N, 1, *S] float32 counterfactual images: the same subjects with the other group's
             anatomy, and all else as it is, down to the noise; None where they are not known.
         sources: Independent structures that label the images each in its own way, by name.
+        normals: [N, 1, *S] float32 the same subjects with their regions at normal volume, and all
+            else as it is, down to the noise; None where they are not known. A control alone looks
+            at them, so they are part of its identity and not of the fingerprint.
 
     Raises:
         CohortError: If the parts contradict each other or hold what no protocol can use.
@@ -213,6 +221,7 @@ class Cohort:
     group_names: tuple[str, str] = ("A", "B")
     partners: ImageArray | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
+    normals: ImageArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse a cohort that contradicts itself."""
@@ -286,10 +295,13 @@ class Cohort:
                 {name: mask[chosen] for name, mask in anatomy.rois.items()},
                 {name: mask[chosen] for name, mask in anatomy.control_rois.items()},
                 anatomy.truth,
+                {name: mask[chosen] for name, mask in anatomy.subfields.items()},
+                anatomy.parents,
             ),
             geometry=self.geometry.take(rows),
             partners=None if self.partners is None else self.partners[chosen],
             sources={name: source.take(chosen) for name, source in self.sources.items()},
+            normals=None if self.normals is None else self.normals[chosen],
         )
 
     def labelled_by(self, source: str) -> Cohort:

@@ -49,6 +49,7 @@ def _array_faults(cohort: Cohort) -> Iterator[str]:
         yield f" needs {expected}, but got {list(images.shape)} {images.dtype}"
     masks = {"foreground": anatomy.foreground, **anatomy.rois}
     masks |= {f"control of {name}": mask for name, mask in anatomy.control_rois.items()}
+    masks |= {f"subfield {name}": mask for name, mask in anatomy.subfields.items()}
     for name, mask in masks.items():
         if mask.shape != images.shape or mask.dtype != np.bool_:
             expected = f"the mask {name!r} as {list(images.shape)} bool"
@@ -58,6 +59,11 @@ def _array_faults(cohort: Cohort) -> Iterator[str]:
         yield f" names {unknown[0]!r} as truth, {known}"
     if unknown := sorted(set(anatomy.control_rois) - set(anatomy.rois)):
         yield f" has a control region for {unknown[0]!r}, {known}"
+    if clash := sorted(set(anatomy.subfields) & set(anatomy.rois)):
+        yield f" calls {clash[0]!r} a region and a subfield; a part needs a name of its own"
+    for name in anatomy.subfields:
+        if anatomy.parents.get(name) not in anatomy.rois:
+            yield f" has the subfield {name!r} in {anatomy.parents.get(name)!r}, {known}"
     if (spacings := len(cohort.geometry.spacing)) != images.ndim - 2:
         yield f" needs {images.ndim - 2} spacings in mm, but got {spacings}"
     affines = cohort.geometry.affines
@@ -90,7 +96,7 @@ def _image_faults(cohort: Cohort) -> Iterator[str]:
 
 def _counterfactual_faults(cohort: Cohort) -> Iterator[str]:
     shape, count = cohort.images.shape, len(cohort.images)
-    partners = {"partners": cohort.partners}
+    partners = {"partners": cohort.partners, "normals": cohort.normals}
     partners |= {
         f"partners of source {name!r}": source.partners for name, source in cohort.sources.items()
     }

@@ -18,6 +18,7 @@ def fingerprint_of(cohort: Cohort) -> str:
     anatomy = cohort.anatomy
     masks = {f"roi:{name}": mask for name, mask in anatomy.rois.items()}
     masks |= {f"control:{name}": mask for name, mask in anatomy.control_rois.items()}
+    masks |= {f"subfield:{name}": mask for name, mask in anatomy.subfields.items()}
     masks = {"foreground": anatomy.foreground, **dict(sorted(masks.items()))}
     covariates = cohort.covariates.sort_index(axis=1)
     rows = []
@@ -34,7 +35,7 @@ def fingerprint_of(cohort: Cohort) -> str:
         for part in _counterfactuals(cohort, row):
             digest.update(part)
         rows.append(digest.hexdigest())
-    head = {
+    head: dict[str, object] = {
         "shape": cohort.shape,
         "spacing": [round(float(value), 6) for value in cohort.geometry.spacing],
         "affine": _common_affine(cohort),
@@ -45,6 +46,8 @@ def fingerprint_of(cohort: Cohort) -> str:
         "groups": list(cohort.group_names),
         "rows": sorted(rows),
     }
+    if anatomy.subfields:
+        head["parents"] = {name: anatomy.parents[name] for name in anatomy.subfields}
     return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ from benchmark.trial import Need, Study, Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Badge", "Drawing", "Exhibit", "ProtocolConfig", "SanityProtocol"]
+__all__ = ["Badge", "Drawing", "Exhibit", "ProtocolConfig", "SanityProtocol", "Table"]
 
 Exhibit = Mapping[str, npt.NDArray[np.generic]]
 
@@ -58,6 +58,25 @@ class Drawing:
     caption: str
     draw: Callable[[], Figure]
     kind: Literal["svg", "png"] = "svg"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that a protocol adds to a report: on its page, and as a CSV file beside it.
+
+    Attributes:
+        name: Part of its file name.
+        title: Above it.
+        caption: Sentences on how to read it.
+        columns: Headings, with units; the first column names the row.
+        rows: A cell for each column: a text, a number, or None where there is none.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | int | float | None]]
 
 
 def _refuse_unordered(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -219,6 +238,15 @@ class SanityProtocol(ABC, Generic[ConfigT]):
             exhibits: By explainer, what ``Study.exhibit`` kept; of some or none. A report adds
                 ``spacing``, ``affines`` and ``oriented``, from which
                 ``benchmark.report.figures.planes`` finds which plane to show and where left is.
+            readings: By explainer, in the order of the report's tables.
+        """
+        yield from ()
+
+    @classmethod
+    def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
+        """Yield tables of the readings for a report; none unless overridden.
+
+        Args:
             readings: By explainer, in the order of the report's tables.
         """
         yield from ()

@@ -7,11 +7,13 @@ that there is to average on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy import ndimage
 
-from benchmark.arrays import BoolArray, FloatArray
+from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Geometry
 from benchmark.maps.masks import dilate_cross
 
@@ -40,6 +42,33 @@ def common_mask(masks: BoolArray, geometry: Geometry) -> BoolArray:
     return grown
 
 
+def in_common_space(values: ImageArray, geometry: Geometry) -> ImageArray:
+    """Return images or maps [N, 1, *S] where a voxel means the same place in every subject.
+
+    They are read between pixels, linearly, on the grid of ``geometry.affine``, 0 beyond their own
+    grid. Without poses they are returned as they are.
+
+    Args:
+        values: [N, 1, *S] float32.
+        geometry: Geometry of these images.
+    """
+    if geometry.poses is None:
+        return values
+    there = [np.linalg.inv(pose) @ geometry.affine for pose in geometry.poses]
+    return _each_resampled(values, there)
+
+
+def on_own_grids(values: ImageArray, geometry: Geometry) -> ImageArray:
+    """Return what lies in the common space, [N, 1, *S], on the grid of each image.
+
+    It is the way back from ``in_common_space``, which may be asked for other values.
+    """
+    if geometry.poses is None:
+        return values
+    back = [np.linalg.inv(geometry.affine) @ pose for pose in geometry.poses]
+    return _each_resampled(values, back)
+
+
 def carried(mask: BoolArray, geometry: Geometry) -> BoolArray:
     """Return a common mask [*S] on the grid of each image of ``geometry``, [N, 1, *S] by its poses.
 
@@ -55,6 +84,13 @@ def carried(mask: BoolArray, geometry: Geometry) -> BoolArray:
 def laid_over(image: FloatArray, pose: FloatArray, other: FloatArray) -> FloatArray:
     """Return an image [*S] of one pose on the grid of an image of another pose, 0 beyond it."""
     return _resampled(image, np.linalg.inv(pose) @ other)
+
+
+def _each_resampled(values: ImageArray, matrices: Sequence[FloatArray]) -> ImageArray:
+    moved = np.empty_like(values)
+    for row, matrix in enumerate(matrices):
+        moved[row, 0] = _resampled(values[row, 0], matrix)
+    return moved
 
 
 def _resampled(values: FloatArray, matrix: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmark.explainer import importance
-from benchmark.protocol import Exhibit
+from benchmark.protocol import Exhibit, Table
 from benchmark.records.record import Record
 from benchmark.report import map_files, webpage
 from benchmark.report.figures import forest, overlays, statistic_plots
@@ -22,6 +23,7 @@ from benchmark.results.health import protocol_health
 from benchmark.results.lookup import Protocols
 from benchmark.results.paired import aligned_pairs
 from benchmark.results.result import Result
+from benchmark.results.table import write_table
 
 
 class Gallery:
@@ -91,6 +93,7 @@ def build_section(
         _add_maps(folder / "maps", gallery, explained, explainers)
     _add_statistics(gallery, results, protocols)
     _add_drawings(gallery, records, {} if explained is None else explained.exhibits, protocols)
+    tables = _write_tables(folder / "tables", gallery, records, protocols)
     return webpage.Section(
         cohort=cohort,
         model=model,
@@ -100,6 +103,7 @@ def build_section(
         comparisons=aligned_pairs([record for record, _ in pairs], protocols),
         metrics=None if explained is None else webpage.measure_model(explained),
         pictures=gallery.pictures,
+        tables=tables,
     )
 
 
@@ -154,11 +158,7 @@ def _add_drawings(
     protocols: Protocols,
 ) -> None:
     for name, protocol in protocols.items():
-        measured = {
-            record.names.explainer: record
-            for record in records
-            if record.names.protocol == name and record.readings
-        }
+        measured = _measured(records, name)
         readings = {explainer: record.to_readings() for explainer, record in measured.items()}
         kept = {
             explainer: exhibits[record.identity_sha256]
@@ -168,3 +168,28 @@ def _add_drawings(
         for drawing in protocol.drawings(kept, readings) if readings else ():
             stem, title = f"{name}_{drawing.name}", f"{name}: {drawing.title}"
             gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)
+
+
+def _write_tables(
+    folder: Path, gallery: Gallery, records: Sequence[Record], protocols: Protocols
+) -> list[Table]:
+    """Write the protocols' own tables as CSV, and return them for the page."""
+    tables = []
+    for name, protocol in protocols.items():
+        measured = _measured(records, name)
+        readings = {explainer: record.to_readings() for explainer, record in measured.items()}
+        for table in protocol.tables(readings) if readings else ():
+            folder.mkdir(exist_ok=True)
+            path = folder / f"{gallery.file_name(f'{name}_{table.name}')}.csv"
+            path.write_text(write_table(table.columns, table.rows), encoding="utf-8")
+            tables.append(replace(table, title=f"{name}: {table.title}"))
+    return tables
+
+
+def _measured(records: Sequence[Record], protocol: str) -> dict[str, Record]:
+    """Return the records of a protocol that hold readings, by explainer."""
+    return {
+        record.names.explainer: record
+        for record in records
+        if record.names.protocol == protocol and record.readings
+    }

@@ -13,6 +13,7 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchmark.protocol import Table
 from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.report.glossary import terms_in
@@ -83,6 +84,7 @@ class Section:
         comparisons: Differences between methods at true centres and as published.
         metrics: Accuracy of the model; None where its output was not at hand.
         pictures: Figures in order.
+        tables: Protocols' own tables, in order.
     """
 
     cohort: str
@@ -93,6 +95,7 @@ class Section:
     comparisons: Sequence[Comparison]
     metrics: Metrics | None
     pictures: Sequence[Picture]
+    tables: Sequence[Table] = ()
 
     @property
     def sentences(self) -> list[str]:

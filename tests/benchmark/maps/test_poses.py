@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmark.cohort import Geometry
-from benchmark.maps.poses import carried, common_mask
+from benchmark.maps.poses import carried, common_mask, in_common_space, on_own_grids
 
 
 def box(shape: tuple[int, ...], first: int, last: int) -> np.ndarray:
@@ -40,3 +42,21 @@ def test_with_poses_the_mask_follows_each_subject(shape: tuple[int, ...]) -> Non
     for row, shift in enumerate(shifts):
         moved = np.roll(mask, (shift,) * axes, tuple(range(axes)))
         np.testing.assert_array_equal(carried(mask, geometry)[row, 0], moved)
+
+
+def test_the_common_space_and_back_is_the_image_again() -> None:
+    """If it fails, maps of subjects who lie askew are averaged at places that do not belong."""
+    coordinates = np.indices((32, 32)).astype(np.float32)
+    smooth = np.exp(-((coordinates - 15.5) ** 2).sum(0) / 50)[None].repeat(2, 0)[:, None]
+    poses = np.stack([np.eye(4)] * 2)
+    angle = 0.1
+    poses[1, :2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    poses[1, :2, 3] = 2.5, -1.25
+    geometry = Geometry((1.0, 1.0), np.eye(4), poses=poses)
+    there = in_common_space(smooth, geometry)
+    np.testing.assert_array_equal(there[0], smooth[0])
+    assert np.abs(there[1] - smooth[1]).max() > 0.1
+    back = on_own_grids(there, geometry)
+    assert np.abs(back - smooth)[:, :, 8:24, 8:24].max() < 0.02
+    plain = replace(geometry, poses=None)
+    assert in_common_space(smooth, plain) is smooth

@@ -10,18 +10,19 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from exhibits import PROTOCOLS, build_explained_model, ended, scored
+from exhibits import PROTOCOLS, Shape, build_explained_model, ended, scored
 from html_pages import Reader
 
 from benchmark.arrays import ImageArray
 from benchmark.errors import InputError, StoreError
+from benchmark.protocol import Table
 from benchmark.reading import Reading, Sample
 from benchmark.records.record import Outcome, Record
 from benchmark.report import digest, webpage
@@ -327,6 +328,27 @@ def test_other_figures_of_a_protocol_make_another_report(
     (package / "figures.py").write_text("COLOUR = 1\n")
     write_report(small, RECORDS[:1], [], protocols)
     assert (small / MARKER).read_text("utf-8") != before
+
+
+def test_a_table_of_a_protocol_stands_on_the_page_and_beside_it(small: Path) -> None:
+    """If it fails, the numbers behind a verdict are in no place that a reader could cite."""
+
+    class Tabled(Shape):
+        @classmethod
+        def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
+            rows = [(name, 0.25, None, SCRIPT) for name in readings]
+            yield Table("widths", "Widths", "About 5 % each.", ("method", "mm", "p", "note"), rows)
+
+    write_report(small, RECORDS, [], {"shape": Tabled})
+    page = (small / "index.html").read_text("utf-8")
+    assert "shape: Widths" in page
+    assert '<td class="n">0.250</td>' in page
+    assert SCRIPT not in page
+    (table,) = (small / "tables").glob("*.csv")
+    rows = list(csv.reader(table.read_text("utf-8").splitlines()))
+    assert rows[0] == ["method", "mm", "p", "note"]
+    assert ["gradcam", "0.25", "", SCRIPT] in rows
+    assert not any("raising" in row for row in rows)
 
 
 def test_a_damaged_report_is_made_again(small: Path) -> None:
