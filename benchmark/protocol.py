@@ -263,11 +263,20 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     def health_faults(cls, readings: Sequence[Reading]) -> tuple[str, ...]:
         """Return why its scores on this model prove nothing, a clause each; none unless overridden.
 
-        Such as a truth that blind maps beat, or a table of sources that is not diagonal. What the
+        Such as a truth that blind maps beat. What the
         scores of controls show is judged for every protocol alike, and not asked for here.
 
         Args:
             readings: Readings of one explainer; what several report is told once.
+        """
+        return ()
+
+    @classmethod
+    def health_doubts(cls, readings: Mapping[str, Sequence[Reading]]) -> tuple[str, ...]:
+        """Return why its health on this model is not known, a clause each; none unless overridden.
+
+        Args:
+            readings: By explainer, of all that were scored but the controls.
         """
         return ()
 

@@ -97,7 +97,8 @@ def _judge_owed(scores: Scores) -> tuple[bool | None, str]:
     interval holds 0, or lies below 0 or within the margin; that the truth certainly beats each of
     them, where the protocol says that the truth leads; and that the protocol itself found no fault.
     The true change of an image is the truth where it was scored, and the true region elsewhere.
-    Nothing is known without a score of such a map, or an interval of it.
+    Nothing is known without a score of such a map, or an interval of it, or where the protocol
+    doubts it.
 
     The sentence lists every control.
     """
@@ -119,8 +120,9 @@ def _judge_owed(scores: Scores) -> tuple[bool | None, str]:
     faults += [*beaten, *scores.faults]
     if faults:
         return False, f"{'; '.join(faults)}; controls: {listed}"
-    if unknown or None in sides.values():
-        return None, f"{TOO_FEW}; controls: {listed}"
+    doubts = [TOO_FEW] if unknown or None in sides.values() else []
+    if doubts := [*doubts, *scores.doubts]:
+        return None, f"{'; '.join(doubts)}; controls: {listed}"
     return True, f"controls owe nothing to a network: {listed}"
 
 

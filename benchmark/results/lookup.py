@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UnknownNameError
-from benchmark.reading import SCORED, find
+from benchmark.reading import SCORED, Reading, find
 from benchmark.records.identity import canonical_json
 from benchmark.records.record import Record
-from benchmark.results.scores import BLIND, RANDOM, Score, Scores, Scoring
+from benchmark.results.scores import BLIND, CONTROLS, RANDOM, Score, Scores, Scoring
 
 if TYPE_CHECKING:  # what turns records into numbers must not load what measures them
     from benchmark.protocol import SanityProtocol
@@ -61,6 +61,7 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
 def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Scores:
     entries, noise = [], None
     faults: dict[str, None] = {}
+    methods: dict[str, list[Reading]] = {}
     for record in records:
         name = record.names.explainer
         readings = record.to_readings() if record.state == SCORED else []
@@ -70,6 +71,9 @@ def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> S
             noise = find(readings, protocol.chance)
         if readings:
             faults |= dict.fromkeys(protocol.health_faults(readings))
+        if readings and name not in CONTROLS:
+            methods[name] = readings
+    doubts = protocol.health_doubts(methods)
     scoring = Scoring(
         protocol.statistic(protocol.primary),
         protocol.statistic(protocol.chance),
@@ -78,4 +82,4 @@ def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> S
         gate=not protocol.counts,
         owed=protocol.owes_to_network,
     )
-    return Scores(scoring, tuple(entries), noise, tuple(faults))
+    return Scores(scoring, tuple(entries), noise, tuple(faults), doubts)

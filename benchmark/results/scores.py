@@ -72,12 +72,14 @@ class Scores:
         entries: One an explainer; the controls among them judge and calibrate the others.
         noise: Reading of the chance statistic for a map of noise; None where there is none.
         faults: What the protocol itself found that makes its scores prove nothing.
+        doubts: What the protocol itself found that leaves open whether its scores prove something.
     """
 
     scoring: Scoring
     entries: tuple[Score, ...]
     noise: Reading | None
     faults: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def reading_of(self, explainer: str) -> Reading | None:
         """Return the score of an explainer, or None where it has none."""

@@ -19,6 +19,7 @@ from benchmark.arrays import FloatArray
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval, summarise
+from benchmark.results.diagonal import unfollowed
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.training.relatives import Relative
 from benchmark.trial import Study, Trial
@@ -113,6 +114,12 @@ class KnownSource(KnownSourceStatistics, SanityProtocol[KnownSourceConfig]):
             f"AUROC of the sources' networks: {own}; "
             f"on other sources {min(others):.2f} to {max(others):.2f}"
         )
+
+    @classmethod
+    def health_doubts(cls, readings: Mapping[str, Sequence[Reading]]) -> tuple[str, ...]:
+        """Say which source no method finds best on the network that was trained on it."""
+        unknown = unfollowed(readings, cls.ap, "source")
+        return tuple(f"no method follows the network of {source} to it" for source in unknown)
 
     @classmethod
     def drawings(

@@ -19,6 +19,7 @@ from benchmark.errors import NotAssessableError
 from benchmark.maps import localisation, ranking
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval, summarise
+from benchmark.results.diagonal import unfollowed
 from benchmark.statistics.own import own
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import Need, Study
@@ -177,6 +178,12 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
             for mark, other in zip(names, reversed(names), strict=True)
         ]
         return f"AUROC of the marks' networks: {', '.join(parts)}"
+
+    @classmethod
+    def health_doubts(cls, readings: Mapping[str, Sequence[Reading]]) -> tuple[str, ...]:
+        """Say which mark no method finds best on the network that was taught to see it."""
+        unknown = unfollowed(readings, cls.mark_ap, "mark")
+        return tuple(f"no method follows the network of {mark} to it" for mark in unknown)
 
     @classmethod
     def drawings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import fakes
@@ -41,13 +41,22 @@ class Leading(Owing):
     truth_leads = True
 
 
+class Open(Owing):
+    """A protocol that doubts what any method but ``bright`` shows."""
+
+    @classmethod
+    def health_doubts(cls, readings: Mapping[str, Sequence[Reading]]) -> tuple[str, ...]:
+        """Return a doubt unless the method is among them."""
+        return () if "bright" in readings else (f"no method follows: {sorted(readings)}",)
+
+
 class Doubting(Owing):
     """A protocol that finds a fault of its own."""
 
     @classmethod
     def health_faults(cls, readings: Sequence[Reading]) -> tuple[str, ...]:
         """Return a fault."""
-        return ("the table of sources is not diagonal",)
+        return ("the truth is beaten",)
 
 
 def health_of(protocol: type[SanityProtocol[Any]], **scores: Sequence[float]) -> Health:
@@ -104,7 +113,15 @@ def test_a_fault_that_the_protocol_finds_is_told_once() -> None:
     """If it fails, an imputer that proves nothing goes unseen."""
     health = health_of(Doubting, random=BLIND, bright=OWED)
     assert health.healthy is False
-    assert health.reason.count("not diagonal") == 1
+    assert health.reason.count("the truth is beaten") == 1
+
+
+def test_what_the_methods_leave_open_is_not_known() -> None:
+    """If it fails, a run whose networks no method follows is called healthy."""
+    unknown = health_of(Open, random=BLIND, dim=OWED)
+    assert unknown.healthy is None
+    assert "no method follows: ['dim']; controls: random" in unknown.reason
+    assert health_of(Open, random=BLIND, dim=OWED, bright=OWED).healthy is True
 
 
 def test_an_owed_score_is_its_own_scale() -> None:
