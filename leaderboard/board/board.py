@@ -272,9 +272,10 @@ class BoardProtocol(_Extended):
         gate: Whether it is passed or failed, and never averaged unless it counts.
         owed: Whether its score is what maps owe to the network, with chance at 0.
         counts: Whether a gate enters the total as well.
+        beside: Whether its score stands beside the total and never enters it, without being a gate.
     """
 
-    only_where_owed = ("owed", "counts")
+    only_where_owed = ("owed", "counts", "beside")
 
     name: str
     version: str
@@ -284,11 +285,12 @@ class BoardProtocol(_Extended):
     gate: bool
     owed: bool = False
     counts: bool = False
+    beside: bool = False
 
     @property
     def averaged(self) -> bool:
         """Whether its score enters the total."""
-        return self.counts or not self.gate
+        return self.counts or not (self.gate or self.beside)
 
 
 class Board(_Plain):

@@ -96,7 +96,7 @@ def _protocols(records: Sequence[PublishedRecord]) -> tuple[BoardProtocol, ...]:
     versions: dict[str, set[str]] = {}
     for record in records:
         versions.setdefault(record.names.protocol, set()).add(record.identity.protocol.version)
-    fields = {"question", "statistic", "direction", "gate", "owed", "counts"}
+    fields = {"question", "statistic", "direction", "gate", "owed", "counts", "beside"}
     protocols = {
         record.names.protocol: BoardProtocol(
             name=record.names.protocol,
@@ -157,6 +157,8 @@ def _why_unranked(
             return "gate failed", f"{protocol.name}: {record.reason or 'it failed'}"
     for protocol in protocols:
         record = own.get(protocol.name)
+        if protocol.beside:
+            continue
         if record is None:
             return "not ranked", f"no record of {protocol.name}"
         if record.state != SCORED:

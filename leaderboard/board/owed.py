@@ -109,7 +109,11 @@ def build_section(section: Section) -> ModelBoard:
     eligible = [name for name in with_total if why[name][0] == "ranked"]
     standings = _standings(parts, eligible, totals)
     gaps = gaps_of(section.by_protocol, section.unpublished)
-    summaries = {name: _summarise(name, section) for name in section.scores}
+    gates = {protocol.name for protocol in section.protocols if protocol.gate}
+    without_limits = gates - set(section.averaged)
+    summaries = {
+        name: _summarise(scores, name in without_limits) for name, scores in section.scores.items()
+    }
     shown = {name: summaries[name] for name in section.averaged}
     rows = []
     for name, own in section.by_explainer.items():
@@ -123,13 +127,13 @@ def build_section(section: Section) -> ModelBoard:
     return _model_board(section, rows)
 
 
-def _summarise(protocol: str, section: Section) -> dict[str, Interval]:
+def _summarise(scores: Scores, without_limits: bool) -> dict[str, Interval]:
     """Return the score of each explainer; of a gate alone without limits.
 
     The copies of a network vary as well, and a record's values per subject cannot tell how much.
     """
-    summaries = summarise_scores(section.scores[protocol])
-    if protocol in section.averaged:
+    summaries = summarise_scores(scores)
+    if not without_limits:
         return summaries
     return {name: replace(own, low=math.nan, high=math.nan) for name, own in summaries.items()}
 

@@ -81,6 +81,7 @@ class Scale(StrictModel):
         owed: Whether the values are what the map owes to the network, so that the score is a plain
             mean with chance at 0.
         counts: Whether a gate enters the total as well.
+        beside: Whether the score stands beside the total and never enters it, without being a gate.
     """
 
     question: Text
@@ -95,18 +96,19 @@ class Scale(StrictModel):
     chance: Name | None = None
     owed: bool = False
     counts: bool = False
+    beside: bool = False
 
     @model_serializer(mode="wrap")
     def _leave_out_untold(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Records that were written before there were these fields keep their bytes.
         fields: dict[str, Any] = serialise(self)
-        untold = [name for name in ("chance", "owed", "counts") if not fields.get(name)]
+        untold = [name for name in ("chance", "owed", "counts", "beside") if not fields.get(name)]
         return {name: value for name, value in fields.items() if name not in untold}
 
     @property
     def averaged(self) -> bool:
         """Whether the score enters the total."""
-        return self.counts or not self.gate
+        return self.counts or not (self.gate or self.beside)
 
 
 class SidecarSeal(StrictModel):

@@ -145,7 +145,8 @@ def draw_method(figure: Figure, board: Board, explainer: str) -> None:
     for index, (axes, protocol) in enumerate(zip(grid.flat, board.protocols, strict=False)):
         cells = {name: row.cells[index] for name, row in rows.items()}
         to_truth = all(model.truth_is_one(index) for model, _ in entries)
-        title = protocol.name + (" (gate)" if protocol.gate and not protocol.counts else "")
+        word = "" if protocol.averaged else " (gate)" if protocol.gate else " (beside)"
+        title = protocol.name + word
         scores, *calibrated = _panels(title, protocol, cells, to_truth)
         panel = replace(calibrated[0], title=title, words=scores.words) if calibrated else scores
         draw_panel(axes, panel, names, set())

@@ -53,4 +53,5 @@ def scale_of(protocol: type[SanityProtocol[Any]]) -> Scale:
         chance=protocol.chance if tells_more else None,
         owed=owed,
         counts=protocol.gate and protocol.counts,
+        beside=not protocol.gate and not protocol.counts,
     )

@@ -51,6 +51,7 @@ SCALE = Scale(
 SCALES = {
     "positive_control": SCALE.model_copy(update={"gate": True, "counts": True}),
     "randomization": SCALE.model_copy(update={"gate": True, "owed": False, "chance": "twin"}),
+    "edit_reach": SCALE.model_copy(update={"beside": True}),
 }
 
 

@@ -100,6 +100,24 @@ def test_a_gate_that_fails_sets_a_pair_apart_and_out_of_the_comparisons() -> Non
         }
 
 
+def test_a_score_beside_the_total_is_shown_and_moves_nothing(board: Board) -> None:
+    """If it fails, a column whose best value differs from model to model decides ranks."""
+    values = {"saliency": np.linspace(0, 0.2, 64), "gradcam": np.linspace(1.9, 2.1, 64)}
+    beside = [owed_record(name, "edit_reach", own) for name, own in values.items()]
+    wider = build_board([*owed_records(), *beside])
+    (model,), (before,) = wider.models, board.models
+    index = [protocol.name for protocol in wider.protocols].index("edit_reach")
+    assert not wider.protocols[index].averaged
+    rows = {row.explainer: row for row in model.rows}
+    score = rows["gradcam"].cells[index].score
+    assert score is not None
+    assert score.low is not None
+    assert score.low < score.estimate == pytest.approx(2.0)
+    assert rows["gradcampp"].cells[index].state == "missing"
+    kept = {row.explainer: (row.standing, row.total, row.status) for row in before.rows}
+    assert {row.explainer: (row.standing, row.total, row.status) for row in model.rows} == kept
+
+
 def test_a_missing_score_counts_as_chance_and_is_never_left_out() -> None:
     """If it fails, a method gains by the protocols under which it has no value."""
     records = owed_records()
