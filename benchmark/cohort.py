@@ -164,6 +164,8 @@ class Batch:
         change: [B, 1, *S] float32 graded truth, or None where the cohort knows none.
         references: References to compare the images with, where a method needs them.
         regions: [B, 1, *S] bool, union of all declared regions, or None where there are none.
+        deviation: [B, 1, *S] float32 image minus the same subject at normal volume, signed, or None
+            where the cohort does not know it.
     """
 
     rows: Rows
@@ -174,6 +176,7 @@ class Batch:
     references: References | None = None
     change: Tensor | None = None
     regions: Tensor | None = None
+    deviation: Tensor | None = None
 
     def take(self, rows: slice) -> Batch:
         """Return the batch of these rows."""
@@ -186,6 +189,7 @@ class Batch:
             truth=None if self.truth is None else self.truth[rows],
             change=None if self.change is None else self.change[rows],
             regions=None if self.regions is None else self.regions[rows],
+            deviation=None if self.deviation is None else self.deviation[rows],
         )
 
 
@@ -281,6 +285,20 @@ class Cohort:
         """Graded truth |x − x̃|, [N, 1, *S]: what the other group's anatomy changes, or None."""
         return None if self.partners is None else np.abs(self.images - self.partners)
 
+    @cached_property
+    def deviation(self) -> ImageArray | None:
+        """Image minus the same subject at normal volume, signed, [N, 1, *S]; None if unknown."""
+        return None if self.normals is None else self.images - self.normals
+
+    @cached_property
+    def normals_sha256(self) -> str:
+        """SHA-256 of the normals, the same for any order of the rows; of nothing without any."""
+        if self.normals is None:
+            return hashlib.sha256().hexdigest()
+        rows = sorted(range(len(self)), key=self.keys.__getitem__)
+        parts = (np.ascontiguousarray(self.normals[row], dtype="<f4").tobytes() for row in rows)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
     def take(self, rows: Rows) -> Cohort:
         """Return the cohort of these rows, in this order; rows in a run share its arrays."""
         in_a_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
@@ -344,6 +362,7 @@ class Cohort:
         truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
         change = None if self.change is None else self.change[rows]
         regions = None if self.regions is None else self.regions[rows]
+        deviation = None if self.deviation is None else self.deviation[rows]
         return Batch(
             rows=rows,
             keys=tuple(self.keys[row] for row in rows),
@@ -352,6 +371,7 @@ class Cohort:
             truth=truth,
             change=None if change is None else torch.from_numpy(change).to(device),
             regions=None if regions is None else torch.from_numpy(regions).to(device),
+            deviation=None if deviation is None else torch.from_numpy(deviation).to(device),
         )
 
     @cached_property

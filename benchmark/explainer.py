@@ -160,12 +160,15 @@ class Control(Explainer):
     Attributes:
         redrawn: Whether a model gets a map of its own, as noise must: the same noise on two models
             would pass for agreement between them. The keys of the batch then name the model too.
+        needs_normals: Whether it compares images with the same subjects at normal volume, which are
+            no part of the cohort's fingerprint and so name the control's maps.
     """
 
     family = "control"
-    polarity = "positive"
+    polarity: ClassVar[Polarity] = "positive"
     passes = (0, 0)
     redrawn: ClassVar[bool] = False
+    needs_normals: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, batch: Batch) -> Tensor:

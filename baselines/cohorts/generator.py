@@ -27,7 +27,7 @@ from scipy.ndimage import binary_fill_holes
 from scipy.special import expit
 
 from baselines.cohorts.template import View, load_template
-from benchmark.arrays import BoolArray, FloatArray
+from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.errors import CohortError
 from benchmark.seeding import stream
@@ -232,12 +232,17 @@ def covariates(persons: Sequence[Person]) -> pd.DataFrame:
 
 
 def build_cohort(
-    name: str, view: View, images: Bytes, participants: pd.DataFrame, masks: Mapping[str, BoolArray]
+    name: str,
+    view: View,
+    images: Bytes,
+    participants: pd.DataFrame,
+    masks: Mapping[str, BoolArray],
+    normals: ImageArray | None = None,
 ) -> Cohort:
     """Return the cohort of a phantom's arrays.
 
     Images are [N, 1, *S] grey levels, of which 255 stands for 1.0; masks are [N, 1, *S], named
-    ``foreground``, by their region, or ``control:`` + region.
+    ``foreground``, by their region, or ``control:`` + region; normals are as ``Cohort.normals``.
     """
     return Cohort(
         name=name,
@@ -251,6 +256,7 @@ def build_cohort(
         ),
         geometry=Geometry(view.spacing, view.affine, registered=True),
         group_names=("A", "B"),
+        normals=normals,
     )
 
 

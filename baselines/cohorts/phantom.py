@@ -7,13 +7,22 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.cohorts.committed_file import FOLDER, CommittedArrays, read_arrays, write_arrays
+from baselines.cohorts.committed_file import (
+    FOLDER,
+    CommittedArrays,
+    read_arrays,
+    read_normals,
+    write_arrays,
+)
 from baselines.cohorts.generator import build_cohort, make_cohort
 from baselines.cohorts.template import coronal_view
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 
 DATA = FOLDER / "phantom.npz"
+NORMALS = FOLDER / "phantom_normals.npz"
+"""The same subjects at relative volume 1; see ``normals.py``."""
+
 # The seed of 0 to 59 whose 600 and whose 200 test subjects both have the intended AUROCs of age
 # (0.62) and of volume (0.955); chosen on covariates, before any network saw an image.
 SEED = 48
@@ -28,7 +37,7 @@ class Phantom(CohortSource):
 
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""
-        return read_phantom(DATA)
+        return read_phantom(DATA, NORMALS)
 
 
 def generate_phantom() -> Cohort:
@@ -40,15 +49,26 @@ def generate_phantom() -> Cohort:
     return make_cohort(Phantom.name, coronal_view(), COUNTS, SEED)
 
 
-def read_phantom(path: Path) -> Cohort:
+def read_phantom(path: Path, normals: Path | None = None) -> Cohort:
     """Return the cohort in a file that :func:`write_phantom` wrote.
+
+    Args:
+        path: Path of the file.
+        normals: Path of the file that holds its subjects at normal volume; None for a cohort that
+            does not know them.
 
     Raises:
         CohortError: If there is no such file or it cannot be read.
     """
     arrays = read_arrays(path, Phantom.name)
-    view = coronal_view()
-    return build_cohort(Phantom.name, view, arrays.images, arrays.participants, arrays.masks)
+    return build_cohort(
+        Phantom.name,
+        coronal_view(),
+        arrays.images,
+        arrays.participants,
+        arrays.masks,
+        None if normals is None else read_normals(normals, Phantom.name, arrays.images),
+    )
 
 
 def write_phantom(path: Path) -> None:

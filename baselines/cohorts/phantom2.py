@@ -16,7 +16,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.cohorts.committed_file import FOLDER, CommittedArrays, read_arrays, write_arrays
+from baselines.cohorts.committed_file import (
+    FOLDER,
+    CommittedArrays,
+    read_arrays,
+    read_normals,
+    write_arrays,
+)
 from baselines.cohorts.generator import (
     SIDES,
     counterpart,
@@ -28,12 +34,15 @@ from baselines.cohorts.generator import (
 from baselines.cohorts.phantom import COUNTS, SEED
 from baselines.cohorts.posed import PosedSubject, draw_motion, gather
 from baselines.cohorts.template import coronal_view
-from benchmark.arrays import FloatArray
+from benchmark.arrays import FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.cohort_source import CohortSource
 from benchmark.seeding import stream
 
 DATA = FOLDER / "phantom2.npz"
+NORMALS = FOLDER / "phantom2_normals.npz"
+"""The same subjects at relative volume 1; see ``normals.py``."""
+
 OTHER_GROUP = "other_group"
 """Name of the partners in the committed file."""
 
@@ -47,7 +56,8 @@ class Phantom2(CohortSource):
 
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""
-        return build_cohort(self.name, read_arrays(DATA, self.name))
+        content = read_arrays(DATA, self.name)
+        return build_cohort(self.name, content, read_normals(NORMALS, self.name, content.images))
 
 
 def motion_of(number: int) -> FloatArray:
@@ -73,8 +83,8 @@ def generate_arrays() -> CommittedArrays:
     return gather(people, lambda row: make_subject(row + 1, groups[row], motion_of(row + 1)))
 
 
-def build_cohort(name: str, content: CommittedArrays) -> Cohort:
-    """Return the cohort of a phantom's arrays with poses and partners."""
+def build_cohort(name: str, content: CommittedArrays, normals: ImageArray | None = None) -> Cohort:
+    """Return the cohort of a phantom's arrays with poses, partners and, where given, normals."""
     masks, view = content.masks, coronal_view()
     scale = np.float32(255)
     return Cohort(
@@ -89,6 +99,7 @@ def build_cohort(name: str, content: CommittedArrays) -> Cohort:
         ),
         geometry=Geometry(view.spacing, view.affine, poses=content.poses),
         partners=content.partners[OTHER_GROUP].astype(np.float32) / scale,
+        normals=normals,
     )
 
 

@@ -188,6 +188,30 @@ class TrueChange(Control):
         return batch.change.clone()
 
 
+class TrueDeviation(Control):
+    """The signed truth x − x₁: the image minus the same subject at relative volume 1.
+
+    It says of this very image how far its regions are from normal, and in which direction; that of
+    a subject with normal volume is 0 everywhere. It is known where a cohort brings normals, and the
+    control is unsupported elsewhere.
+    """
+
+    name = "true_deviation"
+    polarity = "absolute"
+    needs_normals = True
+
+    def draw(self, batch: Batch) -> Tensor:
+        """Return the deviation in units of intensity, signed, [B, 1, *S].
+
+        Raises:
+            UnsupportedError: If the cohort brings no normals.
+        """
+        if batch.deviation is None:
+            reason = "needs each subject's image at normal volume, which the cohort does not know"
+            raise UnsupportedError(f"Control {self.name!r} {reason}.")
+        return batch.deviation.clone()
+
+
 def _stencil(images: Tensor, axis: int, weights: tuple[float, float, float]) -> Tensor:
     """Return images correlated with three weights along an axis, the rim repeated outwards."""
     length = images.shape[axis]

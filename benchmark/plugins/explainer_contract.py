@@ -282,8 +282,11 @@ def _batch(
     if explainer.needs_references:
         batch = replace(batch, references=example.cohort.references.to(model.device))
     if isinstance(explainer, Control) and batch.change is None and batch.regions is not None:
-        # Examples have no partners: what lies in the regions stands for what changes there.
+        # Examples have no partners and no normals: what lies in the regions stands for what
+        # changes there.
         batch = replace(batch, change=batch.images * batch.regions)
+    if isinstance(explainer, Control) and batch.deviation is None and batch.regions is not None:
+        batch = replace(batch, deviation=-batch.images * batch.regions)
     return batch
 
 

@@ -13,10 +13,12 @@ from benchmark.reading import Reading, Statistic
 from benchmark.records.record import VerdictWord
 
 ORACLE, TRUE_CHANGE, RANDOM = "oracle", "true_change", "random"
+# Maps that look at no model, and know the truth of the image that they explain.
+INFORMED = (ORACLE, TRUE_CHANGE, "true_deviation")
 # Maps that look at no model and know no truth of the image that they explain; where one passes, the
 # protocol proves nothing.
 BLIND = (RANDOM, "smooth_noise", "centre", "intensity", "sobel", "atlas")
-CONTROLS = (ORACLE, TRUE_CHANGE, *BLIND)
+CONTROLS = (*INFORMED, *BLIND)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _batch(trial: Trial, rows: Rows, weights_sha256: str) -> Batch:
     if not isinstance(explainer, Control):
         # What the anatomy is known to hold is for controls alone.
         hidden = None if references is None else replace(references, regions=None)
-        return replace(batch, references=hidden, change=None, regions=None)
+        return replace(batch, references=hidden, change=None, regions=None, deviation=None)
     if explainer.redrawn:
         batch = replace(batch, keys=tuple(f"{key} on {weights_sha256}" for key in batch.keys))
     return replace(batch, references=references)

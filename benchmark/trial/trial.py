@@ -120,6 +120,8 @@ class Trial:
             settings += f",references={self.references.sha256}"
             if isinstance(explainer, Control):
                 settings += f",regions={self.references.regions_sha256}"
+        if isinstance(explainer, Control) and explainer.needs_normals:
+            settings += f",normals={self.test.normals_sha256}"
         origin = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
         return f"{origin}:{explainer.name}:{explainer.version}:{settings}"
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from benchmark.reading import SCORED, Reading, Sample, Statistic, find
-from benchmark.results.scores import ORACLE, RANDOM, TRUE_CHANGE, Score, Scores, Scoring
+from benchmark.results.scores import INFORMED, RANDOM, Score, Scores, Scoring
 from leaderboard.published.record import PublishedRecord
 
 # The statistic under which noise scores 0, by protocol: a record of suite v1 names its score alone.
@@ -55,7 +55,7 @@ def scores_of(
         if scale.owed and score is not None:
             # A map that ranks nothing shows nothing of the network.
             score = replace(score, values=np.nan_to_num(score.values, nan=0.0))
-        blind = record.method.control and name not in (ORACLE, TRUE_CHANGE)
+        blind = record.method.control and name not in INFORMED
         entries.append(Score(name, score, record.verdict, blind))
         if name == RANDOM and record.state == SCORED and chance is not None:
             other = find(noise.get(record.path, ()), chance.name)

@@ -179,5 +179,6 @@ def planted_cohort(
         geometry=cohort.geometry.take(np.tile(np.arange(len(cohort)), 2)),
         group_names=("clean", "planted"),
         partners=None,
+        normals=None,
         sources={},
     )

@@ -60,7 +60,7 @@ def test_a_trial_explains_everyone_alike(name: str, kind: str, dimensions: int) 
     if why_unsupported(explainer, model_of(kind, dimensions), has_truth=True) is not None:
         return
     plain = cohort_of(dimensions).take(np.arange(24))
-    cohort = replace(plain, partners=1 - plain.images)
+    cohort = replace(plain, partners=1 - plain.images, normals=1 - plain.images)
     order = np.random.default_rng(1).permutation(len(cohort))[: len(cohort) * 3 // 4]
     first = trial_of(explainer, kind, dimensions, cohort)
     maps = dict(zip(first.test.keys, first.attributions, strict=True))

@@ -121,6 +121,7 @@ def corrupt(cohort: Cohort, sites: Sites, corruption: Corruption, seed: int = 0)
         group_names=GROUPS,
         # They are images of the clean anatomy, and labels of what is no longer asked.
         partners=None,
+        normals=None,
         sources={},
     )
     refuse_contradictions(result)

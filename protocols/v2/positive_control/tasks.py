@@ -114,6 +114,7 @@ def _marked_images(trial: Trial, marks: Marks) -> Cohort:
         geometry=test.geometry.take(np.tile(np.arange(len(test)), len(PRESENCES))),
         group_names=GROUP_NAMES,
         partners=None,
+        normals=None,
         sources={},
     )
 
@@ -140,6 +141,7 @@ def _main_cohort(trial: Trial, marks: Marks) -> Cohort:
         images=_marked(trial, marks, both).images,
         participants=test.participants.assign(subject=_named(test, marks, both)),
         partners=None,
+        normals=None,
         sources={},
     )
 

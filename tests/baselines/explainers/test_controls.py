@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch import Tensor
+from trials import build_trial
 
 from baselines.explainers.controls import (
     Atlas,
@@ -18,15 +20,18 @@ from baselines.explainers.controls import (
     SmoothNoise,
     Sobel,
     TrueChange,
+    TrueDeviation,
 )
+from baselines.explainers.gradient import Saliency
+from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.explainer import Control
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_classifier, build_cohort
-from benchmark.target import own_margin
+from benchmark.target import Target, own_margin
 
 BLIND = (Random(), SmoothNoise(), Centre(), Intensity(), Sobel())
-CONTROLS = (*BLIND, Atlas(), Oracle(), TrueChange())
+CONTROLS = (*BLIND, Atlas(), Oracle(), TrueChange(), TrueDeviation())
 
 
 def batch_of(cohort: Cohort, *rows: int) -> Batch:
@@ -37,7 +42,8 @@ def batch_of(cohort: Cohort, *rows: int) -> Batch:
 def cohort(request: pytest.FixtureRequest) -> Cohort:
     plain = build_cohort(request.param, subjects=12)
     # The other group's anatomy: here, for what a control draws, whatever lies in the regions.
-    return replace(plain, partners=np.where(plain.regions, 1 - plain.images, plain.images))
+    partners = np.where(plain.regions, 1 - plain.images, plain.images)
+    return replace(plain, partners=partners, normals=partners)
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
@@ -168,6 +174,37 @@ def test_the_true_change_is_what_the_partner_has_differently(cohort: Cohort) -> 
     bare = replace(cohort, partners=None)
     with pytest.raises(UnsupportedError, match="'true_change' needs images that have partners"):
         TrueChange().draw(batch_of(bare, 0))
+
+
+def test_the_true_deviation_is_signed_and_named_by_the_normals(cohort: Cohort) -> None:
+    """If it fails, a map has no sign that follows the volume, or maps of other normals are kept."""
+    control = TrueDeviation()
+    assert control.polarity == "absolute"
+    drawn = control.draw(batch_of(cohort, 0, 1)).numpy()
+    assert cohort.normals is not None
+    np.testing.assert_array_equal(drawn, cohort.images[:2] - cohort.normals[:2])
+    trial = build_trial(control, cohort, build_classifier(len(cohort.shape)))
+    assert torch.equal(trial.attributions[0], torch.from_numpy(trial.test.deviation)[0])
+    others = replace(cohort, normals=cohort.images)
+    assert others.fingerprint == cohort.fingerprint
+    other = build_trial(control, others, build_classifier(len(cohort.shape)))
+    assert other.explainer_identity != trial.explainer_identity
+    bare = replace(cohort, normals=None)
+    with pytest.raises(UnsupportedError, match="'true_deviation' needs each subject's image at"):
+        control.draw(batch_of(bare, 0))
+
+
+def test_methods_do_not_see_the_normals(cohort: Cohort) -> None:
+    """If it fails, a method can be told the truth that it is judged by."""
+
+    class Spy(Saliency):
+        name = "spy"
+
+        def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
+            assert batch.deviation is batch.change is batch.regions is None
+            return super().attribute_batch(classifier, batch, target)
+
+    assert len(build_trial(Spy(), cohort, build_classifier(len(cohort.shape))).attributions)
 
 
 def test_smooth_noise_is_smooth_and_each_image_has_its_own(cohort: Cohort) -> None:
