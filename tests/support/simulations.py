@@ -12,6 +12,7 @@ from benchmark.seeding import stream
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.simultaneous import Block, compare
 from benchmark.statistics.studentised import studentised_intervals
+from benchmark.statistics.two_way import two_way_mean
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
@@ -76,3 +77,18 @@ def ranking_errors(
         low, high = np.array(ranking.low), np.array(ranking.high)
         covered += bool(((low <= best) & (worst <= high)).all())
     return false_splits / data_sets, covered / data_sets
+
+
+def coverage_of_two_way_mean(of_runs: float, data_sets: int) -> float:
+    """Return how often the interval over 48 subjects and five runs holds the mean, 0.
+
+    The variance of runs is given in units of the subjects'; a single value has a quarter beside.
+    """
+    generator = stream("simulation", "two-way", of_runs)
+    covered = 0
+    for _ in range(data_sets):
+        subjects, residuals = generator.normal(size=(48, 1)), generator.normal(size=(48, 5))
+        runs = math.sqrt(of_runs) * generator.normal(size=(1, 5))
+        interval = two_way_mean(subjects + runs + residuals / 2).interval
+        covered += interval.low <= 0 <= interval.high
+    return covered / data_sets
