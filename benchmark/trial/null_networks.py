@@ -94,6 +94,33 @@ def null_maps(images: Study) -> NullMaps:
     return trial.once(key, lambda: _draw(images))
 
 
+@dataclass(frozen=True)
+class RandomisedMaps:
+    """Importance maps of the same images for fully randomised copies of the network.
+
+    Attributes:
+        maps: [n, 1, *S] maps for each copy, by its number.
+        left_out: Why a copy has no maps, by its name.
+    """
+
+    maps: Mapping[int, Tensor]
+    left_out: Mapping[str, str]
+
+
+def randomised_maps(images: Study, copies: int = NULL_COPIES) -> RandomisedMaps:
+    """Return the maps of a study's explainer on its rows, for copies below a number.
+
+    They are those of ``null_maps``, and are drawn once for both.
+    """
+    maps: dict[int, Tensor] = {}
+    left_out: dict[str, str] = {}
+    for copy in range(copies):
+        drawn = _maps_of(images, images.trial.randomised(copy), f"{RANDOMISED} {copy}", left_out)
+        if drawn is not None:
+            maps[copy] = drawn
+    return RandomisedMaps(maps, left_out)
+
+
 def read_left_out(images: Study, nulls: NullMaps, statistic: Statistic, condition: str) -> None:
     """Read that a statistic has no value on the null networks without maps, each with its reason.
 
@@ -136,12 +163,8 @@ def count_abstentions(images: Study, ranked: Tensor) -> int:
 
 
 def _draw(images: Study) -> NullMaps:
-    trial, left_out = images.trial, dict[str, str]()
-    randomised: dict[int, Tensor] = {}
-    for copy in range(NULL_COPIES):
-        maps = _maps_of(images, trial.randomised(copy), f"{RANDOMISED} {copy}", left_out)
-        if maps is not None:
-            randomised[copy] = maps
+    trial, copies = images.trial, randomised_maps(images)
+    randomised, left_out = copies.maps, dict(copies.left_out)
     memorised, missing = None, LABEL_MODEL.missing(trial)
     if missing is None:
         model = LABEL_MODEL.on(trial)

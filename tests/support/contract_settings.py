@@ -20,6 +20,7 @@ from benchmark.training.relatives import relation
 from benchmark.trial import Peers, Runtime, Trial
 from protocols import v2
 from protocols.agreement import Agreement, AgreementConfig
+from protocols.complexity import Complexity, ComplexityConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
 from protocols.known_source import KnownSource, KnownSourceConfig
 from protocols.positive_control import PositiveControl, PositiveControlConfig
@@ -67,6 +68,7 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         DeltaT(DeltaTConfig(quantiles=(0.1,), repeats=1, secondary_repeats=1, subjects=8)),
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
         KnownSource(KnownSourceConfig(subjects=8)),
+        Complexity(ComplexityConfig(subjects=8)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),
         v2.Randomization(
             RandomizationConfig2(
