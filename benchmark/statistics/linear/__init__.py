@@ -14,19 +14,34 @@ from benchmark.statistics.linear.freedman_lane import (
     draw_permutations,
     voxelwise_test,
 )
+from benchmark.statistics.linear.mediation import Mediation, mediate
 from benchmark.statistics.linear.partial_correlation import PartialCorrelation, fisher_mean
+from benchmark.statistics.linear.regression import (
+    AT_BOUNDARY,
+    SUPPORT,
+    Regression,
+    regress,
+    regress_mixed,
+)
 
 __all__ = [
+    "AT_BOUNDARY",
     "COVARIATES",
+    "SUPPORT",
     "Design",
+    "Mediation",
     "PartialCorrelation",
     "PermutationTest",
+    "Regression",
     "SubjectMeans",
     "VoxelTest",
     "complete_rows",
     "correlation_test",
     "draw_permutations",
     "fisher_mean",
+    "mediate",
     "nuisance_design",
+    "regress",
+    "regress_mixed",
     "voxelwise_test",
 ]

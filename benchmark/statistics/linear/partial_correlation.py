@@ -90,24 +90,38 @@ class PartialCorrelation:
         Differences of correlations of the same subjects are paired on the same bootstrap.
         """
         pairs = self._first.shape[1]
-        basis = self._design.basis * np.sqrt(len(self._first))
-        columns = basis.shape[1]
-        rows = np.column_stack([basis, self._first, self._second])
-        upper = np.triu_indices(rows.shape[1])
-        crossed = rows[:, upper[0]] * rows[:, upper[1]]
+        left = residual_products(np.hstack([self._first, self._second]), self._design, bootstrap)
+        diagonal = np.maximum(np.diagonal(left, axis1=1, axis2=2), 0.0)
+        products = np.diagonal(left[:, :pairs, pairs:], axis1=1, axis2=2)
+        return fisher_mean(_ratio(products, diagonal[:, :pairs] * diagonal[:, pairs:]))
 
-        def statistic(weights: FloatArray) -> FloatArray:
-            gram = np.empty((len(weights), rows.shape[1], rows.shape[1]))
-            gram[:, upper[0], upper[1]] = gram[:, upper[1], upper[0]] = weights @ crossed
-            within, across = gram[:, :columns, :columns], gram[:, :columns, columns:]
-            inverse = np.linalg.pinv(within, rcond=_SINGULAR, hermitian=True)
-            left = gram[:, columns:, columns:] - across.transpose(0, 2, 1) @ (inverse @ across)
-            diagonal = np.maximum(np.diagonal(left, axis1=1, axis2=2), 0.0)
-            products = np.diagonal(left[:, :pairs, pairs:], axis1=1, axis2=2)
-            correlations = _ratio(products, diagonal[:, :pairs] * diagonal[:, pairs:])
-            return fisher_mean(correlations)[:, None]
 
-        return bootstrap.statistic_replicates(statistic)[:, 0]
+def residual_products(
+    values: FloatArray, design: Design, bootstrap: SubjectBootstrap
+) -> FloatArray:
+    """Return sums of products of residuals of values [n, q] in each resample, [R, q, q].
+
+    The design is fitted anew in each resample, all at once: of the cross-products of all columns,
+    those of the residuals are the Schur complement of the design's.
+    """
+    # The basis is orthonormal but for the resampling, so that few numbers are lost in solving.
+    basis = design.basis * np.sqrt(len(design.basis))
+    columns = basis.shape[1]
+    rows = np.column_stack([basis, values])
+    width = rows.shape[1]
+    upper = np.triu_indices(width)
+    crossed = rows[:, upper[0]] * rows[:, upper[1]]
+
+    def statistic(weights: FloatArray) -> FloatArray:
+        gram = np.empty((len(weights), width, width))
+        gram[:, upper[0], upper[1]] = gram[:, upper[1], upper[0]] = weights @ crossed
+        across = gram[:, :columns, columns:]
+        inverse = np.linalg.pinv(gram[:, :columns, :columns], rcond=_SINGULAR, hermitian=True)
+        left = gram[:, columns:, columns:] - across.transpose(0, 2, 1) @ (inverse @ across)
+        return left.reshape(len(weights), -1)
+
+    count = values.shape[1]
+    return bootstrap.statistic_replicates(statistic).reshape(-1, count, count)
 
 
 def fisher_mean(correlations: npt.ArrayLike) -> FloatArray:
