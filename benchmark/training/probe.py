@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.arrays import FloatArray, Rows
 from benchmark.classifier import Classifier
@@ -43,6 +44,25 @@ def fit_probe(classifier: Classifier, cohort: Cohort, batch_size: int = 64) -> C
     probed.head = head.to(classifier.device)
     probed.eval().requires_grad_(False)
     return probed
+
+
+def with_head(classifier: Classifier, weight: Tensor, bias: Tensor) -> Classifier:
+    """Return the same model with another linear head; trunk, pool and counter are shared.
+
+    Args:
+        classifier: Model that gives trunk and pool.
+        weight: [2, D] weights of the head.
+        bias: [2] biases of the head.
+    """
+    head = nn.utils.skip_init(nn.Linear, weight.shape[1], 2, dtype=classifier.dtype)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+    other = copy.copy(classifier)
+    other._modules = classifier._modules.copy()
+    other.head = head.to(classifier.device)
+    other.streamlining = None
+    return other.eval().requires_grad_(False)
 
 
 def logistic_regression(features: FloatArray, groups: Rows) -> tuple[FloatArray, float]:

@@ -27,6 +27,7 @@ from protocols.positive_control import PositiveControl, PositiveControlConfig
 from protocols.positive_control.planting import Strength
 from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
+from protocols.uncertainty import Uncertainty, UncertaintyConfig
 from protocols.v2.agreement import AgreementConfig as AgreementConfig2
 from protocols.v2.delta_t import DeltaTConfig as DeltaTConfig2
 from protocols.v2.positive_control import PositiveControlConfig as PositiveControlConfig2
@@ -69,6 +70,7 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
         KnownSource(KnownSourceConfig(subjects=8)),
         Complexity(ComplexityConfig(subjects=8)),
+        Uncertainty(UncertaintyConfig(count=3, subjects=16, fewest=8)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),
         v2.Randomization(
             RandomizationConfig2(
