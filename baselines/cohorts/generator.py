@@ -16,16 +16,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.interpolate import make_interp_spline
 from scipy.ndimage import binary_fill_holes
 from scipy.special import expit
 
+from baselines.cohorts.rendering.fields import smooth_field
+from baselines.cohorts.rendering.scanner import SCANNERS, Scan, scan_tissue
 from baselines.cohorts.template import View, load_template
 from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
@@ -43,6 +44,9 @@ SEMI_AXES = np.array([20.0, 8.0, 5.5])
 ELLIPSOID_VOLUME = float(4 / 3 * np.pi * SEMI_AXES.prod())
 """Volume in mm³ of a hippocampus of relative volume 1."""
 
+SECTORS = ("lateral_upper", "lateral_lower", "medial_upper", "medial_lower")
+"""Quarters of a hippocampus's cross-section, which may shrink each by itself."""
+
 GROUP_EFFECT = 0.28
 """Relative volume of each hippocampus that group B lacks."""
 
@@ -59,11 +63,8 @@ _SHELL_SOFTNESS, _HORN_SOFTNESS = 0.07, 0.25
 # Knot spacings in mm and standard deviations in mm: 7 and 14 knots across a slice of 144 mm.
 _DEFORMATION = ((24.0, 2.2), (11.0, 0.77))
 _VENTRICLES, _VENTRICLE_REACH, _VENTRICLE_GROWTH = np.array([0.0, -21.0, 12.0]), 22.0, 0.012
-_BIAS_KNOTS, _BIAS = 48.0, 0.08
-_GAMMA = {"scanner1": 1.0, "scanner2": 1.08}
-_NOISE = {"scanner1": 0.03, "scanner2": 0.045}
-# White matter is at 0.87 in the template; the bias field would push it beyond 1 in many subjects.
-_GAIN = 0.9
+# Width in radians of the edge between two sectors.
+_SECTOR_SOFTNESS = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Person:
         tiv: Total intracranial volume in mL.
         scanner: Scanner, ``"scanner1"`` or ``"scanner2"``.
         volumes: Relative volume of each hippocampus, by name of its region; 1 is the template's.
+        sectors: Relative volume of each of its ``SECTORS``, by name of its region; where there are
+            none, all sectors have that of the hippocampus.
     """
 
     group: int
@@ -85,6 +88,7 @@ class Person:
     tiv: float
     scanner: str
     volumes: Mapping[str, float]
+    sectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def draw_person(rng: np.random.Generator, group: int) -> Person:
@@ -129,33 +133,38 @@ class Wall(Protocol):
 
 
 def render(
-    person: Person, view: View, rng: np.random.Generator, walls: Sequence[tuple[Wall, float]] = ()
+    person: Person,
+    view: View,
+    rng: np.random.Generator,
+    walls: Sequence[tuple[Wall, float]] = (),
+    scan: Scan | None = None,
 ) -> tuple[Bytes, dict[str, BoolArray]]:
     """Return a subject's image in grey levels and masks by name, each [*S]; see ``build_cohort``.
 
     The foreground is the brain with its fluid spaces, without holes; a region the full ellipsoid,
     with the shell that atrophy vacated; its control as many voxels elsewhere. ``rng`` is the
-    subject's own, so that no other subject changes this one.
+    subject's own, so that no other subject changes this one; of ``scan`` where it is given, the
+    anatomy alone is drawn from it.
     """
     template = load_template()
     points = _pose(view.points, person.tiv, rng)
     for knots, deviation in _DEFORMATION:
-        field = [_smooth_field(view, knots, rng) for _ in range(3)]
+        field = [smooth_field(view, knots, rng) for _ in range(3)]
         points = points + deviation * np.stack(field, axis=-1)
     points = _widen_ventricles(points, person.age)
-    sources, fluid, rois = _shrink_hippocampi(points, person.volumes)
+    sources, fluid, rois = _shrink_hippocampi(points, person)
     for wall, amount in walls:
         sources = sources + wall.displacement(points, amount)
 
     tissue = template.sample(template.t1, sources)
     tissue = tissue * (1 - fluid) + _CSF * fluid
     masks = {"foreground": binary_fill_holes(template.sample(template.brain, sources) >= 0.5)}
+    masks |= rois
     for name, side in SIDES.items():
         radius, *_ = _frame(points, side, view.control_centre)
-        masks[name] = rois[name]
         masks[f"control:{name}"] = _nearest(radius, int(rois[name].sum()))
     masks |= {wall.name: wall.region(points) for wall, _ in walls}
-    image = _scan(tissue, person.scanner, view, rng)
+    image = scan_tissue(tissue, scan or Scan(SCANNERS[person.scanner], rng), view)
     return np.rint(255 * image).astype(np.uint8), masks
 
 
@@ -269,17 +278,6 @@ def _pose(points: FloatArray, tiv: float, rng: np.random.Generator) -> FloatArra
     return np.asarray((REFERENCE_TIV / tiv) ** (1 / 3) * (points @ roll.T) + shift)
 
 
-def _smooth_field(view: View, knot_spacing: float, rng: np.random.Generator) -> FloatArray:
-    """Return a cubic spline [*S] through standard normal knots about ``knot_spacing`` mm apart."""
-    extents = [count * size for count, size in zip(view.shape, view.spacing, strict=True)]
-    knots = [max(4, round(extent / knot_spacing) + 1) for extent in extents]
-    field = rng.standard_normal(knots)
-    for axis, (count, n_knots) in enumerate(zip(view.shape, knots, strict=True)):
-        spline = make_interp_spline(np.linspace(0, 1, n_knots), field, k=3, axis=axis)
-        field = spline(np.linspace(0, 1, count))
-    return np.asarray(field, dtype=np.float64)
-
-
 def _widen_ventricles(points: FloatArray, age: float) -> FloatArray:
     offset = points - _VENTRICLES
     window = np.exp(-(offset**2).sum(axis=-1, keepdims=True) / (2 * _VENTRICLE_REACH**2))
@@ -303,7 +301,7 @@ def _frame(
 
 
 def _shrink_hippocampi(
-    points: FloatArray, volumes: Mapping[str, float]
+    points: FloatArray, person: Person
 ) -> tuple[FloatArray, FloatArray, dict[str, BoolArray]]:
     """Return points drawn together towards each hippocampus's long axis.
 
@@ -312,26 +310,47 @@ def _shrink_hippocampi(
 
     Returns:
         Points [*S, 3] to sample the template at; share [*S] of each voxel that the temporal horn
-        fills; the ellipsoids by name.
+        fills; the ellipsoids and their sectors by name.
     """
     sources, fluid = points.copy(), np.zeros(points.shape[:-1])
     rois: dict[str, BoolArray] = {}
     for name, side in SIDES.items():
         radius, coordinates, axes = _frame(points, side, tuple(_CENTRE))
-        thinness = volumes[name] ** 0.5
+        lateral, upward = coordinates[..., 1] * side, coordinates[..., 2]
+        thinness: FloatArray | float = person.volumes[name] ** 0.5
+        rois[name] = radius < 1
+        if name in person.sectors:
+            weights = _sector_weights(lateral, upward)
+            thinness = weights @ np.sqrt(person.sectors[name])
+            for number, sector in enumerate(SECTORS):
+                rois[f"{name}_{sector}"] = rois[name] & (weights.argmax(axis=-1) == number)
         across = coordinates * SEMI_AXES * np.array([0.0, 1.0, 1.0]) @ axes
         window = expit((_WINDOW_RADIUS - radius) / _WINDOW_SOFTNESS)
-        sources += (1 / thinness - 1) * window[..., None] * across
-        rois[name] = radius < 1
-        if thinness < 1:
-            shrunken = np.linalg.norm(coordinates / [1.0, thinness, thinness], axis=-1)
-            shell = expit((shrunken - 1) * thinness / _SHELL_SOFTNESS)
+        sources += np.asarray(1 / thinness - 1)[..., None] * window[..., None] * across
+        if np.min(thinness) < 1:
+            width = np.stack(np.broadcast_arrays(1.0, thinness, thinness), axis=-1)
+            shrunken = np.linalg.norm(coordinates / width, axis=-1)
+            shell = expit((shrunken - 1) * thinness / _SHELL_SOFTNESS) * (np.asarray(thinness) < 1)
             shell *= expit((1 - radius) / _SHELL_SOFTNESS)
             # The horn lies above and lateral of the hippocampus, so only that side fills.
-            lateral, upward = coordinates[..., 1] * side, coordinates[..., 2]
             horn = 0.8 * lateral + 0.3 * np.abs(upward) + 0.5 * upward
             fluid = np.maximum(fluid, shell * expit(horn / _HORN_SOFTNESS))
     return sources, fluid, rois
+
+
+def _sector_weights(lateral: FloatArray, upward: FloatArray) -> FloatArray:
+    """Return how far each point belongs to each of the ``SECTORS``, [*S, 4], which add up to 1.
+
+    The arguments are coordinates [*S] across the hippocampus, in semi-axes.
+    """
+    angle = np.arctan2(upward, lateral)
+    is_lateral, is_upper = (
+        expit(part / _SECTOR_SOFTNESS) for part in (np.cos(angle), np.sin(angle))
+    )
+    sides = np.stack([is_lateral, 1 - is_lateral], axis=-1)
+    heights = np.stack([is_upper, 1 - is_upper], axis=-1)
+    weights: FloatArray = sides[..., :, None] * heights[..., None, :]
+    return weights.reshape(*lateral.shape, len(SECTORS))
 
 
 def _nearest(radius: FloatArray, count: int) -> BoolArray:
@@ -339,12 +358,3 @@ def _nearest(radius: FloatArray, count: int) -> BoolArray:
     chosen = np.zeros(radius.size, dtype=np.bool_)
     chosen[np.argpartition(radius, count, axis=None)[:count]] = True
     return chosen.reshape(radius.shape)
-
-
-def _scan(tissue: FloatArray, scanner: str, view: View, rng: np.random.Generator) -> FloatArray:
-    """Return the image in [0, 1] that the scanner makes of the tissue."""
-    image = np.maximum(tissue, 0) ** _GAMMA[scanner]
-    image = image * np.exp(_BIAS * _smooth_field(view, _BIAS_KNOTS, rng))
-    image = image * (1 + 0.03 * rng.standard_normal())
-    real, imaginary = _NOISE[scanner] * rng.standard_normal((2, *view.shape))
-    return np.asarray(np.clip(_GAIN * np.hypot(image + real, imaginary), 0, 1))

@@ -1,0 +1,1 @@
+"""What the phantoms' generator draws with: smooth random fields, and scanners."""
