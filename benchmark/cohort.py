@@ -89,6 +89,9 @@ class Anatomy:
         subfields: Parts of the ``rois`` that are studied by themselves, by name; no protocol that
             asks about regions as a whole looks at them.
         parents: Name of the region that each subfield is a part of.
+        volume_signs: What a larger volume of a region or subfield speaks for: 1 for the reference
+            group, as where the disease shrinks it, −1 for the case group, as where the disease
+            widens it. 1 for those that are not named.
     """
 
     foreground: BoolArray
@@ -97,6 +100,17 @@ class Anatomy:
     truth: tuple[str, ...] = ()
     subfields: Mapping[str, BoolArray] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
+    volume_signs: Mapping[str, int] = field(default_factory=dict)
+
+    def take(self, rows: Rows | slice) -> Anatomy:
+        """Return the anatomy of these rows."""
+        return replace(
+            self,
+            foreground=self.foreground[rows],
+            rois={name: mask[rows] for name, mask in self.rois.items()},
+            control_rois={name: mask[rows] for name, mask in self.control_rois.items()},
+            subfields={name: mask[rows] for name, mask in self.subfields.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -303,19 +317,11 @@ class Cohort:
         """Return the cohort of these rows, in this order; rows in a run share its arrays."""
         in_a_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         chosen = slice(int(rows[0]), int(rows[-1]) + 1) if in_a_run else rows
-        anatomy = self.anatomy
         return replace(
             self,
             images=self.images[chosen],
             participants=self.participants.iloc[chosen].reset_index(drop=True),
-            anatomy=Anatomy(
-                anatomy.foreground[chosen],
-                {name: mask[chosen] for name, mask in anatomy.rois.items()},
-                {name: mask[chosen] for name, mask in anatomy.control_rois.items()},
-                anatomy.truth,
-                {name: mask[chosen] for name, mask in anatomy.subfields.items()},
-                anatomy.parents,
-            ),
+            anatomy=self.anatomy.take(chosen),
             geometry=self.geometry.take(rows),
             partners=None if self.partners is None else self.partners[chosen],
             sources={name: source.take(chosen) for name, source in self.sources.items()},

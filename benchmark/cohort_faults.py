@@ -64,6 +64,11 @@ def _array_faults(cohort: Cohort) -> Iterator[str]:
     for name in anatomy.subfields:
         if anatomy.parents.get(name) not in anatomy.rois:
             yield f" has the subfield {name!r} in {anatomy.parents.get(name)!r}, {known}"
+    for name, sign in anatomy.volume_signs.items():
+        if name not in {**anatomy.rois, **anatomy.subfields}:
+            yield f" has a volume_sign for {name!r}, {known}"
+        if sign not in (1, -1):
+            yield f" needs 1 or -1 as the volume_sign of {name!r}, but got {sign!r}"
     if (spacings := len(cohort.geometry.spacing)) != images.ndim - 2:
         yield f" needs {images.ndim - 2} spacings in mm, but got {spacings}"
     affines = cohort.geometry.affines

@@ -48,6 +48,8 @@ def fingerprint_of(cohort: Cohort) -> str:
     }
     if anatomy.subfields:
         head["parents"] = {name: anatomy.parents[name] for name in anatomy.subfields}
+    if negative := sorted(name for name, sign in anatomy.volume_signs.items() if sign < 0):
+        head["volumes that grow with the disease"] = negative
     return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
 
 

@@ -98,6 +98,7 @@ def _unwritten(cohort: cohorts.Cohort) -> list[str]:
     known = {
         "poses": cohort.geometry.poses is not None,
         "partners": cohort.partners is not None,
+        "normals": cohort.normals is not None,
         "sources": bool(cohort.sources),
     }
     return [part for part, is_known in known.items() if is_known]

@@ -45,6 +45,8 @@ def _rows(overview: CohortOverview) -> Iterator[tuple[str, str]]:
     yield "space", f"{space}, {lie}{pose}"
     if overview.has_partners:
         yield "partners", "the image of each subject with the other group's anatomy"
+    if overview.has_normals:
+        yield "normals", "the image of each subject with regions of normal volume"
     if overview.sources:
         yield "sources", ", ".join(overview.sources)
     if (stored := overview.intensities) is not None:

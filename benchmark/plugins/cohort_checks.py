@@ -128,17 +128,17 @@ def remark_on(cohort: Cohort) -> list[str]:
 
 
 def _masks(cohort: Cohort) -> dict[str, BoolArray]:
-    """Return regions and control regions by their titles."""
+    """Return regions, their parts and control regions by their titles."""
     anatomy = cohort.anatomy
     masks = {f"region {name!r}": mask for name, mask in anatomy.rois.items()}
+    masks |= {f"subfield {name!r}": mask for name, mask in anatomy.subfields.items()}
     return masks | {f"control of {name!r}": mask for name, mask in anatomy.control_rois.items()}
 
 
-def _outside(cohort: Cohort, mask: BoolArray, row: int) -> float:
-    """Return the share of a mask that lies outside the foreground; 0 where the mask is empty."""
-    size = int(mask[row].sum())
-    outside = int((mask[row] & ~cohort.anatomy.foreground[row]).sum())
-    return outside / size if size else 0.0
+def _outside(mask: BoolArray, whole: BoolArray) -> float:
+    """Return the share of a mask that lies outside another; 0 where the mask is empty."""
+    size = int(mask.sum())
+    return int((mask & ~whole).sum()) / size if size else 0.0
 
 
 def _group_faults(cohort: Cohort) -> Iterator[str]:
@@ -205,12 +205,21 @@ def _region_faults(cohort: Cohort, describe: Callable[..., str]) -> Iterator[str
                 "that every map would point at it"
             )
     for title, mask in _masks(cohort).items():
-        shares = [_outside(cohort, mask, row) for row in range(len(cohort))]
+        shares = list(map(_outside, mask, anatomy.foreground))
         if rows := [row for row, share in enumerate(shares) if share > MOST_OUTSIDE]:
             yield (
                 f"{shares[rows[0]]:.0%} of the {title} lies outside the foreground in "
                 f"{describe(rows[0], title, 'foreground')}{_others(cohort, rows)}; only the "
                 f"foreground is ranked, and at most {MOST_OUTSIDE:.0%} of a region may lie outside"
+            )
+    for name, mask in anatomy.subfields.items():
+        parent = anatomy.parents[name]
+        shares = list(map(_outside, mask, anatomy.rois[parent]))
+        if rows := [row for row, share in enumerate(shares) if share > MOST_OUTSIDE]:
+            yield (
+                f"{shares[rows[0]]:.0%} of the subfield {name!r} lies outside its parent "
+                f"{parent!r} in {describe(rows[0], f'subfield {name!r}', f'region {parent!r}')}"
+                f"{_others(cohort, rows)}; a subfield is a part of its parent"
             )
 
 

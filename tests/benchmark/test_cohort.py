@@ -35,6 +35,15 @@ def _with_poses(cohort: Cohort, poses: Any, *, registered: bool = False) -> Coho
     return replace(cohort, geometry=geometry)
 
 
+def _with_part(cohort: Cohort, **changes: Any) -> Cohort:
+    """Return the cohort with a subfield, and these parts of its anatomy exchanged."""
+    part: dict[str, Any] = {
+        "subfields": {"CA1": cohort.anatomy.rois["left"]},
+        "parents": {"CA1": "left"},
+    }
+    return replace(cohort, anatomy=replace(cohort.anatomy, **part | changes))
+
+
 def _with_source(cohort: Cohort, **parts: Any) -> Cohort:
     source = Source(cohort.groups, ("left",))
     return replace(cohort, sources={"left": replace(source, **parts)})
@@ -100,6 +109,23 @@ BROKEN: dict[str, tuple[Callable[[Cohort], Cohort], str]] = {
         lambda c: _with_source(c, partners=np.full_like(c.images, np.nan)),
         "needs partners of source 'left' in .* span .nan",
     ),
+    "part of nothing": (
+        lambda c: _with_part(c, parents={}),
+        "has the subfield 'CA1' in None, but its regions are left, right",
+    ),
+    "part of the same name": (
+        lambda c: _with_part(c, subfields=c.anatomy.rois, parents={"left": "left"}),
+        "calls 'left' a region and a subfield",
+    ),
+    "sign of nothing": (
+        lambda c: _with_part(c, volume_signs={"amygdala": 1}),
+        "has a volume_sign for 'amygdala', but its regions are left, right",
+    ),
+    "sign of 2": (
+        lambda c: _with_part(c, volume_signs={"CA1": 2}),
+        "needs 1 or -1 as the volume_sign of 'CA1', but got 2",
+    ),
+    "normals too small": (lambda c: replace(c, normals=c.images[1:]), "needs normals .* float32"),
     "third label": (lambda c: _with_source(c, labels=2 * c.groups), "labels .* of 0 and 1"),
     "source nowhere": (lambda c: _with_source(c, rois=()), "no region of the source 'left'"),
     "source elsewhere": (
@@ -167,6 +193,10 @@ CHANGES: dict[str, Callable[[Cohort], Cohort]] = {
     "the space": lambda c: replace(c, geometry=replace(c.geometry, registered=False)),
     "partners": lambda c: replace(c, partners=c.images),
     "a source": _with_source,
+    "a subfield": _with_part,
+    "the sign of a volume": lambda c: replace(
+        c, anatomy=replace(c.anatomy, volume_signs={"left": -1})
+    ),
     "the groups' names": lambda c: replace(c, group_names=("CN", "AD")),
     "a missing row": lambda c: c.take(np.arange(1, len(c))),
 }

@@ -24,6 +24,7 @@ from baselines.cohorts.files.cohort_toml import (
     ImageFile,
     Intensity,
     MaskFile,
+    Region,
     Slice,
     Split,
 )
@@ -324,6 +325,7 @@ def test_every_key_of_a_cohort_is_on_its_page() -> None:
         "Where an image is": set(ImageFile.model_fields),
         "Intensities": set(Intensity.model_fields),
         "A mask": set(MaskFile.model_fields),
+        "Parts of a region": set(Region.model_fields) - set(MaskFile.model_fields),
         "The organ": set(Foreground.model_fields) - set(MaskFile.model_fields),
         "A slice of each volume": set(Slice.model_fields),
         "Splits": set(Split.model_fields),
@@ -336,7 +338,7 @@ def test_every_key_of_a_cohort_is_on_its_page() -> None:
 def test_every_cohort_file_of_the_page_is_valid() -> None:
     """If it fails, a reader who copies an example gets a sentence about a wrong key."""
     files = [body for language, _, body in _blocks("docs/cohort.md") if language == "toml"]
-    assert len(files) == 5
+    assert len(files) == 6
     recipes = [CohortFile.model_validate(tomllib.loads(body)) for body in files]
     # The first shows them all, but for those of files that do not say their size.
     assert recipes[0].model_fields_set == set(CohortFile.model_fields) - {"spacing", "axes"}

@@ -110,6 +110,18 @@ class MaskFile(ImageFile):
         return self
 
 
+class Region(MaskFile):
+    """The mask of a region that the disease changes, or of a part of one.
+
+    Attributes:
+        parent: Name of the region that this is a part of, such as the hippocampus of a subfield.
+        volume_sign: −1 where the disease makes the region larger, 1 otherwise.
+    """
+
+    parent: str | None = None
+    volume_sign: Literal[1, -1] = 1
+
+
 class Foreground(MaskFile):
     """The mask of the organ.
 
@@ -148,6 +160,7 @@ def _as_table(value: object) -> object:
 
 _Image = Annotated[ImageFile, BeforeValidator(_as_table)]
 _Mask = Annotated[MaskFile, BeforeValidator(_as_table)]
+_Region = Annotated[Region, BeforeValidator(_as_table)]
 _Foreground = Annotated[Foreground, BeforeValidator(_as_table)]
 
 
@@ -166,7 +179,7 @@ class CohortFile(_Table):
         axes: Direction in which each axis of the arrays runs, as letters of R, L, A, P, S and I:
             what they are turned to, or what they are where files do not say.
         foreground: Mask of the organ.
-        rois: Regions that the disease is known to change.
+        rois: Regions that the disease is known to change, and parts of them.
         control_rois: Regions of the same size elsewhere, by name of their region.
         slice: Slice that is taken of each volume.
         split: How subjects are divided.
@@ -182,7 +195,7 @@ class CohortFile(_Table):
     spacing: tuple[Annotated[float, Field(ge=1e-3, le=100)], ...] | None = None
     axes: str | None = None
     foreground: _Foreground
-    rois: dict[str, _Mask] = {}
+    rois: dict[str, _Region] = {}
     control_rois: dict[str, _Mask] = {}
     slice: Slice | None = None
     split: Split | None = None
@@ -192,7 +205,20 @@ class CohortFile(_Table):
         if self.groups[0] == self.groups[1]:
             raise ValueError(f"the groups are both called {self.groups[0]!r}")
         check_axes(self.axes)
+        whole = [name for name, region in self.rois.items() if region.parent is None]
+        for name, region in self.rois.items():
+            if region.parent is not None and region.parent not in whole:
+                known = ", ".join(whole) or "none"
+                raise ValueError(
+                    f"the region {name!r} has the parent {region.parent!r}, but the regions that "
+                    f"are no part of another are {known}"
+                )
         return self
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """Region of each subfield, by name of the subfield."""
+        return {name: region.parent for name, region in self.rois.items() if region.parent}
 
 
 def check_axes(axes: str | None) -> None:

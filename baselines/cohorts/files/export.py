@@ -33,8 +33,9 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
     Images whose values are multiples of 1/255 are stored as bytes, others as float32; either way
     they read back bit by bit, and so does the whole cohort, with the same fingerprint. (Only the
     third axis of a slice, along which it has no extent, always reads back towards right, front or
-    head.) Poses, partners and sources are left out, since such files have no place for them; a
-    cohort that has any reads back without, and with another fingerprint. The folder must be new or
+    head.) Poses, partners, normals and sources are left out, since such files have no place for
+    them; a cohort that has any of them reads back without, and all but normals change the
+    fingerprint. The folder must be new or
     empty, and nothing stays behind if writing fails.
 
     Raises:
@@ -83,7 +84,8 @@ def _write(cohort: Cohort, folder: Path) -> None:
     anatomy = cohort.anatomy
     files, controls = cohort_file.rois, cohort_file.control_rois
     masks = [(cohort_file.foreground.path, anatomy.foreground)]
-    masks += [(files[name].path, mask) for name, mask in anatomy.rois.items()]
+    regions = {**anatomy.rois, **anatomy.subfields}
+    masks += [(files[name].path, mask) for name, mask in regions.items()]
     masks += [(controls[name].path, mask) for name, mask in anatomy.control_rois.items()]
     for number, row in enumerate(rows):
         image, geometry = cohort.images[number, 0], cohort.geometry
@@ -156,7 +158,9 @@ def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> Coho
     if "session" in row:
         subfolder, stem = f"{person}/ses-{{session}}/anat", f"{person}_ses-{{session}}"
     masks = f"{_MASKS}/{subfolder}/{stem}"
-    labels = {name: re.sub(r"[\W_]", "", name, flags=re.ASCII) for name in cohort.anatomy.rois}
+    anatomy = cohort.anatomy
+    names = (*anatomy.rois, *anatomy.subfields)
+    labels = {name: re.sub(r"[\W_]", "", name, flags=re.ASCII) for name in names}
     if "" in labels.values() or len(set(labels.values())) < len(labels):
         raise CohortError(
             f"The regions {', '.join(labels)} of cohort {cohort.name!r} cannot be told apart by "
@@ -176,7 +180,14 @@ def _describe(cohort: Cohort, row: Mapping[str, object], in_bytes: bool) -> Coho
             "image": f"{subfolder}/{stem}_T1w.nii.gz",
             "intensity": {"low": 0, "high": 255 if in_bytes else 1},
             "foreground": {"path": f"{masks}_desc-foreground_mask.nii.gz"},
-            "rois": {name: f"{masks}_label-{label}_mask.nii.gz" for name, label in labels.items()},
+            "rois": {
+                name: {
+                    "path": f"{masks}_label-{label}_mask.nii.gz",
+                    **({"parent": anatomy.parents[name]} if name in anatomy.subfields else {}),
+                    **({"volume_sign": -1} if anatomy.volume_signs.get(name) == -1 else {}),
+                }
+                for name, label in labels.items()
+            },
             "control_rois": {
                 name: f"{masks}_label-{labels[name]}_desc-control_mask.nii.gz"
                 for name in cohort.anatomy.control_rois

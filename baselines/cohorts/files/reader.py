@@ -101,11 +101,22 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         participants=participants,
         anatomy=Anatomy(
             foreground=content.masks["foreground"],
-            rois={name: content.masks[f"region {name!r}"] for name in recipe.rois},
+            rois={
+                name: content.masks[f"region {name!r}"]
+                for name in recipe.rois
+                if name not in recipe.parents
+            },
             control_rois={
                 name: content.masks[f"control of {name!r}"] for name in recipe.control_rois
             },
             truth=recipe.truth,
+            subfields={name: content.masks[f"subfield {name!r}"] for name in recipe.parents},
+            parents=recipe.parents,
+            volume_signs={
+                name: region.volume_sign
+                for name, region in recipe.rois.items()
+                if region.volume_sign != 1
+            },
         ),
         geometry=make_geometry(content.layouts, recipe.registered),
         group_names=recipe.groups,
@@ -136,7 +147,10 @@ class _Reader:
     def __init__(self, folder: Path, recipe: CohortFile, rows: Sequence[Mapping[str, str]]) -> None:
         self._folder, self._recipe, self._rows = folder, recipe, rows
         self._rules: dict[str, MaskFile] = {"foreground": recipe.foreground}
-        self._rules |= {f"region {name!r}": mask for name, mask in recipe.rois.items()}
+        self._rules |= {
+            f"{'subfield' if name in recipe.parents else 'region'} {name!r}": mask
+            for name, mask in recipe.rois.items()
+        }
         self._rules |= {f"control of {name!r}": mask for name, mask in recipe.control_rois.items()}
         self._shared: dict[str, Scan] = {}
 

@@ -61,7 +61,7 @@ class MaskOverview:
 
     Attributes:
         name: Name of the region, or ``foreground``.
-        kind: ``foreground``, ``region`` or ``control region``.
+        kind: ``foreground``, ``region``, ``subfield`` or ``control region``.
         mean: Mean size in mm³, or in mm² for slices.
         smallest: Smallest size of any image.
         largest: Largest size of any image.
@@ -99,9 +99,10 @@ class CohortOverview:
         shares_affine: Whether all images lie alike in the world.
         has_poses: Whether each image's place in a common anatomical space is known.
         has_partners: Whether each subject's image with the other group's anatomy is known.
+        has_normals: Whether each subject's image with regions of normal volume is known.
         sources: Independent structures that label the images each in its own way.
         intensities: Values as stored; None where the cohort does not come from files.
-        masks: Foreground, regions and control regions.
+        masks: Foreground, regions, subfields and control regions.
         truth: Regions that hold the whole difference.
         covariates: How well each covariate alone tells the groups apart.
         is_whole: Whether the foreground is the whole of every image.
@@ -124,6 +125,7 @@ class CohortOverview:
     shares_affine: bool
     has_poses: bool
     has_partners: bool
+    has_normals: bool
     sources: tuple[str, ...]
     intensities: Intensities | None
     masks: tuple[MaskOverview, ...]
@@ -158,6 +160,7 @@ def describe_cohort(cohort: Cohort, stored: StoredValues | None = None) -> Cohor
         shares_affine=cohort.geometry.affines is None,
         has_poses=cohort.geometry.poses is not None,
         has_partners=cohort.partners is not None,
+        has_normals=cohort.normals is not None,
         sources=tuple(cohort.sources),
         intensities=None if stored is None else _describe_intensities(stored),
         masks=tuple(_describe_masks(cohort)),
@@ -205,6 +208,7 @@ def _describe_masks(cohort: Cohort) -> list[MaskOverview]:
     anatomy = cohort.anatomy
     masks = [("foreground", "foreground", anatomy.foreground)]
     masks += [(name, "region", mask) for name, mask in anatomy.rois.items()]
+    masks += [(name, "subfield", mask) for name, mask in anatomy.subfields.items()]
     masks += [(name, "control region", mask) for name, mask in anatomy.control_rois.items()]
     return [_describe_mask(cohort, name, kind, mask) for name, kind, mask in masks]
 

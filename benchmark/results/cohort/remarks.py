@@ -81,7 +81,7 @@ def _suspicions(overview: CohortOverview) -> Iterator[str]:
                 f"{covariate.auroc:.2f}."
             )
     for mask in overview.masks:
-        if mask.kind != "region" and _is_strong(mask.auroc):
+        if mask.kind in ("foreground", "control region") and _is_strong(mask.auroc):
             title = "foreground" if mask.kind == "foreground" else f"control region {mask.name!r}"
             yield (
                 f"The size of the {title} alone tells the groups apart with an AUROC of "

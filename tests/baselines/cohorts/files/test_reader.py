@@ -17,6 +17,7 @@ from baselines.cohorts import nifti
 from baselines.cohorts.files.export import write_cohort
 from baselines.cohorts.files.reader import read_cohort
 from baselines.cohorts.phantom import Phantom
+from baselines.cohorts.study import PhantomStudy
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
 from benchmark.plugins.examples import build_cohort
@@ -39,6 +40,7 @@ left = "masks/{participant_id}_left.nii.gz"
 [control_rois]
 left = "masks/control.nii.gz"
 """
+_LEFT = 'left = "masks/{participant_id}_left.nii.gz"'
 SLICE = '\n[slice]\nplane = "coronal"\nmm = -3.4\n'
 TSV = """\
 participant_id\tgroup\tage\tsex\tsite\tscore\tsmoker
@@ -47,6 +49,11 @@ s2\tAD\t71\tM\t012\tn/a\tfalse
 s3\tCN\t72\tF\t007\t-2e-3\ttrue
 s4\tAD\t73\tM\t012\t4\ttrue
 """
+
+
+def _part(keys: str, file: str = "{participant_id}_left.nii.gz") -> str:
+    """Return the line of the region and one of a part of it."""
+    return f'{_LEFT}\nCA1 = {{ path = "masks/{file}", {keys} }}'
 
 
 def _save(
@@ -153,6 +160,24 @@ def test_repeated_images_and_floats_survive_export(tmp_path: Path) -> None:
     path = write_cohort(cohort, tmp_path / "out")
     assert (path.parent / "sub-s000/ses-02/anat/sub-s000_ses-02_T1w.nii.gz").is_file()
     assert read_cohort(path).fingerprint == cohort.fingerprint
+
+
+def test_subfields_visits_and_signs_survive_export(tmp_path: Path) -> None:
+    """If it fails, a study's export is scored as one without subfields, or under another name."""
+    cohort = PhantomStudy().load().take(np.arange(4))
+    anatomy = replace(cohort.anatomy, volume_signs={"hippocampus_left": -1})
+    # Files have no place for partners; normals are no part of the fingerprint.
+    cohort = replace(cohort, anatomy=anatomy, partners=None)
+    back = read_cohort(write_cohort(cohort, tmp_path / "out"))
+    assert back.fingerprint == cohort.fingerprint
+    assert back.anatomy.parents == cohort.anatomy.parents
+    assert back.anatomy.volume_signs == {"hippocampus_left": -1}
+    assert list(back.anatomy.rois) == list(cohort.anatomy.rois)
+    assert back.subjects == cohort.subjects
+    unsigned = replace(cohort, anatomy=replace(anatomy, volume_signs={"hippocampus_left": 1}))
+    assert unsigned.fingerprint != cohort.fingerprint
+    plain = replace(cohort, anatomy=replace(anatomy, volume_signs={}))
+    assert unsigned.fingerprint == plain.fingerprint
 
 
 def test_covariates_of_every_kind_survive_export(tmp_path: Path) -> None:
@@ -460,6 +485,24 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown truth": (
         _toml('name = "study"', 'name = "study"\ntruth = ["right"]'),
         "names 'right' as truth",
+    ),
+    "parent unknown": (
+        _toml(_LEFT, _part('parent = "hippocampus"')),
+        "region 'CA1' has the parent 'hippocampus', but the regions that are no part of another "
+        "are left",
+    ),
+    "part of itself": (
+        _toml(_LEFT, _part('parent = "CA1"')),
+        "region 'CA1' has the parent 'CA1', but the regions that are no part of another are left",
+    ),
+    "part elsewhere": (
+        _toml(_LEFT, _part('parent = "left"', "control.nii.gz")),
+        "100% of the subfield 'CA1' lies outside its parent 'left' in 's1' .*control.nii.gz.* and "
+        "in 3 more images, .*; a subfield is a part of its parent",
+    ),
+    "sign of 0": (
+        _toml(_LEFT, _part("volume_sign = 0")),
+        "wrong 'rois.CA1.*volume_sign': Input should be 1 or -1",
     ),
 }
 
