@@ -8,6 +8,7 @@ from benchmark.statistics.linear.design import (
     nuisance_design,
 )
 from benchmark.statistics.linear.freedman_lane import (
+    Permutations,
     PermutationTest,
     VoxelTest,
     correlation_test,
@@ -32,6 +33,7 @@ __all__ = [
     "Mediation",
     "PartialCorrelation",
     "PermutationTest",
+    "Permutations",
     "Regression",
     "SubjectMeans",
     "VoxelTest",

@@ -75,7 +75,7 @@ _ASKED = """
 import json, sys
 from typer.testing import CliRunner
 from benchmark.commands.app import app
-heavy = {"torch", "matplotlib", "numpy", "pandas", "scipy"}
+heavy = {"torch", "matplotlib", "numpy", "pandas", "scipy", "statsmodels"}
 for line in sys.stdin:
     told = CliRunner().invoke(app, line.split())
     print(json.dumps([told.exit_code, told.output, sorted(heavy & set(sys.modules))]))

@@ -13,6 +13,7 @@ from benchmark.errors import InputError
 from benchmark.seeding import stream
 from benchmark.statistics.linear import (
     Design,
+    SubjectMeans,
     correlation_test,
     draw_permutations,
     nuisance_design,
@@ -93,6 +94,21 @@ def test_sides_of_a_subject_are_permuted_together() -> None:
     both = correlation_test(np.hstack([share] * 2), np.hstack([volume] * 2), design, orders)
     assert both.p == single.p
     assert_allclose(both.statistic, single.statistic)
+
+
+def test_visits_change_nothing_where_they_are_averaged() -> None:
+    """If it fails, an image that stands twice in a cohort makes its findings significant."""
+    generator, orders = stream("visits"), draw_permutations(40, 500, "visits")
+    people = pd.DataFrame({"age": generator.normal(70, 8, 40), "sex": generator.choice(2, 40)})
+    pairs = generator.normal(size=(40, 2))
+    names = [f"s{number:02d}" for number in range(40)]
+    once = correlation_test(*pairs.T, nuisance_design(people, GROUPS), orders)
+    means = SubjectMeans(names + names)
+    table = means.table(pd.concat([people, people], ignore_index=True))
+    design = nuisance_design(table, means.of([*GROUPS, *GROUPS]))
+    twice = correlation_test(*means.of(np.concatenate([pairs, pairs])).T, design, orders)
+    assert twice.p == once.p
+    assert_allclose(twice.statistic, once.statistic, rtol=1e-12)
 
 
 def test_maps_that_do_not_vary_show_nothing() -> None:
