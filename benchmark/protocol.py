@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from benchmark.cohort import Geometry
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, Statistic, Verdict, find, summarise
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
@@ -21,7 +22,7 @@ from benchmark.trial import Need, Study, Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Badge", "Drawing", "Exhibit", "ProtocolConfig", "SanityProtocol", "Table"]
+__all__ = ["Badge", "Drawing", "Exhibit", "ProtocolConfig", "SanityProtocol", "Table", "Volume"]
 
 Exhibit = Mapping[str, npt.NDArray[np.generic]]
 
@@ -77,6 +78,23 @@ class Table:
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float | None]]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image of a whole population that a protocol adds to a report, as a NIfTI file.
+
+    Attributes:
+        name: Part of its file name.
+        description: What its values are, for the header.
+        values: [1, 1, *S] image.
+        geometry: Where it lies.
+    """
+
+    name: str
+    description: str
+    values: npt.NDArray[np.generic]
+    geometry: Geometry
 
 
 def _refuse_unordered(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -239,6 +257,15 @@ class SanityProtocol(ABC, Generic[ConfigT]):
                 ``spacing``, ``affines`` and ``oriented``, from which
                 ``benchmark.report.figures.planes`` finds which plane to show and where left is.
             readings: By explainer, in the order of the report's tables.
+        """
+        yield from ()
+
+    @classmethod
+    def volumes(cls, exhibits: Mapping[str, Exhibit]) -> Iterator[Volume]:
+        """Yield images of the population for the report's folder of maps; none unless overridden.
+
+        Args:
+            exhibits: As for ``drawings``.
         """
         yield from ()
 

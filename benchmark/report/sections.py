@@ -92,7 +92,9 @@ def build_section(
         explainers = list(dict.fromkeys(result.explainer for result in results))
         _add_maps(folder / "maps", gallery, explained, explainers)
     _add_statistics(gallery, results, protocols)
-    _add_drawings(gallery, records, {} if explained is None else explained.exhibits, protocols)
+    exhibits = {} if explained is None else explained.exhibits
+    _add_drawings(gallery, records, exhibits, protocols)
+    _write_volumes(folder / "maps", gallery, records, exhibits, protocols)
     tables = _write_tables(folder / "tables", gallery, records, protocols)
     return webpage.Section(
         cohort=cohort,
@@ -160,14 +162,33 @@ def _add_drawings(
     for name, protocol in protocols.items():
         measured = _measured(records, name)
         readings = {explainer: record.to_readings() for explainer, record in measured.items()}
-        kept = {
-            explainer: exhibits[record.identity_sha256]
-            for explainer, record in measured.items()
-            if record.identity_sha256 in exhibits
-        }
+        kept = _kept(exhibits, measured)
         for drawing in protocol.drawings(kept, readings) if readings else ():
             stem, title = f"{name}_{drawing.name}", f"{name}: {drawing.title}"
             gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)
+
+
+def _write_volumes(
+    folder: Path,
+    gallery: Gallery,
+    records: Sequence[Record],
+    exhibits: Mapping[str, Exhibit],
+    protocols: Protocols,
+) -> None:
+    """Write the protocols' own images of the population as NIfTI."""
+    for name, protocol in protocols.items():
+        for volume in protocol.volumes(_kept(exhibits, _measured(records, name))):
+            path = folder / f"{gallery.file_name(f'{name}_{volume.name}')}.nii.gz"
+            map_files.write_volumes(path, volume.values, volume.geometry, volume.description)
+
+
+def _kept(exhibits: Mapping[str, Exhibit], measured: Mapping[str, Record]) -> dict[str, Exhibit]:
+    """Return the exhibits of some records, by explainer."""
+    return {
+        explainer: exhibits[record.identity_sha256]
+        for explainer, record in measured.items()
+        if record.identity_sha256 in exhibits
+    }
 
 
 def _write_tables(

@@ -68,9 +68,12 @@ def _readings(
     return trial, PROTOCOLS[name].readings(trial)
 
 
+# Sums and means of signed maps are on the scale of the map by definition.
+_SCALED = ("mean", "share_of_t", "departure", "region_mean")
+
+
 def _scores(readings: list[Reading], name: str) -> Values:
-    # Signed sums over the region are on the scale of the map by definition.
-    return values_by_key([one for one in readings if one.statistic != "mean"])
+    return values_by_key([one for one in readings if one.statistic not in _SCALED])
 
 
 def test_every_protocol_is_under_contract() -> None:

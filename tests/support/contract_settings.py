@@ -22,6 +22,7 @@ from protocols import v2
 from protocols.agreement import Agreement, AgreementConfig
 from protocols.complexity import Complexity, ComplexityConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
+from protocols.group_maps import GroupMaps, GroupMapsConfig
 from protocols.known_source import KnownSource, KnownSourceConfig
 from protocols.positive_control import PositiveControl, PositiveControlConfig
 from protocols.positive_control.planting import Strength
@@ -69,6 +70,18 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         DeltaT(DeltaTConfig(quantiles=(0.1,), repeats=1, secondary_repeats=1, subjects=8)),
         Agreement(AgreementConfig(panel=("saliency",), subjects=8, regions=6, partners=1)),
         KnownSource(KnownSourceConfig(subjects=8)),
+        GroupMaps(
+            GroupMapsConfig(
+                subjects=8,
+                fewest=3,
+                permutations=19,
+                halves=2,
+                repeats=1,
+                steady_subjects=4,
+                refits=2,
+                controls=(),
+            )
+        ),
         Complexity(ComplexityConfig(subjects=8)),
         Uncertainty(UncertaintyConfig(count=3, subjects=16, fewest=8)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),

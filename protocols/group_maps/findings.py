@@ -1,0 +1,164 @@
+"""What one method's maps say of the groups, on the network and on its randomised copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.arrays import BoolArray, FloatArray, Rows
+from benchmark.statistics.linear import VoxelTest, voxelwise_test
+from benchmark.trial.projection import SignedMaps
+from protocols.group_maps import differences
+from protocols.group_maps.differences import Model, Recovery
+from protocols.group_maps.population import Population
+from protocols.group_maps.statistics import LEVEL
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the maps of some subjects are compared.
+
+    Attributes:
+        people: The subjects.
+        adjusted: Groups and covariates.
+        plain: Groups alone.
+        orders: [P, n] permutations, the same for all maps of the subjects.
+        halves: [n] each: which half a subject falls into.
+    """
+
+    people: Population
+    adjusted: Model
+    plain: Model
+    orders: Rows
+    halves: tuple[Rows, ...]
+
+    @property
+    def has_covariates(self) -> bool:
+        """Whether there is anything to adjust for."""
+        return bool(self.adjusted.covariates.used)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One set of maps.
+
+    Attributes:
+        conditions: Conditions of its readings; none of the primary one.
+        maps: [n, V] smoothed maps, adjusted.
+        recovery: What they recover.
+        p: Permutation p of their reliable difference.
+    """
+
+    conditions: Mapping[str, str]
+    maps: FloatArray
+    recovery: Recovery
+    p: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a method's maps say of the groups.
+
+    Attributes:
+        setting: How they were compared.
+        raw: [m, 1, *S] signed maps on the network on trial, of all images.
+        arms: Sets of maps by name: ``own``, ``l1``, ``ignored`` where there are covariates to
+            ignore, and ``copy 0`` and so on.
+        nulls: [n] values of each copy that are subtracted.
+        left_out: Why a copy has no maps, by its number.
+        separation: T.
+        smoothed: [n, V] smoothed maps on the network on trial as they are.
+    """
+
+    setting: Setting
+    raw: Tensor
+    arms: Mapping[str, Arm]
+    nulls: Sequence[FloatArray]
+    left_out: Mapping[int, str]
+    separation: float
+    smoothed: FloatArray
+
+    @property
+    def own(self) -> Arm:
+        """The primary set of maps."""
+        return self.arms["own"]
+
+    @cached_property
+    def split_half(self) -> float:
+        """Reliability from random halves."""
+        return differences.split_half(
+            self.own.maps, self.setting.adjusted.groups, self.setting.halves
+        )
+
+    @cached_property
+    def tests(self) -> Mapping[str, VoxelTest]:
+        """Tests of all voxels, ``adjusted`` and, where there are covariates, with them ignored."""
+        setting = self.setting
+        models = {"adjusted": setting.adjusted}
+        if setting.has_covariates:
+            models["ignored"] = setting.plain
+        return {
+            name: voxelwise_test(self.smoothed, model.groups, model.covariates, setting.orders)
+            for name, model in models.items()
+        }
+
+
+def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Findings:
+    """Return what maps say of the groups.
+
+    Args:
+        setting: How they are compared.
+        maps: Maps of all images of the subjects, on the network and on its copies.
+        separation: T.
+    """
+    people = setting.people
+    smoothed = people.smooth(maps.own)
+    arms = {"own": _arm({}, smoothed, setting.adjusted, setting)}
+    own = arms["own"]
+    arms["l1"] = _arm(
+        {"scale": "l1"}, people.smooth(_unit_sum(maps.own, people)), setting.adjusted, setting
+    )
+    if setting.has_covariates:
+        arms["ignored"] = _arm({"covariates": "ignored"}, smoothed, setting.plain, setting)
+    nulls = []
+    for copy, drawn in maps.copies.items():
+        where = {"network": f"copy {copy}"}
+        if torch.equal(drawn, maps.own):
+            # A map that looks at no network owes it nothing, whatever it says.
+            arms[f"copy {copy}"] = Arm(where, own.maps, own.recovery, own.p)
+            nulls.append(own.recovery.values)
+            continue
+        known = people.smooth(torch.nan_to_num(drawn, nan=0.0, posinf=0.0, neginf=0.0))
+        arm = arms[f"copy {copy}"] = _arm(where, known, setting.adjusted, setting)
+        # Where nothing differs, the ratio is one of noise to noise.
+        differs = arm.p <= LEVEL
+        nulls.append(arm.recovery.values if differs else np.zeros(len(people.rows)))
+    return Findings(setting, maps.own, arms, nulls, maps.left_out, separation, smoothed)
+
+
+def count_voxels(test: VoxelTest, near: BoolArray) -> tuple[float, float, float]:
+    """Return how many voxels differ, the share of them near the regions, and by FDR.
+
+    The share is 0 where none differs.
+    """
+    found = test.p_fwe <= LEVEL
+    share = float(near[found].mean()) if found.any() else 0.0
+    return float(found.sum()), share, float((test.q <= LEVEL).sum())
+
+
+def _arm(where: Mapping[str, str], smoothed: FloatArray, model: Model, setting: Setting) -> Arm:
+    adjusted = model.adjusted(smoothed)
+    recovery = differences.measure(adjusted, model, setting.people.change)
+    return Arm(where, adjusted, recovery, differences.difference_p(smoothed, model, setting.orders))
+
+
+def _unit_sum(maps: Tensor, people: Population) -> Tensor:
+    """Return maps [m, 1, *S] over the sum of magnitudes in their own foreground, 0 of nothing."""
+    inside = maps.double() * torch.from_numpy(people.cohort.anatomy.foreground[people.all_rows])
+    sums = inside.abs().flatten(1).sum(1).reshape(-1, *(1,) * (maps.ndim - 1))
+    return torch.where(sums > 0, inside / sums.clamp_min(torch.finfo(sums.dtype).tiny), 0.0)

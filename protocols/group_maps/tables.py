@@ -1,0 +1,182 @@
+"""Tables of a report: methods side by side, regions, and changes that should not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from benchmark.protocol import Table
+from benchmark.reading import Condition, Reading, Statistic, find, summarise
+from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
+from protocols.group_maps.decomposition import MOST_DEPARTURE
+from protocols.group_maps.statistics import ALL, CHANGE, GroupMapsStatistics
+
+Readings = Mapping[str, Sequence[Reading]]
+Row = list[str | int | float | None]
+
+
+def group_tables(readings: Readings) -> Iterator[Table]:
+    """Yield the tables of all explainers that were measured."""
+    measured = {
+        name: own
+        for name, own in readings.items()
+        if find(own, GroupMapsStatistics.recovery) is not None
+    }
+    if not measured:
+        return
+    yield _methods(measured)
+    yield _regions(measured)
+    if any(_changes(own) for own in measured.values()):
+        yield _steadiness(measured)
+
+
+def score_of(
+    readings: Sequence[Reading], statistic: Statistic, **conditions: Condition
+) -> Interval:
+    """Return the aggregate of a reading, or NaN where it was not read."""
+    reading = find(readings, statistic, **conditions)
+    return NO_INTERVAL if reading is None else summarise(reading, statistic.aggregate)
+
+
+def null_of(readings: Sequence[Reading]) -> float:
+    """Return what was subtracted from the recovery."""
+    own, whole = (
+        score_of(readings, one)
+        for one in (GroupMapsStatistics.own_recovery, GroupMapsStatistics.recovery)
+    )
+    return whole.estimate - own.estimate
+
+
+def is_additive(readings: Sequence[Reading]) -> bool:
+    """Return whether the sums of a method's maps follow φ closely enough to decompose T."""
+    departure = score_of(readings, GroupMapsStatistics.departure).estimate
+    whole = score_of(readings, GroupMapsStatistics.share_of_t, region=ALL).estimate
+    return bool(departure <= MOST_DEPARTURE and abs(whole - 1) <= MOST_DEPARTURE)
+
+
+def parts_of(readings: Sequence[Reading]) -> dict[str, float]:
+    """Return the share of T that a method's maps put into each part, by its name."""
+    name = GroupMapsStatistics.share_of_t.name
+    return {
+        str(reading.conditions["region"]): summarise(reading, "group_difference").estimate
+        for reading in readings
+        if reading.statistic == name
+    }
+
+
+def _methods(readings: Readings) -> Table:
+    one, rows = GroupMapsStatistics, []
+    for name, own in readings.items():
+        recovery = score_of(own, one.recovery)
+        row: Row = [name]
+        row += _numbers(
+            score_of(own, one.difference_p).estimate,
+            score_of(own, one.reliability).estimate,
+            score_of(own, one.split_half).estimate,
+            score_of(own, one.located).estimate,
+            recovery.estimate,
+            recovery.low,
+            recovery.high,
+            null_of(own),
+            score_of(own, one.voxels_fwe).estimate,
+            score_of(own, one.voxels_fwe_near).estimate,
+            score_of(own, one.voxels_fdr).estimate,
+        )
+        additive = is_additive(own)
+        row += _numbers(parts_of(own).get(CHANGE, np.nan) if additive else np.nan)
+        row += _numbers(
+            score_of(own, one.departure).estimate,
+            score_of(own, one.recovery, scale="l1").estimate,
+            score_of(own, one.difference_p, scale="l1").estimate,
+            score_of(own, one.recovery, covariates="ignored").estimate,
+            score_of(own, one.difference_p, covariates="ignored").estimate,
+            score_of(own, one.voxels_fwe, covariates="ignored").estimate,
+        )
+        rows.append(row)
+    return Table(
+        "methods",
+        "Where the groups' maps differ",
+        "Raw signed maps of φ, adjusted for the covariates; 'l1' divides each map by its own sum "
+        "of magnitudes, 'unadjusted' ignores the covariates. p is that of the reliable difference "
+        "as a whole, by permutation of the groups. Reliability is the share of the squared "
+        "difference that is not sampling, in closed form and from random halves. Located is the "
+        "share of the reliable difference where the anatomy differs, above chance; the recovery "
+        "is their product. The null is the mean over randomised copies. A share of T is given "
+        "only where maps add up to φ.",
+        (
+            "method", "p", "reliability", "split-half reliability", "located", "recovery",
+            "low", "high", "null", "voxels (FWE 5 %)", "share of them within 6 mm",
+            "voxels (FDR 5 %)", "share of T in the change", "departure from φ (T)",
+            "recovery (l1)", "p (l1)", "recovery (unadjusted)", "p (unadjusted)",
+            "voxels (FWE 5 %, unadjusted)",
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def _regions(readings: Readings) -> Table:
+    rows = []
+    for name, own in readings.items():
+        of_regions = [one for one in own if one.statistic == GroupMapsStatistics.region_mean.name]
+        p_values = np.array([_welch_p(reading) for reading in of_regions])
+        known = np.isfinite(p_values)
+        adjusted = np.full(len(p_values), np.nan)
+        if known.any():
+            adjusted[known] = stats.false_discovery_control(p_values[known])
+        shares = parts_of(own) if is_additive(own) else {}
+        for reading, p, q in zip(of_regions, p_values, adjusted, strict=True):
+            region = str(reading.conditions["region"])
+            mean = summarise(reading, "group_difference")
+            row: Row = [name, region]
+            row += _numbers(mean.estimate, mean.low, mean.high, p, q)
+            rows.append(row + _numbers(shares.get(region, np.nan)))
+    return Table(
+        "regions",
+        "The groups' difference by region",
+        "Mean of the smoothed and adjusted map in a region, group A minus group B, in units of T, "
+        "with Welch's p and q over the regions of a method (Benjamini and Hochberg). The share of "
+        "T is that of the sum of the raw map, given only where maps add up to φ.",
+        ("method", "region", "difference (T)", "low", "high", "p", "q", "share of T"),
+        rows,
+    )
+
+
+def _steadiness(readings: Readings) -> Table:
+    one, rows = GroupMapsStatistics, []
+    for name, own in readings.items():
+        for change in _changes(own):
+            of_subjects = score_of(own, one.steadiness, change=change)
+            row: Row = [name, change]
+            row += _numbers(of_subjects.estimate, of_subjects.low, of_subjects.high)
+            rows.append(row + _numbers(score_of(own, one.steadiness_of_groups, change=change)))
+    return Table(
+        "steadiness",
+        "Changes that should not matter",
+        "Spearman's correlation of smoothed maps before and after a change, mean over subjects, "
+        "and of the groups' difference D. Logistic heads are fitted on resampled training "
+        "subjects and compared with the first of them; all else is compared with the map of φ. "
+        "No verdict is drawn from it.",
+        ("method", "change", "maps of subjects", "low", "high", "difference of the groups"),
+        rows,
+    )
+
+
+def _changes(readings: Sequence[Reading]) -> list[str]:
+    name = GroupMapsStatistics.steadiness.name
+    return [str(one.conditions["change"]) for one in readings if one.statistic == name]
+
+
+def _welch_p(reading: Reading) -> float:
+    groups, known = np.array(reading.sample.groups), ~np.isnan(reading.values)
+    first, second = (reading.values[known & (groups == group)] for group in (0, 1))
+    if min(len(first), len(second)) < 2 or not np.ptp(np.concatenate([first, second])) > 0:
+        return float("nan")
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def _numbers(*values: float | Interval) -> Row:
+    """Return cells, None of what is no number."""
+    plain = [value.estimate if isinstance(value, Interval) else float(value) for value in values]
+    return [value if np.isfinite(value) else None for value in plain]
