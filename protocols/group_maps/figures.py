@@ -125,7 +125,7 @@ def draw_recoveries(figure: Figure, readings: Readings) -> None:
     axes.set_ylabel("recovery")
     for label, colour in {"network on trial": COLOURS[0], "randomised copies": COLOURS[1]}.items():
         axes.bar(0, 0, color=colour, label=label)
-    axes.legend(loc="upper right", frameon=False, ncol=2)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncol=2)
 
 
 @styled

@@ -46,7 +46,7 @@ def null_of(readings: Sequence[Reading]) -> float:
         score_of(readings, one)
         for one in (GroupMapsStatistics.own_recovery, GroupMapsStatistics.recovery)
     )
-    return whole.estimate - own.estimate
+    return round(whole.estimate - own.estimate, 12) + 0.0  # never a rounding error, nor −0
 
 
 def is_additive(readings: Sequence[Reading]) -> bool:
