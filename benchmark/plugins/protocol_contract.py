@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,19 @@ from benchmark.cohort import Cohort
 from benchmark.errors import AttributionError
 from benchmark.explainer import Explainer
 from benchmark.plugins.clause import Broken, Contract, clause
-from benchmark.plugins.examples import build_examples, build_trained, with_sources
+from benchmark.plugins.examples import (
+    build_cohort,
+    build_examples,
+    build_trained,
+    with_sources,
+    with_volumes,
+)
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Reading, Verdict, find
 from benchmark.target import Target
 from benchmark.trial import Peers, Runtime, Trial
+
+_SUBJECTS = 128  # half of them are tested
 
 
 class _Gradient(Explainer):
@@ -80,7 +88,7 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
         "Draw from benchmark.seeding.stream, named by suite, protocol, subject and condition.",
     )
     def order(self) -> None:  # noqa: D102
-        protocol, cohort = self.build(), with_sources(build_examples()[0].cohort)
+        protocol, cohort = self.build(), _people()
         reversed_cohort = cohort.take(np.arange(len(cohort))[::-1])
         first = _values(self._measured)
         second = _values(protocol.readings(_trial(_Gradient(), reversed_cohort, batch_size=5)))
@@ -121,10 +129,16 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
     example = build_examples()[0]
-    people = cohort or with_sources(example.cohort)
+    people = cohort or _people()
     runtime = Runtime(torch.device("cpu"), batch_size)
     peers = Peers({explainer.name: explainer}, references=example.cohort.references)
     return Trial(explainer, build_trained().copy(), people, runtime, peers)
+
+
+@lru_cache(maxsize=1)
+def _people() -> Cohort:
+    """Return the subjects, enough of them in the test split for statements about groups."""
+    return with_volumes(with_sources(build_cohort(subjects=_SUBJECTS)))
 
 
 def _values(readings: list[Reading]) -> dict[tuple[str, str, str], float]:

@@ -13,13 +13,14 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
-from benchmark.plugins.examples import build_transformer, with_sources
+from benchmark.plugins.examples import build_transformer, with_sources, with_volumes
 from benchmark.protocol import SanityProtocol
 from benchmark.training import fine_tune
 from benchmark.training.relatives import relation
 from benchmark.trial import Peers, Runtime, Trial
 from protocols import v2
 from protocols.agreement import Agreement, AgreementConfig
+from protocols.biomarker import Biomarker, BiomarkerConfig
 from protocols.complexity import Complexity, ComplexityConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
 from protocols.group_maps import GroupMaps, GroupMapsConfig
@@ -82,6 +83,11 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
                 controls=(),
             )
         ),
+        Biomarker(
+            BiomarkerConfig(
+                minimum=8, permutations=19, quantiles=(0.5,), removed=4, repeats=1, places=1
+            )
+        ),
         Complexity(ComplexityConfig(subjects=8)),
         Uncertainty(UncertaintyConfig(count=3, subjects=16, fewest=8)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),
@@ -130,8 +136,10 @@ _NETWORKS: dict[str, Classifier] = {}
 
 @lru_cache(maxsize=4)
 def people_of(protocol: str, dimensions: int) -> Cohort:
-    """Return the subjects that a protocol is asked about; with sources where it needs them."""
+    """Return the subjects that a protocol is asked about; with sources or volumes if it needs."""
     people = cohort_of(dimensions)
+    if protocol == Biomarker.name:
+        return with_volumes(people)
     return with_sources(people) if protocol == KnownSource.name else people
 
 
