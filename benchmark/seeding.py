@@ -8,6 +8,9 @@ are cut differently, or other protocols run before it.
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -34,3 +37,22 @@ def torch_stream(*parts: str | int | float) -> torch.Generator:
 def stream_name(version: str, seed: int) -> str:
     """Return the name of the random streams of a suite's version under a seed."""
     return f"{version}#{seed}"
+
+
+@contextmanager
+def global_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global random states of Python, NumPy and torch inside, and put them back.
+
+    It is for code of other libraries, which draws from them; what is written here draws from a
+    stream of its own.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)

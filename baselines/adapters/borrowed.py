@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -10,14 +9,13 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError
 from benchmark.explainer import Explainer
-from benchmark.seeding import seed_of
+from benchmark.seeding import global_seed, seed_of
 from benchmark.target import Target
 
 
@@ -91,7 +89,7 @@ class BorrowedExplainer(Explainer):
         maps = []
         for image in images.detach().split(1):
             leaf = image.clone().requires_grad_()
-            with _seeded(seed_of(self.name, *image.shape), image.device), _without_notices():
+            with global_seed(seed_of(self.name, *image.shape), image.device), _without_notices():
                 attribution: object = self.explain(model, leaf)
             if not isinstance(attribution, Tensor) or attribution.shape != image.shape:
                 what = getattr(attribution, "shape", None)
@@ -123,21 +121,6 @@ def _without_notices() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting (forward|backward)", UserWarning)
         yield
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global random states inside, and put them back."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
 
 
 def _plain(value: object) -> str | int | float:

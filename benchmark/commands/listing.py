@@ -30,6 +30,9 @@ def list_plugins(
         if options.Kinds.MODELS in kinds:
             architectures = catalogues.model_families()
             console.print(terminal.rows_table("models by architecture", architectures))
+        if options.Kinds.PROTOCOLS in kinds:
+            metrics = catalogues.protocol_families()
+            console.print(terminal.rows_table("protocols by metric", metrics))
         unsupported = []
         if options.Kinds.EXPLAINERS in kinds:
             unsupported = plans.unsupported_pairs(catalogue, suites.load_suite("v1"))

@@ -32,6 +32,7 @@ BUILT_IN = "built-in"
 MODEL_FILE = "model.toml"
 COHORT_FILE = "cohort.toml"
 LIBRARIES = ("torchvision", "timm", "monai")
+GUESTS = ("quantus", "captum")
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
@@ -67,7 +68,8 @@ class Shelf(Generic[P]):
         """Return the plugin of a name, of ``path/to/file.py:Class``, or of a file on it.
 
         A cohort is described by a ``cohort.toml``, a model by a ``model.toml``, or by the folder
-        that holds it; a model is also named by its architecture, as in ``torchvision.resnet50``.
+        that holds it; a model is also named by its architecture, as in ``torchvision.resnet50``,
+        and a protocol by the metric of a library that it is, as in ``quantus:Sparseness``.
 
         Raises:
             UnknownNameError: If nothing goes by that name.
@@ -81,6 +83,9 @@ class Shelf(Generic[P]):
             return self._from_toml(Path(spec))
         if self.kind.name == "model" and spec.endswith(".toml"):
             return self._from_model(spec, Path(spec))
+        if self.kind.name == "protocol" and spec.partition(":")[0] in GUESTS:
+            guest: type[P] = import_neighbour("protocols.guests").protocol_of(spec)
+            return Entry("protocol", spec, BUILT_IN, spec, guest)
         entry = next((entry for entry in self.entries if entry.spec == spec), None)
         if entry is None and self.kind.name == "model":
             if _names_architecture(spec):
@@ -298,6 +303,12 @@ def model_files() -> ModuleType:
 def model_families() -> dict[str, str]:
     """Return libraries whose networks can be named as models, and which networks these are."""
     families: dict[str, str] = import_neighbour("baselines.models.encoders.source").families()
+    return families
+
+
+def protocol_families() -> dict[str, str]:
+    """Return libraries whose metrics can be named as protocols, and which metrics these are."""
+    families: dict[str, str] = import_neighbour("protocols.guests").families()
     return families
 
 

@@ -69,6 +69,29 @@ def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: 
     return maps
 
 
+def draw_altered(trial: Trial, row: int, images: Tensor, target: Target, call: int) -> Tensor:
+    """Explain altered images of one test row, whose masks they keep.
+
+    Args:
+        trial: Explainer, model and cohort.
+        row: Test row.
+        images: [n, 1, *S] float32 on the run's device.
+        target: The scalar to explain.
+        call: Number of the call, by which noise is drawn anew: of another image, it is other noise.
+
+    Returns:
+        Signed maps [n, 1, *S] float32 on the device.
+    """
+    explainer, classifier = trial.explainer, trial.classifier
+    redrawn = isinstance(explainer, Control) and explainer.redrawn
+    weights = classifier.weights_sha256 if redrawn else ""
+    batch = _batch(trial, np.repeat(row, len(images)), weights)
+    if redrawn:
+        keys = tuple(f"{key}, {call} {number}" for number, key in enumerate(batch.keys))
+        batch = replace(batch, keys=keys)
+    return explainer(classifier, replace(batch, images=images), target)
+
+
 def _batch(trial: Trial, rows: Rows, weights_sha256: str) -> Batch:
     explainer, batch = trial.explainer, trial.test.batch(rows, trial.runtime.device)
     references = trial.references.to(trial.runtime.device) if explainer.needs_references else None
