@@ -36,7 +36,7 @@ class Setting:
         people: Who is assessed.
         volumes: [n, K] volumes of their regions, each with the sign by which it rises towards the
             reference group.
-        output: [n] φ of the network on trial.
+        output: [N] φ of the network on trial, of each image.
         by_group: Design of covariates and group.
         by_output: The same with φ.
         permutations: [R, n] orders of the subjects, the same for all that is tested.
@@ -69,7 +69,7 @@ class Setting:
 def make_setting(
     people: People, volumes: FloatArray, output: FloatArray, permutations: int
 ) -> Setting:
-    """Return the setting of subjects, their volumes [n, K] and the network's output [n].
+    """Return the setting of subjects, their volumes [n, K] and the network's output [N].
 
     Raises:
         NotAssessableError: If a covariate determines the group or, with it, the output.
@@ -80,7 +80,7 @@ def make_setting(
         volumes=volumes,
         output=output,
         by_group=nuisance_design(covariates, groups),
-        by_output=nuisance_design(covariates, groups, extra={"output": output}),
+        by_output=nuisance_design(covariates, groups, extra={"output": people.mean(output)}),
         permutations=draw_permutations(len(people), permutations, "biomarker"),
     )
 
@@ -90,7 +90,7 @@ def read_output(notes: Study, setting: Setting) -> None:
     volumes = setting.volumes - setting.volumes.mean(axis=0)
     spread = volumes.std(axis=0)
     mean = (volumes / np.where(spread > 0, spread, 1.0)).mean(axis=1)
-    follows = PartialCorrelation(setting.output, mean, setting.by_group)
+    follows = PartialCorrelation(setting.people.mean(setting.output), mean, setting.by_group)
     notes.read(BiomarkerStatistics.output_volume, follows.values, reasons={})
 
 

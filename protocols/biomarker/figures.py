@@ -112,11 +112,11 @@ def draw_clouds(figure: Figure, clouds: Sequence[_Cloud], across: str, up: str) 
     """Fill the figure with a scatter of subjects for each panel, all on one scale."""
     columns = min(_ACROSS, len(clouds))
     rows = -(-len(clouds) // columns)
-    height = 2.3 * rows + 0.6  # inches
+    height = 2.4 * rows + 0.6  # inches
     figure.set_size_inches(WIDTH * columns / _ACROSS if columns < _ACROSS else WIDTH, height)
     grid = figure.add_gridspec(
         rows, columns, left=0.6 / figure.get_size_inches()[0], right=0.99,
-        top=1 - 0.25 / height, bottom=0.5 / height, wspace=0.12, hspace=0.28,
+        top=1 - 0.4 / height, bottom=0.55 / height, wspace=0.12, hspace=0.35,
     )  # fmt: skip
     reach = max(float(np.abs([cloud.across, cloud.up]).max()) for cloud in clouds) * 1.05
     for number, cloud in enumerate(clouds):
@@ -126,7 +126,7 @@ def draw_clouds(figure: Figure, clouds: Sequence[_Cloud], across: str, up: str) 
             axes.set_xticklabels([])
         if number % columns:
             axes.set_yticklabels([])
-    figure.supxlabel(across, fontsize=8, y=0.02)
+    figure.supxlabel(across, fontsize=8, y=0.1 / height, va="bottom")
     figure.supylabel(up, fontsize=8, x=0.005)
 
 
@@ -156,7 +156,7 @@ def _clouds(readings: Readings, statistic: str, condition: str) -> Iterator[_Clo
             if volume is None:
                 continue
             yield _Cloud(
-                f"{name} · {where[condition]}",
+                f"{name}\n{where[condition]}",
                 volume.values,
                 reading.values,
                 np.array(reading.sample.groups),

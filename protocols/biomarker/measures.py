@@ -41,6 +41,7 @@ class Marks:
         copies: [n, K] S of the regions on each randomised copy.
         parts: [n, J] S of the parts of regions.
         parts_absolute: [n, J] S̃ of the same.
+        by_image: [N, K] S of the regions of each image.
     """
 
     own: FloatArray
@@ -49,6 +50,7 @@ class Marks:
     copies: tuple[FloatArray, ...]
     parts: FloatArray
     parts_absolute: FloatArray
+    by_image: FloatArray
 
 
 def measure_marks(
@@ -71,6 +73,7 @@ def measure_marks(
         copies=tuple(copies),
         parts=relative[:, 2 * count :],
         parts_absolute=absolute[:, 2 * count :],
+        by_image=own.relative[:, :count],
     )
 
 

@@ -27,7 +27,9 @@ from protocols.biomarker.measures import measure_marks
 from protocols.biomarker.occlusion import read_occlusion
 from protocols.biomarker.people import find_people
 from protocols.biomarker.regions import SHRINKING, Regions, common_regions, own_regions, sizes
+from protocols.biomarker.regressions import read_mediation, read_regressions
 from protocols.biomarker.statistics import UNDERPOWERED, BiomarkerConfig, BiomarkerStatistics
+from protocols.biomarker.subfields import read_subfields
 from protocols.biomarker.tables import words
 
 ASKED = "all"  # name of the regions whose union the model is asked about
@@ -53,10 +55,7 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         regions = own_regions(trial.test, people)
         axis = group_axis(trial)
         setting = associations.make_setting(
-            people,
-            people.volumes(people.regions),
-            people.mean(axis.values[people.rows]),
-            config.permutations,
+            people, people.volumes(people.regions), axis.values[people.rows], config.permutations
         )
         notes = study.of(people.rows[people.first])
         regions = self._settled(notes, setting, regions)
@@ -69,6 +68,9 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         associations.read_laterality(notes, setting, marks)
         associations.read_residuals(notes, setting, marks)
         associations.read_levels(notes, setting, marks)
+        read_subfields(notes, setting, marks, regions)
+        read_regressions(notes, setting, marks)
+        read_mediation(notes, setting, marks, config.resamples)
         read_occlusion(notes, people, regions, maps.own, axis, config)
         checklist.read_facts(notes, setting, regions, config, maps.left_out)
 

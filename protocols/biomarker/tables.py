@@ -106,7 +106,7 @@ def _sides(readings: Readings) -> Table:
             rows.append([name, pair, words(score)])
             ps.append(_constant(own, Read.p, of=Read.laterality.name, pair=pair))
     return Table(
-        "sides",
+        "laterality",
         "Does the map prefer the side of the larger volume?",
         "Partial correlation of S on the left minus S on the right with the volumes' difference "
         "over their sum, given covariates and group. All that is common to both sides cancels, the "
