@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # what type checkers see of what is imported on first use
     from benchmark.classifier import *  # noqa: F403
     from benchmark.cohort import *  # noqa: F403
     from benchmark.cohort_source import *  # noqa: F403
+    from benchmark.concept import *  # noqa: F403
     from benchmark.contract import *  # noqa: F403
     from benchmark.errors import *  # noqa: F403
     from benchmark.explainer import *  # noqa: F403
@@ -36,6 +37,7 @@ _PUBLIC = {
     "feature_grid": "FeatureGrid trace_grid upsample upsample_aligned",
     "cohort": "SPLITS Anatomy Batch Cohort Geometry References Source split_by_subject",
     "cohort_source": "CohortSource",
+    "concept": "Concept ConceptImages DeferredConcepts",
     "model_source": "ModelSource",
     "target": "ClassLogit Margin Projection Target own_margin",
     "errors": (

@@ -20,6 +20,7 @@ from benchmark.arrays import BoolArray, FloatArray, ImageArray, Rows
 from benchmark.cohort_batch import Batch, References
 from benchmark.cohort_faults import OWN_COLUMNS, SPLITS, faults_of
 from benchmark.cohort_fingerprint import fingerprint_of
+from benchmark.concept import Concept
 from benchmark.errors import CohortError
 
 __all__ = [
@@ -153,6 +154,9 @@ class Cohort:
         normals: [N, 1, *S] float32 the same subjects with their regions at normal volume, and all
             else as it is, down to the noise; None where they are not known. A control alone looks
             at them, so they are part of its identity and not of the fingerprint.
+        concepts: Sets of images that show something and that do not, by name, of subjects outside
+            the test split. The protocol that asks about them names them in its settings; they are
+            not part of the fingerprint.
 
     Raises:
         CohortError: If the parts contradict each other or hold what no protocol can use.
@@ -167,6 +171,7 @@ class Cohort:
     partners: ImageArray | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
     normals: ImageArray | None = None
+    concepts: Mapping[str, Concept] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a cohort that contradicts itself."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.concept import DeferredConcepts
+
 if TYPE_CHECKING:
     from benchmark.cohort import Cohort
 
@@ -22,6 +24,7 @@ def faults_of(cohort: Cohort) -> Iterator[str]:
         _array_faults(cohort),
         _image_faults(cohort),
         _counterfactual_faults(cohort),
+        _concept_faults(cohort),
     )
 
 
@@ -97,6 +100,42 @@ def _image_faults(cohort: Cohort) -> Iterator[str]:
         inside = image[foreground]
         if inside.min() == inside.max():
             yield f": the image of {subject!r} is constant on its foreground"
+
+
+def _concept_faults(cohort: Cohort) -> Iterator[str]:
+    if isinstance(cohort.concepts, DeferredConcepts):
+        return
+    people = cohort.participants
+    tested = set(people["subject"][people["split"] == "test"].astype(str))
+    for name, concept in cohort.concepts.items():
+        sets = {"with": concept.shown, "without": concept.absent}
+        for which, images in sets.items():
+            what = f"the images {which} the concept {name!r}"
+            if len(images) and images.images.shape[1:] != cohort.images.shape[1:]:
+                wanted, got = list(cohort.images.shape[1:]), list(images.images.shape[1:])
+                yield f" needs {what} as {wanted}, but got {got}"
+            if len(images.subjects) != len(images) or len(images.strata) not in (0, len(images)):
+                count = f"{len(images.subjects)} subjects and {len(images.strata)} strata"
+                yield f" has {len(images)} of {what}, but {count}"
+            low, high = images.span if len(images) else (0.0, 1.0)
+            if not np.isfinite(low + high):
+                yield f" has a value that is NaN or infinite in {what}"
+            elif low < 0 or high > 1:
+                yield f" needs {what} in [0, 1], but they span [{low:.4g}, {high:.4g}]"
+            if shared := sorted(tested & set(images.subjects)):
+                rule = "a concept is shown by subjects that are not tested on"
+                yield f" has the test subject {shared[0]!r} among {what}; {rule}"
+        if concept.paired and concept.shown.subjects != concept.absent.subjects:
+            rule = "but its two sets are not of the same subjects"
+            yield f" calls the concept {name!r} paired, {rule}"
+        if concept.added is not None and len(concept.added) != len(concept.shown):
+            count = f"{len(concept.shown)} images but {len(concept.added)} amounts"
+            yield f" has {count} of the concept {name!r}"
+        if unknown := [each for each in concept.covariates if each not in people.columns]:
+            known = ", ".join(map(str, cohort.covariates.columns)) or "none"
+            yield (
+                f" measures the concept {name!r} by {unknown[0]!r}, but its covariates are {known}"
+            )
 
 
 def _counterfactual_faults(cohort: Cohort) -> Iterator[str]:

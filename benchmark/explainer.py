@@ -27,12 +27,15 @@ from torch import Tensor
 from benchmark.classifier import Classifier
 from benchmark.classifier.side_effects import watch
 from benchmark.cohort import Batch
-from benchmark.errors import AttributionError
+from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.target import Target
 
 __all__ = ["Control", "Explainer", "Polarity", "importance"]
 
 Polarity = Literal["positive", "absolute"]
+
+NO_EXPLAINER = "none"
+"""Name in records of protocols that ask about the model alone; no explainer can go by it."""
 
 # Rounding moves no map by more, as a share of its norm.
 SAME_MAP = 0.05
@@ -188,6 +191,24 @@ class Control(Explainer):
     def attribute_batch(self, classifier: Classifier, batch: Batch, target: Target) -> Tensor:
         """Return the map of each image, whatever the model."""
         return self.draw(batch)
+
+
+class NoExplainer(Explainer):
+    """What stands in the place of an explainer where a protocol asks about the model alone.
+
+    It is in no catalogue, explains no model, and refuses to draw.
+    """
+
+    name = NO_EXPLAINER
+    passes = (0, 0)
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """Return why there is no map, whatever the model."""
+        return "the model is asked without an explainer, so there is no map"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Refuse to draw."""
+        raise UnsupportedError("the model is asked without an explainer, so there is no map")
 
 
 def importance(attributions: Tensor, polarity: Polarity) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from benchmark.cohort import Geometry
+from benchmark.cohort import Cohort, Geometry
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, Statistic, Verdict, find, summarise
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
@@ -135,6 +135,9 @@ class SanityProtocol(ABC, Generic[ConfigT]):
             protocol counts as unhealthy.
         truth_leads: Whether the protocol is healthy only if no map scores better than the truth.
         gate: Whether a pair that fails it is listed apart, whatever its other scores.
+        explains: Whether it asks about an explainer. One that does not asks about the model alone:
+            it is run once for each cohort and model, under the explainer ``none``, and is on no
+            board.
         counts: Whether its score is averaged with those of other protocols. A gate's does not
             unless the class says so.
         owes_to_network: Whether its score is what a map owes to the network: 0 for a map that does
@@ -154,6 +157,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     margin: ClassVar[float]
     truth_leads: ClassVar[bool] = True
     gate: ClassVar[bool] = False
+    explains: ClassVar[bool] = True
     counts: ClassVar[bool] = True
     owes_to_network: ClassVar[bool] = False
     tolerance: ClassVar[float] = 1e-6
@@ -168,8 +172,8 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         is_listed = "statistics" in vars(cls)
         if declared and not is_listed and (own or not hasattr(cls, "statistics")):
             cls.statistics = tuple(declared)
-        if "gate" in vars(cls) and "counts" not in vars(cls):
-            cls.counts = not cls.gate
+        if {"gate", "explains"} & set(vars(cls)) and "counts" not in vars(cls):
+            cls.counts = cls.explains and not cls.gate
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -194,7 +198,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         Returns:
             Readings with one value per image.
         """
-        settings = self.settings(trial.peers.panel)
+        settings = self.settings(trial.peers.panel) | self.inputs(trial.cohort)
         study = Study(trial, self.name, exhibit_purpose(self.name, self.version, settings))
         self.measure(study)
         return study.readings
@@ -230,6 +234,13 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         known = {name: panel[name] for name in self.panel if name in panel}
         members = {name: [member.version, dict(member.config)] for name, member in known.items()}
         return {**settings, "panel_settings": members} if members else settings
+
+    def inputs(self, cohort: Cohort) -> dict[str, Any]:
+        """Return what its scores depend on that the cohort's fingerprint does not cover.
+
+        It joins the settings in every score's identity; nothing unless overridden.
+        """
+        return {}
 
     @classmethod
     def score_interval(cls, readings: Sequence[Reading]) -> Interval:

@@ -27,8 +27,12 @@ from benchmark.running import suite as suites
 
 def run(
     explainer: Annotated[
-        list[str], typer.Option(help="Name, 'all', or path/to/file.py:Class; repeatable.")
-    ],
+        list[str] | None,
+        typer.Option(
+            help="Name, 'all', or path/to/file.py:Class; repeatable. Left out where the protocols "
+            "ask about the model alone."
+        ),
+    ] = None,
     model: options.Models = None,
     cohort: options.Cohorts = None,
     protocol: options.Protocols = None,
@@ -47,10 +51,13 @@ def run(
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
 ) -> None:
     """Score explainers; what the store holds already is taken from there."""
+    if not explainer and not protocol:
+        # Said at once; of protocols that were named, some may ask about the model alone.
+        raise typer.BadParameter("Missing option '--explainer'.")
     with exit_on_error():
         settings = engine.Settings(devices.resolve_device(device), batch_size, fresh)
         selection = suites.Selection(
-            tuple(explainer), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
+            tuple(explainer or ()), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
         )
         chosen = suites.load_suite(suite)
         plan = plans.make_plan(catalogues.Catalogue(), chosen, selection)
@@ -79,7 +86,7 @@ def run(
         if folder is not None and finished.records:
             page = writer.write_report(folder, finished.records, finished.explained, protocols)
             terminal.print_lines(console, [f"report: {page}"])
-        unwanted = set(chosen.health) - set(explainer)
+        unwanted = set(chosen.health) - set(explainer or ())
         raise typer.Exit(_exit_code(finished.records, set(plan.explainers) - unwanted))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from benchmark.arrays import BoolArray, ImageArray, Rows
 from benchmark.classifier import Classifier, Preprocessing
 from benchmark.cohort import Anatomy, Cohort, Geometry, Source
+from benchmark.concept import Concept, ConceptImages
 from benchmark.training import Recipe, fine_tune
 
 SHAPE_2D = (24, 24)
@@ -193,6 +194,25 @@ def with_volumes(cohort: Cohort) -> Cohort:
         for name, masks in cohort.anatomy.rois.items()
     }
     return replace(cohort, participants=cohort.participants.assign(**columns))
+
+
+def with_concepts(cohort: Cohort) -> Cohort:
+    """Return the cohort with two concepts of subjects of their own, one in pairs, one in sets."""
+    others = build_cohort(cohort.shape, subjects=40, seed=7)
+    names = np.array([f"concept-{subject}" for subject in others.subjects])
+    is_case = others.groups == 1
+    whole = np.logical_or.reduce(list(others.anatomy.rois.values()))
+    darker = _darken(others.images, whole, np.ones(len(others), dtype=np.int64))
+    absent = ConceptImages(others.images, tuple(names))
+    concepts = {
+        "darker": Concept(ConceptImages(darker, tuple(names)), absent, paired=True),
+        "case": Concept(
+            ConceptImages(others.images[is_case], tuple(names[is_case])),
+            ConceptImages(others.images[~is_case], tuple(names[~is_case])),
+            paired=False,
+        ),
+    }
+    return replace(cohort, concepts=concepts)
 
 
 def _darken(images: ImageArray, mask: BoolArray, steps: Rows) -> ImageArray:

@@ -18,6 +18,7 @@ from benchmark.plugins.examples import (
     build_cohort,
     build_examples,
     build_trained,
+    with_concepts,
     with_sources,
     with_volumes,
 )
@@ -105,6 +106,8 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
     )
     def blank_map(self) -> None:  # noqa: D102
         protocol = self.build()
+        if not protocol.explains:  # it asks no map
+            return
         try:
             score = find(protocol.readings(_trial(_Blank())), protocol.primary)
         except AttributionError:  # it fails a method that ranks nothing
@@ -129,7 +132,7 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
 
 def _trial(explainer: Explainer, cohort: Cohort | None = None, batch_size: int = 64) -> Trial:
     example = build_examples()[0]
-    people = cohort or _people()
+    people = with_concepts(cohort or _people())
     runtime = Runtime(torch.device("cpu"), batch_size)
     peers = Peers({explainer.name: explainer}, references=example.cohort.references)
     return Trial(explainer, build_trained().copy(), people, runtime, peers)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from benchmark.explainer import importance
+from benchmark.explainer import NO_EXPLAINER, importance
 from benchmark.protocol import Exhibit, Table
 from benchmark.records.record import Record
 from benchmark.report import map_files, webpage
@@ -81,15 +81,17 @@ def build_section(
     records = [record_of[id(result)] for result in results]
     cohort, model = results[0].cohort, results[0].model
     gallery = Gallery(folder / "figures", names, (cohort, model))
-    gallery.add(
-        "scores",
-        forest.draw_forest(results, protocols),
-        "Scores",
-        "A point is the mean over subjects, the line through it the 95 % interval. Controls are "
-        "grey. The dashed line is the score of a map of noise.",
-    )
-    if explained is not None:
-        explainers = list(dict.fromkeys(result.explainer for result in results))
+    mapped = [result for result in results if result.explainer != NO_EXPLAINER]
+    if mapped:
+        gallery.add(
+            "scores",
+            forest.draw_forest(mapped, protocols),
+            "Scores",
+            "A point is the mean over subjects, the line through it the 95 % interval. Controls "
+            "are grey. The dashed line is the score of a map of noise.",
+        )
+    if explained is not None and mapped:
+        explainers = list(dict.fromkeys(result.explainer for result in mapped))
         _add_maps(folder / "maps", gallery, explained, explainers)
     _add_statistics(gallery, results, protocols)
     exhibits = {} if explained is None else explained.exhibits

@@ -14,7 +14,7 @@ import torch
 from benchmark.arrays import Arrays, ImageArray
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
-from benchmark.explainer import Explainer, Polarity, why_unsupported
+from benchmark.explainer import NO_EXPLAINER, Explainer, NoExplainer, Polarity, why_unsupported
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.protocol import Exhibit, exhibit_purpose
@@ -99,16 +99,19 @@ def explained_model(
         for name, explainer in explainers.items()
         if name in measured and why_unsupported(explainer, trial.classifier, has_truth) is None
     }
-    if not kept:
+    if not kept and NO_EXPLAINER not in measured:
         return None
     trials = {name: trial.on(explainer=explainer) for name, explainer in kept.items()}
+    shown = dict(trials)
+    if NO_EXPLAINER in measured:  # what was asked of the model alone has no map, but pictures
+        shown[NO_EXPLAINER] = trial.on(explainer=NoExplainer())
     return ExplainedModel(
         trial.test,
         records[0].names.model,
         trial.evaluation,
         _Maps(trials),
         {name: explainer.polarity for name, explainer in kept.items()},
-        _exhibits(trials, records),
+        _exhibits(shown, records),
     )
 
 
@@ -199,8 +202,10 @@ def _recall_pair(
 def _as_scored(records: Iterable[Record], catalogue: Catalogue) -> dict[str, Explainer]:
     """Return the explainers that the catalogue holds, with the settings that records hold."""
     configs = {record.names.explainer: record.identity.explainer.config for record in records}
-    explainers = {}
+    explainers: dict[str, Explainer] = {}
     for name, config in configs.items():
+        if name == NO_EXPLAINER:
+            explainers[name] = NoExplainer()
         if name in catalogue.explainers.names:
             entry = catalogue.explainers.find(name)
             settings = {key: value for key, value in config.items() if key in entry.settings}
@@ -216,6 +221,7 @@ def _held(trial: Trial, explainers: Mapping[str, Explainer]) -> dict[str, Explai
         _ = trial.evaluation
         for name, explainer in explainers.items():
             with suppress(LookupError, SanityError):
-                _ = maps[name]
+                if name != NO_EXPLAINER:
+                    _ = maps[name]
                 held[name] = explainer
     return held

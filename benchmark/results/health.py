@@ -36,9 +36,11 @@ class Health:
 def protocol_health(records: Sequence[Record], protocols: Protocols) -> list[Health]:
     """Return for each protocol, model and cohort whether the protocol tells truth from noise.
 
-    Nothing is known without records of ``oracle`` and ``random``.
+    Nothing is known without records of ``oracle`` and ``random``. A protocol that asks about a
+    model alone has no map to tell from noise, and is left out.
     """
-    return [_tell_health(group) for group in group_records(records, protocols)]
+    groups = group_records(records, protocols)
+    return [_tell_health(group) for group in groups if group.protocol.explains]
 
 
 def _tell_health(group: ScoredGroup) -> Health:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from benchmark import errors
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
-from benchmark.explainer import Explainer
+from benchmark.explainer import NO_EXPLAINER, Explainer, NoExplainer
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
 from benchmark.plugins.kinds import AnyProtocol
@@ -50,7 +50,7 @@ class CellRunner:
     ) -> None:
         self._plan, self._cells, self._runtime = plan, cells, runtime
         self._explainers: dict[str, Explainer] = {
-            name: plan.explainers[name].create()
+            name: NoExplainer() if name == NO_EXPLAINER else plan.explainers[name].create()
             for name in dict.fromkeys(cell.explainer for cell in cells)
         }
         explainer = self._explainers[cells[0].explainer]
@@ -158,8 +158,9 @@ class CellRunner:
 
     def _reason(self, cell: Cell, error: BaseException) -> str:
         """Return what a cell failed by, and the line of a third party's file that it comes from."""
-        entries = self._plan.explainers[cell.explainer], self._plan.protocols[cell.protocol]
-        files = [file_of(entry.plugin) for entry in entries if entry.origin != BUILT_IN]
+        entries = self._plan.explainers.get(cell.explainer), self._plan.protocols[cell.protocol]
+        foreign = [entry for entry in entries if entry is not None and entry.origin != BUILT_IN]
+        files = [file_of(entry.plugin) for entry in foreign]
         if isinstance(error, errors.SanityError):  # a sentence that names its culprit
             files = []
         line = next(filter(None, (short_author_line(error, file) for file in files)), "")
@@ -201,6 +202,7 @@ class CellRunner:
 
     def _identity(self, cell: Cell) -> Identity:
         plan, explainer = self._plan, self._explainers[cell.explainer]
+        entry = plan.explainers.get(cell.explainer)
         try:
             return Identity(
                 suite=plan.suite.version,
@@ -211,9 +213,9 @@ class CellRunner:
                     name=cell.explainer,
                     version=explainer.version,
                     config=dict(explainer.config),
-                    source_sha256=plan.explainers[cell.explainer].source_sha256,
+                    source_sha256=None if entry is None else entry.source_sha256,
                 ),
-                protocol=plan.protocol_identity(cell.protocol),
+                protocol=plan.protocol_identity(cell.protocol, self.trial.cohort),
                 seed=cell.seed,
             )
         except ValidationError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
 from benchmark.errors import InputError, PluginError, SanityError, SuiteError
-from benchmark.explainer import Explainer, why_unsupported
+from benchmark.explainer import NO_EXPLAINER, Explainer, why_unsupported
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue, Shelf
 from benchmark.plugins.entry import Entry
@@ -44,16 +44,25 @@ class Plan:
         plugin = self.protocols[name].plugin
         return plugin(self.suite.config(plugin))
 
-    def protocol_identity(self, name: str) -> PluginIdentity:
-        """Return a protocol's identity: its settings, and versions and settings of its panel."""
+    def protocol_identity(self, name: str, cohort: Cohort) -> PluginIdentity:
+        """Return a protocol's identity on a cohort.
+
+        It holds its settings, versions and settings of its panel, and what it asks of the cohort
+        beside what the fingerprint covers.
+        """
         protocol = self.protocol(name)
         panel = {explainer: self.panel[explainer].create() for explainer in protocol.panel}
         return PluginIdentity(
             name=name,
             version=protocol.version,
-            config=protocol.settings(panel),
+            config=protocol.settings(panel) | protocol.inputs(cohort),
             source_sha256=self.protocols[name].source_sha256,
         )
+
+    def with_maps(self) -> Plan:
+        """Return the plan without the cells that ask about a model alone, which have no map."""
+        cells = tuple(cell for cell in self.cells if cell.explainer != NO_EXPLAINER)
+        return replace(self, cells=cells)
 
     def shard(self, index: int, count: int) -> Plan:
         """Return the plan of every ``count``-th cell.
@@ -86,7 +95,20 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
     chosen = suite.select(selection)
     explainers = _find_entries(catalogue.explainers, chosen.explainers)
     cohorts = _find_entries(catalogue.cohorts, chosen.cohorts)
+    if NO_EXPLAINER in explainers:
+        raise PluginError(
+            f"No explainer can be called {NO_EXPLAINER!r}, as records of protocols that ask about "
+            f"the model alone are; rename {explainers[NO_EXPLAINER].location}."
+        )
     protocols = _find_entries(catalogue.protocols, chosen.protocols)
+    explaining = [name for name, entry in protocols.items() if entry.plugin.explains]
+    if explaining and not selection.explainers:
+        raise InputError(
+            f"Missing option '--explainer': {', '.join(explaining)} "
+            f"{'asks' if len(explaining) == 1 else 'ask'} about the maps of an explainer."
+        )
+    if not explaining:
+        explainers = {}
     own_cohorts = {
         catalogue.cohorts.find(spec).name for spec in chosen.cohorts if spec in suite.cohorts
     }
@@ -107,8 +129,9 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         own = tuple(protocols)
         if not selection.protocols:
             own = suite.protocols_of(name, own)
-        names = Selection(tuple(explainers), (name,), tuple(scored_with), own)
-        cells.extend(suite.cells(names) if own else ())
+        cells.extend(
+            _lay_out(name, scored_with, explainers, [protocols[each] for each in own], suite)
+        )
     plan = Plan(
         suite,
         tuple(cells),
@@ -127,6 +150,22 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         explainers={name: configured[name] for name in explainers},
         panel={name: configured[name] for name in panel},
     )
+
+
+def _lay_out(
+    cohort: str,
+    models: Iterable[str],
+    explainers: Iterable[str],
+    protocols: Sequence[Entry[AnyProtocol]],
+    suite: Suite,
+) -> Iterator[Cell]:
+    """Yield the cells of a cohort by model and explainer, those without an explainer last."""
+    for model in models:
+        for explainer in (*explainers, NO_EXPLAINER):
+            explains = explainer != NO_EXPLAINER
+            for entry in protocols:
+                if entry.plugin.explains == explains:
+                    yield Cell(cohort, model, explainer, entry.name, suite.seed)
 
 
 def _check_cohort_settings(catalogue: Catalogue, suite: Suite) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark import explainer as explainers
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError, StoreError
@@ -79,7 +80,13 @@ def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], suites
     if not stores.is_store(store):
         raise StoreError(f"The folder {store} is no store of finished cells.")
     finished = stores.Store(store).records()
-    own = [record for record in finished if record.identity.suite == settings.version]
+    # What was asked of a model alone stands on no board.
+    own = [
+        record
+        for record in finished
+        if record.identity.suite == settings.version
+        and record.names.explainer != explainers.NO_EXPLAINER
+    ]
     # A suite that shares its protocols out among cohorts has one score of each on a model; whatever
     # else was asked for stays in the store.
     own = [

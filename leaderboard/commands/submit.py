@@ -50,7 +50,7 @@ def submit(
         # Controls are on the board already.
         alone = board.suite.model_copy(update={"health": ()})
         selection = suites.Selection((plugin,), models=board.models)
-        plan = plans.make_plan(catalogues.Catalogue(), alone, selection)
+        plan = plans.make_plan(catalogues.Catalogue(), alone, selection).with_maps()
         (entry,) = plan.explainers.values()
         content, card = _manifest(source, entry, board, (name, submitter))
         bundle.check_out(out)

@@ -137,7 +137,7 @@ def make_plan_of(request: Request) -> Plan:
         InputError: If a name is unknown or a plugin cannot be used.
     """
     alone = request.suite.model_copy(update={"health": ()})
-    return make_plan(Catalogue(), alone, request.selection)
+    return make_plan(Catalogue(), alone, request.selection).with_maps()
 
 
 def _gated(plan: Plan, old: Mapping[Names, PublishedRecord], request: Request) -> list[Cell]:

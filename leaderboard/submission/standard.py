@@ -70,11 +70,13 @@ def load_cells(rules: Rules, references: Path | None) -> Cells:
             with reproducible(), torch.random.fork_rng(devices=[]):
                 classifier = load_fitted(plan.models[model].create(), cohort)
             for name in suite.protocols_of(cohort.name, tuple(plan.protocols)):
+                if not plan.protocols[name].plugin.explains:  # it asks no explainer
+                    continue
                 key = (cohort.name, model, name)
                 expected = Expectation(
                     cohort.fingerprint,
                     classifier.weights_sha256,
-                    plan.protocol_identity(name),
+                    plan.protocol_identity(name, cohort),
                     suite.seed,
                     scale_of(plan.protocols[name].plugin),
                     people,

@@ -266,6 +266,30 @@ class Unspeakable(Loading):
         return [score, Reading("gap", score.sample, score.values, {"q": None})]  # type: ignore[dict-item]
 
 
+class OfModel(SanityProtocol[LoadingConfig]):
+    """Asks about the model alone: its probability of the own group."""
+
+    name = "of_model"
+    version = "1.0"
+    title = "Is the model sure?"
+    primary = "sureness"
+    chance = "sureness"
+    margin = 1.0
+    explains = False
+    Config = LoadingConfig
+    sureness = statistic("probability of the own group")
+
+    def inputs(self, cohort: Cohort) -> dict[str, object]:
+        return {"concepts": sorted(cohort.concepts)}
+
+    def measure(self, study: Study) -> None:
+        study.read(self.sureness, study.trial.evaluation.own_probability)
+        study.exhibit({"power": np.array(self.config.power)})
+
+    def verdict(self, readings: Sequence[Reading]) -> Verdict:
+        return Verdict("scored", None)
+
+
 class Exhibiting(SanityProtocol[LoadingConfig]):
     """Notes the mean of the map to a power, and keeps the power for a figure."""
 
