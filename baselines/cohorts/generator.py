@@ -56,7 +56,8 @@ REFERENCE_TIV = 1450.0
 _VOLUMES = (0.45, 1.35)  # the smallest and the largest relative volume
 _CENTRE = np.array([27.0, -21.0, -14.5])
 _LONG_AXIS = np.array([6.0, -26.0, 13.0])
-_CSF = 0.13
+CSF = 0.13
+"""Intensity of cerebrospinal fluid."""
 # Window in which space contracts, and the edge of the vacated shell, in units of the semi-axes.
 _WINDOW_RADIUS, _WINDOW_SOFTNESS = 1.35, 0.12
 _SHELL_SOFTNESS, _HORN_SOFTNESS = 0.07, 0.25
@@ -138,13 +139,14 @@ def render(
     rng: np.random.Generator,
     walls: Sequence[tuple[Wall, float]] = (),
     scan: Scan | None = None,
+    horn: float = CSF,
 ) -> tuple[Bytes, dict[str, BoolArray]]:
     """Return a subject's image in grey levels and masks by name, each [*S]; see ``build_cohort``.
 
     The foreground is the brain with its fluid spaces, without holes; a region the full ellipsoid,
     with the shell that atrophy vacated; its control as many voxels elsewhere. ``rng`` is the
     subject's own, so that no other subject changes this one; of ``scan`` where it is given, the
-    anatomy alone is drawn from it.
+    anatomy alone is drawn from it. ``horn`` is the intensity of what fills the temporal horn.
     """
     template = load_template()
     points = _pose(view.points, person.tiv, rng)
@@ -157,7 +159,7 @@ def render(
         sources = sources + wall.displacement(points, amount)
 
     tissue = template.sample(template.t1, sources)
-    tissue = tissue * (1 - fluid) + _CSF * fluid
+    tissue = tissue * (1 - fluid) + horn * fluid
     masks = {"foreground": binary_fill_holes(template.sample(template.brain, sources) >= 0.5)}
     masks |= rois
     for name, side in SIDES.items():

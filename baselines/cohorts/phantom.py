@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,10 +15,13 @@ from baselines.cohorts.committed_file import (
     read_normals,
     write_arrays,
 )
+from baselines.cohorts.concepts import DATA as CONCEPTS
+from baselines.cohorts.concepts import read_concepts
 from baselines.cohorts.generator import build_cohort, make_cohort
 from baselines.cohorts.template import coronal_view
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
+from benchmark.concept import DeferredConcepts
 
 DATA = FOLDER / "phantom.npz"
 NORMALS = FOLDER / "phantom_normals.npz"
@@ -37,7 +41,8 @@ class Phantom(CohortSource):
 
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""
-        return read_phantom(DATA, NORMALS)
+        concepts = DeferredConcepts(lambda: read_concepts(CONCEPTS, self.name))
+        return replace(read_phantom(DATA, NORMALS), concepts=concepts)
 
 
 def generate_phantom() -> Cohort:

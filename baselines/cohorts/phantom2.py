@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,8 @@ from baselines.cohorts.committed_file import (
     read_normals,
     write_arrays,
 )
+from baselines.cohorts.concepts import POSED_DATA as CONCEPTS
+from baselines.cohorts.concepts import read_concepts
 from baselines.cohorts.generator import (
     SIDES,
     counterpart,
@@ -37,6 +40,7 @@ from baselines.cohorts.template import coronal_view
 from benchmark.arrays import FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.cohort_source import CohortSource
+from benchmark.concept import DeferredConcepts
 from benchmark.seeding import stream
 
 DATA = FOLDER / "phantom2.npz"
@@ -57,7 +61,9 @@ class Phantom2(CohortSource):
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""
         content = read_arrays(DATA, self.name)
-        return build_cohort(self.name, content, read_normals(NORMALS, self.name, content.images))
+        normals = read_normals(NORMALS, self.name, content.images)
+        concepts = DeferredConcepts(lambda: read_concepts(CONCEPTS, self.name))
+        return replace(build_cohort(self.name, content, normals), concepts=concepts)
 
 
 def motion_of(number: int) -> FloatArray:

@@ -13,7 +13,7 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
 from benchmark.explainer import Explainer
-from benchmark.plugins.examples import build_transformer, with_sources, with_volumes
+from benchmark.plugins.examples import build_transformer, with_concepts, with_sources, with_volumes
 from benchmark.protocol import SanityProtocol
 from benchmark.training import fine_tune
 from benchmark.training.relatives import relation
@@ -22,6 +22,7 @@ from protocols import v2
 from protocols.agreement import Agreement, AgreementConfig
 from protocols.biomarker import Biomarker, BiomarkerConfig
 from protocols.complexity import Complexity, ComplexityConfig
+from protocols.concepts import Concepts, ConceptsConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
 from protocols.group_maps import GroupMaps, GroupMapsConfig
 from protocols.known_source import KnownSource, KnownSourceConfig
@@ -90,6 +91,7 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         ),
         Complexity(ComplexityConfig(subjects=8)),
         Uncertainty(UncertaintyConfig(count=3, subjects=16, fewest=8)),
+        Concepts(ConceptsConfig(permutations=99, directions=19, random_sets=20)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),
         v2.Randomization(
             RandomizationConfig2(
@@ -140,6 +142,8 @@ def people_of(protocol: str, dimensions: int) -> Cohort:
     people = cohort_of(dimensions)
     if protocol == Biomarker.name:
         return with_volumes(people)
+    if protocol == Concepts.name:
+        return with_concepts(people)
     return with_sources(people) if protocol == KnownSource.name else people
 
 

@@ -153,6 +153,40 @@ class Split(_Table):
     seed: int = Field(default=0, ge=0)
 
 
+class ConceptFile(_Table):
+    """Images that show something, and images that do not.
+
+    Attributes:
+        shown: Folder of images with it, under the key ``with``.
+        without: Folder of images without it. Where both folders hold the same names, images of one
+            name are a pair.
+        where: Condition on the table instead of folders, such as ``age > 75``.
+        description: One sentence for tables.
+        nuisance: Whether a network that looks at it has found a shortcut.
+        covariates: Columns of the table whose sum is its amount.
+        added: How much of that amount the images with it have more than their partners.
+    """
+
+    shown: str | None = Field(default=None, alias="with", min_length=1)
+    without: str | None = Field(default=None, min_length=1)
+    where: str | None = Field(default=None, min_length=1)
+    description: str = ""
+    nuisance: bool = False
+    covariates: tuple[str, ...] = ()
+    added: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_sets(self) -> ConceptFile:
+        folders = self.shown is not None, self.without is not None
+        if self.where is not None and any(folders):
+            raise ValueError("give either where, or with and without")
+        if self.where is None and not all(folders):
+            raise ValueError("give the folders with and without, or where")
+        if (self.added is None) != (not self.covariates):
+            raise ValueError("give covariates and added together")
+        return self
+
+
 def _as_table(value: object) -> object:
     """Return the table that a bare pattern of paths stands for."""
     return {"path": value} if isinstance(value, str) else value
@@ -183,6 +217,7 @@ class CohortFile(_Table):
         control_rois: Regions of the same size elsewhere, by name of their region.
         slice: Slice that is taken of each volume.
         split: How subjects are divided.
+        concept: Images that show something and images that do not, by name.
     """
 
     name: str = Field(min_length=1)
@@ -199,6 +234,7 @@ class CohortFile(_Table):
     control_rois: dict[str, _Mask] = {}
     slice: Slice | None = None
     split: Split | None = None
+    concept: dict[str, ConceptFile] = {}
 
     @model_validator(mode="after")
     def _check_file(self) -> CohortFile:

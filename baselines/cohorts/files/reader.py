@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from baselines.cohorts.files.cohort_toml import CohortFile, ImageFile, MaskFile, read_cohort_file
+from baselines.cohorts.files.concepts import read_concepts
 from baselines.cohorts.files.contradictions import refuse_shared_images
 from baselines.cohorts.files.fitting import FittedMask, fit_mask
 from baselines.cohorts.files.formats.reading import ScanReader
@@ -122,6 +123,8 @@ def read_with_findings(toml_path: Path) -> tuple[Cohort, Findings]:
         group_names=recipe.groups,
     )
     refuse_contradictions(cohort, reader.file_of)
+    if recipe.concept:
+        cohort = replace(cohort, concepts=read_concepts(toml_path.parent, recipe, cohort))
     findings = Findings(
         paths=tuple(layout.source.path for layout in content.layouts),
         spans=np.array([window.span for window in content.windows]),
