@@ -66,7 +66,7 @@ def refit(trial: Trial, recipe: RegimeRecipe, epoch: int | None = None) -> Refit
         archive = trial.runtime.archive
         kept = dict(kept_or(archive, name, lambda: _train(trial, recipe, epoch)))
         aurocs, number = kept.pop("aurocs").astype(np.float64), int(kept.pop("epoch"))
-        classifier = _assemble(trial.classifier, kept, related.name)
+        classifier = assemble(trial.classifier, kept, related.name)
         return Refit(recipe, classifier, aurocs, number)
 
     return trial.once(("refit", name), build)
@@ -106,8 +106,14 @@ def _train(
     return {**changed, "aurocs": curve, "epoch": np.array(number)}
 
 
-def _assemble(classifier: Classifier, kept: Arrays, name: str) -> Classifier:
-    """Return the network with these tensors; where only its head differs, trunks are shared."""
+def assemble(classifier: Classifier, kept: Arrays, name: str) -> Classifier:
+    """Return a network with these tensors by name; where only its head differs, trunks are shared.
+
+    Args:
+        classifier: Network that the others come from.
+        kept: Tensors that differ, a linear head's ``head.weight`` and ``head.bias`` among them.
+        name: Name of the relation, which is added to the network's.
+    """
     weight, bias = (np.array(kept[f"head.{part}"]) for part in ("weight", "bias"))
     others = {key: array for key, array in kept.items() if not key.startswith("head.")}
     base = classifier.copy() if others else classifier

@@ -30,6 +30,7 @@ from protocols.positive_control import PositiveControl, PositiveControlConfig
 from protocols.positive_control.planting import Strength
 from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
+from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
 from protocols.uncertainty import Uncertainty, UncertaintyConfig
 from protocols.v2.agreement import AgreementConfig as AgreementConfig2
 from protocols.v2.delta_t import DeltaTConfig as DeltaTConfig2
@@ -90,6 +91,11 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
             )
         ),
         Complexity(ComplexityConfig(subjects=8)),
+        TrainingRegime(
+            TrainingRegimeConfig(
+                refits=3, subjects=6, epochs=1, quantiles=(0.1,), repeats=1, partners=1, copies=1
+            )
+        ),
         Uncertainty(UncertaintyConfig(count=3, subjects=16, fewest=8)),
         Concepts(ConceptsConfig(permutations=99, directions=19, random_sets=20)),
         v2.RoiPointing(RoiPointingConfig2(confidence=0.5, fewest=2, subjects=8, repeats=1)),

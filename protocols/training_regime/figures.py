@@ -1,0 +1,147 @@
+"""Pictures of `training_regime`: accuracy over epochs, gains, and maps over refits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmark.arrays import ImageArray
+from benchmark.protocol import Drawing, Exhibit
+from benchmark.reading import Reading, find, summarise
+from benchmark.report.figures.image_rows import Tile, draw_image_rows
+from benchmark.report.figures.planes import Planes, find_exhibit_planes
+from benchmark.report.figures.sides import describe_sides
+from benchmark.report.figures.style import COLOURS, GREYS, INK, WIDTH, styled
+from benchmark.training.regimes import REGIMES
+from protocols.training_regime.gains import interval_of, regimes_in, two_way
+from protocols.training_regime.statistics import BEST, MATCHED, RANDOMISED, TrainingRegimeStatistics
+
+Readings = Mapping[str, Sequence[Reading]]
+
+_MOST_MAPS = 3
+
+
+def regime_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterator[Drawing]:
+    """Yield accuracy over epochs, what each regime is worth, and maps over refits."""
+    measured = {name: own for name, own in readings.items() if regimes_in(own)}
+    if measured:
+        yield Drawing(
+            "regimes",
+            "Stability and effect of maps under each regime",
+            "Left the stability beyond maps of other subjects, right the effect of removing the "
+            "top of the map, with 95 % intervals: filled at each refit's best epoch, open at "
+            "epochs of matched accuracy. Grey are probes on encoders with random weights. All of "
+            "it holds given this encoder.",
+            lambda: draw_regimes(measured),
+        )
+    shown = {name: own for name, own in exhibits.items() if "image" in own and "epochs" in own}
+    if shown:
+        first = next(iter(shown.values()))
+        yield Drawing(
+            "accuracy",
+            "Accuracy on the validation split over epochs",
+            "A line is a refit. The filled point is its best epoch, the open one the epoch of "
+            "matched accuracy.",
+            lambda: draw_accuracy(first),
+        )
+        yield Drawing(
+            "refits",
+            "Maps of one subject over refits",
+            "A row is a regime: the image, and its map on several refits at their best epochs, "
+            f"each scaled by itself. {describe_sides(_planes(first).letters)}",
+            lambda: draw_image_rows(_rows(shown), _planes(first).aspect),
+            "png",
+        )
+
+
+@styled
+def draw_regimes(figure: Figure, readings: Readings) -> None:
+    """Fill the figure with two panels, the methods side by side in each."""
+    figure.set_size_inches(WIDTH, 3.4)
+    grid = figure.add_gridspec(1, 2, left=0.07, right=0.99, top=0.84, bottom=0.3, wspace=0.15)
+    titles = ("stability beyond other subjects' maps", "effect of removing the top (T)")
+    for column, title in enumerate(titles):
+        axes = figure.add_subplot(grid[column])
+        axes.axhline(0, color=GREYS[2], linewidth=0.8)
+        for place, own in enumerate(readings.values()):
+            for number, regime in enumerate(regimes_in(own)):
+                for point, shift in ((BEST, -0.05), (MATCHED, 0.05)):
+                    if column:
+                        interval = interval_of(two_way(own, "delta_t", regime, point))
+                    else:
+                        excess = find(
+                            own, TrainingRegimeStatistics.excess, regime=regime, point=point
+                        )
+                        if excess is None:
+                            continue
+                        interval = summarise(excess)
+                    x, colour = place + 0.25 * (number - 1) + shift, COLOURS[REGIMES.index(regime)]
+                    face = colour if point == BEST else "white"
+                    axes.vlines(x, interval.low, interval.high, color=colour, linewidth=1.0)
+                    axes.plot(x, interval.estimate, "o", color=colour, mfc=face, markersize=4)
+            if not column:
+                for one in own:
+                    is_null = one.conditions.get("regime") == RANDOMISED
+                    if one.statistic == "excess" and is_null and "without" not in one.conditions:
+                        axes.plot(place + 0.42, summarise(one).estimate, "_", color=GREYS[0])
+        axes.set_title(title, loc="left")
+        axes.set_xticks(range(len(readings)), list(readings), rotation=45, ha="right")
+    handles = [
+        axes.plot([], [], "o", color=COLOURS[place], label=regime)[0]
+        for place, regime in enumerate(REGIMES)
+    ]
+    figure.legend(handles=handles, loc="upper left", ncol=len(REGIMES), frameon=False)
+
+
+@styled
+def draw_accuracy(figure: Figure, exhibit: Exhibit) -> None:
+    """Fill the figure with a panel for each regime, a line for each refit."""
+    names = [str(name) for name in exhibit["regimes"]]
+    figure.set_size_inches(WIDTH, 2.6)
+    grid = figure.add_gridspec(1, len(names), left=0.07, right=0.99, top=0.88, bottom=0.2)
+    curves = np.asarray(exhibit["curves"], dtype=np.float64)
+    epochs = np.asarray(exhibit["epochs"], dtype=np.int64)
+    lowest = float(np.nanmin(curves))
+    for column, name in enumerate(names):
+        axes = figure.add_subplot(grid[column])
+        for curve, (best, matched) in zip(curves[column], epochs[column].tolist(), strict=True):
+            colour = COLOURS[column]
+            axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, linewidth=0.9, alpha=0.7)
+            axes.plot(best, curve[best - 1], "o", color=colour, markersize=4)
+            axes.plot(matched, curve[matched - 1], "o", color=colour, mfc="none", markersize=7)
+        axes.set_title(name, loc="left")
+        axes.set_ylim(lowest - 0.02, 1.02)
+    figure.text(0.5, 0.03, "epoch", ha="center", color=INK)
+    figure.text(0.01, 0.5, "validation AUROC", rotation=90, va="center", color=INK)
+
+
+def _rows(exhibits: Mapping[str, Exhibit]) -> list[tuple[str, list[Tile]]]:
+    rows = []
+    for name, exhibit in exhibits.items():
+        planes = _planes(exhibit)
+        for regime in (str(known) for known in exhibit["regimes"]):
+            tiles: list[Tile] = []
+            for image in range(len(exhibit["image"])):
+                letters = planes.letters[image]
+                grey = _cut(exhibit, "image", planes, image)
+                tiles.append(Tile(grey, "image", letters=letters))
+                maps = [key for key in exhibit if key.startswith(f"{regime} refit ")]
+                for key in sorted(maps)[:_MOST_MAPS]:
+                    text = key.removeprefix(f"{regime} ")
+                    over = _cut(exhibit, key, planes, image)
+                    tiles.append(Tile(grey, text, over, letters=letters))
+            rows.append((f"{name}_{regime}", tiles))
+    return rows
+
+
+def _cut(exhibit: Exhibit, name: str, planes: Planes, image: int) -> ImageArray:
+    stack = np.asarray(exhibit[name])[image : image + 1]
+    plane: ImageArray = planes.of(image).cut(stack)[0].astype(np.float32)
+    return plane
+
+
+def _planes(exhibit: Exhibit) -> Planes:
+    """Return the plane of each subject through the middle of its image."""
+    return find_exhibit_planes(exhibit, np.ones_like(exhibit["image"], dtype=np.bool_))

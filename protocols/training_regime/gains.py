@@ -1,0 +1,210 @@
+"""What regimes gain over full training, from readings: intervals over subjects and refits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.arrays import FloatArray
+from benchmark.reading import Reading, distributions, find, shared_bootstrap
+from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
+from benchmark.statistics.two_way import TwoWayMean, satterthwaite_interval, two_way_mean
+from benchmark.training.regimes import Regime
+from protocols.training_regime.statistics import (
+    BEST,
+    FULL,
+    MATCHED,
+    PROBE,
+    TrainingRegimeStatistics,
+    regimes_of,
+)
+
+SIGNAL = 0.6  # AUROC that the lower bound of every regime must exceed
+MATCH = 0.02  # largest difference of the regimes' mean validation AUROCs that counts as matched
+
+_All = TrainingRegimeStatistics
+
+
+def regimes_in(readings: Sequence[Reading]) -> tuple[Regime, ...]:
+    """Return the regimes that were trained, in their usual order."""
+    names = {
+        str(one.conditions["regime"])
+        for one in readings
+        if one.statistic == _All.validation_auroc.name
+    }
+    return regimes_of(names)
+
+
+def refits_in(readings: Sequence[Reading]) -> tuple[int, ...]:
+    """Return the numbers of the refits."""
+    return tuple(
+        dict.fromkeys(
+            int(one.conditions["refit"])
+            for one in readings
+            if one.statistic == _All.validation_auroc.name
+        )
+    )
+
+
+def mean_auroc(readings: Sequence[Reading], regime: str, point: str) -> Interval:
+    """Return the mean AUROC of a regime's refits on the test split, with its interval."""
+    own = [
+        one
+        for one in readings
+        if one.statistic == _All.log_odds.name
+        and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
+    ]
+    if not own:
+        return NO_INTERVAL
+    estimates, replicates = distributions(own, "auroc")
+    bootstrap = shared_bootstrap(own[0].sample.subjects)
+    return bootstrap.statistic_interval(float(estimates.mean()), replicates.mean(1))
+
+
+def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float:
+    """Return the mean cross-entropy of a regime's refits on the test split."""
+    losses = [
+        float(one.values.mean())
+        for one in readings
+        if one.statistic == _All.log_loss.name
+        and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
+    ]
+    return float(np.mean(losses)) if losses else math.nan
+
+
+def unlearned(readings: Sequence[Reading]) -> str | None:
+    """Return which regime has not learned the groups, or None where all have."""
+    for regime in regimes_in(readings):
+        if not mean_auroc(readings, regime, BEST).low > SIGNAL:
+            return f"signal not learned ({regime})"
+    return None
+
+
+def is_matched(readings: Sequence[Reading]) -> bool:
+    """Return whether the regimes' accuracies are alike at the matched epochs."""
+    means = [validation_auroc(readings, regime, MATCHED) for regime in regimes_in(readings)]
+    return max(means) - min(means) <= MATCH
+
+
+def validation_auroc(readings: Sequence[Reading], regime: str, point: str) -> float:
+    """Return the mean validation AUROC of a regime's refits."""
+    values = [
+        find(readings, _All.validation_auroc, regime=regime, point=point, refit=refit)
+        for refit in refits_in(readings)
+    ]
+    return float(np.mean([one.values[0] for one in values if one is not None]))
+
+
+def excess_difference(
+    readings: Sequence[Reading], regime: str, point: str, minus: str = FULL
+) -> Interval:
+    """Return how much more stable a regime is than another beyond other subjects' maps.
+
+    The variance is that over subjects plus that of the jackknife over refits, which are the same
+    bootstraps of training subjects in both regimes.
+    """
+    whole = _difference(readings, regime, minus, {"point": point})
+    without = [
+        _difference(readings, regime, minus, {"point": point, "without": refit})
+        for refit in refits_in(readings)
+    ]
+    left_out = [float(one.mean()) for one in without if one is not None]
+    if whole is None or len(left_out) < 2 or len(whole) < 2:
+        return NO_INTERVAL
+    return jackknife_interval(whole, left_out)
+
+
+def jackknife_interval(whole: FloatArray, left_out: Sequence[float]) -> Interval:
+    """Return the mean of subjects' values [n] with its interval over subjects and refits.
+
+    Args:
+        whole: [n] values from all refits.
+        left_out: Mean of the values without each refit.
+    """
+    count, spread = len(left_out), np.array(left_out) - np.mean(left_out)
+    parts = [
+        (float(whole.var(ddof=1)) / len(whole), len(whole) - 1.0),
+        ((count - 1) / count * float((spread**2).sum()), count - 1.0),
+    ]
+    return satterthwaite_interval(float(whole.mean()), parts, len(whole))
+
+
+def _difference(
+    readings: Sequence[Reading], regime: str, minus: str, where: dict[str, str | int]
+) -> FloatArray | None:
+    """Return the difference of each subject's excess, where it is known."""
+    pair = [find(readings, _All.excess, regime=name, **where) for name in (regime, minus)]
+    if pair[0] is None or pair[1] is None:
+        return None
+    difference = _by_subject(pair[0], pair[0].values - pair[1].values)
+    return difference if len(difference) else None
+
+
+def _by_subject(reading: Reading, values: FloatArray) -> FloatArray:
+    """Return the mean of each subject's values, in the order of names."""
+    known = np.isfinite(values)
+    subjects = np.array(reading.sample.subjects)[known]
+    return np.array([values[known][subjects == name].mean() for name in np.unique(subjects)])
+
+
+def table_of(
+    readings: Sequence[Reading], statistic: str, regime: str, point: str
+) -> FloatArray | None:
+    """Return the values [n, R] of subjects on a regime's refits, where all are known."""
+    columns = [
+        find(readings, statistic, regime=regime, point=point, refit=refit)
+        for refit in refits_in(readings)
+    ]
+    found = [column for column in columns if column is not None]
+    if not found or len(found) < len(columns):
+        return None
+    known = np.isfinite(np.column_stack([column.values for column in found])).all(1)
+    if known.sum() < 2:
+        return None
+    rows = [_by_subject(one, np.where(known, one.values, np.nan)) for one in found]
+    table = np.column_stack(rows)
+    return table if len(table) > 1 else None
+
+
+def two_way(
+    readings: Sequence[Reading], statistic: str, regime: str, point: str, minus: str | None = None
+) -> TwoWayMean | None:
+    """Return the mean over subjects and refits of a regime, or of its difference to another."""
+    table = table_of(readings, statistic, regime, point)
+    other = None if minus is None else table_of(readings, statistic, minus, point)
+    if table is None or (minus is not None and (other is None or other.shape != table.shape)):
+        return None
+    return two_way_mean(table if other is None else table - other)
+
+
+def interval_of(result: TwoWayMean | None) -> Interval:
+    """Return the interval of a two-way mean, empty where there is none."""
+    return NO_INTERVAL if result is None else result.interval
+
+
+def gains(readings: Sequence[Reading]) -> tuple[Interval, Interval]:
+    """Return what a probe gains in stability and in faithfulness, at matched accuracy."""
+    faith = two_way(readings, _All.delta_t.name, PROBE, MATCHED, FULL)
+    return excess_difference(readings, PROBE, MATCHED), interval_of(faith)
+
+
+def claim_of(readings: Sequence[Reading]) -> tuple[bool | None, str]:
+    """Return whether a probe explains better than full training, and the sentence on it."""
+    stability, faith = gains(readings)
+    words = (
+        f"gain of a probe in stability {_words(stability)}, "
+        f"in the effect of what maps mark {_words(faith)} T"
+    )
+    if stability.low > 0 and faith.low > 0:
+        return True, f"supported, given this encoder: {words}"
+    if stability.high < 0 or faith.high < 0:
+        return False, f"contradicted, given this encoder: {words}"
+    return None, f"open, given this encoder: {words}"
+
+
+def _words(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return "not known"
+    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

@@ -1,0 +1,324 @@
+"""`training_regime`: does a frozen encoder with a linear probe explain better than fine-tuning?
+
+The encoder of the model on trial gets a fresh head, and is trained again by three regimes: the head
+alone, the last stage too, and everything, each several times on bootstraps of the training
+subjects. Of every regime two things are read: how much more alike a subject's maps are over refits
+than maps of different subjects, and what removing the top of the map does. Regimes are compared at
+each refit's best epoch and at epochs of matched accuracy.
+
+All probes share one trunk, and that alone makes their maps alike. So every sentence is about this
+encoder: whether probes of another encoder of the same recipe show the same is not asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.arrays import BoolArray, FloatArray
+from benchmark.errors import SanityError, StoreError
+from benchmark.explainer import Explainer
+from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol, Table
+from benchmark.reading import Reading, Verdict, find
+from benchmark.statistics.bootstrap import Interval
+from benchmark.training.regimes import Regime
+from benchmark.trial import Study
+from benchmark.trial.refits import Refit, refit
+from benchmark.trial.study import Conditions
+from protocols.training_regime.gains import claim_of, gains, is_matched, regimes_in, unlearned
+from protocols.training_regime.measures import (
+    Answers,
+    answers_of,
+    likenesses_of,
+    log_loss,
+    partners_of,
+)
+from protocols.training_regime.refits import Refits, best_refits, cards_of, matched_refits
+from protocols.training_regime.statistics import (
+    BEST,
+    FULL,
+    MATCHED,
+    PROBE,
+    RANDOMISED,
+    TrainingRegimeConfig,
+    TrainingRegimeStatistics,
+)
+from protocols.training_regime.tables import regime_tables
+
+NOT_MATCHED = "accuracy cannot be matched"
+
+_SHOWN = 3  # refits whose maps a report shows
+
+
+class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConfig]):
+    """Maps on refits of a frozen encoder against maps on refits that were trained in full."""
+
+    name = "training_regime"
+    version = "1.0"
+    title = "Does a frozen encoder with a probe explain better than fine-tuning?"
+    primary = "stability_gain"
+    chance = "stability_gain"
+    margin = 0.05
+    truth_leads = False
+    counts = False
+    tolerance = 1e-4
+    Config = TrainingRegimeConfig
+
+    def settings(self, panel: Mapping[str, Explainer]) -> dict[str, Any]:
+        """Return its settings; those of a folder of experiments name what lies in it."""
+        settings = super().settings(panel)
+        if self.config.experiments is not None:
+            cards = sorted(str(card.checksum) for card in cards_of(Path(self.config.experiments)))
+            settings["experiments"] = hashlib.sha256("".join(cards).encode()).hexdigest()
+        return settings
+
+    def measure(self, study: Study) -> None:
+        """Measure; see the base class."""
+        trial, images = study.trial, study.balanced(self.config.subjects)
+        best = best_refits(trial, self.config).by_regime
+        matched = matched_refits(trial, best)
+        self._read_training(images, best, BEST)
+        self._read_training(images, matched, MATCHED)
+        maps: dict[str, npt.NDArray[np.generic]] = {}
+        for regime in best:
+            own = self._read_regime(images, best[regime], {"regime": regime, "point": BEST})
+            maps |= _shown_maps(images, regime, own)
+            if [one.epoch for one in matched[regime]] == [one.epoch for one in best[regime]]:
+                self._repeat(images, regime)
+            else:
+                where = {"regime": regime, "point": MATCHED}
+                self._read_regime(images, matched[regime], where, own)
+        self._read_null(images)
+        self._read_gains(images)
+        images.exhibit({**maps, **_shown_courses(images, best, matched)})
+
+    def _read_training(
+        self, images: Study, refits: Mapping[Regime, Sequence[Refit]], point: str
+    ) -> None:
+        for regime, own in refits.items():
+            for one in own:
+                where: Conditions = {"regime": regime, "point": point, "refit": one.recipe.refit}
+                images.constant(self.validation_auroc, one.auroc, where)
+                images.constant(self.epoch, one.epoch, where)
+
+    def _read_regime(
+        self,
+        images: Study,
+        refits: Sequence[Refit],
+        where: Conditions,
+        known_answers: Mapping[int, tuple[Refit, Answers]] | None = None,
+    ) -> dict[int, tuple[Refit, Answers]]:
+        """Read everything of one regime at one point, and return the answers by refit."""
+        answers: dict[int, tuple[Refit, Answers]] = {}
+        for one in refits:
+            number = one.recipe.refit
+            before = (known_answers or {}).get(number)
+            if before is not None and before[0].epoch == one.epoch:
+                answers[number] = before
+            else:
+                answers[number] = one, answers_of(images, one.classifier, self.config)
+        for number, (_, answer) in answers.items():
+            condition = {**where, "refit": number}
+            self._read_network(images, answer, condition)
+            images.read(self.delta_t, answer.delta_t, condition, reasons=_reasons(images, answer))
+            if answer.ap is not None:
+                images.read(self.ap, answer.ap, condition, reasons=_reasons(images, answer))
+        self._read_stability(
+            images, [answer for _, answer in answers.values()], list(answers), where
+        )
+        return answers
+
+    def _read_network(self, images: Study, answer: Answers, where: Conditions) -> None:
+        """Read what a network says of all test images."""
+        trial, logits = images.trial, answer.logits
+        margins, losses = logits[:, 1] - logits[:, 0], log_loss(logits, trial.test.groups)
+        images.note(Reading(self.log_odds.name, trial.sample(), margins, where))
+        images.note(Reading(self.log_loss.name, trial.sample(), losses, where))
+
+    def _read_stability(
+        self, images: Study, answers: Sequence[Answers], numbers: Sequence[int], where: Conditions
+    ) -> None:
+        known, reasons = _known(images, answers)
+        if not known.any():
+            missing = np.full(len(images.rows), np.nan)
+            images.read(self.excess, missing, where, reasons=reasons)
+            for number in numbers:
+                images.read(self.excess, missing, {**where, "without": number}, reasons=reasons)
+            return
+        partners = partners_of(images, self.config.partners, known)
+        alike = likenesses_of(
+            images, [answer.importance for answer in answers], partners, self.config.overlap
+        )
+        for statistic, values in (
+            (self.stability, alike.stability()),
+            (self.derangement, alike.derangement()),
+            (self.excess, alike.excess()),
+        ):
+            images.read(statistic, np.where(known, values, np.nan), where, reasons=reasons)
+        tops = replace(alike, own=alike.tops).stability()
+        images.read(self.top_overlap, np.where(known, tops, np.nan), where, reasons=reasons)
+        places = range(len(numbers))
+        for left, number in enumerate(numbers):
+            rest = alike.excess([place for place in places if place != left])
+            values = np.where(known, rest, np.nan)
+            images.read(self.excess, values, {**where, "without": number}, reasons=reasons)
+
+    def _repeat(self, images: Study, regime: Regime) -> None:
+        """Read once more what a regime has at its best epochs, which are the matched ones too."""
+        own = [
+            one
+            for one in images.readings
+            if (one.conditions.get("regime"), one.conditions.get("point")) == (regime, BEST)
+            and one.statistic not in (self.validation_auroc.name, self.epoch.name)
+        ]
+        images.note(*(replace(one, conditions={**one.conditions, "point": MATCHED}) for one in own))
+
+    def _read_null(self, images: Study) -> None:
+        """Read the stability of probes on encoders that know nothing."""
+        for copy in range(self.config.copies):
+            where: Conditions = {"regime": RANDOMISED, "copy": copy}
+            try:
+                encoder = images.trial.randomised(copy)
+                refits = [refit(encoder, recipe) for recipe in self.config.recipes(PROBE)]
+                answers = [answers_of(images, one.classifier, self.config) for one in refits]
+            except StoreError:
+                raise
+            except SanityError as error:  # a method may refuse such a network
+                images.read_missing(self.excess, str(error), where)
+                continue
+            numbers = [one.recipe.refit for one in refits]
+            self._read_stability(images, answers, numbers, where)
+            precisions = [answer.ap for answer in answers if answer.ap is not None]
+            if precisions:
+                images.read(self.ap, np.mean(precisions, axis=0), where)
+
+    def _read_gains(self, images: Study) -> None:
+        """Read what regimes gain over full training, subject by subject; nothing without signal."""
+        readings = images.readings
+        reason = unlearned(readings)
+        if reason is not None:
+            images.read_missing(self.stability_gain, reason)
+            return
+        for regime in regimes_in(readings):
+            for point in (BEST, MATCHED):
+                if regime == FULL:
+                    continue
+                where: Conditions = {"regime": regime, "point": point}
+                pair = [
+                    find(readings, self.excess, regime=name, point=point) for name in (regime, FULL)
+                ]
+                if pair[0] is None or pair[1] is None:
+                    continue
+                reasons = {**pair[1].reasons, **pair[0].reasons}
+                gain = pair[0].values - pair[1].values
+                images.read(self.stability_gain, gain, where, reasons=reasons)
+                if (regime, point) == (PROBE, MATCHED):
+                    images.read(self.stability_gain, gain, reasons=reasons)
+                effects = [self._mean_effect(readings, name, point) for name in (regime, FULL)]
+                images.read(self.faith_gain, effects[0] - effects[1], where, reasons=reasons)
+
+    def _mean_effect(self, readings: Sequence[Reading], regime: str, point: str) -> FloatArray:
+        of_refits = [
+            one.values
+            for one in readings
+            if one.statistic == self.delta_t.name
+            and (one.conditions.get("regime"), one.conditions.get("point")) == (regime, point)
+        ]
+        mean: FloatArray = np.mean(of_refits, axis=0)
+        return mean
+
+    def verdict(self, readings: Sequence[Reading]) -> Verdict:
+        """Say whether the claim is supported; a method neither passes nor fails by it."""
+        reason = unlearned(readings)
+        if reason is not None:
+            return Verdict("not assessable", None, reason)
+        if not is_matched(readings):
+            return Verdict("not assessable", None, NOT_MATCHED)
+        return Verdict("scored", None, claim_of(readings)[1])
+
+    @classmethod
+    def score_interval(cls, readings: Sequence[Reading]) -> Interval:
+        """Return the gain in stability, with its interval over subjects and refits."""
+        return gains(readings)[0]
+
+    @classmethod
+    def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
+        """Say whether a probe explains better, given this encoder."""
+        if unlearned(readings) is not None or not is_matched(readings):
+            return ()
+        held, sentence = claim_of(readings)
+        return (Badge("a probe explains better", held, sentence),)
+
+    @classmethod
+    def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
+        """Yield each method's regimes, their differences, and the components of variance."""
+        return regime_tables(readings)
+
+    @classmethod
+    def drawings(
+        cls, exhibits: Mapping[str, Exhibit], readings: Mapping[str, Sequence[Reading]]
+    ) -> Iterator[Drawing]:
+        """Show what regimes gain, and maps of some subjects over refits."""
+        # Figures load matplotlib, for which scoring need not wait.
+        from protocols.training_regime.figures import regime_drawings
+
+        return regime_drawings(exhibits, readings)
+
+
+def _shown_rows(images: Study) -> list[int]:
+    """Return the position of the first image of each group."""
+    return [int(np.flatnonzero(images.groups == group)[0]) for group in np.unique(images.groups)]
+
+
+def _shown_maps(
+    images: Study, regime: Regime, answers: Mapping[int, tuple[Refit, Answers]]
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the maps of a subject of each group on a few refits of a regime."""
+    few, rows = list(answers.items())[:_SHOWN], _shown_rows(images)
+    return {
+        f"{regime} refit {number}": answer.importance[rows].numpy() for number, (_, answer) in few
+    }
+
+
+def _shown_courses(
+    images: Study, best: Refits, matched: Refits
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the curves [G, R, E] of all refits, the epochs [G, R, 2] taken, and the images."""
+    longest = max(len(one.aurocs) for refits in best.values() for one in refits)
+    curves = [
+        [np.pad(one.aurocs, (0, longest - len(one.aurocs)), constant_values=np.nan) for one in own]
+        for own in best.values()
+    ]
+    epochs = [
+        [(one.epoch, other.epoch) for one, other in zip(own, matched[regime], strict=True)]
+        for regime, own in best.items()
+    ]
+    rows = images.rows[_shown_rows(images)]
+    return {
+        "keys": np.array([images.trial.test.keys[row] for row in rows]),
+        "image": images.trial.test.images[rows],
+        "regimes": np.array(list(best)),
+        "curves": np.array(curves),
+        "epochs": np.array(epochs),
+    }
+
+
+def _known(images: Study, answers: Sequence[Answers]) -> tuple[BoolArray, dict[str, str]]:
+    """Return which images have maps that rank pixels on every network, and why others have not."""
+    reasons = [
+        next(filter(None, own), None)
+        for own in zip(*(answer.reasons for answer in answers), strict=True)
+    ]
+    pairs = zip(images.keys, reasons, strict=True)
+    known = np.array([reason is None for reason in reasons], dtype=bool)
+    return known, {key: reason for key, reason in pairs if reason}
+
+
+def _reasons(images: Study, answer: Answers) -> dict[str, str]:
+    return _known(images, [answer])[1]

@@ -1,0 +1,93 @@
+"""Settings and statistics of `training_regime`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from benchmark.protocol import ProtocolConfig, RisingShares
+from benchmark.reading import statistic
+from benchmark.training.regimes import REGIMES, Regime, RegimeRecipe
+
+RANDOMISED = "probe on randomised encoder"
+BEST, MATCHED = "best", "matched"
+PROBE: Regime = "probe"
+FULL: Regime = "full"
+REFERENCE = FULL  # regime that the others are compared with
+
+Pretraining = Literal[
+    "undeclared", "none", "self-supervised", "other label", "other cohort", "same labels"
+]
+
+
+class TrainingRegimeConfig(ProtocolConfig):
+    """Settings of `training_regime`.
+
+    Attributes:
+        refits: Number of trainings of each regime, of different bootstraps of the training
+            subjects; three at least, since their spread is part of every interval.
+        subjects: Number of test images that are explained on each, as many of each group.
+        epochs: Largest number of epochs; 60 for a probe and 40 otherwise unless given.
+        mirror: Whether images are flipped left–right half of the time in training.
+        quantiles: Shares of the foreground that are removed, rising.
+        repeats: Shape-matched random masks per image and share.
+        partners: Other subjects of the group that a map is compared with.
+        copies: Randomised encoders whose probes are the null; at most 3.
+        overlap: Share of the foreground whose overlap is compared.
+        experiments: Folder of experiments that are taken as refits instead of training some, or
+            None: their cards must be of the model's encoder and the cohort.
+        pretraining: What the encoder was trained on before, which is shown with the result.
+    """
+
+    refits: int = Field(5, ge=3, le=50)
+    subjects: int = Field(64, ge=4)
+    epochs: int | None = Field(None, ge=1, le=1000)
+    mirror: bool = False
+    quantiles: RisingShares = (0.01, 0.02, 0.05, 0.10, 0.20)
+    repeats: int = Field(2, ge=1)
+    partners: int = Field(4, ge=1)
+    copies: int = Field(3, ge=0, le=3)
+    overlap: float = Field(0.1, gt=0, lt=1)
+    experiments: str | None = None
+    pretraining: Pretraining = "undeclared"
+
+    def recipes(self, regime: Regime) -> list[RegimeRecipe]:
+        """Return the recipe of each refit of a regime."""
+        recipe = {"epochs": self.epochs, "mirror": self.mirror}
+        return [RegimeRecipe(regime, **recipe, refit=r) for r in range(1, self.refits + 1)]  # type: ignore[arg-type]
+
+
+class TrainingRegimeStatistics:
+    """Everything that `training_regime` reads.
+
+    Conditions are the ``regime``, the ``point`` (each refit's ``best`` epoch, or the one of
+    ``matched`` accuracy), the ``refit``, and the refit that is left out (``without``).
+    """
+
+    stability_gain = statistic(
+        "stability of maps beyond that of other subjects' maps, of probes minus that of networks "
+        "trained in full, at matched accuracy and given this encoder"
+    )
+    faith_gain = statistic(
+        "how much more removing what the map marks changes the group difference, of probes minus "
+        "that of networks trained in full, in units of T"
+    )
+    excess = statistic("stability of a subject's maps over refits, minus that of other subjects'")
+    stability = statistic("mean rank correlation of a subject's maps on pairs of refits")
+    derangement = statistic("the same with the map of another subject of the group")
+    top_overlap = statistic("mean intersection over union of the tops on pairs of refits")
+    delta_t = statistic(
+        "how much more the group difference changes than when equally large random areas are "
+        "removed, in units of T"
+    )
+    ap = statistic("average precision of the map on the regions of the cohort")
+    log_odds = statistic("logit of the cases minus that of the reference group", aggregate="auroc")
+    log_loss = statistic("cross-entropy of the true group, in nats", "lower")
+    validation_auroc = statistic("AUROC on the validation split", "higher", "constant")
+    epoch = statistic("number of the epoch whose weights are taken", aggregate="constant")
+
+
+def regimes_of(names: set[str]) -> tuple[Regime, ...]:
+    """Return the regimes among some names, in their usual order."""
+    return tuple(regime for regime in REGIMES if regime in names)

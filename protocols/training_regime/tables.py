@@ -1,0 +1,156 @@
+"""Tables of `training_regime`: regimes, their differences, and what their values vary with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from benchmark.protocol import Table
+from benchmark.reading import Reading, find, summarise
+from benchmark.statistics.bootstrap import Interval
+from protocols.training_regime.gains import (
+    claim_of,
+    excess_difference,
+    interval_of,
+    is_matched,
+    mean_auroc,
+    mean_log_loss,
+    regimes_in,
+    two_way,
+    unlearned,
+    validation_auroc,
+)
+from protocols.training_regime.statistics import (
+    BEST,
+    FULL,
+    MATCHED,
+    RANDOMISED,
+    TrainingRegimeStatistics,
+)
+
+Readings = Mapping[str, Sequence[Reading]]
+Cell = str | int | float | None
+
+_All = TrainingRegimeStatistics
+_POINTS = (BEST, MATCHED)
+
+
+def regime_tables(readings: Readings) -> Iterator[Table]:
+    """Yield the tables of all methods that were measured."""
+    measured = {name: own for name, own in readings.items() if regimes_in(own)}
+    if not measured:
+        return
+    yield Table(
+        "regimes",
+        "What maps are worth under each regime, given this encoder",
+        "AUROC and log-loss on the test split, validation AUROC that epochs are matched by, "
+        "stability beyond maps of other subjects (E), the effect of removing the top of the map "
+        "in units of T, and average precision on the cohort's regions, with 95 % intervals; those "
+        "of effect and precision are over subjects and refits, the others over subjects. The last "
+        "rows are probes on encoders with random weights, where there is nothing to explain.",
+        (
+            "explainer, regime, epochs",
+            "AUROC",
+            "log-loss",
+            "validation AUROC",
+            "E",
+            "effect (T)",
+            "AP",
+        ),
+        [row for name, own in measured.items() for row in _regime_rows(name, own)],
+    )
+    known = {name: own for name, own in measured.items() if unlearned(own) is None}
+    if known:
+        yield Table(
+            "gains",
+            "Regimes minus full training, given this encoder",
+            "Differences with 95 % intervals over subjects and refits. The claim is about probes "
+            "at matched accuracy and needs both: stability alone says that all probes share a "
+            "trunk. Whether another encoder of the same recipe shows the same is not asked here.",
+            ("explainer, regime, epochs", "E", "effect (T)", "AP", "claim"),
+            [row for name, own in known.items() for row in _gain_rows(name, own)],
+        )
+    yield Table(
+        "components",
+        "What values vary with",
+        "Variance of a subject's value on one refit that comes from subjects, from refits, and "
+        "from neither alone, at each refit's best epoch.",
+        ("explainer, regime, value", "subjects", "refits", "residual"),
+        [row for name, own in measured.items() for row in _component_rows(name, own)],
+    )
+
+
+def _regime_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, ...]]:
+    for regime in regimes_in(readings):
+        for point in _POINTS:
+            excess = find(readings, _All.excess, regime=regime, point=point)
+            yield (
+                f"{name}, {regime}, {point}",
+                words_of(mean_auroc(readings, regime, point)),
+                _number(mean_log_loss(readings, regime, point)),
+                _number(validation_auroc(readings, regime, point)),
+                None if excess is None else words_of(summarise(excess)),
+                words_of(interval_of(two_way(readings, "delta_t", regime, point))),
+                words_of(interval_of(two_way(readings, "ap", regime, point))),
+            )
+    null = [
+        one
+        for one in readings
+        if one.statistic in ("excess", "ap")
+        and one.conditions.get("regime") == RANDOMISED
+        and "without" not in one.conditions
+    ]
+    for copy in dict.fromkeys(one.conditions["copy"] for one in null):
+        own = {one.statistic: one for one in null if one.conditions["copy"] == copy}
+        excess, ap = own.get("excess"), own.get("ap")
+        yield (
+            f"{name}, {RANDOMISED}, {copy}",
+            None,
+            None,
+            None,
+            None if excess is None else words_of(summarise(excess)),
+            None,
+            None if ap is None else words_of(summarise(ap)),
+        )
+
+
+def _gain_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, ...]]:
+    for regime in regimes_in(readings):
+        for point in _POINTS:
+            if regime == FULL:
+                continue
+            is_claim = (regime, point) == ("probe", MATCHED)
+            sentence = claim_of(readings)[1] if is_matched(readings) else "not matched"
+            yield (
+                f"{name}, {regime}, {point}",
+                words_of(excess_difference(readings, regime, point)),
+                words_of(interval_of(two_way(readings, "delta_t", regime, point, FULL))),
+                words_of(interval_of(two_way(readings, "ap", regime, point, FULL))),
+                sentence.partition(":")[0] if is_claim else None,
+            )
+
+
+def _component_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, ...]]:
+    for statistic, label in (("delta_t", "effect"), ("ap", "AP")):
+        for regime in regimes_in(readings):
+            result = two_way(readings, statistic, regime, BEST)
+            if result is not None:
+                parts = (result.of_subjects, result.of_runs, result.residual)
+                yield (f"{name}, {regime}, {label}", *(_number(part, 6) for part in parts))
+
+
+def words_of(interval: Interval) -> str | None:
+    """Return an estimate with its limits as text, or None where there is none."""
+    if math.isnan(interval.estimate):
+        return None
+    # Adding 0 turns −0.000 round.
+    estimate, low, high = (
+        round(value, 3) + 0.0 for value in (interval.estimate, interval.low, interval.high)
+    )
+    return f"{estimate:.3f}" if math.isnan(low) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _number(value: float, digits: int = 3) -> float | None:
+    return None if np.isnan(value) else round(value, digits)

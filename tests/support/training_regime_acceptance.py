@@ -1,0 +1,99 @@
+"""Measures on the committed encoders what `training_regime` is to show, as tables.
+
+``python tests/support/training_regime_acceptance.py --store DIR`` takes an hour on two cores, most
+of it for training in full. It can be stopped, and goes on where it was. The tables of
+docs/training_regime.md were made by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import SanityError
+from benchmark.model_source import load_fitted
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.reading import Reading
+from benchmark.records.arrays import ArrayFolder
+from benchmark.trial import Runtime, Trial
+from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
+from protocols.training_regime.tables import regime_tables
+
+ENCODERS = ("supervised_encoder", "simclr_encoder")
+EXPLAINERS = ("saliency", "gradcam_aligned", "sobel")
+DATA = Path(__file__).parents[2] / "baselines" / "models" / "data"
+
+
+def build_trial(encoder: str, store: Path) -> Trial:
+    """Return the trial of a committed encoder with its probe on `phantom`."""
+    catalogue = Catalogue()
+    people = catalogue.cohorts.find("phantom").plugin().load()
+    source = catalogue.models.find(str(DATA / f"{encoder}.toml")).plugin()
+    method = catalogue.explainers.find("saliency").plugin()
+    runtime = Runtime(torch.device("cpu"), suite="v2")
+
+    def prepare() -> None:
+        store.mkdir(parents=True, exist_ok=True)
+
+    runtime = replace(runtime, archive=ArrayFolder(store, prepare))
+    return Trial(method, load_fitted(source, people), people, runtime)
+
+
+def main() -> None:
+    """Print the tables of each encoder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, required=True, help="folder of trained refits")
+    parser.add_argument("--encoder", action="append", help="committed encoder; else both")
+    parser.add_argument("--explainer", action="append", help="method; several if not given")
+    parser.add_argument("--refits", type=int, default=5, help="refits of each regime")
+    parser.add_argument("--epochs", type=int, help="largest number of epochs")
+    parser.add_argument("--subjects", type=int, default=64, help="test images")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    config = TrainingRegimeConfig(
+        refits=arguments.refits, epochs=arguments.epochs, subjects=arguments.subjects
+    )
+    for encoder in arguments.encoder or ENCODERS:
+        _tell(f"\n## {encoder}\n")
+        trial, measured = build_trial(encoder, arguments.store), {}
+        for name in arguments.explainer or EXPLAINERS:
+            readings = _measure(trial, name, TrainingRegime(config))
+            if readings:
+                measured[name] = readings
+        for table in regime_tables(measured):
+            _tell("\n" + _row(table.columns))
+            _tell("|---" * len(table.columns) + "|")
+            for row in table.rows:
+                _tell(_row(row))
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |"
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _measure(trial: Trial, name: str, protocol: TrainingRegime) -> Sequence[Reading]:
+    start, method = time.perf_counter(), Catalogue().explainers.find(name).plugin()
+    try:
+        readings = protocol.readings(trial.on(explainer=method))
+    except SanityError as error:
+        _tell(f"{name}: {type(error).__name__}, {error}")
+        return []
+    verdict = protocol.verdict(readings)
+    seconds = time.perf_counter() - start
+    _tell(f"{name}: {verdict.state}, {verdict.reason}; {seconds:.0f} s")
+    return readings
+
+
+if __name__ == "__main__":
+    main()
