@@ -148,7 +148,7 @@ class Guest(SanityProtocol[ConfigT]):
             except Exception as error:  # whatever the library raises
                 if len(trial.cohort.shape) == _VOLUME:
                     raise UnsupportedError(
-                        f"{self.name} cannot take volumes: {short_message(error)}"
+                        f"{self.name} raises {short_message(error)} for a volume"
                     ) from error
                 reasons[key] = f"{self.name} raises {short_message(error)}"
         return values, reasons

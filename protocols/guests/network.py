@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ class OwnClassFirst(nn.Module):
 
     Column 0 is the very scalar that the maps explain, and softmax makes of the two columns the
     probabilities of the network, own class first. So a metric meets the explained output whether it
-    asks for logits or for probabilities.
+    asks for logits or for probabilities. The network is a copy: hooks that a library leaves behind
+    are thrown away with it.
 
     Args:
         classifier: Network.
@@ -33,13 +34,21 @@ class OwnClassFirst(nn.Module):
 
     def __init__(self, classifier: Classifier, group: int) -> None:
         super().__init__()
-        self.classifier, self.group = classifier, group
+        self.classifier, self.group = classifier.copy(), group
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return margin and zero of each image [B, 1, *S], [B, 2]."""
         margins = own_margin(self.group)(*self.classifier(images))
         return torch.stack([margins, torch.zeros_like(margins)], 1)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield every layer, but not the classifier around them, which returns no single tensor."""
+        for name, module in super().named_modules(memo, prefix, remove_duplicate):
+            if module is not self.classifier:
+                yield name, module
 
 
 class ImageExplainer:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from types import ModuleType
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import create_model
+from pydantic import JsonValue, create_model
 
 from benchmark.errors import PluginError, SuiteError, UnknownNameError, UnsupportedError
 from benchmark.explainer import Explainer
@@ -147,7 +147,6 @@ def _protocol(name: str) -> type[QuantusProtocol]:
 
 def _config(metric: Any, maps: str) -> type[GuestConfig]:  # noqa: ANN401
     """Return the settings of a metric: the arguments of its constructor, with their defaults."""
-    hints = get_type_hints(metric.__init__)
     fields: dict[str, Any] = {"maps": (Literal["signed", "importance"], maps)}
     for name, parameter in inspect.signature(metric.__init__).parameters.items():
         if name in _IGNORED:
@@ -156,8 +155,8 @@ def _config(metric: Any, maps: str) -> type[GuestConfig]:  # noqa: ANN401
         if _is_function(name):
             fields[name] = (str | None, default if isinstance(default, str) else None)
         else:
-            hint = hints.get(name, Any)
-            fields[name] = (hint if default is not None else hint | None, default)
+            # Its type hints name what NumPy and pydantic do not know; defaults say enough.
+            fields[name] = (JsonValue if default is None else type(default), default)
     return create_model(f"{metric.__name__}Config", __base__=GuestConfig, **fields)
 
 

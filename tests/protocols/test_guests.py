@@ -191,12 +191,21 @@ def test_a_metric_without_a_number_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     assert outcome.reason == "quantus:Sparseness gives nan for all 4 subjects"
 
 
+def test_the_network_keeps_no_hook_of_a_metric() -> None:
+    """If it fails, what a library hooks into the network breaks every protocol after it."""
+    trial = trial_of(Saliency())
+    before = [len(module._forward_hooks) for module in trial.classifier.modules()]
+    protocol = protocol_of("quantus:RelativeRepresentationStability", nr_samples=2)
+    assert np.isfinite(score_of(protocol.readings(trial)).values).any()
+    assert [len(module._forward_hooks) for module in trial.classifier.modules()] == before
+
+
 def test_volumes_are_scored_or_refused_in_one_sentence() -> None:
     """If it fails, a volume ends in a traceback of the library."""
     volumes = trial_of(Saliency(), dimensions=3)
     for spec in ("quantus:Sparseness", "captum:infidelity"):
         assert np.isfinite(score_of(protocol_of(spec).readings(volumes)).values).all()
-    with pytest.raises(UnsupportedError, match="quantus:IROF cannot take volumes: "):
+    with pytest.raises(UnsupportedError, match=r"quantus:IROF raises .* for a volume"):
         protocol_of("quantus:IROF").readings(volumes)
     with pytest.raises(UnsupportedError, match="mosaics"):
         protocol_of("quantus:Focus").readings(trial_of(Saliency()))
