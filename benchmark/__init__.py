@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what type checkers see of what is imported on first use
 
 _PUBLIC = {
     "explainer": "Control Explainer Polarity importance",
-    "protocol": "Badge Drawing Exhibit ProtocolConfig SanityProtocol Table",
+    "protocol": "Badge Drawing Exhibit ProtocolConfig SanityProtocol Table Volume",
     "reading": (
         "Aggregate Condition Direction Plot Reading Sample State Statistic Verdict "
         "distributions find interval statistic subject_means summarise summarise_all"
