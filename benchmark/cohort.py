@@ -300,7 +300,8 @@ class Cohort:
         truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
         change = None if self.change is None else self.change[rows]
         regions = None if self.regions is None else self.regions[rows]
-        deviation = None if self.deviation is None else self.deviation[rows]
+        # Of these rows alone: most batches are of methods that never see it.
+        deviation = None if self.normals is None else self.images[rows] - self.normals[rows]
         return Batch(
             rows=rows,
             keys=tuple(self.keys[row] for row in rows),
