@@ -25,7 +25,7 @@ from benchmark.concept import DeferredConcepts
 
 DATA = FOLDER / "phantom.npz"
 NORMALS = FOLDER / "phantom_normals.npz"
-"""The same subjects at relative volume 1; see ``normals.py``."""
+"""The same subjects at relative volume 1; see ``rendering/normals.py``."""
 
 # The seed of 0 to 59 whose 600 and whose 200 test subjects both have the intended AUROCs of age
 # (0.62) and of volume (0.955); chosen on covariates, before any network saw an image.

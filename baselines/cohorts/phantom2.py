@@ -45,7 +45,7 @@ from benchmark.seeding import stream
 
 DATA = FOLDER / "phantom2.npz"
 NORMALS = FOLDER / "phantom2_normals.npz"
-"""The same subjects at relative volume 1; see ``normals.py``."""
+"""The same subjects at relative volume 1; see ``rendering/normals.py``."""
 
 OTHER_GROUP = "other_group"
 """Name of the partners in the committed file."""

@@ -1,1 +1,1 @@
-"""What the phantoms' generator draws with: smooth random fields, and scanners."""
+"""How the phantoms are drawn: smooth random fields, scanners, and subjects at normal volume."""

@@ -12,9 +12,9 @@ from scipy.ndimage import distance_transform_edt
 from baselines.cohorts import phantom
 from baselines.cohorts.committed_file import read_normals
 from baselines.cohorts.generator import ELLIPSOID_VOLUME, SIDES
-from baselines.cohorts.normals import moved_view, render_normal
 from baselines.cohorts.phantom import Phantom
 from baselines.cohorts.phantom2 import Phantom2
+from baselines.cohorts.rendering.normals import moved_view, render_normal
 from baselines.cohorts.template import coronal_view
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
