@@ -98,17 +98,20 @@ def biomarker_errors(
     """Return how often maps that say nothing of volume beyond the output seem to.
 
     Returns:
-        Share of data sets with p ≤ .05 by the test, by the test without the group in its design,
-        and with a lower limit above 0 of the score and of all three that a verdict asks for.
+        Share of data sets with p ≤ .05 by the test with subjects permuted within groups, by the
+        test with all permuted, and by the test without the group in its design; and with a lower
+        limit above 0 of the score and of all three that a verdict asks for.
     """
     generator = stream("simulation", "biomarker", noise, count)
+    within = draw_permutations(count, permutations, "simulation", within=halves(count))
     orders = draw_permutations(count, permutations, "simulation")
     bootstrap = SubjectBootstrap(names_of(count), 2000)  # over all, as readings are summarised
-    hits = {"test": 0, "test without group": 0, "lower limit": 0, "verdict": 0}
+    hits = {"test": 0, "all permuted": 0, "test without group": 0, "lower limit": 0, "verdict": 0}
     for _ in range(data_sets):
         people = draw_people(generator, count, noise)
         design, volumes = people.design(), people.volumes
-        hits["test"] += correlation_test(people.shares, volumes, design, orders).p <= 0.05
+        hits["test"] += correlation_test(people.shares, volumes, design, within).p <= 0.05
+        hits["all permuted"] += correlation_test(people.shares, volumes, design, orders).p <= 0.05
         ungrouped = people.design(with_group=False, with_output=False)
         across = correlation_test(people.shares, volumes, ungrouped, orders)
         hits["test without group"] += across.p <= 0.05

@@ -65,8 +65,18 @@ class VoxelTest:
     largest: FloatArray
 
 
-def draw_permutations(subjects: int, permutations: int, *name: str | int) -> Permutations:
+def draw_permutations(
+    subjects: int, permutations: int, *name: str | int, within: npt.ArrayLike | None = None
+) -> Permutations:
     """Return random orders of subjects [R, n]; a name has its own, whatever else is drawn.
+
+    Args:
+        subjects: Number of subjects n.
+        permutations: Number of orders R.
+        name: What the orders are for.
+        within: [n] group of each subject, where only subjects of one group change places. It
+            keeps the level of a correlation given the group where the groups vary by different
+            amounts, which orders of all subjects do not.
 
     Raises:
         InputError: If no permutation is asked for.
@@ -74,9 +84,11 @@ def draw_permutations(subjects: int, permutations: int, *name: str | int) -> Per
     if permutations < 1:
         raise InputError(f"Expected at least one permutation but got {permutations}.")
     generator = stream("permutations", *name, subjects, permutations)
-    orders: Permutations = generator.permuted(
-        np.broadcast_to(np.arange(subjects), (permutations, subjects)), axis=1
-    )
+    orders: Permutations = np.tile(np.arange(subjects), (permutations, 1))
+    levels = np.zeros(subjects) if within is None else np.asarray(within)
+    for level in np.unique(levels):
+        members = np.flatnonzero(levels == level)
+        orders[:, members] = generator.permuted(orders[:, members], axis=1)
     return orders
 
 

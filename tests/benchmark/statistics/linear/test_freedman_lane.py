@@ -111,6 +111,14 @@ def test_visits_change_nothing_where_they_are_averaged() -> None:
     assert_allclose(twice.statistic, once.statistic, rtol=1e-12)
 
 
+def test_orders_within_groups_keep_each_subject_in_its_group() -> None:
+    """If it fails, groups that vary by different amounts make too many p-values small."""
+    orders = draw_permutations(40, 200, "within", within=GROUPS)
+    assert np.array_equal(GROUPS[orders], np.broadcast_to(GROUPS, orders.shape))
+    assert np.array_equal(np.sort(orders, axis=1), np.broadcast_to(np.arange(40), orders.shape))
+    assert len(np.unique(orders, axis=0)) == 200
+
+
 def test_maps_that_do_not_vary_show_nothing() -> None:
     """If it fails, a constant map gets NaN, or a p-value of rounding errors."""
     design, orders = design_of("flat"), draw_permutations(40, 50, "flat")
