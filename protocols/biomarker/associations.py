@@ -39,7 +39,8 @@ class Setting:
         output: [N] φ of the network on trial, of each image.
         by_group: Design of covariates and group.
         by_output: The same with φ.
-        permutations: [R, n] orders of the subjects, the same for all that is tested.
+        permutations: [R, n] orders of the subjects within their groups, the same for all that is
+            tested.
     """
 
     people: People
@@ -81,7 +82,7 @@ def make_setting(
         output=output,
         by_group=nuisance_design(covariates, groups),
         by_output=nuisance_design(covariates, groups, extra={"output": people.mean(output)}),
-        permutations=draw_permutations(len(people), permutations, "biomarker"),
+        permutations=draw_permutations(len(people), permutations, "biomarker", within=groups),
     )
 
 
