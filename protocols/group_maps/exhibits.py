@@ -29,8 +29,8 @@ def exhibit_of(findings: Findings) -> dict[str, npt.NDArray[np.generic]]:
     values = {
         "D": findings.own.recovery.difference / unit,
         "t": test.t,
-        "mean_A": findings.own.maps[groups == 0].mean(0) / unit,
-        "mean_B": findings.own.maps[groups == 1].mean(0) / unit,
+        "mean_A": findings.adjusted[groups == 0].mean(0) / unit,
+        "mean_B": findings.adjusted[groups == 1].mean(0) / unit,
         "change": people.change.astype(np.float64),
     }
     copies = [arm for name, arm in findings.arms.items() if name.startswith("copy")]

@@ -49,13 +49,11 @@ class Arm:
 
     Attributes:
         conditions: Conditions of its readings; none of the primary one.
-        maps: [n, V] smoothed maps, adjusted.
         recovery: What they recover.
         p: Permutation p of their reliable difference.
     """
 
     conditions: Mapping[str, str]
-    maps: FloatArray
     recovery: Recovery
     p: float
 
@@ -73,6 +71,7 @@ class Findings:
         left_out: Why a copy has no maps, by its number.
         separation: T.
         smoothed: [n, V] smoothed maps on the network on trial as they are.
+        adjusted: [n, V] the same without what covariates explain.
     """
 
     setting: Setting
@@ -82,6 +81,7 @@ class Findings:
     left_out: Mapping[int, str]
     separation: float
     smoothed: FloatArray
+    adjusted: FloatArray
 
     @property
     def own(self) -> Arm:
@@ -92,7 +92,7 @@ class Findings:
     def split_half(self) -> float:
         """Reliability from random halves."""
         return differences.split_half(
-            self.own.maps, self.setting.adjusted.groups, self.setting.halves
+            self.adjusted, self.setting.adjusted.groups, self.setting.halves
         )
 
     @cached_property
@@ -130,7 +130,7 @@ def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Fi
         where = {"network": f"copy {copy}"}
         if torch.equal(drawn, maps.own):
             # A map that looks at no network owes it nothing, whatever it says.
-            arms[f"copy {copy}"] = Arm(where, own.maps, own.recovery, own.p)
+            arms[f"copy {copy}"] = Arm(where, own.recovery, own.p)
             nulls.append(own.recovery.values)
             continue
         known = people.smooth(torch.nan_to_num(drawn, nan=0.0, posinf=0.0, neginf=0.0))
@@ -138,7 +138,8 @@ def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Fi
         # Where nothing differs, the ratio is one of noise to noise.
         differs = arm.p <= LEVEL
         nulls.append(arm.recovery.values if differs else np.zeros(len(people.rows)))
-    return Findings(setting, maps.own, arms, nulls, maps.left_out, separation, smoothed)
+    adjusted = setting.adjusted.adjusted(smoothed)
+    return Findings(setting, maps.own, arms, nulls, maps.left_out, separation, smoothed, adjusted)
 
 
 def count_voxels(test: VoxelTest, near: BoolArray) -> tuple[float, float, float]:
@@ -154,7 +155,7 @@ def count_voxels(test: VoxelTest, near: BoolArray) -> tuple[float, float, float]
 def _arm(where: Mapping[str, str], smoothed: FloatArray, model: Model, setting: Setting) -> Arm:
     adjusted = model.adjusted(smoothed)
     recovery = differences.measure(adjusted, model, setting.people.change)
-    return Arm(where, adjusted, recovery, differences.difference_p(smoothed, model, setting.orders))
+    return Arm(where, recovery, differences.difference_p(smoothed, model, setting.orders))
 
 
 def _unit_sum(maps: Tensor, people: Population) -> Tensor:

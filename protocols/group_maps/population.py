@@ -70,18 +70,30 @@ class Population:
 
         Raises:
             UnsupportedError: If the cohort declares neither.
+            NotAssessableError: If that is nowhere, or everywhere.
         """
-        if self.cohort.change is None:
-            if self.cohort.regions is None:
-                raise UnsupportedError("the cohort declares neither change nor regions")
-            return self.near_regions
-        moved = in_common_space(self.cohort.change, self.cohort.geometry)
+        change = self._near_regions_only() if self.cohort.change is None else self._most_changed()
+        if not change.any():
+            raise NotAssessableError("no voxel is known to differ in most subjects")
+        if change.all():
+            raise NotAssessableError("there is no voxel away from the regions to compare with")
+        return change
+
+    def _near_regions_only(self) -> BoolArray:
+        if self.cohort.regions is None:
+            raise UnsupportedError("the cohort declares neither change nor regions")
+        return self.near_regions
+
+    def _most_changed(self) -> BoolArray:
+        """Return the fewest voxels that hold nine tenths of the squared mean change, [V]."""
+        change = np.asarray(self.cohort.change)
+        moved = in_common_space(change, self.cohort.geometry)
         squares = moved.mean(0, dtype=np.float64)[0][self.voxels] ** 2
         order = np.argsort(-squares, kind="stable")
         held = np.cumsum(squares[order])
         count = int(np.searchsorted(held, SHARE_OF_CHANGE * held[-1])) + 1
         inside = np.zeros(len(squares), dtype=np.bool_)
-        inside[order[:count]] = True
+        inside[order[:count]] = squares[order[:count]] > 0
         return inside
 
     @cached_property

@@ -76,6 +76,8 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         study.read(self.auroc, -group_axis(trial).values, reasons={})
         everyone = self._population(study)
         maps = signed_maps(trial, everyone.all_rows)
+        if not maps.copies:
+            raise NotAssessableError(f"no null: {next(iter(maps.left_out.values()))}")
         kept, reasons = _usable(everyone, maps.own)
         images = study.of(everyone.first_rows)
         images.reasons = reasons
@@ -149,11 +151,8 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         for copy, reason in findings.left_out.items():
             images.read_missing(self.recovery, reason, {"network": f"copy {copy}"})
         images.constant(self.split_half, findings.split_half)
-        if nulls:
-            above = [own.recovery.values - null for null in nulls]
-            images.read(self.own_recovery, np.mean(above, axis=0))
-        else:
-            images.read_missing(self.own_recovery, "no randomised copy could be explained")
+        above = [own.recovery.values - null for null in nulls]
+        images.read(self.own_recovery, np.mean(above, axis=0))
         for name, test in findings.tests.items():
             conditions = {"covariates": "ignored"} if name == "ignored" else {}
             voxels, near, discovered = count_voxels(test, findings.setting.people.near_regions)
@@ -172,7 +171,7 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         images.read(self.departure, parts.departures)
         for name, mask in people.regions.items():
             if mask.any():
-                means = findings.own.maps[:, mask].mean(1)
+                means = findings.adjusted[:, mask].mean(1)
                 images.read(self.region_mean, means / axis.separation, {"region": name})
 
     def _read_yardsticks(self, images: Study, everyone: Population) -> None:

@@ -303,10 +303,8 @@ def test_a_report_has_tables_pictures_and_volumes(tmp_path: Path) -> None:
     trial = _trial().on(explainer=GRADCAM)
     kept = replace(trial, runtime=replace(trial.runtime, archive=archive))
     readings = {"gradcam_aligned": PROTOCOL.readings(kept), "sobel": _readings(SOBEL)}
-    arrays = kept.exhibited(exhibit_purpose(PROTOCOL.name, PROTOCOL.version, QUICK.model_dump()))
-    if arrays is None:
-        purpose = exhibit_purpose(PROTOCOL.name, PROTOCOL.version, PROTOCOL.settings({}))
-        arrays = kept.exhibited(purpose)
+    purpose = exhibit_purpose(PROTOCOL.name, PROTOCOL.version, PROTOCOL.settings({}))
+    arrays = kept.exhibited(purpose)
     assert arrays is not None
     exhibits = {"gradcam_aligned": add_geometry(arrays, trial.test)}
     tables = {table.name: table for table in PROTOCOL.tables(readings)}

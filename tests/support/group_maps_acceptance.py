@@ -1,7 +1,8 @@
 """The acceptance checks of `group_maps` that take minutes; prints what docs/group_maps.md shows.
 
 ``python tests/support/group_maps_acceptance.py phantom FOLDER`` keeps the maps in the folder, where
-a second run finds them; ``phantom2`` asks the same of posed images.
+a second run finds them; ``phantom2`` asks the same of posed images. Names of checks behind it, such
+as ``coverage``, ask these alone.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ METHODS: tuple[Explainer, ...] = (
     IntegratedGradients(baseline="mean"), GradientSHAP(), GradCAM(), GradCAMAligned(),
     InputXGradient(), Saliency(),
 )  # fmt: skip
-SHUFFLED = (GradCAMAligned(), Saliency(), Sobel(), IntegratedGradients(baseline="mean"))
+SHUFFLED = GradCAMAligned(), Saliency(), Sobel(), IntegratedGradients(baseline="mean")
 _QUICK = GroupMapsConfig(steady_subjects=0, controls=())
 
 
@@ -328,18 +329,19 @@ def steady(trial: Trial) -> Iterator[str]:
         yield f"{explainer.name}, subject/groups: {', '.join(parts)}"
 
 
-def main(cohort: str, folder: Path) -> None:
-    """Print all checks on one cohort."""
+def main(cohort: str, folder: Path, *checks: str) -> None:
+    """Print the checks of these names, or all, on one cohort."""
     trial = build(cohort, folder)
     bench = Bench(trial)
-    for lines in (
-        own_signed(bench), fitted_direction(bench), against_nilearn(bench), confounded(bench),
-        coverage(bench), memorised(trial), shuffled(bench), steady(trial), scores(trial),
-    ):  # fmt: skip
-        for line in lines:
+    of_bench = own_signed, fitted_direction, against_nilearn, confounded, coverage, shuffled
+    of_trial = memorised, steady, scores
+    lines = {check.__name__: check(bench) for check in of_bench}
+    lines |= {check.__name__: check(trial) for check in of_trial}
+    for name in checks or lines:
+        for line in lines[name]:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
