@@ -9,6 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray
+from benchmark.errors import AttributionError
+from benchmark.maps.ranking import NON_FINITE_MAP
+from benchmark.trial.null_networks import MOST_ABSTENTIONS
 from benchmark.trial.projection import SignedMaps
 from protocols.biomarker.people import People
 from protocols.biomarker.regions import Regions
@@ -75,6 +78,28 @@ def measure_marks(
         parts_absolute=absolute[:, 2 * count :],
         by_image=own.relative[:, :count],
     )
+
+
+def refuse_silent(maps: Tensor, foreground: BoolArray, explainer: str) -> None:
+    """Refuse maps [N, 1, *S] that say nothing, on more than a tenth of the images.
+
+    A map that is 0 in the whole foreground says nothing. One that is constant does: how strong the
+    output is, at no place.
+
+    Raises:
+        AttributionError: If the method abstains on so many images, or a map is not finite.
+    """
+    silent = 0
+    for row in range(len(maps)):
+        values = maps[row].numpy()[foreground[row]]
+        if not np.isfinite(values).all():
+            raise AttributionError(f"Explainer {explainer!r} gave a {NON_FINITE_MAP}.")
+        silent += not values.any()
+    if silent > MOST_ABSTENTIONS * len(maps):
+        raise AttributionError(
+            f"Explainer {explainer!r} abstains: a map of zeros on {silent} of {len(maps)} images, "
+            f"more than {MOST_ABSTENTIONS:.0%}."
+        )
 
 
 def region_means(maps: Tensor, masks: list[BoolArray], foreground: BoolArray) -> RegionMeans:

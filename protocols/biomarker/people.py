@@ -35,6 +35,7 @@ class People:
         participants: [N rows] table of covariates and volumes of each image.
         regions: Names of the regions whose volume is known.
         parts: Names of the parts of regions whose volume is known.
+        signs: −1 for a region or part whose larger volume speaks for the cases, by name.
         excluded: Number of test subjects that lack a value, and are left out.
     """
 
@@ -44,6 +45,7 @@ class People:
     participants: pd.DataFrame
     regions: tuple[str, ...]
     parts: tuple[str, ...]
+    signs: Mapping[str, int]
     excluded: int
 
     def __len__(self) -> int:
@@ -69,10 +71,22 @@ class People:
 
     def volumes(self, names: Sequence[str]) -> FloatArray:
         """Return the volumes of some regions or parts, averaged by subject, [n, K]."""
-        return self.mean(self.volumes_by_image(names))
+        return self.mean(self._volumes_by_image(names))
 
-    def volumes_by_image(self, names: Sequence[str]) -> FloatArray:
-        """Return the volumes of some regions or parts in each image, [N, K]."""
+    def signed_volumes(self, names: Sequence[str]) -> FloatArray:
+        """Return the same with the sign by which each rises towards the reference group, [n, K]."""
+        signed: FloatArray = self.volumes(names) * self._signs(names)
+        return signed
+
+    def signed_volumes_by_image(self, names: Sequence[str]) -> FloatArray:
+        """Return the same of each image, [N, K]."""
+        signed: FloatArray = self._volumes_by_image(names) * self._signs(names)
+        return signed
+
+    def _signs(self, names: Sequence[str]) -> FloatArray:
+        return np.array([float(self.signs.get(name, 1)) for name in names])
+
+    def _volumes_by_image(self, names: Sequence[str]) -> FloatArray:
         columns = [name + VOLUME for name in names]
         return self.participants[columns].to_numpy(dtype=np.float64)
 
@@ -120,6 +134,7 @@ def find_people(trial: Trial, minimum: int, subjects: int | None) -> People:
         participants=table.iloc[rows].reset_index(drop=True),
         regions=regions,
         parts=parts,
+        signs=anatomy.volume_signs,
         excluded=len(set(test.subjects)) - len(set(names[complete].tolist())),
     )
 

@@ -20,10 +20,9 @@ from benchmark.statistics.linear import PartialCorrelation
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import Study
 from benchmark.trial.interventions import region_use
-from benchmark.trial.null_networks import count_abstentions
 from benchmark.trial.projection import group_axis, signed_maps
 from protocols.biomarker import associations, checklist, tables
-from protocols.biomarker.measures import measure_marks
+from protocols.biomarker.measures import measure_marks, refuse_silent
 from protocols.biomarker.occlusion import read_occlusion
 from protocols.biomarker.people import find_people
 from protocols.biomarker.regions import SHRINKING, Regions, common_regions, own_regions, sizes
@@ -55,13 +54,17 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         regions = own_regions(trial.test, people)
         axis = group_axis(trial)
         setting = associations.make_setting(
-            people, people.volumes(people.regions), axis.values[people.rows], config.permutations
+            people,
+            people.signed_volumes(people.regions),
+            axis.values[people.rows],
+            config.permutations,
         )
         notes = study.of(people.rows[people.first])
         regions = self._settled(notes, setting, regions)
         maps = signed_maps(trial, people.rows)
-        count_abstentions(study.of(people.rows), maps.own.abs())
-        marks = measure_marks(maps, people, regions, trial.test.anatomy.foreground[people.rows])
+        inside = trial.test.anatomy.foreground[people.rows]
+        refuse_silent(maps.own, inside, trial.explainer.name)
+        marks = measure_marks(maps, people, regions, inside)
         self._read_model(study, notes, setting)
         associations.read_score(notes, setting, marks)
         associations.read_tracking(notes, setting, marks)

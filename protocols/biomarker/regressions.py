@@ -41,7 +41,9 @@ def read_regressions(notes: Study, setting: Setting, marks: Marks) -> None:
     present = [name for name in COVARIATES if name in people.participants]
     table = people.participants[present] if people.has_visits else people.covariates
     groups = people.groups if people.has_visits else setting.groups
-    volumes = people.volumes_by_image(setting.regions) if people.has_visits else setting.volumes
+    volumes = (
+        people.signed_volumes_by_image(setting.regions) if people.has_visits else setting.volumes
+    )
     of_map = marks.by_image if people.has_visits else marks.own
     for given in (GROUP, OUTPUT):
         output = setting.output if people.has_visits else people.mean(setting.output)

@@ -34,7 +34,7 @@ def read_subfields(notes: Study, setting: Setting, marks: Marks, regions: Region
     families = _families(notes.trial.test.anatomy.parents, people.parts)
     if not families:
         return
-    volumes = people.volumes(people.parts)
+    volumes = people.signed_volumes(people.parts)
     resolutions = {
         parent: _resolution(marks.parts[:, members], setting.by_group)
         for parent, members in families.items()
