@@ -18,6 +18,7 @@ from benchmark.arrays import FloatArray
 from benchmark.maps.ranking import CONSTANT_MAP, NON_FINITE_MAP
 from benchmark.reading import find, summarise
 from benchmark.seeding import stream
+from leaderboard.submission.from_plugins import scale_of
 from protocols.complexity import Complexity
 from protocols.complexity.figures import concentration_drawings
 from protocols.complexity.measures import area90, entropy, gini
@@ -153,8 +154,8 @@ def test_it_judges_nothing() -> None:
     readings = protocol.readings(trial)
     verdict = protocol.verdict(readings)
     assert (verdict.state, verdict.passed, verdict.reason) == ("scored", None, None)
-    assert not protocol.counts
     assert not protocol.gate
+    assert not scale_of(Complexity).averaged, "its column of a board enters no total and no rank"
     above = find(readings, "gini_above_noise")
     assert above is not None
     assert abs(summarise(above).estimate) < 0.02
