@@ -27,7 +27,7 @@ from benchmark.explainer import Explainer
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find
 from benchmark.statistics.bootstrap import Interval
-from benchmark.training.regimes import Regime
+from benchmark.training.regimes import REGIMES, Regime
 from benchmark.trial import Study
 from benchmark.trial.refits import Refit, refit
 from benchmark.trial.study import Conditions
@@ -46,6 +46,7 @@ from protocols.training_regime.statistics import (
     MATCHED,
     PROBE,
     RANDOMISED,
+    SAME_LABELS,
     TrainingRegimeConfig,
     TrainingRegimeStatistics,
 )
@@ -81,7 +82,11 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         trial, images = study.trial, study.balanced(self.config.subjects)
-        best = best_refits(trial, self.config).by_regime
+        found = best_refits(trial, self.config)
+        best = found.by_regime
+        for regime, reason in found.left_out.items():
+            images.read_missing(self.excess, reason, {"regime": regime, "point": BEST})
+        images.constant(self.pretraining, 1.0, {"declared": self.config.pretraining})
         matched = matched_refits(trial, best)
         self._read_training(images, best, BEST)
         self._read_training(images, matched, MATCHED)
@@ -254,6 +259,21 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
             return ()
         held, sentence = claim_of(readings)
         return (Badge("a probe explains better", held, sentence),)
+
+    @classmethod
+    def remark(cls, readings: Sequence[Reading]) -> str | None:
+        """Say what the encoder was trained on before, and which regime is left out."""
+        remarks = []
+        for one in readings:
+            if one.statistic == cls.pretraining.name:
+                declared = str(one.conditions["declared"])
+                marked = ", so a probe already knows them" if declared == SAME_LABELS else ""
+                remarks.append(f"pretraining of the encoder: {declared}{marked}")
+        for regime in set(REGIMES) - set(regimes_in(readings)):
+            reading = find(readings, cls.excess, regime=regime, point=BEST)
+            if reading is not None and reading.reasons:
+                remarks.append(f"{regime} left out: {next(iter(reading.reasons.values()))}")
+        return "; ".join(remarks) or None
 
     @classmethod
     def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:

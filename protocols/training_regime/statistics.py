@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -14,7 +15,7 @@ RANDOMISED = "probe on randomised encoder"
 BEST, MATCHED = "best", "matched"
 PROBE: Regime = "probe"
 FULL: Regime = "full"
-REFERENCE = FULL  # regime that the others are compared with
+SAME_LABELS = "same labels"
 
 Pretraining = Literal[
     "undeclared", "none", "self-supervised", "other label", "other cohort", "same labels"
@@ -54,8 +55,8 @@ class TrainingRegimeConfig(ProtocolConfig):
 
     def recipes(self, regime: Regime) -> list[RegimeRecipe]:
         """Return the recipe of each refit of a regime."""
-        recipe = {"epochs": self.epochs, "mirror": self.mirror}
-        return [RegimeRecipe(regime, **recipe, refit=r) for r in range(1, self.refits + 1)]  # type: ignore[arg-type]
+        recipe = RegimeRecipe(regime, epochs=self.epochs, mirror=self.mirror)
+        return [replace(recipe, refit=number) for number in range(1, self.refits + 1)]
 
 
 class TrainingRegimeStatistics:
@@ -85,6 +86,10 @@ class TrainingRegimeStatistics:
     log_odds = statistic("logit of the cases minus that of the reference group", aggregate="auroc")
     log_loss = statistic("cross-entropy of the true group, in nats", "lower")
     validation_auroc = statistic("AUROC on the validation split", "higher", "constant")
+    pretraining = statistic(
+        "1 under the condition that says what the encoder was declared to be trained on before",
+        aggregate="constant",
+    )
     epoch = statistic("number of the epoch whose weights are taken", aggregate="constant")
 
 

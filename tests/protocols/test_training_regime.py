@@ -248,16 +248,20 @@ def test_experiments_are_taken_as_refits(tmp_path: Path, monkeypatch: pytest.Mon
     """If it fails, networks that a user trained are trained once more, or mistaken for others."""
     trial = build_trial(Saliency())
     _write_experiments(tmp_path, trial, 3)
-    monkeypatch.setattr("benchmark.trial.refits.train", None)
-    config = CONFIG.model_copy(update={"experiments": str(tmp_path)})
-    found = best_refits(trial, config)
+    config = CONFIG.model_copy(update={"experiments": str(tmp_path), "copies": 0})
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.trial.refits.train", None)
+        found = best_refits(trial, config)
     assert {regime: len(refits) for regime, refits in found.by_regime.items()} == {
         "probe": 3,
         "full": 3,
     }
     assert "last_stage" in found.left_out
-    trained = refit_of = found.by_regime["full"][1]
-    assert refit_of.recipe.refit == 2
+    remark = str(PROTOCOL.remark(TrainingRegime(config).readings(trial)))
+    assert "pretraining of the encoder: undeclared" in remark
+    assert "last_stage left out" in remark
+    trained = found.by_regime["full"][1]
+    assert trained.recipe.refit == 2
     assert _auroc(trial, trained.classifier) == pytest.approx(trained.auroc)
     other = build_trial(Saliency(), classifier=build_classifier(seed=4))
     with pytest.raises(NotAssessableError, match="0 of 'probe' and 0 of 'full'"):
