@@ -128,7 +128,11 @@ def _rows(readings: Sequence[Reading]) -> Iterator[tuple[str, str, str]]:
     yield "covariates", _tick(bool(used)), ", ".join(used) or "none"
     for state, names in by_state.items():
         yield f"covariates: {state}", "–", ", ".join(names)
-    yield "permutations", "✓", f"{_count(readings, PERMUTATIONS)} of whole subjects in groups (Freedman–Lane)"
+    yield (
+        "permutations",
+        "✓",
+        f"{_count(readings, PERMUTATIONS)} of whole subjects in groups (Freedman–Lane)",
+    )
     yield "correction for many tests", "✓", "false discovery rate within each table"
     site = [name for name in used if name in ("scanner", "site")]
     yield "site and scanner", _tick(bool(site)), f"{', '.join(site)}: one effect for each level"
