@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmark.arrays import BoolArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError
+from benchmark.explainer import Control
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table, Volume
 from benchmark.reading import Reading, Verdict, find, interval
 from benchmark.statistics.linear import draw_permutations, nuisance_design
@@ -94,7 +95,7 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         self._read_scores(images.only(people.first_rows), findings)
         self._read_places(images.only(people.first_rows), findings)
         self._read_yardsticks(images, everyone)
-        if config.steady_subjects:
+        if config.steady_subjects and not isinstance(trial.explainer, Control):
             self._read_steadiness(images, people)
         self._read_model(study)
         study.exhibit(exhibit_of(findings))

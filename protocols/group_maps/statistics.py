@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from benchmark.protocol import ProtocolConfig
-from benchmark.reading import Direction, Plot, Statistic, statistic
+from benchmark.reading import Direction, Statistic, statistic
 from benchmark.trial.interventions.region_use import RegionUseStatistics
 
 ALL, CHANGE = "everywhere", "change"
@@ -99,9 +99,7 @@ class GroupMapsStatistics(RegionUseStatistics):
         "voxels where the groups differ at a false discovery rate of 5 %", aggregate="constant"
     )
     share_of_t = statistic(
-        "sum of the map over a part of the image: its share of T",
-        aggregate="group_difference",
-        plot=Plot("bars", "region", (), None, "share of T"),
+        "sum of the map over a part of the image: its share of T", aggregate="group_difference"
     )
     departure = statistic(
         "distance of the sum of the map from φ, up to one constant of all subjects, in units of T",

@@ -117,6 +117,24 @@ subjects = 8
 repeats = 2
 """
 
+# Groups of twenty test subjects, which group maps ask for, are more than the small cohort has.
+SMALL_GROUPS = """
+version = "small-groups"
+cohorts = ["exported/cohort.toml"]
+models = ["smallresnet"]
+protocols = ["group_maps"]
+health = ["oracle", "random"]
+seed = 0
+[protocol.group_maps]
+subjects = 24
+fewest = 3
+permutations = 19
+halves = 2
+repeats = 1
+steady_subjects = 0
+controls = []
+"""
+
 
 def _blocks(page: str) -> list[tuple[str, str, str]]:
     """Return language, title and text of each fenced block."""
@@ -151,6 +169,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_checkpoints(folder)
     (folder / "few.py").write_text(VOLUMES)
     (folder / "small_v2.toml").write_text(SMALL_V2)
+    (folder / "small_groups.toml").write_text(SMALL_GROUPS)
     write_bids(folder / "scans")
     for name in ON_BOARD:
         place = Path("leaderboard/v1/records/phantom/smallresnet", name)
@@ -183,6 +202,8 @@ def _smaller(words: list[str]) -> list[str]:
         # tests/contract/ asks every method under every protocol; they would fill the report, too.
         words = [*words, "--protocol", "roi_pointing", "--store", "store of all"]
         words += ["--suite", "smaller.toml"]
+    if words[0] == "run" and "group_maps" in words:
+        words = [*words, "--suite", "small_groups.toml", "--store", "store of groups"]
     if "--suite" in words and words[words.index("--suite") + 1] == "v2":
         # A run names a suite, and a report the version that its records hold.
         small = "small-v2" if words[0] == "report" else "small_v2.toml"
