@@ -107,7 +107,8 @@ class BiomarkerStatistics(RegionUseStatistics):
         "map does not tell the parts apart"
     )
     subfield_order = _constant(
-        "rank correlation of the parts by the map with the order in which they are known to change"
+        "rank correlation of how much of the map goes with each part's volume, on the map's scale, "
+        "with how much each part is known to change"
     )
     level = statistic("signed mean of the map on a region, over its mean magnitude in the organ")
     volume = statistic("volume of a region, in mm³")

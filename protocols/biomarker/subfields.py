@@ -42,7 +42,7 @@ def read_subfields(notes: Study, setting: Setting, marks: Marks, regions: Region
     for parent, resolution in resolutions.items():
         notes.constant(statistics.resolution, resolution, {"parent": parent})
     is_resolved = float(np.mean(list(resolutions.values()))) <= UNRESOLVED
-    correlations: dict[str, float] = {}
+    explained: dict[str, float] = {}
     for members in families.values():
         for column in members:
             name, where = people.parts[column], {"subfield": people.parts[column]}
@@ -55,12 +55,14 @@ def read_subfields(notes: Study, setting: Setting, marks: Marks, regions: Region
             given = nuisance_design(people.covariates, setting.groups, extra=others)
             pair = marks.parts_absolute[:, column], volumes[:, column]
             correlation = PartialCorrelation(*pair, given)
-            correlations[name] = correlation.estimate
+            # A correlation has no unit: what leaks over a soft edge correlates like the change.
+            left = given.residuals(pair[0]).std()
+            explained[name] = correlation.estimate * float(left)
             notes.read(statistics.subfield, correlation.values, where, reasons={})
             test = correlation_test(*pair, given, setting.permutations)
             notes.constant(statistics.p, test.p, {"of": statistics.subfield.name, **where})
-    if correlations and (changes := _changes(notes.trial.test, people.rows, regions)) is not None:
-        order = _rank_agreement(correlations, changes)
+    if explained and (changes := _changes(notes.trial.test, people.rows, regions)) is not None:
+        order = _rank_agreement(explained, changes)
         notes.constant(statistics.subfield_order, order)
 
 
@@ -90,14 +92,14 @@ def _changes(test: Cohort, rows: np.ndarray, regions: Regions) -> dict[str, floa
     return {name: float(change[mask].mean()) for name, mask in regions.subfields.items()}
 
 
-def _rank_agreement(correlations: Mapping[str, float], changes: Mapping[str, float]) -> float:
-    """Return the rank correlation of correlations and changes of parts, both sides averaged."""
+def _rank_agreement(explained: Mapping[str, float], changes: Mapping[str, float]) -> float:
+    """Return the rank correlation of what goes with volume and of change, both sides averaged."""
     sectors: dict[str, list[tuple[float, float]]] = {}
-    for name, correlation in correlations.items():
+    for name, spread in explained.items():
         sector = name
         for side in _SIDES:
             sector = sector.replace(side, "")
-        sectors.setdefault(sector, []).append((correlation, changes[name]))
+        sectors.setdefault(sector, []).append((spread, changes[name]))
     means = np.array([np.mean(pairs, axis=0) for pairs in sectors.values()])
     if len(means) < 2 or (np.ptp(means, axis=0) == 0).any():
         return 0.0

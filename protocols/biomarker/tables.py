@@ -133,7 +133,8 @@ def _parts(readings: Readings) -> Table:
         "What the map on parts of a region tells of their volumes",
         "Partial correlation of the map's mean on a part, on its own scale, with the part's "
         "volume, given the other parts' volumes, covariates and group. The order is the rank "
-        "correlation of the parts by the map with the parts by their known change.",
+        "correlation of how much of the map goes with each part's volume, on the map's own scale, "
+        "with how much the part is known to change.",
         ("method", "part", "r", "order", "note", "p", "q"),
         _with_q(rows, ps),
     )
