@@ -58,8 +58,14 @@ class Models:
 
     @property
     def streamlined(self) -> Classifier:
-        """The network as it runs fastest without gradient."""
-        return self.memory.once(("streamlined", self.identity), self.classifier.streamlined)
+        """The network as it runs fastest without gradients of its parameters."""
+
+        def streamline() -> Classifier:
+            # Weights that are folded in inference mode could never be asked for gradients.
+            with torch.inference_mode(mode=False):
+                return self.classifier.streamlined()
+
+        return self.memory.once(("streamlined", self.identity), streamline)
 
     def randomised(self, copy: int) -> Classifier:
         """Return a fully randomised copy, by its number below ``RANDOM_COPIES``."""
