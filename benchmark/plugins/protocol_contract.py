@@ -11,9 +11,9 @@ from torch import Tensor
 
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.errors import AttributionError
+from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
-from benchmark.plugins.clause import Broken, Contract, clause
+from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
 from benchmark.plugins.examples import (
     build_cohort,
     build_examples,
@@ -54,7 +54,11 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
 
     @cached_property
     def _measured(self) -> list[Reading]:
-        return self.build().readings(_trial(_Gradient()))
+        try:
+            return self.build().readings(_trial(_Gradient()))
+        except (NotAssessableError, UnsupportedError) as error:
+            # The example is small and simple by design, and a protocol may rightly refuse it.
+            raise NotAsked(f"the example gives nothing to measure: {error}") from error
 
     @clause(
         "score and chance statistic are among the statistics, and the version is MAJOR.MINOR",

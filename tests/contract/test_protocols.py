@@ -27,6 +27,7 @@ CASES = [
     for kind in ("conv", "transformer")
     for dimensions in (2, 3)
 ]
+EDITS = "counterfactual"
 
 
 class Louder(Saliency):
@@ -63,6 +64,8 @@ def _readings(
 ) -> tuple[Trial, list[Reading]]:
     cohort = people_of(name, dimensions)
     people = cohort if order is None else cohort.take(order)
+    if name == EDITS:
+        explainer.family = "optimisation"  # a map counts as minus the change of the image
     trial = trial_of(explainer, kind, dimensions, people, batch_size)
     trial = with_relatives(trial, name, kind, dimensions)
     return trial, PROTOCOLS[name].readings(trial)
@@ -88,7 +91,8 @@ def test_batches_order_and_scale_change_nothing(name: str, kind: str, dimensions
     runs = [
         _readings(name, kind, dimensions, Saliency()),
         _readings(name, kind, dimensions, Saliency(), order, batch_size=5),
-        _readings(name, kind, dimensions, Louder()),
+        # An edit that is eight times as large is another edit.
+        *([] if name == EDITS else [_readings(name, kind, dimensions, Louder())]),
     ]
     assert_same_values(
         [_scores(readings, name) for _, readings in runs], max(PROTOCOLS[name].tolerance, 1e-5)

@@ -23,7 +23,9 @@ from protocols.agreement import Agreement, AgreementConfig
 from protocols.biomarker import Biomarker, BiomarkerConfig
 from protocols.complexity import Complexity, ComplexityConfig
 from protocols.concepts import Concepts, ConceptsConfig
+from protocols.counterfactual import Counterfactual, CounterfactualConfig
 from protocols.delta_t import DeltaT, DeltaTConfig
+from protocols.edit_reach import EditReach, EditReachConfig
 from protocols.group_maps import GroupMaps, GroupMapsConfig
 from protocols.known_source import KnownSource, KnownSourceConfig
 from protocols.positive_control import PositiveControl, PositiveControlConfig
@@ -88,6 +90,28 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         Biomarker(
             BiomarkerConfig(
                 minimum=8, permutations=19, quantiles=(0.5,), removed=4, repeats=1, places=1
+            )
+        ),
+        EditReach(
+            EditReachConfig(
+                quantiles=(0.05, 0.1),
+                repeats=1,
+                subjects=8,
+                copies=2,
+                components=6,
+                steps=3,
+                fewest_images=8,
+            )
+        ),
+        Counterfactual(
+            CounterfactualConfig(
+                subjects=8,
+                radii=(2.0,),
+                components=6,
+                steps=3,
+                fewest_images=8,
+                folds=2,
+                fewest_real=4,
             )
         ),
         Complexity(ComplexityConfig(subjects=8)),
