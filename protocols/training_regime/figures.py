@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
@@ -112,6 +113,7 @@ def draw_accuracy(figure: Figure, exhibit: Exhibit) -> None:
             axes.plot(best, curve[best - 1], "o", color=colour, markersize=4)
             axes.plot(matched, curve[matched - 1], "o", color=colour, mfc="none", markersize=7)
         axes.set_title(name, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(lowest - 0.02, 1.02)
     figure.text(0.5, 0.03, "epoch", ha="center", color=INK)
     figure.text(0.01, 0.5, "validation AUROC", rotation=90, va="center", color=INK)

@@ -61,16 +61,14 @@ def main() -> None:
     )
     for encoder in arguments.encoder or ENCODERS:
         _tell(f"\n## {encoder}\n")
-        trial, measured = build_trial(encoder, arguments.store), {}
+        trial = build_trial(encoder, arguments.store)
         for name in arguments.explainer or EXPLAINERS:
             readings = _measure(trial, name, TrainingRegime(config))
-            if readings:
-                measured[name] = readings
-        for table in regime_tables(measured):
-            _tell("\n" + _row(table.columns))
-            _tell("|---" * len(table.columns) + "|")
-            for row in table.rows:
-                _tell(_row(row))
+            for table in regime_tables({name: readings}) if readings else ():
+                _tell("\n" + _row(table.columns))
+                _tell("|---" * len(table.columns) + "|")
+                for row in table.rows:
+                    _tell(_row(row))
 
 
 def _row(cells: Sequence[object]) -> str:
