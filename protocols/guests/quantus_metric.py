@@ -33,6 +33,7 @@ _IGNORED = ("self", "kwargs", "args", "aggregate_func", "default_plot_func", *_F
 # Settings whose default in Quantus does not fit images of two classes.
 _OTHER_DEFAULTS = {"num_classes": 2, "features_in_step": None, "return_average_correlation": True}
 _MOST_STEPS = 64
+_ONE_PIXEL = "NonSensitivity"  # it raises an error with any other step
 _OVER_IMAGES = (
     "{} compares the images of a batch with each other, so no image has a value of its own"
 )
@@ -151,7 +152,9 @@ def _config(metric: Any, maps: str) -> type[GuestConfig]:  # noqa: ANN401
     for name, parameter in inspect.signature(metric.__init__).parameters.items():
         if name in _IGNORED:
             continue
-        default = _OTHER_DEFAULTS.get(name, parameter.default)
+        default = parameter.default
+        if metric.__name__ != _ONE_PIXEL:
+            default = _OTHER_DEFAULTS.get(name, default)
         if _is_function(name):
             fields[name] = (str | None, default if isinstance(default, str) else None)
         else:

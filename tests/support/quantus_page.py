@@ -17,7 +17,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from protocols.guests.quantus_metric import QuantusProtocol
 
 BLIND = ("random", "sobel", "atlas")
 CONTROLS = (*BLIND, "oracle")
+NAMES = dict(zip(CONTROLS, ("noise", "edges", "atlas", "truth"), strict=True))
 METHODS = (
     "saliency",
     "input_x_gradient",
@@ -79,11 +80,13 @@ def main() -> None:
     parser.add_argument("--pair", default="phantom:smallresnet")
     parser.add_argument("--subjects", type=int, default=6)
     parser.add_argument("--board", type=Path)
+    parser.add_argument("--metric", action="append", help="of several: only these")
     arguments = parser.parse_args()
     path = arguments.out / f"{arguments.pair.replace(':', '-')}.jsonl"
     if arguments.what == "measure":
         arguments.out.mkdir(parents=True, exist_ok=True)
-        measure(path, *arguments.pair.split(":"), arguments.subjects)
+        chosen = arguments.metric or specs()
+        measure(path, chosen, *arguments.pair.split(":"), arguments.subjects)
     else:
         totals = own_totals(arguments.board, arguments.pair.split(":")[1])
         sys.stdout.write("\n".join(table(read(path), totals)) + "\n")
@@ -112,7 +115,9 @@ def protocol_of(catalogue: Catalogue, spec: str, subjects: int) -> SanityProtoco
     return plugin(plugin.Config(subjects=subjects, **{**known, **OWN_SETTINGS.get(spec, {})}))
 
 
-def measure(path: Path, cohort_name: str, model_name: str, subjects: int) -> None:
+def measure(
+    path: Path, chosen: Sequence[str], cohort_name: str, model_name: str, subjects: int
+) -> None:
     """Measure what the file lacks, metric by metric."""
     torch.set_num_threads(1)
     catalogue, known = Catalogue(), {(line["metric"], line["explainer"]) for line in read(path)}
@@ -123,7 +128,7 @@ def measure(path: Path, cohort_name: str, model_name: str, subjects: int) -> Non
     peers = Peers({"random": explainers["random"]}, references=cohort.references)
     runtime = Runtime(torch.device("cpu"), 64, "v2")
     trial = Trial(explainers["saliency"], classifier, cohort, runtime, peers)
-    for spec in specs():
+    for spec in chosen:
         protocol = protocol_of(catalogue, spec, subjects)
         for name, explainer in explainers.items():
             if (spec, name) not in known:
@@ -225,38 +230,57 @@ def own_totals(board: Path | None, model: str) -> dict[str, float]:
 
 def table(lines: list[Line], totals: Mapping[str, float]) -> Iterator[str]:
     """Yield the lines of the page's table."""
-    yield "| metric | noise | edges | atlas | truth | batch | against the suite | s |"
-    yield "|---|---|---|---|---|---|---|---|"
+    columns = ("metric", *NAMES.values(), "rated wrongly", "batch", "ρ with the total")
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     by_metric: dict[str, dict[str, Line]] = {}
     for line in lines:
         by_metric.setdefault(line["metric"], {})[line["explainer"]] = line
     for metric, own in by_metric.items():
+        batch, name_of_metric = batch_word(own.get("batch")), f"`{metric.removeprefix('quantus:')}`"
         values = {
             name: np.array([np.nan if v is None else v for v in line["values"]])
             for name, line in own.items()
             if name != "batch" and any(v is not None for v in line["values"])
         }
-        batch = batch_word(own.get("batch"))
         if not set(METHODS) & set(values):
-            reason = next((line["reason"] for line in own.values() if line.get("reason")), "")
-            yield f"| `{metric}` | – | – | – | – | {batch} | {reason} | – |"
+            yield f"| {name_of_metric} | – | – | – | – | no value | {batch} | – |"
             continue
         sign = -1.0 if own["saliency"].get("direction") == "lower" else 1.0
         means = {name: sign * float(np.nanmean(value)) for name, value in values.items()}
-        beaten = [count_beaten(name, means) for name in CONTROLS]
-        seconds = np.median([own[name]["seconds"] for name in METHODS if name in values])
-        agreement = rank_correlation(values, sign, totals)
-        yield f"| `{metric}` | {' | '.join(beaten)} | {batch} | {agreement} | {seconds:.0f} |"
+        cells = [
+            name_of_metric,
+            *(count_beaten(name, means) for name in CONTROLS),
+            wrongly_rated(means),
+            batch,
+            rank_correlation(values, sign, totals),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def share_beaten(control: str, means: Mapping[str, float]) -> float | None:
+    """Return the share of the methods that a control beats; ties count half."""
+    methods = np.array([means[name] for name in METHODS if name in means])
+    if control not in means:
+        return None
+    ties = np.isclose(methods, means[control], rtol=1e-6)
+    return float((((means[control] > methods) & ~ties) + 0.5 * ties).mean())
 
 
 def count_beaten(control: str, means: Mapping[str, float]) -> str:
-    """Return how many of the methods a control beats, of how many; ties beat nobody."""
-    methods = [means[name] for name in METHODS if name in means]
-    if control not in means:
+    """Return how many of the methods a control beats, and of how many where it is not ten."""
+    share, count = share_beaten(control, means), len(set(METHODS) & set(means))
+    if share is None:
         return "–"
-    if len({round(mean, 9) for mean in [*methods, means[control]]}) == 1:
-        return "tie"
-    return str(sum(means[control] > mean for mean in methods))
+    return f"{share * count:g}" + ("" if count == len(METHODS) else f" of {count}")
+
+
+def wrongly_rated(means: Mapping[str, float]) -> str:
+    """Return the blind maps that beat half of the methods, and the truth if it does not."""
+    shares = {name: share_beaten(name, means) for name in CONTROLS}
+    wrong = [NAMES[name] for name in BLIND if (shares[name] or 0) >= 0.5]
+    truth = shares["oracle"]
+    return ", ".join([*wrong, *(["truth"] if truth is not None and truth < 0.5 else [])]) or "none"
 
 
 def batch_word(line: Line | None) -> str:
