@@ -138,7 +138,8 @@ def _difference(
     pair = [find(readings, _All.excess, regime=name, **where) for name in (regime, minus)]
     if pair[0] is None or pair[1] is None:
         return None
-    difference = _by_subject(pair[0], pair[0].values - pair[1].values)
+    difference = pair[0].values - pair[1].values
+    difference = _by_subject(pair[0], _without_groups(pair[0], difference))
     return difference if len(difference) else None
 
 
@@ -147,6 +148,22 @@ def _by_subject(reading: Reading, values: FloatArray) -> FloatArray:
     known = np.isfinite(values)
     subjects = np.array(reading.sample.subjects)[known]
     return np.array([values[known][subjects == name].mean() for name in np.unique(subjects)])
+
+
+def _without_groups(reading: Reading, values: FloatArray) -> FloatArray:
+    """Return values [n] or [n, R] of images as if both groups had the same mean, the mean of all.
+
+    As many subjects of each group are asked by design, so that what groups differ by is no part of
+    the error. Removal pulls both groups to the middle: of its effects that is nearly all.
+    """
+    groups, levelled = np.array(reading.sample.groups), values.copy()
+    known = np.isfinite(values)
+    grand = values[known].mean() if known.any() else 0.0
+    for group in (0, 1):
+        own = known & (groups == group).reshape(-1, *[1] * (values.ndim - 1))
+        if own.any():
+            levelled[own] += grand - values[own].mean()
+    return levelled
 
 
 def table_of(
@@ -163,8 +180,9 @@ def table_of(
     known = np.isfinite(np.column_stack([column.values for column in found])).all(1)
     if known.sum() < 2:
         return None
-    rows = [_by_subject(one, np.where(known, one.values, np.nan)) for one in found]
-    table = np.column_stack(rows)
+    values = np.column_stack([np.where(known, one.values, np.nan) for one in found])
+    levelled = _without_groups(found[0], values)
+    table = np.column_stack([_by_subject(found[0], column) for column in levelled.T])
     return table if len(table) > 1 else None
 
 

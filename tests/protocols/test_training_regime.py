@@ -191,12 +191,13 @@ def test_a_regime_against_itself_has_no_gain() -> None:
     assert np.mean(held) >= 0.93
 
 
-def _claim(stability: float, faith: float) -> tuple[bool | None, str]:
-    """Return the claim of readings whose gains are these, with little spread."""
+def _claim(stability: float, faith: float, by_group: float = 0.0) -> tuple[bool | None, str]:
+    """Return the claim of readings whose gains are these, more in one group than in the other."""
     keys = tuple(f"s{row:02d}" for row in range(30))
     sample, noise = Sample(keys, keys, (0, 1) * 15), np.random.default_rng(0).normal(0, 0.01, 30)
     readings = []
-    for regime, height, effect in (("probe", stability, faith), ("full", 0.0, 0.0)):
+    sides = by_group * np.array([1.0, -1.0] * 15)
+    for regime, height, effect in (("probe", stability, faith + sides), ("full", 0.0, 0 * sides)):
         where = {"regime": regime, "point": MATCHED}
         readings.append(Reading("excess", sample, height + noise * (height != 0), where))
         for refit_number in (1, 2, 3):
@@ -217,6 +218,11 @@ def test_a_claim_needs_both_gains_and_names_the_encoder() -> None:
         held, sentence = _claim(stability, faith)
         assert held is wanted
         assert "given this encoder" in sentence
+
+
+def test_what_the_groups_differ_by_widens_no_interval() -> None:
+    """If it fails, removal, which pulls both groups to the middle, can never show a gain."""
+    assert _claim(0.2, 0.2, by_group=2.0)[0] is True
 
 
 def _write_experiments(folder: Path, trial: Trial, refits: int) -> None:
