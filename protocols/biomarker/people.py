@@ -67,6 +67,8 @@ class People:
     def covariates(self) -> pd.DataFrame:
         """Covariates of each subject, [n rows]."""
         present = [name for name in COVARIATES if name in self.participants]
+        if not present:
+            return pd.DataFrame(index=range(len(self)))
         return self._means.table(self.participants[present])
 
     def volumes(self, names: Sequence[str]) -> FloatArray:

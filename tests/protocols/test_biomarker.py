@@ -104,6 +104,17 @@ def test_subjects_without_a_value_are_left_out_and_counted() -> None:
     assert excluded.values[0] == 2
 
 
+def test_a_cohort_without_covariates_is_assessed_given_the_group() -> None:
+    """If it fails, a table of volumes alone ends in a traceback."""
+    cohort = _people()
+    bare = replace(cohort, participants=cohort.participants.drop(columns=["age", "sex"]))
+    readings = _measure(bare)
+    assert find(readings, "beyond_output") is not None
+    tables = {table.name: table for table in Biomarker.tables({"saliency": readings})}
+    rows = {str(row[0]): row for row in tables["checklist"].rows}
+    assert rows["covariates"][1:] == ("–", "none")
+
+
 def test_a_factor_for_each_image_changes_no_score() -> None:
     """If it fails, the unit of a map decides, which differs between images for many methods."""
     first, second = _usual(), _measure(_people(), Louder())

@@ -30,12 +30,7 @@ from benchmark.reading import Reading, find, interval, shared_bootstrap, summari
 from benchmark.records.arrays import ArrayFolder
 from benchmark.running.device import reproducible
 from benchmark.statistics.bootstrap import SubjectBootstrap
-from benchmark.statistics.linear import (
-    PartialCorrelation,
-    correlation_test,
-    draw_permutations,
-    nuisance_design,
-)
+from benchmark.statistics.linear import PartialCorrelation, correlation_test, nuisance_design
 from benchmark.statistics.studentised import studentised_intervals
 from benchmark.training import Recipe
 from benchmark.trial import Peers, Runtime, Trial
@@ -169,7 +164,6 @@ def nulls(trial: Trial, names: Sequence[str]) -> Iterator[list[str]]:
         covariates = nuisance_design(setting.people.covariates)
         fit = setting.by_group.residuals(setting.volumes)
         explained = setting.volumes - fit
-        orders = draw_permutations(len(groups), 999, "acceptance")
         bootstrap = shared_bootstrap(tuple(f"s{row:04}" for row in range(len(groups))))
         hits = np.zeros(4)
         for run in range(RUNS):
@@ -186,8 +180,8 @@ def nulls(trial: Trial, names: Sequence[str]) -> Iterator[list[str]]:
             beyond = np.mean([own - copy for copy in copies], axis=0)
             columns = np.column_stack([own, beyond, own - control])
             lows = [limit.low for limit in studentised_intervals(bootstrap, columns)]
-            with_group = correlation_test(marks.own, volumes, given, orders)
-            without = correlation_test(marks.own, volumes, covariates, orders)
+            with_group = correlation_test(marks.own, volumes, given, setting.permutations)
+            without = correlation_test(marks.own, volumes, covariates, setting.permutations)
             hits += [min(lows) > 0, with_group.p <= 0.05, without.p <= 0.05, lows[0] > 0]
         yield [f"`{name}`", *(f"{share:.3f}" for share in hits / RUNS)]
 
