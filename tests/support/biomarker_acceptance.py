@@ -164,6 +164,8 @@ def nulls(trial: Trial, names: Sequence[str]) -> Iterator[list[str]]:
         covariates = nuisance_design(setting.people.covariates)
         fit = setting.by_group.residuals(setting.volumes)
         explained = setting.volumes - fit
+        # As one would permute who forgets the group.
+        orders = draw_permutations(len(groups), 999, "acceptance")
         bootstrap = shared_bootstrap(tuple(f"s{row:04}" for row in range(len(groups))))
         hits = np.zeros(4)
         for run in range(RUNS):
@@ -181,7 +183,7 @@ def nulls(trial: Trial, names: Sequence[str]) -> Iterator[list[str]]:
             columns = np.column_stack([own, beyond, own - control])
             lows = [limit.low for limit in studentised_intervals(bootstrap, columns)]
             with_group = correlation_test(marks.own, volumes, given, setting.permutations)
-            without = correlation_test(marks.own, volumes, covariates, setting.permutations)
+            without = correlation_test(marks.own, volumes, covariates, orders)
             hits += [min(lows) > 0, with_group.p <= 0.05, without.p <= 0.05, lows[0] > 0]
         yield [f"`{name}`", *(f"{share:.3f}" for share in hits / RUNS)]
 
