@@ -30,7 +30,12 @@ from benchmark.reading import Reading, find, interval, shared_bootstrap, summari
 from benchmark.records.arrays import ArrayFolder
 from benchmark.running.device import reproducible
 from benchmark.statistics.bootstrap import SubjectBootstrap
-from benchmark.statistics.linear import PartialCorrelation, correlation_test, nuisance_design
+from benchmark.statistics.linear import (
+    PartialCorrelation,
+    correlation_test,
+    draw_permutations,
+    nuisance_design,
+)
 from benchmark.statistics.studentised import studentised_intervals
 from benchmark.training import Recipe
 from benchmark.trial import Peers, Runtime, Trial
