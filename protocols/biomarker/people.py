@@ -17,7 +17,7 @@ from benchmark.arrays import FloatArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.seeding import seed_of
-from benchmark.statistics.linear import COVARIATES, SubjectMeans, complete_rows
+from benchmark.statistics.linear import COVARIATES, SubjectMeans, complete_rows, gaps
 from benchmark.trial import Trial
 
 VOLUME = "_volume"
@@ -126,7 +126,10 @@ def find_people(trial: Trial, minimum: int, subjects: int | None) -> People:
     complete = complete_rows(table) & table[volumes].notna().all(axis=1).to_numpy(dtype=bool)
     kept = _chosen(trial, sorted(set(names[complete].tolist())), subjects)
     if len(kept) < minimum:
-        raise NotAssessableError(f"fewer than {minimum} subjects with volumes: {len(kept)}")
+        lacking = gaps(table, (*COVARIATES, *volumes))
+        raise NotAssessableError(
+            f"fewer than {minimum} subjects with volumes: {len(kept)}{lacking}"
+        )
     rows = np.flatnonzero(complete & np.isin(names, kept))
     rows = rows[np.lexsort((keys[rows], names[rows]))]
     return People(

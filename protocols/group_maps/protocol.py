@@ -24,7 +24,7 @@ from benchmark.errors import NotAssessableError
 from benchmark.explainer import Control
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table, Volume
 from benchmark.reading import Reading, Verdict, find, interval
-from benchmark.statistics.linear import draw_permutations, nuisance_design
+from benchmark.statistics.linear import draw_permutations, gaps, nuisance_design
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import Need, Retrained, Study
 from benchmark.trial.interventions import region_use
@@ -116,7 +116,10 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             groups = np.array([test.groups[own[0]] for own in rows])
             for group, name in enumerate(study.trial.cohort.group_names):
                 if np.count_nonzero(groups == group) < config.fewest:
-                    raise NotAssessableError(f"fewer than {config.fewest} subjects in group {name}")
+                    raise NotAssessableError(
+                        f"fewer than {config.fewest} subjects in group {name}"
+                        f"{gaps(test.participants)}"
+                    )
             return Population(test, rows, groups, config.fwhm)
 
         population = study.shared(("population", config.subjects, config.fwhm), choose)

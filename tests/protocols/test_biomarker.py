@@ -84,6 +84,11 @@ def test_what_cannot_be_assessed_is_named() -> None:
     cohort, trial = _people(), trial_of(Saliency(), "conv", 2, _people())
     with pytest.raises(NotAssessableError, match="fewer than 60 subjects with volumes: 24"):
         Biomarker(BiomarkerConfig()).readings(trial)
+    ages = cohort.participants["age"].where(np.arange(len(cohort)) % 6 > 0)
+    with pytest.raises(NotAssessableError, match=r"with volumes: \d+; \d+ lack age$"):
+        Biomarker(BiomarkerConfig()).readings(
+            trial_of(Saliency(), "conv", 2, _with(cohort, age=ages))
+        )
     uncontrolled = replace(cohort, anatomy=replace(cohort.anatomy, control_rois={}))
     with pytest.raises(NotAssessableError, match="no control region of left, right"):
         _measure(uncontrolled)

@@ -5,6 +5,7 @@ from benchmark.statistics.linear.design import (
     Design,
     SubjectMeans,
     complete_rows,
+    gaps,
     nuisance_design,
 )
 from benchmark.statistics.linear.freedman_lane import (
@@ -41,6 +42,7 @@ __all__ = [
     "correlation_test",
     "draw_permutations",
     "fisher_mean",
+    "gaps",
     "mediate",
     "nuisance_design",
     "regress",

@@ -35,7 +35,7 @@ class Design:
         matrix: [n, p] columns of full rank: numbers in units of their standard deviation, and
             categories as one indicator for each level but the first.
         terms: Name of the term that each column belongs to, [p].
-        missing: Covariates that the table lacks.
+        missing: Covariates that the table lacks, or knows of nobody.
         constant: Covariates that are the same for every subject, which nothing can be adjusted for.
         redundant: Covariates that add nothing to those before them, such as a site that is also
             the scanner.
@@ -126,7 +126,7 @@ def nuisance_design(
     kinds: dict[str, list[str]] = {"missing": [], "constant": [], "redundant": [], "random": []}
     columns, terms = [np.ones(len(table))], ["intercept"]
     for name in covariates:
-        if name not in table.columns:
+        if not _is_known(table, name):
             kinds["missing"].append(name)
             continue
         if table[name].isna().any():
@@ -164,10 +164,25 @@ def nuisance_design(
 
 
 def complete_rows(table: pd.DataFrame, covariates: Sequence[str] = COVARIATES) -> BoolArray:
-    """Return which rows of a table [n] have a value of each covariate that it has."""
-    present = [name for name in covariates if name in table.columns]
+    """Return which rows of a table [n] have a value of each covariate that it has.
+
+    A column without a single value is none that it has.
+    """
+    present = [name for name in covariates if _is_known(table, name)]
     complete: BoolArray = table[present].notna().all(axis=1).to_numpy(dtype=bool)
     return complete
+
+
+def gaps(table: pd.DataFrame, columns: Sequence[str] = COVARIATES) -> str:
+    """Return what rows are left out for, such as ``"; 22 lack age or sex"``; empty if none is."""
+    known = [name for name in columns if _is_known(table, name)]
+    lacking = table[known].isna()
+    names = [name for name in known if lacking[name].any()]
+    return f"; {int(lacking.any(axis=1).sum())} lack {' or '.join(names)}" if names else ""
+
+
+def _is_known(table: pd.DataFrame, name: str) -> bool:
+    return name in table.columns and bool(table[name].notna().any())
 
 
 class SubjectMeans:

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from benchmark.errors import InputError, NotAssessableError
 from benchmark.seeding import stream
-from benchmark.statistics.linear import SubjectMeans, complete_rows, nuisance_design
+from benchmark.statistics.linear import SubjectMeans, complete_rows, gaps, nuisance_design
 
 GROUPS = np.repeat([0, 1], 20)
 
@@ -81,6 +81,17 @@ def test_missing_values_are_found_before_they_spread() -> None:
     assert np.flatnonzero(~complete_rows(people)).tolist() == [3]
     with pytest.raises(InputError, match="age"):
         nuisance_design(people)
+
+
+def test_a_column_that_nobody_has_a_value_of_is_none() -> None:
+    """If it fails, an empty column of age leaves every subject out, and nothing says why."""
+    people = table().assign(tiv=np.nan, site=pd.Series([None] * 40, dtype=object))
+    people.loc[[3, 5], "age"] = np.nan
+    assert complete_rows(people).sum() == 38
+    assert gaps(people) == "; 2 lack age"
+    assert gaps(people.drop([3, 5])) == ""
+    design = nuisance_design(people.drop([3, 5]), GROUPS[complete_rows(people)])
+    assert {"tiv", "site"} <= set(design.missing)
 
 
 def test_subjects_count_once_however_often_they_were_imaged() -> None:
