@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from benchmark.concept import DeferredConcepts
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 OWN_COLUMNS = ("subject", "group", "split")
 
+_LARGEST_VOLUME = 1e12  # mm³, a cube of ten metres
+
 
 def faults_of(cohort: Cohort) -> Iterator[str]:
     """Yield a clause about each fault, to follow the cohort's name."""
@@ -23,6 +26,7 @@ def faults_of(cohort: Cohort) -> Iterator[str]:
         _participant_faults(cohort),
         _array_faults(cohort),
         _image_faults(cohort),
+        _volume_faults(cohort),
         _counterfactual_faults(cohort),
         _concept_faults(cohort),
     )
@@ -100,6 +104,21 @@ def _image_faults(cohort: Cohort) -> Iterator[str]:
         inside = image[foreground]
         if inside.min() == inside.max():
             yield f": the image of {subject!r} is constant on its foreground"
+
+
+def _volume_faults(cohort: Cohort) -> Iterator[str]:
+    """Yield what is no volume among those of regions and subfields; NaN where it is not known."""
+    for name in (*cohort.anatomy.rois, *cohort.anatomy.subfields):
+        column = f"{name}_volume"
+        if column not in cohort.participants.columns:
+            continue
+        cells = cohort.participants[column]
+        volumes = pd.to_numeric(cells, errors="coerce")
+        wrong = (volumes.isna() & cells.notna()) | (volumes < 0) | (volumes > _LARGEST_VOLUME)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            rule = "a volume in mm³ is a number from 0 on, or missing"
+            yield f" has the {column} {cells.tolist()[row]!r} for {cohort.subjects[row]!r}; {rule}"
 
 
 def _concept_faults(cohort: Cohort) -> Iterator[str]:

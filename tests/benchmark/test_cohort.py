@@ -125,6 +125,15 @@ BROKEN: dict[str, tuple[Callable[[Cohort], Cohort], str]] = {
         lambda c: _with_part(c, volume_signs={"CA1": 2}),
         "needs 1 or -1 as the volume_sign of 'CA1', but got 2",
     ),
+    "volume of text": (
+        lambda c: _with_people(c, left_volume="3,100 mm3"),
+        "has the left_volume '3,100 mm3' for 's000'; a volume in mm³ is a number from 0 on",
+    ),
+    "volume below 0": (
+        lambda c: _with_people(c, left_volume=np.where(np.arange(len(c)) == 3, -1.0, np.nan)),
+        "has the left_volume -1.0 for 's003'",
+    ),
+    "endless volume": (lambda c: _with_people(c, left_volume=np.inf), "has the left_volume inf"),
     "normals too small": (lambda c: replace(c, normals=c.images[1:]), "needs normals .* float32"),
     "third label": (lambda c: _with_source(c, labels=2 * c.groups), "labels .* of 0 and 1"),
     "source nowhere": (lambda c: _with_source(c, rois=()), "no region of the source 'left'"),
