@@ -16,6 +16,8 @@ from protocols.group_maps.statistics import ALL, CHANGE, GroupMapsStatistics
 Readings = Mapping[str, Sequence[Reading]]
 Row = list[str | int | float | None]
 
+_ROUNDING = 1e-9  # relative
+
 
 def group_tables(readings: Readings) -> Iterator[Table]:
     """Yield the tables of all explainers that were measured."""
@@ -171,7 +173,9 @@ def _changes(readings: Sequence[Reading]) -> list[str]:
 def _welch_p(reading: Reading) -> float:
     groups, known = np.array(reading.sample.groups), ~np.isnan(reading.values)
     first, second = (reading.values[known & (groups == group)] for group in (0, 1))
-    if min(len(first), len(second)) < 2 or not np.ptp(np.concatenate([first, second])) > 0:
+    both = np.concatenate([first, second])
+    # A map that is the same everywhere differs between subjects by rounding alone.
+    if min(len(first), len(second)) < 2 or not np.ptp(both) > _ROUNDING * np.abs(both).max():
         return float("nan")
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
 

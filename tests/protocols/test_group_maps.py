@@ -37,6 +37,7 @@ from benchmark.trial import Runtime, Trial
 from protocols.group_maps import GroupMaps, GroupMapsConfig
 from protocols.group_maps.differences import Model, difference_p, measure, split_half
 from protocols.group_maps.population import Population, choose_subjects
+from protocols.group_maps.tables import _welch_p
 
 QUICK = GroupMapsConfig(
     subjects=60, permutations=99, halves=4, repeats=1, steady_subjects=0, controls=()
@@ -250,6 +251,16 @@ def test_a_constant_map_stays_constant_when_smoothed() -> None:
     people = _population("phantom", 60)
     ones = torch.ones(len(people.all_rows), 1, *people.cohort.shape)
     np.testing.assert_allclose(people.smooth(ones), 1, atol=1e-6)
+
+
+def test_regions_of_a_map_that_is_the_same_everywhere_have_no_p() -> None:
+    """If it fails, a p-value is made of rounding, and a warning stands on the terminal."""
+    keys = tuple(f"s{row:02d}" for row in range(20))
+    sample = Sample(keys, keys, (0, 1) * 10)
+    values = np.where(np.arange(20) % 3 == 0, 1.0, np.nextafter(1.0, 2.0))
+    assert np.isnan(_welch_p(Reading("region_mean", sample, values)))
+    values = np.arange(20.0)
+    assert 0 < _welch_p(Reading("region_mean", sample, values)) < 1
 
 
 def test_images_of_a_subject_count_once() -> None:
