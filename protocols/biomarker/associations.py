@@ -27,6 +27,8 @@ MAP, COPIES, CONTROL = "map", "copies", "control"
 RELATIVE, ABSOLUTE = "relative", "absolute"
 Where = dict[str, Condition]
 
+_ROUNDING = 1e-9  # relative
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -133,7 +135,7 @@ def read_tracking(notes: Study, setting: Setting, marks: Marks) -> None:
                 continue
             first, second = (values[:, 0] for values in pair)
             for kind, correlate in (("Pearson", stats.pearsonr), ("Spearman", stats.spearmanr)):
-                varies = np.ptp(first) > 0 and np.ptp(second) > 0
+                varies = _varies(first) and _varies(second)
                 r = float(correlate(first, second).statistic) if varies else 0.0
                 notes.constant(statistics.raw, r, {"kind": kind, **conditions})
 
@@ -143,7 +145,8 @@ def read_laterality(notes: Study, setting: Setting, marks: Marks) -> None:
     statistics = BiomarkerStatistics
     for structure, (left, right) in side_pairs(setting.regions).items():
         larger, smaller = setting.volumes[:, left], setting.volumes[:, right]
-        volumes = (larger - smaller) / np.abs(larger + smaller)
+        both = np.abs(larger) + np.abs(smaller)
+        volumes = (larger - smaller) / np.where(both > 0, both, 1.0)
         of_map = marks.own[:, left] - marks.own[:, right]
         pair, where = PartialCorrelation(of_map, volumes, setting.by_group), {"pair": structure}
         notes.read(statistics.laterality, pair.values, where, reasons={})
@@ -171,3 +174,8 @@ def read_levels(notes: Study, setting: Setting, marks: Marks) -> None:
             where = {"roi": name, "region": region}
             notes.read(statistics.level, of[:, column], where, reasons={})
         notes.read(statistics.volume, volumes[:, column], {"roi": name}, reasons={})
+
+
+def _varies(values: FloatArray) -> bool:
+    """Return whether values differ by more than rounding."""
+    return bool(np.ptp(values) > _ROUNDING * np.abs(values).max())

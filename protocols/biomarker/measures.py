@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray
@@ -66,8 +67,10 @@ def measure_marks(
     relative, absolute = people.mean(own.relative), people.mean(own.absolute)
     copies = []
     for drawn in maps.copies.values():
-        # A map that looks at no network is its own copy, to the bit.
-        copy = own if drawn is maps.own else region_means(drawn, masks[:count], foreground)
+        # A map that looks at no network is its own copy, to the bit. One that is not finite tells
+        # nothing, and costs no other image its null.
+        known = torch.nan_to_num(drawn, nan=0.0, posinf=0.0, neginf=0.0)
+        copy = own if drawn is maps.own else region_means(known, masks[:count], foreground)
         copies.append(people.mean(copy.relative[:, :count]))
     return Marks(
         own=relative[:, :count],
@@ -80,26 +83,29 @@ def measure_marks(
     )
 
 
-def refuse_silent(maps: Tensor, foreground: BoolArray, explainer: str) -> None:
-    """Refuse maps [N, 1, *S] that say nothing, on more than a tenth of the images.
+def finite_maps(maps: Tensor, foreground: BoolArray, explainer: str) -> BoolArray:
+    """Return which maps [N, 1, *S] are finite, [N]; they are few or none that are not.
 
     A map that is 0 in the whole foreground says nothing. One that is constant does: how strong the
     output is, at no place.
 
     Raises:
-        AttributionError: If the method abstains on so many images, or a map is not finite.
+        AttributionError: If the method abstains on more than a tenth of the images, by maps of
+            zeros or by maps that are not finite.
     """
-    silent = 0
+    finite, silent = np.ones(len(maps), dtype=np.bool_), 0
     for row in range(len(maps)):
         values = maps[row].numpy()[foreground[row]]
-        if not np.isfinite(values).all():
-            raise AttributionError(f"Explainer {explainer!r} gave a {NON_FINITE_MAP}.")
+        finite[row] = np.isfinite(values).all()
         silent += not values.any()
-    if silent > MOST_ABSTENTIONS * len(maps):
-        raise AttributionError(
-            f"Explainer {explainer!r} abstains: a map of zeros on {silent} of {len(maps)} images, "
-            f"more than {MOST_ABSTENTIONS:.0%}."
-        )
+    counts = {"map of zeros": silent, NON_FINITE_MAP: int((~finite).sum())}
+    for what, count in counts.items():
+        if count > MOST_ABSTENTIONS * len(maps):
+            raise AttributionError(
+                f"Explainer {explainer!r} abstains: a {what} on {count} of {len(maps)} images, "
+                f"more than {MOST_ABSTENTIONS:.0%}."
+            )
+    return finite
 
 
 def region_means(maps: Tensor, masks: list[BoolArray], foreground: BoolArray) -> RegionMeans:

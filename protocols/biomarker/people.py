@@ -7,13 +7,13 @@ covariates and maps are averaged first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from benchmark.arrays import FloatArray, Rows
+from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.seeding import seed_of
@@ -62,6 +62,20 @@ class People:
     def has_visits(self) -> bool:
         """Whether any subject has several images."""
         return len(self.rows) > len(self)
+
+    def only(self, kept: BoolArray) -> People:
+        """Return the same without some of the images, [N] bool; who has none left is excluded."""
+        if kept.all():
+            return self
+        subjects = tuple(np.array(self.subjects)[kept].tolist())
+        return replace(
+            self,
+            rows=self.rows[kept],
+            subjects=subjects,
+            groups=self.groups[kept],
+            participants=self.participants[kept].reset_index(drop=True),
+            excluded=self.excluded + len(self) - len(set(subjects)),
+        )
 
     @cached_property
     def covariates(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.arrays import BoolArray
 from benchmark.cohort import Cohort
+from benchmark.errors import NotAssessableError
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find, interval
 from benchmark.statistics.linear import PartialCorrelation
@@ -22,7 +23,7 @@ from benchmark.trial import Study
 from benchmark.trial.interventions import region_use
 from benchmark.trial.projection import group_axis, signed_maps
 from protocols.biomarker import associations, checklist, tables
-from protocols.biomarker.measures import measure_marks, refuse_silent
+from protocols.biomarker.measures import finite_maps, measure_marks
 from protocols.biomarker.occlusion import read_occlusion
 from protocols.biomarker.people import find_people
 from protocols.biomarker.regions import SHRINKING, Regions, common_regions, own_regions, sizes
@@ -51,8 +52,13 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         """Measure; see the base class."""
         trial, config = study.trial, self.config
         people = find_people(trial, config.minimum, config.subjects)
-        regions = own_regions(trial.test, people)
-        axis = group_axis(trial)
+        _ = own_regions(trial.test, people)  # refused before anything is drawn
+        axis, foreground = group_axis(trial), trial.test.anatomy.foreground
+        maps = signed_maps(trial, people.rows)
+        people = people.only(finite_maps(maps.own, foreground[people.rows], trial.explainer.name))
+        if len(people) < config.minimum:
+            raise NotAssessableError(f"fewer than {config.minimum} subjects with a map")
+        maps, regions = signed_maps(trial, people.rows), own_regions(trial.test, people)
         setting = associations.make_setting(
             people,
             people.signed_volumes(people.regions),
@@ -61,10 +67,7 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         )
         notes = study.of(people.rows[people.first])
         regions = self._settled(notes, setting, regions)
-        maps = signed_maps(trial, people.rows)
-        inside = trial.test.anatomy.foreground[people.rows]
-        refuse_silent(maps.own, inside, trial.explainer.name)
-        marks = measure_marks(maps, people, regions, inside)
+        marks = measure_marks(maps, people, regions, foreground[people.rows])
         self._read_model(study, notes, setting)
         associations.read_score(notes, setting, marks)
         associations.read_tracking(notes, setting, marks)

@@ -20,7 +20,7 @@ from baselines.explainers.gradient import Saliency
 from baselines.models.smallresnet import SmallResNet
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.errors import NotAssessableError, UnsupportedError
+from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.reading import Reading, Sample, find, interval, summarise
 from benchmark.target import Target
@@ -34,6 +34,7 @@ SMALL = BiomarkerConfig(
     minimum=8, permutations=99, resamples=20, quantiles=(0.5,), removed=4, repeats=1, places=1
 )
 PROTOCOL = Biomarker(SMALL)
+DARK = 177.6  # sum of the values of the two darkest test images is below it
 
 
 def _people() -> Cohort:
@@ -107,6 +108,55 @@ def test_subjects_without_a_value_are_left_out_and_counted() -> None:
     assert excluded is not None
     assert len(score.sample) == 22
     assert excluded.values[0] == 2
+
+
+def test_volumes_that_tell_nothing_are_not_assessed() -> None:
+    """If it fails, a structure that is gone on both sides divides by zero."""
+    for value in (0.0, 3000.0):
+        readings = _measure(_with(_people(), left_volume=value, right_volume=value))
+        assert PROTOCOL.verdict(readings).state == "not assessable"
+        laterality = find(readings, "laterality")
+        assert laterality is not None
+        assert not laterality.values.any()
+
+
+class Gaps(Saliency):
+    """A map that is not finite on a few images."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the gradient, NaN at one pixel of one image in a dozen or so."""
+        maps = super().attribute(classifier, images, target)
+        dark = images.flatten(1).sum(1) < DARK
+        return torch.where(dark.view(-1, *[1] * (maps.ndim - 1)), torch.nan, maps)
+
+
+def test_a_map_that_is_not_finite_costs_its_subject_and_not_the_method() -> None:
+    """If it fails, one NaN ends a study of hundreds, or a copy's NaN gives its null away."""
+    readings = _measure(_people(), Gaps())
+    score, excluded = find(readings, "beyond_output"), find(readings, "fact", item="excluded")
+    usual = find(_usual(), "beyond_output")
+    assert score is not None
+    assert usual is not None
+    assert excluded is not None
+    lost = set(usual.sample.keys) - set(score.sample.keys)
+    assert 0 < len(lost) == excluded.values[0] <= 2
+    copies = find(readings, "arm", arm="copies")
+    assert copies is not None
+    assert not np.allclose(copies.values, 0)
+
+
+def test_a_map_of_mostly_nothing_is_refused() -> None:
+    """If it fails, a method is judged on the few images that it chose to explain."""
+    for value, what in ((0.0, "zeros"), (torch.nan, "non-finite map")):
+
+        class Silent(Saliency):
+            name = "silent"
+
+            def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+                return torch.full_like(images, value)  # noqa: B023
+
+        with pytest.raises(AttributionError, match=f"a .*{what} on 24 of 24 images"):
+            _measure(_people(), Silent())
 
 
 def test_a_cohort_without_covariates_is_assessed_given_the_group() -> None:
