@@ -115,7 +115,7 @@ def test_volumes_that_tell_nothing_are_not_assessed() -> None:
     for value in (0.0, 3000.0):
         readings = _measure(_with(_people(), left_volume=value, right_volume=value))
         assert PROTOCOL.verdict(readings).state == "not assessable"
-        laterality = find(readings, "laterality")
+        laterality = find(readings, "laterality", pair="regions")
         assert laterality is not None
         assert not laterality.values.any()
 

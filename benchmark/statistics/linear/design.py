@@ -148,7 +148,9 @@ def nuisance_design(
         column = _standardise(np.asarray(values, dtype=np.float64))
         if not _is_new(columns, column):
             raise NotAssessableError(
-                GROUP_DETERMINED if name == "group" else f"{name} follows from what is adjusted for"
+                f"{GROUP_DETERMINED}{_culprits(columns, terms, column)}"
+                if name == "group"
+                else f"{name} follows from what is adjusted for"
             )
         columns.append(column)
         terms.append(name)
@@ -179,6 +181,16 @@ def gaps(table: pd.DataFrame, columns: Sequence[str] = COVARIATES) -> str:
     lacking = table[known].isna()
     names = [name for name in known if lacking[name].any()]
     return f"; {int(lacking.any(axis=1).sum())} lack {' or '.join(names)}" if names else ""
+
+
+def _culprits(columns: Sequence[FloatArray], terms: Sequence[str], group: FloatArray) -> str:
+    """Return which terms determine the group by themselves, such as ``": sex"``."""
+    alone = []
+    for term in dict.fromkeys(terms[1:]):
+        own = [column for column, name in zip(columns, terms, strict=True) if name == term]
+        if not _is_new([columns[0], *own], group):
+            alone.append(term)
+    return f": {', '.join(alone)}" if alone else ""
 
 
 def _is_known(table: pd.DataFrame, name: str) -> bool:
