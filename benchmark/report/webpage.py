@@ -153,6 +153,7 @@ def page_environment() -> Environment:
         "mark": lambda word: _MARKS.get(word, ""),
         "tick": _TICKS.get,
         "terms": terms_in,
+        "text_columns": text_columns,
     }
     return environment
 
@@ -181,6 +182,17 @@ def format_range(low: float | None, high: float | None) -> str:
     if low is None or high is None or not math.isfinite(low + high):
         return ""
     return f"[{format_number(low, high)}, {format_number(high, low)}]"
+
+
+def text_columns(table: Table) -> set[int]:
+    """Return which columns name things; their headings stand above the texts, at the left."""
+    columns = zip(*table.rows, strict=True)
+    texts = {
+        number
+        for number, cells in enumerate(columns)
+        if any(isinstance(cell, str) for cell in cells)
+    }
+    return {0} | texts
 
 
 def format_verdict(result: Result) -> str:

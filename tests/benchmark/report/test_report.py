@@ -337,18 +337,30 @@ def test_a_table_of_a_protocol_stands_on_the_page_and_beside_it(small: Path) -> 
         @classmethod
         def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
             rows = [(name, 0.25, None, SCRIPT) for name in readings]
-            yield Table("widths", "Widths", "About 5 % each.", ("method", "mm", "p", "note"), rows)
+            yield Table("widths", "How wide?", "About 5 % each.", ("method", "mm", "p", "note"), rows)
 
     write_report(small, RECORDS, [], {"shape": Tabled})
     page = (small / "index.html").read_text("utf-8")
-    assert "shape: Widths" in page
+    assert "shape: How wide?</strong>" in page
     assert '<td class="n">0.250</td>' in page
     assert SCRIPT not in page
+    assert '<th scope="col" class="n">mm</th>' in page
+    assert '<th scope="col">note</th>' in page, "the heading of texts stands above their end"
     (table,) = (small / "tables").glob("*.csv")
     rows = list(csv.reader(table.read_text("utf-8").splitlines()))
     assert rows[0] == ["method", "mm", "p", "note"]
     assert ["gradcam", "0.25", "", SCRIPT] in rows
     assert not any("raising" in row for row in rows)
+
+
+def test_a_model_without_a_health_line_has_no_empty_box(small: Path) -> None:
+    """If it fails, a card of the model tells its reader to look first at nothing."""
+
+    class Card(Shape):
+        explains = False
+
+    write_report(small, [scored("none")], [], {"shape": Card})
+    assert "Protocol health" not in (small / "index.html").read_text("utf-8")
 
 
 def test_a_damaged_report_is_made_again(small: Path) -> None:
