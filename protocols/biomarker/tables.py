@@ -6,7 +6,7 @@ False discovery rates are over all methods and regions of one table (Benjamini &
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -155,7 +155,8 @@ def _mediation(readings: Readings) -> Table:
     return Table(
         "mediation",
         "Mediation (descriptive)",
-        "Share of the effect of the volume on the group that goes by the map. It enters no "
+        "Share of the effect of the volume on the group that goes by the map, from low to high "
+        "with 95 % confidence. It enters no "
         "verdict: the map comes from a network that was trained on the group, so the path is "
         "circular, and it is largest for maps that show nothing but the output.",
         ("method", "share", "low", "high", "note"),
@@ -201,11 +202,15 @@ def _with_q(rows: Sequence[Sequence[Cell]], ps: Sequence[float]) -> list[list[Ce
     known, rates = ~np.isnan(raw), np.full(len(raw), np.nan)
     if known.any():
         rates[known] = stats.false_discovery_control(raw[known])
-    written: Callable[[float], Cell] = lambda p: number(p, 4)  # noqa: E731
     return [
-        [*row, written(p), written(rate)]
+        [*row, p_value(p), p_value(rate)]
         for row, p, rate in zip(rows, raw.tolist(), rates.tolist(), strict=True)
     ]
+
+
+def p_value(p: float) -> float | None:
+    """Return three digits of a p-value, which is never 0, None where there is none."""
+    return None if math.isnan(p) else float(f"{p:.3g}")
 
 
 def number(value: float, digits: int = 3) -> float | None:

@@ -68,7 +68,8 @@ def concept_tables(readings: Sequence[Reading]) -> Iterator[Table]:
     yield Table(
         "concepts",
         "What each concept does to the separation of the groups",
-        "The effect is positive towards the cases, in units of T, the groups' difference. A "
+        "The effect is positive towards the cases, in units of T, the groups' difference, from "
+        "low to high with 95 % confidence; p is after Holm's correction over the concepts. A "
         f"concept drives the separation if its interval lies beyond ±{BAND} T, and does not if it "
         "lies within; a shortcut is a nuisance that drives it. The shift is what unpaired sets "
         "show. "

@@ -15,8 +15,8 @@ from protocols.group_maps.statistics import ALL, CHANGE, GroupMapsStatistics
 
 Readings = Mapping[str, Sequence[Reading]]
 Row = list[str | int | float | None]
-
-_ROUNDING = 1e-9  # relative
+LEAST_SPREAD = 1e-9
+"""Relative spread of values below which they differ by rounding alone."""
 
 
 def group_tables(readings: Readings) -> Iterator[Table]:
@@ -82,10 +82,10 @@ def _methods(readings: Readings) -> Table:
             recovery.low,
             recovery.high,
             null_of(own),
-            score_of(own, one.voxels_fwe).estimate,
-            score_of(own, one.voxels_fwe_near).estimate,
-            score_of(own, one.voxels_fdr).estimate,
         )
+        row += [_count(score_of(own, one.voxels_fwe))]
+        row += _numbers(score_of(own, one.voxels_fwe_near).estimate)
+        row += [_count(score_of(own, one.voxels_fdr))]
         additive = is_additive(own)
         row += _numbers(parts_of(own).get(CHANGE, np.nan) if additive else np.nan)
         row += _numbers(
@@ -94,8 +94,8 @@ def _methods(readings: Readings) -> Table:
             score_of(own, one.difference_p, scale="l1").estimate,
             score_of(own, one.recovery, covariates="ignored").estimate,
             score_of(own, one.difference_p, covariates="ignored").estimate,
-            score_of(own, one.voxels_fwe, covariates="ignored").estimate,
         )
+        row += [_count(score_of(own, one.voxels_fwe, covariates="ignored"))]
         rows.append(row)
     return Table(
         "methods",
@@ -105,8 +105,9 @@ def _methods(readings: Readings) -> Table:
         "as a whole, by permutation of the groups. Reliability is the share of the squared "
         "difference that is not sampling, in closed form and from random halves. Located is the "
         "share of the reliable difference where the anatomy differs, above chance; the recovery "
-        "is their product. The null is the mean over randomised copies. A share of T is given "
-        "only where maps add up to φ.",
+        "is their product, from low to high with 95 % confidence. The null is the mean over "
+        "randomised copies. FWE: family-wise error; FDR: false discovery rate. Departure is how "
+        "far sums of maps are from φ; a share of T is given only where they add up to it.",
         (
             "method", "p", "reliability", "split-half reliability", "located", "recovery",
             "low", "high", "null", "voxels (FWE 5 %)", "share of them within 6 mm",
@@ -122,7 +123,7 @@ def _regions(readings: Readings) -> Table:
     rows = []
     for name, own in readings.items():
         of_regions = [one for one in own if one.statistic == GroupMapsStatistics.region_mean.name]
-        p_values = np.array([_welch_p(reading) for reading in of_regions])
+        p_values = np.array([welch_p(reading) for reading in of_regions])
         known = np.isfinite(p_values)
         adjusted = np.full(len(p_values), np.nan)
         if known.any():
@@ -138,8 +139,9 @@ def _regions(readings: Readings) -> Table:
         "regions",
         "The groups' difference by region",
         "Mean of the smoothed and adjusted map in a region, group A minus group B, in units of T, "
-        "with Welch's p and q over the regions of a method (Benjamini and Hochberg). The share of "
-        "T is that of the sum of the raw map, given only where maps add up to φ.",
+        "from low to high with 95 % confidence, and Welch's p with its q over the regions of a "
+        "method (Benjamini and Hochberg). The share of T is that of the sum of the raw map, given "
+        "only where maps add up to φ.",
         ("method", "region", "difference (T)", "low", "high", "p", "q", "share of T"),
         rows,
     )
@@ -156,10 +158,11 @@ def _steadiness(readings: Readings) -> Table:
     return Table(
         "steadiness",
         "Changes that should not matter",
-        "Spearman's correlation of smoothed maps before and after a change, mean over subjects, "
-        "and of the groups' difference D. Logistic heads are fitted on resampled training "
-        "subjects and compared with the first of them; all else is compared with the map of φ. "
-        "No verdict is drawn from it.",
+        "Spearman's correlation of smoothed maps before and after a change, mean over subjects "
+        "(from low to high with 95 % confidence), and of the groups' difference D. Logistic "
+        "heads are fitted on resampled training subjects, and each map is compared with that of "
+        "the first, head 0; all else is compared with the map of φ. The twin is a network of "
+        "another seed. No verdict is drawn from it.",
         ("method", "change", "maps of subjects", "low", "high", "difference of the groups"),
         rows,
     )
@@ -170,14 +173,20 @@ def _changes(readings: Sequence[Reading]) -> list[str]:
     return [str(one.conditions["change"]) for one in readings if one.statistic == name]
 
 
-def _welch_p(reading: Reading) -> float:
+def welch_p(reading: Reading) -> float:
+    """Return Welch's p of a reading's groups, or NaN where all values are the same."""
     groups, known = np.array(reading.sample.groups), ~np.isnan(reading.values)
     first, second = (reading.values[known & (groups == group)] for group in (0, 1))
     both = np.concatenate([first, second])
     # A map that is the same everywhere differs between subjects by rounding alone.
-    if min(len(first), len(second)) < 2 or not np.ptp(both) > _ROUNDING * np.abs(both).max():
+    if min(len(first), len(second)) < 2 or not np.ptp(both) > LEAST_SPREAD * np.abs(both).max():
         return float("nan")
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def _count(number: Interval) -> int | None:
+    """Return a cell of a whole number, None where it was not read."""
+    return round(number.estimate) if np.isfinite(number.estimate) else None
 
 
 def _numbers(*values: float | Interval) -> Row:

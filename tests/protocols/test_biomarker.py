@@ -28,7 +28,7 @@ from benchmark.trial import Peers, Runtime, Trial
 from protocols.biomarker import Biomarker, BiomarkerConfig
 from protocols.biomarker.figures import biomarker_drawings
 from protocols.biomarker.measures import region_means
-from protocols.biomarker.tables import words
+from protocols.biomarker.tables import p_value, words
 
 SMALL = BiomarkerConfig(
     minimum=8, permutations=99, resamples=20, quantiles=(0.5,), removed=4, repeats=1, places=1
@@ -431,3 +431,10 @@ def test_words_of_intervals_bear_a_minus() -> None:
     keys = tuple(f"s{row}" for row in range(30))
     reading = Reading("x", Sample(keys, keys, (0, 1) * 15), np.full(30, -0.25))
     assert words(summarise(reading, "studentised")) == "−0.25 [−0.25, −0.25]"
+
+
+def test_no_p_value_is_printed_as_zero() -> None:
+    """If it fails, a table claims a certainty that no test has."""
+    assert p_value(2.9e-35) == 2.9e-35
+    assert p_value(0.12345) == 0.123
+    assert p_value(float("nan")) is None

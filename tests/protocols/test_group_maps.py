@@ -37,7 +37,7 @@ from benchmark.trial import Runtime, Trial
 from protocols.group_maps import GroupMaps, GroupMapsConfig
 from protocols.group_maps.differences import Model, difference_p, measure, split_half
 from protocols.group_maps.population import Population, choose_subjects
-from protocols.group_maps.tables import _welch_p
+from protocols.group_maps.tables import welch_p
 
 QUICK = GroupMapsConfig(
     subjects=60, permutations=99, halves=4, repeats=1, steady_subjects=0, controls=()
@@ -258,9 +258,9 @@ def test_regions_of_a_map_that_is_the_same_everywhere_have_no_p() -> None:
     keys = tuple(f"s{row:02d}" for row in range(20))
     sample = Sample(keys, keys, (0, 1) * 10)
     values = np.where(np.arange(20) % 3 == 0, 1.0, np.nextafter(1.0, 2.0))
-    assert np.isnan(_welch_p(Reading("region_mean", sample, values)))
+    assert np.isnan(welch_p(Reading("region_mean", sample, values)))
     values = np.arange(20.0)
-    assert 0 < _welch_p(Reading("region_mean", sample, values)) < 1
+    assert 0 < welch_p(Reading("region_mean", sample, values)) < 1
 
 
 def test_images_of_a_subject_count_once() -> None:
@@ -322,6 +322,8 @@ def test_a_report_has_tables_pictures_and_volumes(tmp_path: Path) -> None:
     assert [row[0] for row in tables["methods"].rows] == list(readings)
     assert all(len(row) == len(table.columns) for table in tables.values() for row in table.rows)
     assert len(tables["regions"].rows) == 8
+    counts = tables["methods"].columns.index("voxels (FWE 5 %)")
+    assert all(isinstance(row[counts], int) for row in tables["methods"].rows), "3.49e+03 voxels"
     names = [drawing.name for drawing in PROTOCOL.drawings(exhibits, readings)]
     assert names == ["maps", "recovery"]
     for drawing in PROTOCOL.drawings(exhibits, readings):
@@ -334,3 +336,11 @@ def test_a_report_has_tables_pictures_and_volumes(tmp_path: Path) -> None:
     p = volumes["gradcam_aligned_p_fwe"].values
     assert p.max() == 1
     assert (p <= 0.05).sum() == _score(readings["gradcam_aligned"], "voxels_fwe")
+
+
+def test_values_that_differ_by_rounding_are_not_tested() -> None:
+    """If it fails, a map that is the same in everybody warns the reader of SciPy's precision."""
+    sample = Sample(("a", "b", "c", "d"), ("a", "b", "c", "d"), (0, 0, 1, 1))
+    rounded = 0.3 + np.array([0, 1, 0, -1]) * 1e-16
+    assert np.isnan(welch_p(Reading("region_mean", sample, rounded)))
+    assert welch_p(Reading("region_mean", sample, np.array([0.1, 0.2, 0.4, 0.6]))) < 0.3

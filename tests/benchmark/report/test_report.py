@@ -147,6 +147,7 @@ def test_every_word_of_the_glossary_is_found_in_a_sentence() -> None:
         "T falls",
         "ΔT rises",
         "drop of the group projection",
+        "φ changes",
         "importance over the image",
         "the truth scores best",
         "score of noise",
@@ -337,7 +338,8 @@ def test_a_table_of_a_protocol_stands_on_the_page_and_beside_it(small: Path) -> 
         @classmethod
         def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
             rows = [(name, 0.25, None, SCRIPT) for name in readings]
-            yield Table("widths", "How wide?", "About 5 % each.", ("method", "mm", "p", "note"), rows)
+            columns = ("method", "mm", "p", "note")
+            yield Table("widths", "How wide?", "About 5 % each.", columns, rows)
 
     write_report(small, RECORDS, [], {"shape": Tabled})
     page = (small / "index.html").read_text("utf-8")
