@@ -250,7 +250,7 @@ def _table_questions(cohort: Cohort, left_out: list[str]) -> Iterator[_Question]
     columns: dict[str, FloatArray] = {}
     table = cohort.covariates.rename(columns=str)
     for column in sorted(table.columns):
-        if column.startswith(tuple(_rois(cohort))):
+        if column.startswith((*cohort.anatomy.rois, *cohort.anatomy.subfields)):
             left_out.append(
                 f"The column {column!r} is left out of the covariates: it measures a region."
             )

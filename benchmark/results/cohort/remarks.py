@@ -74,8 +74,10 @@ def _gaps(overview: CohortOverview) -> Iterator[str]:
 
 
 def _suspicions(overview: CohortOverview) -> Iterator[str]:
+    measured = tuple(mask.name for mask in overview.masks if mask.kind in ("region", "subfield"))
     for covariate in overview.covariates:
-        if _is_strong(covariate.auroc):
+        # What measures a region that the disease changes should tell the groups apart.
+        if _is_strong(covariate.auroc) and not covariate.name.startswith(measured):
             yield (
                 f"The covariate {covariate.name!r} alone tells the groups apart with an AUROC of "
                 f"{covariate.auroc:.2f}."

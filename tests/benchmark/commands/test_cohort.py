@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,15 +152,18 @@ def test_inspect_tells_what_gives_the_group_away(tmp_path: Path) -> None:
     table = folder / "participants.tsv"
     header, *rows = table.read_text().splitlines()
     sites = ["old" if row.endswith("AD") else "new" for row in rows]
-    rows = [f"{row}\t{site}" for row, site in zip(rows, sites, strict=True)]
-    table.write_text("\n".join([f"{header}\tscanner", *rows]) + "\n")
+    sizes = {"old": 1000, "new": 1500}
+    rows = [f"{row}\t{site}\t{sizes[site]}" for row, site in zip(rows, sites, strict=True)]
     toml = folder / "cohort.toml"
+    volume = next(iter(tomllib.loads(toml.read_text())["rois"])) + "_volume"
+    table.write_text("\n".join([f"{header}\tscanner\t{volume}", *rows]) + "\n")
     toml.write_text(toml.read_text().replace("high = 65535", "high = 41000"))
     result = call("cohort", "inspect", folder, "--out", "sheet")
     assert result.exit_code == 0, result.stderr
     assert "The covariate 'scanner' alone tells the groups apart with an AUROC of 1.00" in (
         result.stdout
     )
+    assert f"The covariate {volume!r}" not in result.stdout, "it is what the disease changes"
     assert "lies above the window and is clipped" in result.stdout
     assert "IL (feet, left)" in result.stdout
     assert Path("sheet/contact_sheet.png").is_file()

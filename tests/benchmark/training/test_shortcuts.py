@@ -124,6 +124,20 @@ def test_a_scanner_of_one_group_is_caught_however_it_is_written() -> None:
     assert _probes(watch_shortcuts(numbered))["site_id alone"].suspicious
 
 
+def test_volumes_of_regions_and_of_their_parts_are_no_shortcut() -> None:
+    """If it fails, whoever brings volumes, as they are told to, is warned of a leak."""
+    cohort = build_cohort(subjects=96)
+    name = next(iter(cohort.anatomy.rois))
+    whole = cohort.anatomy.rois[name]
+    parted = replace(cohort, anatomy=replace(
+        cohort.anatomy, subfields={"CA1": whole}, parents={"CA1": name}
+    ))  # fmt: skip
+    volumes = {f"{name}_volume": -cohort.groups, "CA1_volume": -cohort.groups}
+    found = watch_shortcuts(_with_table(parted, age=np.arange(96), **volumes))
+    (probe,) = (one for one in found.probes if one.name == "covariates")
+    assert "volume" not in probe.sees
+
+
 def test_covariates_may_be_missing_or_as_good_as_a_name() -> None:
     """If it fails, an empty cell stops a validation, or an accession number poses as a leak."""
     cohort = build_cohort(subjects=96)
