@@ -57,8 +57,8 @@ def biomarker_drawings(readings: Readings) -> Iterator[Drawing]:
             "scatter",
             "Map against volume, subject by subject",
             "What covariates, group and output leave of the volume (across) and of the map on the "
-            "region (up), in standard deviations; blue is group A, orange group B. The slope of "
-            "the line is the partial correlation r.",
+            "region (up), in standard deviations; blue is the reference group, orange the cases. "
+            "The slope of the line is the partial correlation r.",
             lambda: draw_clouds(regions, "volume, residual", "map, residual"),
         )
     sides = list(_clouds(measured, Read.side.name, "pair"))
@@ -67,8 +67,8 @@ def biomarker_drawings(readings: Readings) -> Iterator[Drawing]:
             "sides",
             "Sides against each other, subject by subject",
             "What covariates and group leave of the volumes' difference between left and right "
-            "(across) and of the map's (up), in standard deviations; blue is group A, orange group "
-            "B. The slope of the line is the partial correlation r.",
+            "(across) and of the map's (up), in standard deviations; blue is the reference group, "
+            "orange the cases. The slope of the line is the partial correlation r.",
             lambda: draw_clouds(
                 sides, "left − right volume, residual", "left − right map, residual"
             ),

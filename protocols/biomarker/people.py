@@ -142,7 +142,7 @@ def find_people(trial: Trial, minimum: int, subjects: int | None) -> People:
     if len(kept) < minimum:
         lacking = gaps(table, (*COVARIATES, *volumes))
         raise NotAssessableError(
-            f"fewer than {minimum} subjects with volumes: {len(kept)}{lacking}"
+            f"fewer than {minimum} test subjects with volumes: {len(kept)}{lacking}"
         )
     rows = np.flatnonzero(complete & np.isin(names, kept))
     rows = rows[np.lexsort((keys[rows], names[rows]))]

@@ -88,7 +88,7 @@ def _regressions(readings: Readings) -> Table:
         "Volume on covariates, group and, where it says so, the model's output, with and without "
         "the map on the region. β is standardised; its standard error and p hold for unequal "
         "variances (HC3). Partial R² is the squared partial correlation. That AIC falls is no "
-        f"test, since it does in a sixth of null data: below {SUPPORT:g} it counts as support.",
+        f"test, since it does in a sixth of null data: below −{-SUPPORT:g} it counts as support.",
         (
             "method", "region", "given", "model", "β", "SE", "partial R²", "ΔR²", "ΔAIC",
             "support", "note", "p", "q",

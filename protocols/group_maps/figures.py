@@ -28,6 +28,7 @@ _COLUMNS = {
     "D_copy": "A − B, randomised copy",
 }
 _ROBUST = 99.5  # percentile that a scale reaches to
+_ROUNDING = 1e-6  # share of the groups' scale below which a difference is one of rounding
 _RIM, _SIGNIFICANT = "#00b050", "#111111"
 
 
@@ -40,10 +41,10 @@ def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Itera
             "maps",
             "Mean maps of the groups, and their difference",
             "Signed maps of φ, smoothed and adjusted for the covariates, on the mean image: red "
-            "speaks for group A, blue for group B. Both groups share a scale; the difference and "
-            "that of a network with random weights share another. Green outlines where the "
-            "anatomy differs, black where the groups' maps differ at a family-wise error rate of "
-            f"5 %. {describe_sides(_planes(first).letters)}",
+            "speaks for group A, the reference group, blue for group B, the cases. Both groups "
+            "share a scale; the difference and that of a network with random weights share "
+            "another. Green outlines where the anatomy differs, black where the groups' maps "
+            f"differ at a family-wise error rate of 5 %. {describe_sides(_planes(first).letters)}",
             lambda: draw_maps(shown),
             "png",
         )
@@ -91,7 +92,9 @@ def draw_maps(figure: Figure, exhibits: Mapping[str, Exhibit]) -> None:
     for row, (name, exhibit) in enumerate(exhibits.items()):
         cut = {key: _plane(exhibit, key, planes) for key in (*_COLUMNS, "image", "p_fwe", "change")}
         inside = _plane(exhibit, "inside", planes) > 0
-        scales = [_scale(cut["mean_A"], cut["mean_B"]), _scale(cut["D"])]
+        of_groups = _scale(cut["mean_A"], cut["mean_B"])
+        # Else a map that is the same in everybody shows what rounding leaves of a difference.
+        scales = [of_groups, max(_scale(cut["D"]), _ROUNDING * of_groups)]
         for column, (key, title) in enumerate(_COLUMNS.items()):
             axes = figure.add_subplot(grid[row, column])
             axes.set_axis_off()

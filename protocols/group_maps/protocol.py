@@ -117,7 +117,7 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             for group, name in enumerate(study.trial.cohort.group_names):
                 if np.count_nonzero(groups == group) < config.fewest:
                     raise NotAssessableError(
-                        f"fewer than {config.fewest} subjects in group {name}"
+                        f"fewer than {config.fewest} test subjects in group {name}"
                         f"{gaps(test.participants)}"
                     )
             return Population(test, rows, groups, config.fwhm)

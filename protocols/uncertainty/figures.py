@@ -14,7 +14,7 @@ from benchmark.report.figures.image_rows import Tile, draw_image_rows
 from benchmark.report.figures.planes import Planes, find_exhibit_planes
 from benchmark.report.figures.sides import describe_sides
 from benchmark.report.figures.style import CHANCE, COLOURS, INK, WIDTH, styled
-from protocols.uncertainty.statistics import association_of, columns_of
+from protocols.uncertainty.statistics import association_of, columns_of, words_of
 
 Readings = Mapping[str, Sequence[Reading]]
 
@@ -72,8 +72,7 @@ def draw_scatters(figure: Figure, readings: Readings) -> None:
         right = entropy[~wrong], stability[~wrong]
         axes.plot(*right, ".", color=COLOURS[0], markersize=4, alpha=0.6)
         axes.plot(entropy[wrong], stability[wrong], "x", color=CHANCE, markersize=4)
-        limits = f"[{relation.low:+.2f}, {relation.high:+.2f}]"
-        axes.set_title(f"{name}\n{relation.estimate:+.2f} {limits}", loc="left")
+        axes.set_title(f"{name}\n{words_of(relation)}", loc="left")
         axes.set_xlim(0, np.log(2) * 1.02)
     figure.text(0.5, 0.08 / high, "entropy of the prediction (nats)", ha="center", color=INK)
     figure.text(0.01, 0.5, "stability of the map", rotation=90, va="center", color=INK)
@@ -102,7 +101,7 @@ def _tiles(exhibit: Exhibit, image: int) -> list[Tile]:
 
     grey = cut("image")
     maps = [Tile(grey, member, cut(member), letters=letters) for member in _MAPS]
-    return [Tile(grey, f"stability {stability:.2f}", letters=letters), *maps]
+    return [Tile(grey, f"stability {stability:.2f}".replace("-", "−"), letters=letters), *maps]
 
 
 def _planes(exhibit: Exhibit) -> Planes:

@@ -35,6 +35,7 @@ from protocols.uncertainty.statistics import (
     association_of,
     claim_of,
     columns_of,
+    words_of,
 )
 from protocols.uncertainty.tables import uncertainty_tables
 
@@ -189,8 +190,8 @@ class Uncertainty(UncertaintyStatistics, SanityProtocol[UncertaintyConfig]):
     @classmethod
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
         """Say whether maps are unstable where the model is uncertain."""
-        holds, sentence = claim_of(readings)
-        return (Badge("unstable where uncertain", holds, sentence),)
+        relation = words_of(association_of(readings, cls.primary)) or ""
+        return (Badge("unstable where uncertain", claim_of(readings)[0], relation),)
 
     @classmethod
     def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:

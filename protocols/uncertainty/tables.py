@@ -10,7 +10,6 @@ import numpy as np
 from benchmark.arrays import BoolArray, FloatArray
 from benchmark.protocol import Table
 from benchmark.reading import Reading, find, summarise
-from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.rank_association import weighted_ranks
 from protocols.uncertainty.statistics import (
     FEW_ERRORS,
@@ -19,6 +18,7 @@ from protocols.uncertainty.statistics import (
     claim_of,
     columns_of,
     p_value,
+    words_of,
 )
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -78,15 +78,6 @@ def uncertainty_tables(readings: Readings) -> Iterator[Table]:
         ("explainer", "errors", "by instability", "by entropy", "difference"),
         [(name, *_errors(own)) for name, own in measured.items()],
     )
-
-
-def words_of(interval: Interval) -> str | None:
-    """Return an estimate with its limits as text, or None where there is none."""
-    if math.isnan(interval.estimate):
-        return None
-    if math.isnan(interval.low):
-        return f"{interval.estimate:+.2f}"
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 def _thirds(readings: Sequence[Reading]) -> tuple[Cell, ...]:

@@ -83,7 +83,7 @@ def test_a_cohort_without_volumes_is_unsupported(names: tuple[str, ...]) -> None
 def test_what_cannot_be_assessed_is_named() -> None:
     """If it fails, a score stands where subjects, controls or covariates cannot carry one."""
     cohort, trial = _people(), trial_of(Saliency(), "conv", 2, _people())
-    with pytest.raises(NotAssessableError, match="fewer than 60 subjects with volumes: 24"):
+    with pytest.raises(NotAssessableError, match="fewer than 60 test subjects with volumes: 24"):
         Biomarker(BiomarkerConfig()).readings(trial)
     ages = cohort.participants["age"].where(np.arange(len(cohort)) % 6 > 0)
     with pytest.raises(NotAssessableError, match=r"with volumes: \d+; \d+ lack age$"):

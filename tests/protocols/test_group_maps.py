@@ -283,7 +283,7 @@ def test_images_of_a_subject_count_once() -> None:
 def test_it_is_asked_only_where_it_can_be_answered() -> None:
     """If it fails, averages over other places, a handful of people, or no truth get a number."""
     trial, cohort = build_trial(SOBEL), cohort_of()
-    with pytest.raises(NotAssessableError, match="fewer than 20 subjects in group A"):
+    with pytest.raises(NotAssessableError, match="fewer than 20 test subjects in group A"):
         PROTOCOL.readings(trial)
     loose = replace(cohort, geometry=replace(cohort.geometry, registered=False))
     with pytest.raises(NotAssessableError, match="not in one space"):
