@@ -18,13 +18,14 @@ from benchmark.reading import SCORED, shared_bootstrap
 from benchmark.records.record import Record
 from benchmark.report.glossary import terms_in
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.health import Health, typographic
+from benchmark.results.health import Health
 from benchmark.results.lookup import Protocols
 from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
 from benchmark.results.scores import CONTROLS
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
+from benchmark.statistics.wording import typographic
 
 Kind = Literal["png", "svg"]
 

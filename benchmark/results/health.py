@@ -13,6 +13,7 @@ from benchmark.results.paired import paired_difference
 from benchmark.results.scores import ORACLE, RANDOM, TRUE_CHANGE, Scores
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.studentised import TOO_FEW
+from benchmark.statistics.wording import format_interval
 
 _WORDS = {True: "healthy", False: "unhealthy", None: "not known"}
 
@@ -79,7 +80,7 @@ def judge_health(scores: Scores) -> tuple[bool | None, str]:
     faults += scores.faults
     at_chance, noise = _judge_noise(scores)
     if (ahead := _furthest_ahead(scores)) is not None:
-        faults.append(f"{ahead[0]} scores better than the truth by {_format(ahead[1])}")
+        faults.append(f"{ahead[0]} scores better than the truth by {format_interval(ahead[1], 3)}")
     if at_chance is False:
         faults.append(noise)
     if faults:
@@ -114,7 +115,7 @@ def _judge_owed(scores: Scores) -> tuple[bool | None, str]:
         return (False, "; ".join(scores.faults)) if scores.faults else (None, reason)
     aggregate = scores.scoring.statistic.aggregate
     intervals = {name: summarise(reading, aggregate) for name, reading, _ in blind}
-    listed = ", ".join(f"{name} {_format(own)}" for name, own in intervals.items())
+    listed = ", ".join(f"{name} {format_interval(own, 3)}" for name, own in intervals.items())
     faults = [f"{name} passes, and looks at no model" for name, _, word in blind if word == "pass"]
     sides = {name: _is_above(own, scores) for name, own in intervals.items()}
     faults += [f"{name} owes something to a network" for name, above in sides.items() if above]
@@ -148,7 +149,7 @@ def _compare_with_truth(scores: Scores, blind: dict[str, Reading]) -> tuple[list
     }
     unknown = any(math.isnan(lead.low) for lead in leads.values())
     beaten = [
-        f"{name} leads {control} by no more than {_format(lead)}"
+        f"{name} leads {control} by no more than {format_interval(lead, 3)}"
         for control, lead in leads.items()
         if lead.low <= 0
     ]
@@ -178,20 +179,9 @@ def _judge_noise(scores: Scores) -> tuple[bool | None, str]:
     if scores.noise is None:
         return None, f"there is no {chance.name} of noise"
     interval = summarise(scores.noise, chance.aggregate)
-    sentence = f"{chance.name} of noise is {_format(interval)}"
+    sentence = f"{chance.name} of noise is {format_interval(interval, 3)}"
     if math.isnan(interval.low):
         return None, f"{sentence}, without an interval"
     if interval.low <= 0 <= interval.high or (interval.low >= -margin and interval.high <= margin):
         return True, sentence
     return False, f"{sentence}, neither at 0 nor within ±{margin:g}"
-
-
-def _format(interval: Interval) -> str:
-    values = interval.estimate, interval.low, interval.high
-    estimate, low, high = (typographic(f"{value:.3f}") for value in values)
-    return estimate if math.isnan(interval.low) else f"{estimate} [{low}, {high}]"
-
-
-def typographic(text: str) -> str:
-    """Return a number with a typographic minus sign; what rounds to zero has no sign."""
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

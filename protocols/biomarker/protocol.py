@@ -19,6 +19,7 @@ from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find, interval
 from benchmark.statistics.linear import PartialCorrelation
 from benchmark.statistics.studentised import TOO_FEW
+from benchmark.statistics.wording import format_interval
 from benchmark.trial import Study
 from benchmark.trial.interventions import region_use
 from benchmark.trial.projection import group_axis, signed_maps
@@ -30,7 +31,6 @@ from protocols.biomarker.regions import SHRINKING, Regions, common_regions, own_
 from protocols.biomarker.regressions import read_mediation, read_regressions
 from protocols.biomarker.statistics import UNDERPOWERED, BiomarkerConfig, BiomarkerStatistics
 from protocols.biomarker.subfields import read_subfields
-from protocols.biomarker.tables import words
 
 ASKED = "all"  # name of the regions whose union the model is asked about
 
@@ -137,7 +137,8 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         parts = [f"the model uses the region: {gate.answer} ({gate.reason})"]
         follows = interval(readings, cls.output_volume)
         if follows is not None:
-            parts.append(f"partial correlation of the output with the volume {words(follows)}")
+            correlation = format_interval(follows) or "not known"
+            parts.append(f"partial correlation of the output with the volume {correlation}")
             if follows.n_subjects < UNDERPOWERED:
                 parts.append(f"underpowered: {follows.n_subjects} of {UNDERPOWERED} subjects")
         common = find(readings, cls.fact, item=checklist.COMMON)

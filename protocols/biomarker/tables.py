@@ -13,7 +13,7 @@ from scipy import stats
 
 from benchmark.protocol import Table
 from benchmark.reading import Condition, Reading, Statistic, find, interval
-from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.wording import format_interval
 from protocols.biomarker.statistics import BiomarkerStatistics as Read
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -39,8 +39,12 @@ def _associations(readings: Readings) -> Table:
         raw = _constant(own, Read.raw, kind="Pearson", scale="relative", **where)
         tracks = interval(own, Read.tracks_volume, scale="relative", **where)
         row = [name, region or "all, mean", _subjects(own, where), *levels, number(raw)]
-        row += [words(tracks), words(interval(own, Read.beyond_output, **where))]
-        row += [words(interval(own, Read.arm, arm=arm, **where)) for arm in ("control", "copies")]
+        row += [
+            format_interval(tracks),
+            format_interval(interval(own, Read.beyond_output, **where)),
+        ]
+        arms = [interval(own, Read.arm, arm=arm, **where) for arm in ("control", "copies")]
+        row += map(format_interval, arms)
         rows.append(row)
         ps.append(_constant(own, Read.p, of=Read.beyond_output.name, **where))
     return Table(
@@ -103,7 +107,7 @@ def _sides(readings: Readings) -> Table:
     for name, own, pair in _each(readings, Read.laterality, "pair"):
         if pair is not None:
             score = interval(own, Read.laterality, pair=pair)
-            rows.append([name, pair, words(score)])
+            rows.append([name, pair, format_interval(score)])
             ps.append(_constant(own, Read.p, of=Read.laterality.name, pair=pair))
     return Table(
         "laterality",
@@ -126,7 +130,7 @@ def _parts(readings: Readings) -> Table:
         reason = "" if reading is None else next(iter(reading.reasons.values()), "")
         score = None if reason else interval(own, Read.subfield, subfield=part)
         order = _constant(own, Read.subfield_order)
-        rows.append([name, part, words(score), number(order), reason])
+        rows.append([name, part, format_interval(score), number(order), reason])
         ps.append(_constant(own, Read.p, of=Read.subfield.name, subfield=part))
     return Table(
         "parts",
@@ -183,7 +187,7 @@ def _levels(readings: Sequence[Reading], region: str) -> tuple[str, str]:
     groups = np.array(reading.sample.groups)
     of_groups = (reading.values[groups == group] for group in (0, 1))
     first, second = (f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" for values in of_groups)
-    return _minus(first), _minus(second)
+    return first.replace("-", "−"), second.replace("-", "−")
 
 
 def _subjects(readings: Sequence[Reading], where: Mapping[str, Condition]) -> int | None:
@@ -216,17 +220,3 @@ def p_value(p: float) -> float | None:
 def number(value: float, digits: int = 3) -> float | None:
     """Return a rounded number for a table, None where there is none; never −0."""
     return None if math.isnan(value) else round(value, digits) + 0.0
-
-
-def words(limits: Interval | None) -> str:
-    """Return an estimate with its interval, such as ``0.17 [0.09, 0.24]``."""
-    if limits is None or math.isnan(limits.estimate):
-        return "–"
-    estimate, low, high = (
-        f"{round(value, 2) + 0.0:.2f}" for value in (limits.estimate, limits.low, limits.high)
-    )
-    return _minus(estimate if math.isnan(limits.low) else f"{estimate} [{low}, {high}]")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")

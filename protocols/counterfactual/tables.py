@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from benchmark.protocol import Table
 from benchmark.reading import Reading, Statistic, find, interval
+from benchmark.statistics.wording import format_interval
 from protocols.counterfactual.statistics import EXPLAINER
 from protocols.counterfactual.statistics import CounterfactualStatistics as Read
 
@@ -46,7 +45,13 @@ def card_tables(readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
         "edit is harder to tell than a large plausible one. Intervals are 95 %, over subjects.",
         ("edit", *(heading for heading, _, _ in _COLUMNS)),
         [
-            (name, *(_cell(own, statistic, edit, digits) for _, statistic, digits in _COLUMNS))
+            (
+                name,
+                *(
+                    format_interval(interval(own, statistic, edit=edit), digits)
+                    for _, statistic, digits in _COLUMNS
+                ),
+            )
             for name, own, edit in rows
         ],
     )
@@ -60,13 +65,3 @@ def edits_of(readings: Sequence[Reading]) -> list[str]:
         if reading.statistic == Read.fall.name
     ]
     return list(dict.fromkeys(names))
-
-
-def _cell(readings: Sequence[Reading], statistic: Statistic, edit: str, digits: int) -> str | None:
-    limits = interval(readings, statistic, edit=edit)
-    if limits is None or np.isnan(limits.estimate):
-        return None
-    estimate = f"{limits.estimate:.{digits}f}"
-    if np.isnan(limits.low):
-        return estimate.replace("-", "−")
-    return f"{estimate} [{limits.low:.{digits}f}, {limits.high:.{digits}f}]".replace("-", "−")

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.protocol import Table
 from benchmark.reading import Condition, Reading, Statistic, find, interval
-from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.wording import format_interval
 from protocols.edit_reach.statistics import EditReachStatistics as Read
 from protocols.edit_reach.yardsticks import GROUP_DIFFERENCE, SPREAD, TRUE_CHANGE, TRUTH
 
@@ -70,16 +70,6 @@ def reach_tables(readings: Readings) -> Iterator[Table]:
             for name in names
         ],
     )
-
-
-def format_interval(limits: Interval | None, digits: int = 2) -> str | None:
-    """Return an estimate with its limits, or None where there is none."""
-    if limits is None or np.isnan(limits.estimate):
-        return None
-    estimate = f"{limits.estimate:.{digits}f}"
-    if np.isnan(limits.low):
-        return estimate.replace("-", "−")
-    return f"{estimate} [{limits.low:.{digits}f}, {limits.high:.{digits}f}]".replace("-", "−")
 
 
 def _row(name: str, own: Sequence[Reading]) -> tuple[Cell, ...]:

@@ -14,7 +14,8 @@ from benchmark.report.figures.image_rows import Tile, draw_image_rows
 from benchmark.report.figures.planes import Planes, find_exhibit_planes
 from benchmark.report.figures.sides import describe_sides
 from benchmark.report.figures.style import CHANCE, COLOURS, INK, WIDTH, styled
-from protocols.uncertainty.statistics import association_of, columns_of, words_of
+from benchmark.statistics.wording import format_interval
+from protocols.uncertainty.statistics import association_of, columns_of
 
 Readings = Mapping[str, Sequence[Reading]]
 
@@ -72,7 +73,7 @@ def draw_scatters(figure: Figure, readings: Readings) -> None:
         right = entropy[~wrong], stability[~wrong]
         axes.plot(*right, ".", color=COLOURS[0], markersize=4, alpha=0.6)
         axes.plot(entropy[wrong], stability[wrong], "x", color=CHANCE, markersize=4)
-        axes.set_title(f"{name}\n{words_of(relation)}", loc="left")
+        axes.set_title(f"{name}\n{format_interval(relation)}", loc="left")
         axes.set_xlim(0, np.log(2) * 1.02)
     figure.text(0.5, 0.08 / high, "entropy of the prediction (nats)", ha="center", color=INK)
     figure.text(0.01, 0.5, "stability of the map", rotation=90, va="center", color=INK)

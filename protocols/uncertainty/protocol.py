@@ -22,6 +22,7 @@ from benchmark.reading import Reading, Verdict, find, summarise
 from benchmark.seeding import seed_of
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.rank_association import influence_values
+from benchmark.statistics.wording import format_interval
 from benchmark.target import Target, own_margin
 from benchmark.trial import Study
 from protocols.uncertainty.measures import deranged, entropies, steadiness
@@ -35,7 +36,6 @@ from protocols.uncertainty.statistics import (
     association_of,
     claim_of,
     columns_of,
-    words_of,
 )
 from protocols.uncertainty.tables import uncertainty_tables
 
@@ -190,7 +190,7 @@ class Uncertainty(UncertaintyStatistics, SanityProtocol[UncertaintyConfig]):
     @classmethod
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
         """Say whether maps are unstable where the model is uncertain."""
-        relation = words_of(association_of(readings, cls.primary)) or ""
+        relation = format_interval(association_of(readings, cls.primary)) or ""
         return (Badge("unstable where uncertain", claim_of(readings)[0], relation),)
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
@@ -22,6 +21,7 @@ from benchmark.statistics.rank_association import (
     spearman_of,
     thirds_of,
 )
+from benchmark.statistics.wording import format_interval
 
 Kind = Literal["heads", "ensemble", "dropout"]
 MEMBERS: dict[Kind, int] = {"heads": 10, "ensemble": 5, "dropout": 30}
@@ -158,18 +158,10 @@ def p_value(readings: Sequence[Reading]) -> float:
     return permutation_p(entropy, stability)
 
 
-def words_of(interval: Interval) -> str | None:
-    """Return an estimate with its limits as text, or None where there is none."""
-    if math.isnan(interval.estimate):
-        return None
-    limits = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
-    return f"{interval.estimate:.2f}{limits}".replace("-", "−")
-
-
 def claim_of(readings: Sequence[Reading]) -> tuple[bool | None, str]:
     """Return whether maps are unstable where the model is uncertain, and the sentence on it."""
     relation = association_of(readings, "relation")
-    words = words_of(relation)
+    words = format_interval(relation) or "not known"
     if relation.high < 0:
         return True, f"holds: maps are less stable where the model is uncertain, {words}"
     if relation.low > 0:

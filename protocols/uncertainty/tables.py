@@ -11,6 +11,7 @@ from benchmark.arrays import BoolArray, FloatArray
 from benchmark.protocol import Table
 from benchmark.reading import Reading, find, summarise
 from benchmark.statistics.rank_association import weighted_ranks
+from benchmark.statistics.wording import format_interval
 from protocols.uncertainty.statistics import (
     FEW_ERRORS,
     UncertaintyStatistics,
@@ -18,7 +19,6 @@ from protocols.uncertainty.statistics import (
     claim_of,
     columns_of,
     p_value,
-    words_of,
 )
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -50,11 +50,11 @@ def uncertainty_tables(readings: Readings) -> Iterator[Table]:
         [
             (
                 name,
-                words_of(association_of(own, "relation")),
+                format_interval(association_of(own, "relation")),
                 _number(p_value(own), 4),
-                words_of(association_of(own, "relation_given_contrast")),
-                words_of(association_of(own, "relation_mi")),
-                words_of(association_of(own, "relation_mi_given_entropy")),
+                format_interval(association_of(own, "relation_given_contrast")),
+                format_interval(association_of(own, "relation_mi")),
+                format_interval(association_of(own, "relation_mi_given_entropy")),
                 claim_of(own)[1].partition(":")[0],
             )
             for name, own in measured.items()
@@ -95,8 +95,8 @@ def _thirds(readings: Sequence[Reading]) -> tuple[Cell, ...]:
     others = find(readings, UncertaintyStatistics.derangement)
     return (
         *means,
-        words_of(association_of(readings, "thirds")),
-        words_of(association_of(readings, "overlap_thirds")),
+        format_interval(association_of(readings, "thirds")),
+        format_interval(association_of(readings, "overlap_thirds")),
         None if others is None else _number(summarise(others).estimate, 3),
     )
 
@@ -111,7 +111,7 @@ def _errors(readings: Sequence[Reading]) -> tuple[Cell, ...]:
     known = np.isfinite(columns["stability"])
     alarms = -columns["stability"], columns["entropy"]
     areas = [_auroc(alarm[known], wrong[known]) for alarm in alarms]
-    return int(wrong.sum()), *(_number(area, 2) for area in areas), words_of(gain)
+    return (int(wrong.sum()), *(_number(area, 2) for area in areas), format_interval(gain))
 
 
 def _auroc(values: FloatArray, labels: BoolArray) -> float:

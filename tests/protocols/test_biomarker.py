@@ -22,13 +22,13 @@ from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
-from benchmark.reading import Reading, Sample, find, interval, summarise
+from benchmark.reading import Reading, Sample, find, interval
 from benchmark.target import Target
 from benchmark.trial import Peers, Runtime, Trial
 from protocols.biomarker import Biomarker, BiomarkerConfig
 from protocols.biomarker.figures import biomarker_drawings
 from protocols.biomarker.measures import region_means
-from protocols.biomarker.tables import p_value, words
+from protocols.biomarker.tables import p_value
 
 SMALL = BiomarkerConfig(
     minimum=8, permutations=99, resamples=20, quantiles=(0.5,), removed=4, repeats=1, places=1
@@ -424,13 +424,6 @@ def test_the_output_tracks_volume_until_it_is_given() -> None:
     assert _estimate(readings, "tracks_volume", scale="absolute") > 0.6
     assert abs(_estimate(readings, "beyond_output")) < 0.1
     assert abs(_estimate(readings, "laterality", pair="hippocampus")) < 0.1
-
-
-def test_words_of_intervals_bear_a_minus() -> None:
-    """If it fails, a page mixes hyphens and minus signs."""
-    keys = tuple(f"s{row}" for row in range(30))
-    reading = Reading("x", Sample(keys, keys, (0, 1) * 15), np.full(30, -0.25))
-    assert words(summarise(reading, "studentised")) == "−0.25 [−0.25, −0.25]"
 
 
 def test_no_p_value_is_printed_as_zero() -> None:

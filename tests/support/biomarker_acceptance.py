@@ -37,6 +37,7 @@ from benchmark.statistics.linear import (
     nuisance_design,
 )
 from benchmark.statistics.studentised import studentised_intervals
+from benchmark.statistics.wording import format_interval
 from benchmark.training import Recipe
 from benchmark.trial import Peers, Runtime, Trial
 from benchmark.trial.projection import group_axis, signed_maps
@@ -45,7 +46,6 @@ from protocols.biomarker.associations import Setting, make_setting
 from protocols.biomarker.measures import Marks, measure_marks
 from protocols.biomarker.people import find_people
 from protocols.biomarker.regions import own_regions
-from protocols.biomarker.tables import words
 
 BLIND = ("random", "smooth_noise", "centre", "intensity", "sobel", "atlas")
 METHODS = (
@@ -135,14 +135,14 @@ def methods(trial: Trial, explainers: Iterable[Explainer]) -> Iterator[list[str]
         sides = [one for one in readings if one.statistic == read.laterality.name]
         yield [
             f"`{explainer.name}`",
-            words(interval(readings, read.beyond_output)),
-            words(interval(readings, read.beyond_copies)),
-            words(interval(readings, read.beyond_control)),
+            format_interval(interval(readings, read.beyond_output)) or "–",
+            format_interval(interval(readings, read.beyond_copies)) or "–",
+            format_interval(interval(readings, read.beyond_control)) or "–",
             "–" if p is None else f"{p.values[0]:.4f}",
-            words(interval(readings, read.tracks_volume, scale="relative")),
-            words(interval(readings, read.tracks_volume, scale="absolute")),
-            words(summarise(sides[0], "studentised")) if sides else "–",
-            words(interval(readings, read.marked_drop, q=0.1)),
+            format_interval(interval(readings, read.tracks_volume, scale="relative")) or "–",
+            format_interval(interval(readings, read.tracks_volume, scale="absolute")) or "–",
+            (format_interval(summarise(sides[0], "studentised")) if sides else None) or "–",
+            format_interval(interval(readings, read.marked_drop, q=0.1)) or "–",
             "pass" if verdict.passed else f"fails: {verdict.reason}",
         ]
 

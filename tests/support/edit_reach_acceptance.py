@@ -26,6 +26,7 @@ from baselines.models.smallresnet import SmallResNet
 from benchmark.explainer import Explainer
 from benchmark.protocol import Table
 from benchmark.reading import Reading, interval, summarise
+from benchmark.statistics.wording import format_interval
 from benchmark.training import Recipe
 from benchmark.trial import Peers, Runtime, Study, Trial
 from benchmark.trial.interventions.edits import Budget, Editor
@@ -33,7 +34,7 @@ from benchmark.trial.interventions.plausible import plausible_subspace
 from protocols.counterfactual import Counterfactual, CounterfactualConfig
 from protocols.edit_reach import EditReach, EditReachConfig
 from protocols.edit_reach.reaches import top_reaches
-from protocols.edit_reach.tables import format_interval, reach_tables
+from protocols.edit_reach.tables import reach_tables
 
 COHORTS = {
     "phantom": (Phantom, SmallResNet, "v1#0"),
