@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
 from benchmark.report.figures.planes import Planes, find_exhibit_planes
@@ -51,7 +50,7 @@ def _edits(shown: Mapping[str, Exhibit], first: str) -> Iterator[tuple[str, Exhi
 def _image_row(exhibit: Exhibit, planes: Planes) -> tuple[str, list[Tile]]:
     tiles = []
     for position, group in enumerate(np.asarray(exhibit["groups"]).tolist()):
-        image = _cut(exhibit, "image", position, planes)
+        image = planes.cut_one(exhibit["image"], position)
         blank = Tile(np.ones_like(image))
         tiles += [blank, Tile(image, str(group), letters=planes.letters[position])]
     return "image", tiles
@@ -60,8 +59,8 @@ def _image_row(exhibit: Exhibit, planes: Planes) -> tuple[str, list[Tile]]:
 def _row(label: str, exhibit: Exhibit, edit: str) -> tuple[str, list[Tile]]:
     planes, tiles = _planes(exhibit), []
     for position in range(len(np.asarray(exhibit["groups"]))):
-        image = _cut(exhibit, "image", position, planes)
-        edited = _cut(exhibit, edit, position, planes)
+        image = planes.cut_one(exhibit["image"], position)
+        edited = planes.cut_one(exhibit[edit], position)
         change, letters = edited - image, planes.letters[position]
         largest = float(np.abs(change).max()) or 1.0
         grey = (0.5 + change / (2 * largest)).astype(np.float32)
@@ -80,9 +79,3 @@ def _planes(exhibit: Exhibit) -> Planes:
     )
     axes = tuple(range(1, change.ndim))
     return find_exhibit_planes(exhibit, change >= change.max(axis=axes, keepdims=True) / 2)
-
-
-def _cut(exhibit: Exhibit, part: str, position: int, planes: Planes) -> ImageArray:
-    stack = np.asarray(exhibit[part][position : position + 1], dtype=np.float32)
-    plane: ImageArray = planes.of(position).cut(stack)[0].astype(np.float32)
-    return plane

@@ -107,12 +107,8 @@ def _points(readings: Sequence[Reading]) -> tuple[FloatArray, FloatArray] | None
 def _rows(name: str, exhibit: Exhibit, planes: Planes) -> list[tuple[str, list[Tile]]]:
     rows, groups = [], [str(group) for group in np.asarray(exhibit[GROUPS])]
     for position, group in enumerate(groups):
-        plane = planes.of(position)
-
-        stack = {
-            part: plane.cut(np.asarray(exhibit[part][position : position + 1], np.float32))[0]
-            for part in (IMAGE, IMPORTANCE, TOP, EDITED)
-        }
+        parts = (IMAGE, IMPORTANCE, TOP, EDITED)
+        stack = {part: planes.cut_one(exhibit[part], position) for part in parts}
         change = stack[EDITED] - stack[IMAGE]
         largest = float(np.abs(change).max()) or 1.0
         grey = (0.5 + change / (2 * largest)).astype(np.float32)

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Condition, Reading, find, interval, summarise_all
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
@@ -129,8 +128,8 @@ def _planted_rows(
     """Return the images of the first subject, and below each what planting left in it."""
     names = [*(f"image {strength}" for strength in strengths), ZERO]
     letters = planes.letters[0]
-    clean, truth = _cut(exhibit, "clean", planes), _cut(exhibit, "truth", planes) > 0
-    changes = {name: gradient_magnitude(_cut(exhibit, name, planes) - clean) for name in names}
+    clean, truth = planes.cut_one(exhibit["clean"]), planes.cut_one(exhibit["truth"]) > 0
+    changes = {name: gradient_magnitude(planes.cut_one(exhibit[name]) - clean) for name in names}
     scale = float(max(change.max() for change in changes.values()))
     pictures = [Tile(clean, "clean", outline=truth, letters=letters)]
     artefacts = [Tile(np.zeros_like(clean), "", is_map=True, scale=1.0, letters=letters)]
@@ -138,7 +137,7 @@ def _planted_rows(
         strength = name.removeprefix("image ")
         index = interval(readings, PositiveControlStatistics.edge_artefact, strength=strength)
         caption = "" if index is None else f"artefact {index.estimate:.2f}"
-        pictures.append(Tile(_cut(exhibit, name, planes), strength, letters=letters))
+        pictures.append(Tile(planes.cut_one(exhibit[name]), strength, letters=letters))
         change = changes[name].astype(np.float32)
         artefacts.append(Tile(change, caption, is_map=True, scale=scale, letters=letters))
     return [("image", pictures), ("gradient of\nthe change", artefacts)]
@@ -151,16 +150,15 @@ def _map_rows(
 ) -> list[tuple[str, list[Tile]]]:
     rows = []
     for name, exhibit in exhibits.items():
-        tiles = []
+        planes, tiles = _planes(exhibit), []
         for subject in range(len(exhibit["clean"])):
-            planes = _planes(exhibit).of(subject)
             for strength in strengths:
                 measured = PositiveControlStatistics.found
                 score = interval(readings.get(name, ()), measured, arm=TUNED, strength=strength)
                 caption = "" if score is None else f"{strength} {score.estimate:.2f}"
                 shown = (f"image {strength}", f"map {strength}", "truth")
-                image, map_, truth = (_cut(exhibit, plane, planes, subject) for plane in shown)
-                tiles.append(Tile(image, caption, map_, truth > 0, letters=planes.letters[0]))
+                image, map_, truth = (planes.cut_one(exhibit[plane], subject) for plane in shown)
+                tiles.append(Tile(image, caption, map_, truth > 0, letters=planes.letters[subject]))
         rows.append((name, tiles))
     return rows
 
@@ -168,10 +166,3 @@ def _map_rows(
 def _planes(exhibit: Exhibit) -> Planes:
     """Return the plane of each subject, through the middle of the site."""
     return find_exhibit_planes(exhibit, np.asarray(exhibit["truth"], dtype=bool))
-
-
-def _cut(exhibit: Exhibit, name: str, planes: Planes, subject: int = 0) -> ImageArray:
-    """Return the plane of one subject in the arrays of that name."""
-    stack = np.asarray(exhibit[name][subject : subject + 1], dtype=np.float32)
-    plane: ImageArray = planes.cut(stack)[0].astype(np.float32)
-    return plane

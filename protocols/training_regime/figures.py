@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, find, summarise
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
@@ -127,21 +126,15 @@ def _rows(exhibits: Mapping[str, Exhibit]) -> list[tuple[str, list[Tile]]]:
             tiles: list[Tile] = []
             for image in range(len(exhibit["image"])):
                 letters = planes.letters[image]
-                grey = _cut(exhibit, "image", planes, image)
+                grey = planes.cut_one(exhibit["image"], image)
                 tiles.append(Tile(grey, "image", letters=letters))
                 maps = [key for key in exhibit if key.startswith(f"{regime} refit ")]
                 for key in sorted(maps)[:_MOST_MAPS]:
                     text = key.removeprefix(f"{regime} ")
-                    over = _cut(exhibit, key, planes, image)
+                    over = planes.cut_one(exhibit[key], image)
                     tiles.append(Tile(grey, text, over, letters=letters))
             rows.append((f"{name}_{regime}", tiles))
     return rows
-
-
-def _cut(exhibit: Exhibit, name: str, planes: Planes, image: int) -> ImageArray:
-    stack = np.asarray(exhibit[name])[image : image + 1]
-    plane: ImageArray = planes.of(image).cut(stack)[0].astype(np.float32)
-    return plane
 
 
 def _planes(exhibit: Exhibit) -> Planes:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
 from benchmark.report.figures.planes import Planes, find_exhibit_planes
 from benchmark.report.figures.sides import describe_sides
 from benchmark.report.figures.style import CHANCE, COLOURS, INK, WIDTH, styled
-from benchmark.statistics.wording import format_interval
+from benchmark.statistics.wording import format_interval, typographic
 from protocols.uncertainty.statistics import association_of, columns_of
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -73,7 +72,7 @@ def draw_scatters(figure: Figure, readings: Readings) -> None:
         right = entropy[~wrong], stability[~wrong]
         axes.plot(*right, ".", color=COLOURS[0], markersize=4, alpha=0.6)
         axes.plot(entropy[wrong], stability[wrong], "x", color=CHANCE, markersize=4)
-        axes.set_title(f"{name}\n{format_interval(relation)}", loc="left")
+        axes.set_title(f"{name}\n{format_interval(relation) or ''}", loc="left")
         axes.set_xlim(0, np.log(2) * 1.02)
     figure.text(0.5, 0.08 / high, "entropy of the prediction (nats)", ha="center", color=INK)
     figure.text(0.01, 0.5, "stability of the map", rotation=90, va="center", color=INK)
@@ -94,15 +93,12 @@ def _rows(exhibits: Mapping[str, Exhibit]) -> list[tuple[str, list[Tile]]]:
 
 def _tiles(exhibit: Exhibit, image: int) -> list[Tile]:
     planes, stability = _planes(exhibit), float(np.asarray(exhibit["stability"])[image])
-    plane, letters, own = planes.of(image), planes.letters[image], slice(image, image + 1)
-
-    def cut(name: str) -> ImageArray:
-        cut: ImageArray = plane.cut(np.asarray(exhibit[name])[own])[0].astype(np.float32)
-        return cut
-
-    grey = cut("image")
-    maps = [Tile(grey, member, cut(member), letters=letters) for member in _MAPS]
-    return [Tile(grey, f"stability {stability:.2f}".replace("-", "−"), letters=letters), *maps]
+    grey, letters = planes.cut_one(exhibit["image"], image), planes.letters[image]
+    maps = [
+        Tile(grey, member, planes.cut_one(exhibit[member], image), letters=letters)
+        for member in _MAPS
+    ]
+    return [Tile(grey, f"stability {typographic(f'{stability:.2f}')}", letters=letters), *maps]
 
 
 def _planes(exhibit: Exhibit) -> Planes:

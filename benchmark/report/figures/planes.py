@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.arrays import BoolArray
+from benchmark.arrays import BoolArray, ImageArray
 from benchmark.cohort import Geometry
 from benchmark.protocol import Exhibit
 from benchmark.report.figures.sides import EdgeLetters, edge_letters
@@ -47,6 +47,12 @@ class Planes:
         cuts = np.stack([volume.take(index, self.axis) for volume, index in volumes])
         planes = cuts.transpose(0, *(axis + 1 for axis in self.order))
         return np.flip(planes, tuple(axis for axis, flip in enumerate(self.flips, 1) if flip))
+
+    def cut_one(self, stack: npt.NDArray[np.generic], image: int = 0) -> ImageArray:
+        """Return the plane [h, w] of one image of a stack [n, 1, *S], in single precision."""
+        alone = np.asarray(stack[image : image + 1], dtype=np.float32)
+        plane: ImageArray = self.of(image).cut(alone)[0].astype(np.float32, copy=False)
+        return plane
 
     def of(self, image: int) -> Planes:
         """Return the plane of one image alone, to cut several stacks [1, 1, *S] of it alike."""

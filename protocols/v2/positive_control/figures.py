@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.arrays import ImageArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, find, summarise
 from benchmark.report.figures.image_rows import Tile, draw_image_rows
@@ -102,7 +101,7 @@ def _image_row(
     for mark in marks:
         planes = _planes(exhibit, mark)
         before, after, region = (
-            _cut(exhibit, name, planes) for name in (UNMARKED, MARKED, region_array(mark))
+            planes.cut_one(exhibit[name]) for name in (UNMARKED, MARKED, region_array(mark))
         )
         letters = planes.letters[0]
         tiles += [
@@ -121,9 +120,9 @@ def _map_rows(
         tiles = []
         for mark, other in zip(marks, reversed(marks), strict=True):
             planes = _planes(exhibit, mark)
-            image, region = (_cut(exhibit, part, planes) for part in (MARKED, region_array(mark)))
+            image, region = (planes.cut_one(exhibit[part]) for part in (MARKED, region_array(mark)))
             for network in (mark, other, MAIN):
-                map_ = _cut(exhibit, map_array(network), planes)
+                map_ = planes.cut_one(exhibit[map_array(network)])
                 text = _caption(readings.get(name, ()), network, mark)
                 tiles.append(Tile(image, text, map_, region > 0, letters=planes.letters[0]))
         rows.append((name, tiles))
@@ -139,10 +138,3 @@ def _caption(readings: Sequence[Reading], network: str, mark: str) -> str:
 def _planes(exhibit: Exhibit, mark: str) -> Planes:
     """Return the plane of each subject, through the middle of a mark."""
     return find_exhibit_planes(exhibit, np.asarray(exhibit[region_array(mark)], dtype=np.bool_))
-
-
-def _cut(exhibit: Exhibit, name: str, planes: Planes) -> ImageArray:
-    """Return the plane of the first subject in the arrays of that name."""
-    stack = np.asarray(exhibit[name][:1], dtype=np.float32)
-    plane: ImageArray = planes.of(0).cut(stack)[0].astype(np.float32)
-    return plane

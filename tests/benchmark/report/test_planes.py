@@ -176,3 +176,13 @@ def test_an_exhibit_is_shown_as_its_cohort_is() -> None:
     assert planes.of(1).letters == planes.letters[1:]
     bare = find_exhibit_planes({}, regions[:1])
     assert bare.letters == (None,)
+
+
+@pytest.mark.parametrize("shape", [SHAPE_2D, SHAPE_3D])
+def test_one_image_is_cut_as_all_are(shape: tuple[int, ...]) -> None:
+    """If it fails, a row of a picture shows another subject's image or another plane."""
+    cohort = build_cohort(shape).select("test")
+    planes = find_planes(cohort.geometry, cohort.anatomy.rois["left"])
+    whole = planes.cut(cohort.images)
+    for image in range(len(whole)):
+        np.testing.assert_array_equal(planes.cut_one(cohort.images, image), whole[image])
