@@ -1,4 +1,4 @@
-"""How alike two maps are: in their ranks, in their top pixels, and in structure.
+"""How alike two maps are: in ranks, in top pixels, in structure; and how spread out one is.
 
 Unless said otherwise a function takes maps [B, 1, *S] float and foreground [B, 1, *S] bool on one
 device and returns [B] float64. A map that is constant or not finite in the foreground gives NaN.
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.maps.blurring import gaussian_blur
-from benchmark.maps.ranking import is_volumes, one_by_one, ranks, where_rankable
+from benchmark.maps.ranking import is_volumes, one_by_one, ranks, reason_unrankable, where_rankable
 
 _WIDTHS = {2: 11, 3: 7}
 _SIGMA = 1.5
@@ -138,6 +138,30 @@ def entropy(importance: Tensor, foreground: Tensor, bins: int = 100) -> Tensor:
     shares = counts / counts.sum(1, keepdim=True)
     bits = -torch.where(shares > 0, shares * shares.log2(), 0.0).sum(1)
     return torch.where(torch.where(inside, scaled, 0.0).isfinite().all(1), bits, math.nan)
+
+
+def gini(importance: Tensor, foreground: Tensor) -> Tensor:
+    """Return the Gini index of maps of at least 0 over the foreground, [B].
+
+    It is 0 for a flat map, 1/3 for uniform noise, and 1 − 1/n for one of n pixels. Pixels of the
+    background are left out before anything is summed, so padding changes no bit.
+    """
+    values = torch.full((len(importance),), math.nan, dtype=torch.float64)
+    for row, reason in enumerate(reason_unrankable(importance, foreground)):
+        if reason is None:
+            shares = rising_shares(importance[row], foreground[row])
+            count = len(shares)
+            weights = 2 * torch.arange(1, count + 1, device=shares.device).double() - count - 1
+            values[row] = (weights * shares).sum() / count
+    return values
+
+
+def rising_shares(importance: Tensor, foreground: Tensor) -> Tensor:
+    """Return the share of the sum that each pixel of the foreground holds, rising, [n]."""
+    inside = importance[foreground].double().sort().values
+    # By the largest first, so that no sum overflows and tiny maps keep their digits.
+    inside = inside / inside[-1]
+    return inside / inside.sum()
 
 
 def _scaled(maps: Tensor, foreground: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
+from benchmark.maps import similarity
 from benchmark.maps.ranking import reason_unrankable
 
 MOST_OF_MASS = 0.9
@@ -27,7 +28,7 @@ _ROUNDING = 1e-12  # relative, so that a sum of equal shares reaches the mass th
 
 def gini(importance: Tensor, foreground: Tensor) -> FloatArray:
     """Return the Gini index: 0 for a flat map, 1/3 for uniform noise, 1 − 1/n for one pixel."""
-    return _of_each(importance, foreground, _gini)
+    return similarity.gini(importance, foreground).numpy()
 
 
 def entropy(importance: Tensor, foreground: Tensor) -> FloatArray:
@@ -47,17 +48,8 @@ def _of_each(
     values = np.full(len(importance), math.nan)
     for row, reason in enumerate(reason_unrankable(importance, foreground)):
         if reason is None:
-            inside = importance[row][foreground[row]].double().sort().values
-            # By the largest first, so that no sum overflows and tiny maps keep their digits.
-            inside = inside / inside[-1]
-            values[row] = measure(inside / inside.sum())
+            values[row] = measure(similarity.rising_shares(importance[row], foreground[row]))
     return values
-
-
-def _gini(shares: Tensor) -> float:
-    count = len(shares)
-    weights = 2 * torch.arange(1, count + 1, device=shares.device).double() - count - 1
-    return float((weights * shares).sum()) / count
 
 
 def _entropy(shares: Tensor) -> float:

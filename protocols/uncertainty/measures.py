@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.arrays import FloatArray
 from benchmark.maps.masks import descending_order, top_masks
 from benchmark.maps.ranking import reason_unrankable
-from benchmark.maps.similarity import centred_ranks, iou, rank_correlation
+from benchmark.maps.similarity import centred_ranks, gini, iou, rank_correlation
 from benchmark.trial import Study
 
 
@@ -86,17 +86,6 @@ def _mean(of_pairs: Tensor, missing: Tensor) -> FloatArray:
     """Return the mean [n] of values [pairs, n], whatever the order of the pairs."""
     means = of_pairs.sort(0).values.mean(0)
     return torch.where(missing, math.nan, means).numpy()
-
-
-def gini(importance: Tensor, foreground: Tensor) -> Tensor:
-    """Return the Gini coefficient over the foreground of maps [n, 1, *S] of at least 0, [n]."""
-    coefficients = []
-    for values, inside in zip(importance.double(), foreground, strict=True):
-        ordered = values[inside].sort().values
-        count = len(ordered)
-        weights = 2 * torch.arange(1, count + 1, dtype=torch.float64) - count - 1
-        coefficients.append((weights @ ordered) / (count * ordered.sum()))
-    return torch.stack(coefficients)
 
 
 def deranged(
