@@ -67,7 +67,7 @@ def build_section(
     explained: ExplainedModel | None,
     protocols: Protocols,
 ) -> webpage.Section:
-    """Write the figures and maps of a model on a cohort, and return what the page says of it.
+    """Write the figures, maps and tables of a model on a cohort, and return its part of the page.
 
     Args:
         folder: Folder of the report, with ``figures`` and ``maps`` inside.
@@ -95,9 +95,7 @@ def build_section(
         _add_maps(folder / "maps", gallery, explained, explainers)
     _add_statistics(gallery, results, protocols)
     exhibits = {} if explained is None else explained.exhibits
-    _add_drawings(gallery, records, exhibits, protocols)
-    _write_volumes(folder / "maps", gallery, records, exhibits, protocols)
-    tables = _write_tables(folder / "tables", gallery, records, protocols)
+    tables = _add_own_parts(folder, gallery, records, exhibits, protocols)
     return webpage.Section(
         cohort=cohort,
         model=model,
@@ -155,64 +153,42 @@ def _add_statistics(gallery: Gallery, results: Sequence[Result], protocols: Prot
                 gallery.add(stem, figure, title, caption)
 
 
-def _add_drawings(
-    gallery: Gallery,
-    records: Sequence[Record],
-    exhibits: Mapping[str, Exhibit],
-    protocols: Protocols,
-) -> None:
-    for name, protocol in protocols.items():
-        measured = _measured(records, name)
-        readings = {explainer: record.to_readings() for explainer, record in measured.items()}
-        kept = _kept(exhibits, measured)
-        for drawing in protocol.drawings(kept, readings) if readings else ():
-            stem, title = f"{name}_{drawing.name}", f"{name}: {drawing.title}"
-            gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)
-
-
-def _write_volumes(
+def _add_own_parts(
     folder: Path,
     gallery: Gallery,
     records: Sequence[Record],
     exhibits: Mapping[str, Exhibit],
     protocols: Protocols,
-) -> None:
-    """Write the protocols' own images of the population as NIfTI."""
-    for name, protocol in protocols.items():
-        for volume in protocol.volumes(_kept(exhibits, _measured(records, name))):
-            path = folder / f"{gallery.file_name(f'{name}_{volume.name}')}.nii.gz"
-            map_files.write_volumes(path, volume.values, volume.geometry, volume.description)
-
-
-def _kept(exhibits: Mapping[str, Exhibit], measured: Mapping[str, Record]) -> dict[str, Exhibit]:
-    """Return the exhibits of some records, by explainer."""
-    return {
-        explainer: exhibits[record.identity_sha256]
-        for explainer, record in measured.items()
-        if record.identity_sha256 in exhibits
-    }
-
-
-def _write_tables(
-    folder: Path, gallery: Gallery, records: Sequence[Record], protocols: Protocols
 ) -> list[Table]:
-    """Write the protocols' own tables as CSV, and return them for the page."""
+    """Write what protocols add: drawings, images of the population as NIfTI, and tables as CSV.
+
+    Returns:
+        The tables, for the page.
+    """
     tables = []
     for name, protocol in protocols.items():
-        measured = _measured(records, name)
+        measured = {
+            record.names.explainer: record
+            for record in records
+            if record.names.protocol == name and record.readings
+        }
+        if not measured:
+            continue
         readings = {explainer: record.to_readings() for explainer, record in measured.items()}
-        for table in protocol.tables(readings) if readings else ():
-            folder.mkdir(exist_ok=True)
-            path = folder / f"{gallery.file_name(f'{name}_{table.name}')}.csv"
+        kept = {
+            explainer: exhibits[record.identity_sha256]
+            for explainer, record in measured.items()
+            if record.identity_sha256 in exhibits
+        }
+        for drawing in protocol.drawings(kept, readings):
+            stem, title = f"{name}_{drawing.name}", f"{name}: {drawing.title}"
+            gallery.add(stem, drawing.draw(), title, drawing.caption, drawing.kind)
+        for volume in protocol.volumes(kept):
+            path = folder / "maps" / f"{gallery.file_name(f'{name}_{volume.name}')}.nii.gz"
+            map_files.write_volumes(path, volume.values, volume.geometry, volume.description)
+        for table in protocol.tables(readings):
+            path = folder / "tables" / f"{gallery.file_name(f'{name}_{table.name}')}.csv"
+            path.parent.mkdir(exist_ok=True)
             path.write_text(write_table(table.columns, table.rows), encoding="utf-8")
             tables.append(replace(table, title=f"{name}: {table.title}"))
     return tables
-
-
-def _measured(records: Sequence[Record], protocol: str) -> dict[str, Record]:
-    """Return the records of a protocol that hold readings, by explainer."""
-    return {
-        record.names.explainer: record
-        for record in records
-        if record.names.protocol == protocol and record.readings
-    }
