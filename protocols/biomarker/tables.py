@@ -13,13 +13,12 @@ from scipy import stats
 
 from benchmark.protocol import Table
 from benchmark.reading import Condition, Reading, Statistic, find, interval
+from benchmark.statistics.linear import SUPPORT
 from benchmark.statistics.wording import format_interval
 from protocols.biomarker.statistics import BiomarkerStatistics as Read
 
 Readings = Mapping[str, Sequence[Reading]]
 Cell = str | float | int | None
-SUPPORT = -4.0
-"""ΔAIC below which the map is said to be supported; a fall alone happens in a sixth of nulls."""
 
 
 def all_tables(readings: Readings) -> Iterator[Table]:

@@ -117,6 +117,11 @@ def concept_direction(embeddings: FloatArray, shown: BoolArray) -> FloatArray:
     fitted = LogisticRegression(C=PENALTY).fit(features, shown)
     direction = np.zeros(embeddings.shape[1])
     direction[varied] = fitted.coef_[0] / scale[varied]
+    return unit(direction)
+
+
+def unit(direction: FloatArray) -> FloatArray:
+    """Return a direction of length 1, or zero of zero."""
     length = float(np.linalg.norm(direction))
     return direction / length if length else direction
 

@@ -176,7 +176,7 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
             labels = measures.swapped_labels(len(concept.shown), count, generator)
         else:
             labels = measures.permuted_labels(outputs.shown, outputs.strata, count, generator)
-        towards = -_unit(mean_direction(axis))
+        towards = -measures.unit(mean_direction(axis))
         cosine, p = measures.alignment_p(outputs.embeddings, labels, outputs.shown, towards)
         study.note(
             constant(self.alignment, sample, cosine, where),
@@ -185,7 +185,7 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
         if isinstance(trial.classifier.head, nn.Linear):
             weights = trial.classifier.head.weight.detach().cpu().double().numpy()
             own = measures.concept_direction(outputs.embeddings, outputs.shown)
-            cosine = float(own @ _unit(weights[1] - weights[0]))
+            cosine = float(own @ measures.unit(weights[1] - weights[0]))
             study.note(constant(self.alignment_head, sample, cosine, where))
 
     def _read_random_sets(self, study: Study, cases: Sequence[_Case]) -> None:
@@ -250,8 +250,3 @@ def _margin(
     values = measures.influences(outputs.margin, outputs.shown, outputs.strata)
     rows: Rows = np.arange(len(values))
     return Reading(statistic, set_sample(case.concept, rows), values, where)
-
-
-def _unit(direction: FloatArray) -> FloatArray:
-    length = float(np.linalg.norm(direction))
-    return direction / length if length else direction

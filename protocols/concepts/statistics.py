@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from benchmark.protocol import ProtocolConfig
-from benchmark.reading import Reading, Statistic, find, statistic, summarise
+from benchmark.reading import Reading, Statistic, find, interval, statistic, summarise
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from benchmark.statistics.significance import holm
 
@@ -136,8 +135,7 @@ def findings(readings: Sequence[Reading]) -> list[Finding]:
 
 def interval_of(readings: Sequence[Reading], measured: Statistic, concept: str) -> Interval:
     """Return a statistic of a concept with its interval; NaN where it was not read."""
-    reading = find(readings, measured, concept=concept)
-    return NO_INTERVAL if reading is None else summarise(reading, measured.aggregate)
+    return interval(readings, measured, concept=concept) or NO_INTERVAL
 
 
 def value_of(
@@ -174,8 +172,3 @@ def conclude(readings: Sequence[Reading]) -> str:
     order = ("shortcut", "drives", "does not drive", "undecided")
     parts = [f"{word}: {', '.join(by_word[word])}" for word in order if word in by_word]
     return "; ".join(parts)
-
-
-def is_number(value: float) -> bool:
-    """Return whether a value is known."""
-    return bool(np.isfinite(value))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmark.reading import Reading, find, interval, summarise
+from benchmark.statistics.wording import format_interval
 from benchmark.trial.interventions import region_use
 from protocols.group_maps.statistics import GroupMapsStatistics
 
@@ -35,10 +36,7 @@ def faults(readings: Sequence[Reading]) -> tuple[str, ...]:
         ]
     noise = interval(readings, GroupMapsStatistics.yardstick_reliability, map=RANDOM)
     if noise is not None and noise.low > 0:
-        messages.append(
-            f"the difference of noise seems reliable: {noise.estimate:.2f} "
-            f"[{noise.low:.2f}, {noise.high:.2f}]"
-        )
+        messages.append(f"the difference of noise seems reliable: {format_interval(noise)}")
     return tuple(messages)
 
 

@@ -133,11 +133,10 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             NotAssessableError: If a covariate determines the group.
         """
         config, table = self.config, people.participants
-        nuisance_design(table, people.groups)
         orders = draw_permutations(len(people.rows), config.permutations, suite, self.name)
         return Setting(
             people,
-            Model(people.groups, nuisance_design(table)),
+            _adjusted_model(people),
             Model(people.groups, nuisance_design(table, covariates=())),
             orders,
             steadiness.halves(people, suite, config.halves),
@@ -185,7 +184,7 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         measured = images.shared(
             ("yardsticks", self.config.model_dump_json()),
             lambda: steadiness.yardsticks(
-                images.trial, everyone, self._setting(everyone, ""), self.config.controls
+                images.trial, everyone, _adjusted_model(everyone), self.config.controls
             ),
         )
         for name, recovery in measured.items():
@@ -277,6 +276,16 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         from protocols.group_maps.tables import group_tables
 
         return group_tables(readings)
+
+
+def _adjusted_model(people: Population) -> Model:
+    """Return groups and covariates of some subjects.
+
+    Raises:
+        NotAssessableError: If a covariate determines the group.
+    """
+    nuisance_design(people.participants, people.groups)  # refuses what determines the group
+    return Model(people.groups, nuisance_design(people.participants))
 
 
 def _usable(people: Population, maps: Tensor) -> tuple[BoolArray, dict[str, str]]:

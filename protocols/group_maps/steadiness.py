@@ -19,8 +19,7 @@ from benchmark.trial import Retrained, Trial
 from benchmark.trial.projection import group_axis
 from benchmark.trial.projection.group_axis import embed_split
 from protocols.group_maps import differences
-from protocols.group_maps.differences import Recovery
-from protocols.group_maps.findings import Setting
+from protocols.group_maps.differences import Model, Recovery
 from protocols.group_maps.population import Population
 
 _NOISE = 0.01  # of intensities in [0, 1]
@@ -172,7 +171,7 @@ def halves(people: Population, suite: str, count: int) -> tuple[Rows, ...]:
 
 
 def yardsticks(
-    trial: Trial, people: Population, setting: Setting, controls: Sequence[str]
+    trial: Trial, people: Population, model: Model, controls: Sequence[str]
 ) -> dict[str, Recovery]:
     """Return what the maps of controls recover, by name, of those that a run has."""
     measured, has_regions = {}, bool(trial.test.anatomy.rois)
@@ -185,8 +184,8 @@ def yardsticks(
             maps = trial.on(explainer=explainer).draw(people.all_rows, targets)
         except SanityError:
             continue  # the cohort lacks what it draws
-        adjusted = setting.adjusted.adjusted(people.smooth(maps))
-        measured[name] = differences.measure(adjusted, setting.adjusted, people.change)
+        adjusted = model.adjusted(people.smooth(maps))
+        measured[name] = differences.measure(adjusted, model, people.change)
     return measured
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from benchmark.protocol import Table
-from benchmark.reading import Condition, Reading, Statistic, find, summarise
+from benchmark.reading import Condition, Reading, Statistic, find, interval, summarise
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from protocols.group_maps.decomposition import MOST_DEPARTURE
 from protocols.group_maps.statistics import ALL, CHANGE, GroupMapsStatistics
@@ -38,8 +38,7 @@ def score_of(
     readings: Sequence[Reading], statistic: Statistic, **conditions: Condition
 ) -> Interval:
     """Return the aggregate of a reading, or NaN where it was not read."""
-    reading = find(readings, statistic, **conditions)
-    return NO_INTERVAL if reading is None else summarise(reading, statistic.aggregate)
+    return interval(readings, statistic, **conditions) or NO_INTERVAL
 
 
 def null_of(readings: Sequence[Reading]) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor, nn
 
 from benchmark.arrays import FloatArray, Rows
@@ -61,7 +62,7 @@ def _make(images: Study, config: UncertaintyConfig) -> Members:
     else:
         networks = [_thinned(trial, number) for number in numbers]
     logits = np.stack([_logits(trial, network, images.rows) for network in networks])
-    return Members(tuple(networks), _softmax(logits))
+    return Members(tuple(networks), special.softmax(logits, axis=-1))
 
 
 def _heads(images: Study, count: int) -> Members:
@@ -86,7 +87,7 @@ def _heads(images: Study, count: int) -> Members:
         head = with_head(trial.classifier, torch.from_numpy(weights), torch.from_numpy(biases))
         networks.append(head)
         logits.append(own @ weights.T + biases)
-    return Members(tuple(networks), _softmax(np.stack(logits)))
+    return Members(tuple(networks), special.softmax(np.stack(logits), axis=-1))
 
 
 def _bootstrap(train: Cohort, name: str) -> Rows:
@@ -152,9 +153,3 @@ def _logits(trial: Trial, network: Classifier, rows: Rows) -> FloatArray:
     # In a memory of its own, which does not keep a streamlined copy of each member.
     models = replace(trial.models, classifier=network, memory=Memory())
     return models.embed_in_lanes(trial.test.batch(rows).images)[0]
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    normalised: FloatArray = shifted / shifted.sum(axis=-1, keepdims=True)
-    return normalised

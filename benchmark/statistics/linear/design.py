@@ -93,12 +93,6 @@ class Design:
         cleaned: FloatArray = np.where(left > _NOTHING_LEFT * sizes, residuals, 0.0)
         return cleaned
 
-    def adjusted(self, values: npt.ArrayLike) -> FloatArray:
-        """Return the residuals plus the mean over subjects, [n] or [n, V]."""
-        rows = np.asarray(values, dtype=np.float64)
-        adjusted: FloatArray = self.residuals(rows) + rows.mean(axis=0)
-        return adjusted
-
 
 def nuisance_design(
     table: pd.DataFrame,

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from benchmark.arrays import FloatArray, Rows
-from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError
 from benchmark.seeding import seed_of
@@ -87,12 +86,6 @@ def embed_split(trial: Trial, split: Cohort) -> FloatArray:
     """Return the embeddings [n, D] of a split on a trial's model, the same in any order."""
     images = split.batch(np.arange(len(split))).images
     return trial.models.embed_in_lanes(images)[1]
-
-
-def axis_on(axis: GroupAxis, trial: Trial, classifier: Classifier) -> GroupAxis:
-    """Return the same directions, with the embeddings of another network, such as a twin's."""
-    embeddings = trial.on(classifier=classifier).evaluation.embeddings
-    return GroupAxis(axis.directions, axis.fold, embeddings, axis.groups)
 
 
 def _fit(trial: Trial) -> GroupAxis:
