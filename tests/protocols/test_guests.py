@@ -228,14 +228,14 @@ def test_names_and_settings_are_checked_before_a_run() -> None:
         ({"perturb_func": "noise"}, "Quantus lists no function 'noise'; known: "),
     ):
         with pytest.raises(SuiteError, match=message):
-            make_plan(catalogue, suite_of(name, **settings), selection).protocol_identity(name)
+            make_plan(catalogue, suite_of(name, **settings), selection)
 
 
 def test_a_score_is_named_by_its_settings_and_the_version_of_the_library() -> None:
     """If it fails, scores under two versions of Quantus are taken for the same."""
     name = "quantus:FaithfulnessCorrelation"
     plan = make_plan(Catalogue(), suite_of(name, nr_runs=7), Selection(("saliency",)))
-    identity = plan.protocol_identity(name)
+    identity = plan.protocol_identity(name, cohort_of())
     assert identity.name == name
     assert identity.config["nr_runs"] == 7
     assert identity.config["subset_size"] == 224
