@@ -48,8 +48,9 @@ class Infidelity(Guest[InfidelityConfig]):
         target, classifier = own_margin(question.group), question.trial.classifier
 
         def perturb(images: Tensor) -> tuple[Tensor, Tensor]:
-            noise = self.config.noise * torch.randn_like(images)
-            return noise, images - noise
+            # One by one: of many at once, numbers of a batch depend on how large it is.
+            drawn = torch.cat([torch.randn_like(image) for image in images.split(1)])
+            return self.config.noise * drawn, images - self.config.noise * drawn
 
         value: Tensor = infidelity(
             lambda images: target(*classifier(images)),
@@ -57,7 +58,7 @@ class Infidelity(Guest[InfidelityConfig]):
             question.batch.images,
             question.attributions,
             n_perturb_samples=self.config.samples,
-            max_examples_per_batch=question.trial.runtime.batch_size,
+            max_examples_per_batch=_at_once(question, self.config.samples),
             normalize=self.config.normalize,
         )
         return float(value)
@@ -89,18 +90,24 @@ class SensitivityMax(Guest[SensitivityConfig]):
         """Return the sensitivity of one map."""
         classifier = question.trial.classifier
 
-        def explain(images: Tensor | tuple[Tensor, ...]) -> Tensor:
-            single = images if isinstance(images, Tensor) else images[0]
-            return question.explainer.maps_of(single, classifier)
+        def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            # Of a bare tensor Captum takes the first axis for several inputs, and the distance
+            # grows with the number of perturbations.
+            return (question.explainer.maps_of(images[0], classifier),)
 
         value: Tensor = sensitivity_max(
             explain,
             question.batch.images,
             perturb_radius=self.config.radius,
             n_perturb_samples=self.config.samples,
-            max_examples_per_batch=question.trial.runtime.batch_size,
+            max_examples_per_batch=_at_once(question, self.config.samples),
         )
         return float(value)
+
+
+def _at_once(question: Question, samples: int) -> int:
+    """Return how many perturbed images share a pass, whatever the batch size of the run."""
+    return min(question.trial.lane, samples)
 
 
 _METRICS: dict[str, type[SanityProtocol[Any]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmark.classifier import Classifier
 from benchmark.errors import InputError, PluginError, SuiteError, UnknownNameError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.examples import build_cohort
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Reading, find
 from benchmark.records.store import Store
@@ -50,6 +52,14 @@ class Broken(Saliency):
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return NaN."""
         return torch.full_like(images, float("nan"))
+
+
+class Copy(Saliency):
+    """The image as its own map."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the images."""
+        return images.clone()
 
 
 def protocol_of(spec: str, **settings: object) -> SanityProtocol[Any]:
@@ -100,6 +110,31 @@ def test_order_and_batches_change_nothing_and_no_state_is_left(spec: str) -> Non
     second = protocol.readings(trial_of(Saliency(), order, batch_size=5))
     assert np.isfinite(score_of(first).values).all()
     assert_same_values([values_by_key(first), values_by_key(second)], protocol.tolerance)
+
+
+@pytest.mark.parametrize("spec", ["captum:infidelity", "captum:sensitivity_max"])
+def test_many_samples_in_small_batches_are_the_same_samples(spec: str) -> None:
+    """If it fails, a value of Captum depends on how many images share a pass."""
+    cohort = build_cohort((25, 23), subjects=48)
+    readings = [
+        protocol_of(spec, samples=7).readings(
+            replace(build_trial(explainer, cohort, trained().copy(), size), peers=peers)
+        )
+        for size in (64, 2)
+        for explainer in [Saliency()]
+        for peers in [Peers({"random": Random()}, references=cohort.references)]
+    ]
+    assert_same_values([values_by_key(own) for own in readings], 1e-4)
+
+
+def test_sensitivity_is_no_more_than_the_largest_change() -> None:
+    """If it fails, the distance of two maps grows with the number of perturbations."""
+    trial = trial_of(Copy())
+    values = score_of(protocol_of("captum:sensitivity_max", samples=9).readings(trial)).values
+    lengths = np.sqrt((trial.test.images**2).sum((1, 2, 3)))
+    pixels = trial.test.images[0].size
+    assert np.isfinite(values).all()
+    assert (values <= 0.02 * np.sqrt(pixels) / lengths.min()).all()
 
 
 @pytest.mark.parametrize("spec", CHEAP)
