@@ -112,6 +112,7 @@ class ProtocolContract(Contract[SanityProtocol[Any]]):
         protocol = self.build()
         if not protocol.explains:  # it asks no map
             return
+        _ = self._measured  # what refuses the example whatever the map is not asked
         try:
             score = find(protocol.readings(_trial(_Blank())), protocol.primary)
         except AttributionError:  # it fails a method that ranks nothing

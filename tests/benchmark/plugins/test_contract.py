@@ -243,15 +243,23 @@ def test_sources_and_protocols_have_contracts_too(
     assert not clause or said in broken[0].detail
 
 
-@pytest.mark.parametrize("name", ["roi_pointing", "delta_t", "agreement"])
+@pytest.mark.parametrize("name", ["roi_pointing", "delta_t", "agreement", "complexity"])
 def test_built_in_protocols_keep_theirs(name: str) -> None:
     """If it fails, the contract asks for more than a real protocol can keep.
 
-    The other two train networks for minutes; tests/contract holds them to the same, on settings
-    of their own.
+    The others train networks or draw permutations for minutes; tests/contract holds them to the
+    same, on settings of their own.
     """
     found = run_checks(checks_of(Catalogue().protocols.find(name).plugin))
     assert [one.detail for one in found if one.state != "held"] == []
+
+
+@pytest.mark.parametrize("name", ["edit_reach", "counterfactual"])
+def test_a_protocol_may_refuse_the_example(name: str) -> None:
+    """If it fails, a protocol that asks for more than a small example has passes for broken."""
+    found = run_checks(checks_of(Catalogue().protocols.find(name).plugin))
+    assert [one.state for one in found] == ["held"] + 4 * ["not asked"]
+    assert all("the example gives nothing to measure" in one.detail for one in found[1:])
 
 
 @pytest.mark.parametrize("name", Catalogue().models.names)
