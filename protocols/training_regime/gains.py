@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmark.arrays import FloatArray
-from benchmark.reading import Reading, distributions, find, shared_bootstrap
+from benchmark.reading import Reading, distributions, find, shared_bootstrap, summarise_all
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from benchmark.statistics.two_way import TwoWayMean, satterthwaite_interval, two_way_mean
 from benchmark.training.regimes import Regime
@@ -50,17 +50,22 @@ def refits_in(readings: Sequence[Reading]) -> tuple[int, ...]:
 
 def mean_auroc(readings: Sequence[Reading], regime: str, point: str) -> Interval:
     """Return the mean AUROC of a regime's refits on the test split, with its interval."""
-    own = [
-        one
-        for one in readings
-        if one.statistic == _All.log_odds.name
-        and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
-    ]
+    own = _log_odds(readings, regime, point)
     if not own:
         return NO_INTERVAL
     estimates, replicates = distributions(own, "auroc")
     bootstrap = shared_bootstrap(own[0].sample.subjects)
     return bootstrap.statistic_interval(float(estimates.mean()), replicates.mean(1))
+
+
+def _log_odds(readings: Sequence[Reading], regime: str, point: str) -> list[Reading]:
+    """Return what each refit of a regime says of the test images."""
+    return [
+        one
+        for one in readings
+        if one.statistic == _All.log_odds.name
+        and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
+    ]
 
 
 def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float:
@@ -75,10 +80,15 @@ def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float
 
 
 def unlearned(readings: Sequence[Reading]) -> str | None:
-    """Return which regime has not learned the groups, or None where all have."""
+    """Return which regime has not learned the groups, or None where every refit of all has."""
     for regime in regimes_in(readings):
         if not mean_auroc(readings, regime, BEST).low > SIGNAL:
             return f"signal not learned ({regime})"
+        intervals = summarise_all(_log_odds(readings, regime, BEST), "auroc")
+        numbers = zip(refits_in(readings), intervals, strict=True)
+        guessing = [str(number) for number, interval in numbers if not interval.low > SIGNAL]
+        if guessing:  # the mean of the others hides it, and maps of a guess agree with none
+            return f"signal not learned ({regime}, refit {', '.join(guessing)})"
     return None
 
 

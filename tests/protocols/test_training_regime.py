@@ -27,7 +27,13 @@ from benchmark.trial import Study, Trial
 from benchmark.trial.refits import refit
 from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
 from protocols.training_regime.figures import draw_accuracy, draw_regimes
-from protocols.training_regime.gains import claim_of, jackknife_interval
+from protocols.training_regime.gains import (
+    SIGNAL,
+    claim_of,
+    jackknife_interval,
+    mean_auroc,
+    unlearned,
+)
 from protocols.training_regime.measures import answers_of, likenesses_of, partners_of
 from protocols.training_regime.refits import best_refits, matched_refits
 from protocols.training_regime.statistics import MATCHED, RANDOMISED
@@ -41,7 +47,8 @@ PROTOCOL = TrainingRegime(CONFIG)
 @pytest.fixture(scope="module")
 def readings() -> dict[str, list[Reading]]:
     """Return the readings of a gradient and of edges, on the same refits."""
-    trial = build_trial(Saliency())
+    # Every refit of this encoder learns the groups; of others, one guesses.
+    trial = build_trial(Saliency(), classifier=build_classifier(seed=4))
     return {one.name: PROTOCOL.readings(trial.on(explainer=one)) for one in (Saliency(), Sobel())}
 
 
@@ -165,6 +172,23 @@ def test_an_encoder_without_the_signal_gains_nothing() -> None:
     null = [one for one in own if one.conditions.get("regime") == RANDOMISED]
     assert any(one.statistic == "excess" and np.isfinite(one.values).all() for one in null)
     assert [table.name for table in regime_tables({"saliency": own})] == ["regimes", "components"]
+
+
+def test_one_refit_that_guesses_is_not_hidden_by_the_others(
+    readings: dict[str, list[Reading]],
+) -> None:
+    """If it fails, maps of a network that guesses widen or feign what a regime gains."""
+    own = readings["saliency"]
+    assert unlearned(own) is None
+    halved = [
+        replace(one, values=np.where(np.arange(len(one.values)) % 3, one.values, -one.values))
+        if one.matches("log_odds", regime="full", point="best", refit=2)
+        else one
+        for one in own
+    ]
+    assert mean_auroc(halved, "full", "best").low > SIGNAL
+    assert unlearned(halved) == "signal not learned (full, refit 2)"
+    assert PROTOCOL.verdict(halved).state == "not assessable"
 
 
 def test_a_regime_against_itself_has_no_gain() -> None:
