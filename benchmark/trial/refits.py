@@ -19,6 +19,7 @@ from benchmark.training.probe import with_head
 from benchmark.training.regimes import Epoch, RegimeRecipe
 from benchmark.training.relatives import Relative, relation, to_arrays
 from benchmark.training.trainer import TrainingState, train
+from benchmark.training.trainer.material import draw_rows
 from benchmark.trial.memory import kept_or
 from benchmark.trial.needs import NO_TRAINING_SPLIT
 from benchmark.trial.trial import Trial
@@ -46,25 +47,37 @@ class Refit:
         return float(self.aurocs[self.epoch - 1])
 
 
-def refit(trial: Trial, recipe: RegimeRecipe, epoch: int | None = None) -> Refit:
+def refit(
+    trial: Trial, recipe: RegimeRecipe, epoch: int | None = None, resampled: bool = True
+) -> Refit:
     """Return a refit of a trial's model, with the weights of its best epoch or of another one.
 
     Weights of another epoch come from training up to it, from the same start in the same order.
+
+    Args:
+        trial: Trial with the model and the cohort.
+        recipe: Recipe to train by, whose ``refit`` names all that is drawn.
+        epoch: Number of the epoch, or None for the best one.
+        resampled: Whether the training subjects are a bootstrap too. Without, every one is there
+            once, and refits differ by their seed alone.
 
     Raises:
         NotAssessableError: If the cohort lacks images of a group to train or to validate on.
         UnsupportedError: If the network cannot be trained by the regime.
     """
+    settings: dict[str, object] = {"recipe": asdict(recipe), "epoch": epoch}
+    if not resampled:
+        settings["resampled"] = False
     related = Relative(
         f"refit-{recipe.regime}-{recipe.refit}",
-        {"recipe": asdict(recipe), "epoch": epoch},
+        settings,
         lambda: trial.classifier,  # what is kept of a refit is more than a network
     )
     name = f"refit {relation(related, trial.cohort, trial.model_identity)}"
 
     def build() -> Refit:
         archive = trial.runtime.archive
-        kept = dict(kept_or(archive, name, lambda: _train(trial, recipe, epoch)))
+        kept = dict(kept_or(archive, name, lambda: _train(trial, recipe, epoch, resampled)))
         aurocs, number = kept.pop("aurocs").astype(np.float64), int(kept.pop("epoch"))
         classifier = assemble(trial.classifier, kept, related.name)
         return Refit(recipe, classifier, aurocs, number)
@@ -73,7 +86,7 @@ def refit(trial: Trial, recipe: RegimeRecipe, epoch: int | None = None) -> Refit
 
 
 def _train(
-    trial: Trial, recipe: RegimeRecipe, epoch: int | None
+    trial: Trial, recipe: RegimeRecipe, epoch: int | None, resampled: bool
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the tensors that training changed by name, the curve, and the epoch they are of."""
     if not (trial.cohort.participants["split"] == "train").any():
@@ -87,7 +100,8 @@ def _train(
     base.passes = PassCounter()  # training is no pass of a score
     steps = recipe if epoch is None else replace(recipe, epochs=epoch)
     try:
-        trained = train(base, trial.cohort, steps, listener=listen)
+        draw = draw_rows(trial.cohort, steps if resampled else replace(steps, refit=0))
+        trained = train(base, trial.cohort, steps, listener=listen, draw=draw)
     except CohortError as error:
         raise NotAssessableError(f"the model cannot be trained again: {error}") from error
     except ClassifierError as error:

@@ -43,9 +43,7 @@ class Answers:
 
 def answers_of(images: Study, network: Classifier, config: TrainingRegimeConfig) -> Answers:
     """Return what a network and its maps say of the images of a study."""
-    trial = _trial_on(images.trial, network)
-    own = Study(trial, images.protocol).of(images.rows)
-    importance = own.ranked(trial.draw(images.rows))
+    own, importance = maps_of(images, network)
     reasons = reason_unrankable(importance, own.foreground)
     known = np.array([reason is None for reason in reasons], dtype=bool)
     delta_t = np.full(len(known), np.nan)
@@ -56,9 +54,15 @@ def answers_of(images: Study, network: Classifier, config: TrainingRegimeConfig)
         asked = some.ask(arms, some.imputers()[0])
         drops = {arm: response.drops.mean(2) for arm, response in asked.items()}
         delta_t[known] = (drops["map"] - drops["random"]).mean(1)
-    return Answers(
-        importance, reasons, trial.evaluation.logits, delta_t, _precision(own, importance, known)
-    )
+    logits = own.trial.evaluation.logits
+    return Answers(importance, reasons, logits, delta_t, _precision(own, importance, known))
+
+
+def maps_of(images: Study, network: Classifier) -> tuple[Study, Tensor]:
+    """Return the study of a network on the same images, and its maps [n, 1, *S]."""
+    trial = _trial_on(images.trial, network)
+    own = Study(trial, images.protocol).of(images.rows)
+    return own, own.ranked(trial.draw(images.rows))
 
 
 def _trial_on(trial: Trial, network: Classifier) -> Trial:

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray
 from benchmark.errors import SanityError, StoreError
 from benchmark.explainer import Explainer
+from benchmark.maps.ranking import reason_unrankable
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find
 from benchmark.statistics.bootstrap import Interval
@@ -37,6 +39,7 @@ from protocols.training_regime.measures import (
     answers_of,
     likenesses_of,
     log_loss,
+    maps_of,
     partners_of,
 )
 from protocols.training_regime.refits import Refits, best_refits, cards_of, matched_refits
@@ -47,6 +50,7 @@ from protocols.training_regime.statistics import (
     PROBE,
     RANDOMISED,
     SAME_LABELS,
+    SEED_ALONE,
     TrainingRegimeConfig,
     TrainingRegimeStatistics,
 )
@@ -99,6 +103,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
             else:
                 where = {"regime": regime, "point": MATCHED}
                 self._read_regime(images, matched[regime], where, own)
+        self._read_seeds(images, tuple(best))
         self._read_null(images)
         self._read_gains(images)
         images.exhibit({**maps, **_shown_courses(images, best, matched)})
@@ -134,9 +139,8 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
             images.read(self.delta_t, answer.delta_t, condition, reasons=_reasons(images, answer))
             if answer.ap is not None:
                 images.read(self.ap, answer.ap, condition, reasons=_reasons(images, answer))
-        self._read_stability(
-            images, [answer for _, answer in answers.values()], list(answers), where
-        )
+        seen = _seen([answer for _, answer in answers.values()])
+        self._read_stability(images, *seen, list(answers), where)
         return answers
 
     def _read_network(self, images: Study, answer: Answers, where: Conditions) -> None:
@@ -147,9 +151,15 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         images.note(Reading(self.log_loss.name, trial.sample(), losses, where))
 
     def _read_stability(
-        self, images: Study, answers: Sequence[Answers], numbers: Sequence[int], where: Conditions
+        self,
+        images: Study,
+        maps: Sequence[Tensor],
+        unrankable: Sequence[Sequence[str | None]],
+        numbers: Sequence[int],
+        where: Conditions,
     ) -> None:
-        known, reasons = _known(images, answers)
+        """Read how alike maps are, over all refits and without each of these numbers."""
+        known, reasons = _known(images, unrankable)
         if not known.any():
             missing = np.full(len(images.rows), np.nan)
             images.read(self.excess, missing, where, reasons=reasons)
@@ -157,9 +167,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 images.read(self.excess, missing, {**where, "without": number}, reasons=reasons)
             return
         partners = partners_of(images, self.config.partners, known)
-        alike = likenesses_of(
-            images, [answer.importance for answer in answers], partners, self.config.overlap
-        )
+        alike = likenesses_of(images, maps, partners, self.config.overlap)
         for statistic, values in (
             (self.stability, alike.stability()),
             (self.derangement, alike.derangement()),
@@ -184,6 +192,18 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         ]
         images.note(*(replace(one, conditions={**one.conditions, "point": MATCHED}) for one in own))
 
+    def _read_seeds(self, images: Study, regimes: Sequence[Regime]) -> None:
+        """Read the stability over refits that saw the same subjects, and differ by their seed."""
+        if self.config.experiments is not None or self.config.by_seed < 2:
+            return
+        for regime in regimes:
+            recipes = self.config.recipes(regime, self.config.by_seed)
+            networks = [refit(images.trial, one, resampled=False).classifier for one in recipes]
+            maps = [maps_of(images, network)[1] for network in networks]
+            unrankable = [reason_unrankable(one, images.foreground) for one in maps]
+            where: Conditions = {"regime": regime, "point": SEED_ALONE}
+            self._read_stability(images, maps, unrankable, (), where)
+
     def _read_null(self, images: Study) -> None:
         """Read the stability of probes on encoders that know nothing."""
         for copy in range(self.config.copies):
@@ -198,7 +218,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 images.read_missing(self.excess, str(error), where)
                 continue
             numbers = [one.recipe.refit for one in refits]
-            self._read_stability(images, answers, numbers, where)
+            self._read_stability(images, *_seen(answers), numbers, where)
             precisions = [answer.ap for answer in answers if answer.ap is not None]
             if precisions:
                 images.read(self.ap, np.mean(precisions, axis=0), where)
@@ -329,16 +349,20 @@ def _shown_courses(
     }
 
 
-def _known(images: Study, answers: Sequence[Answers]) -> tuple[BoolArray, dict[str, str]]:
+def _seen(answers: Sequence[Answers]) -> tuple[list[Tensor], list[Sequence[str | None]]]:
+    """Return the maps of networks, and why some of them rank nothing."""
+    return [one.importance for one in answers], [one.reasons for one in answers]
+
+
+def _known(
+    images: Study, unrankable: Sequence[Sequence[str | None]]
+) -> tuple[BoolArray, dict[str, str]]:
     """Return which images have maps that rank pixels on every network, and why others have not."""
-    reasons = [
-        next(filter(None, own), None)
-        for own in zip(*(answer.reasons for answer in answers), strict=True)
-    ]
+    reasons = [next(filter(None, own), None) for own in zip(*unrankable, strict=True)]
     pairs = zip(images.keys, reasons, strict=True)
     known = np.array([reason is None for reason in reasons], dtype=bool)
     return known, {key: reason for key, reason in pairs if reason}
 
 
 def _reasons(images: Study, answer: Answers) -> dict[str, str]:
-    return _known(images, [answer])[1]
+    return _known(images, [answer.reasons])[1]

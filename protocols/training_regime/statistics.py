@@ -13,6 +13,7 @@ from benchmark.training.regimes import REGIMES, Regime, RegimeRecipe
 
 RANDOMISED = "probe on randomised encoder"
 BEST, MATCHED = "best", "matched"
+SEED_ALONE = "seed alone"
 PROBE: Regime = "probe"
 FULL: Regime = "full"
 SAME_LABELS = "same labels"
@@ -35,6 +36,8 @@ class TrainingRegimeConfig(ProtocolConfig):
         repeats: Shape-matched random masks per image and share.
         partners: Other subjects of the group that a map is compared with.
         copies: Randomised encoders whose probes are the null; at most 3.
+        by_seed: Refits of each regime that differ by their seed alone, whose stability stands
+            beside; fewer than two, or ``experiments``, give none.
         overlap: Share of the foreground whose overlap is compared.
         experiments: Folder of experiments that are taken as refits instead of training some, or
             None: their cards must be of the model's encoder and the cohort.
@@ -49,21 +52,24 @@ class TrainingRegimeConfig(ProtocolConfig):
     repeats: int = Field(2, ge=1)
     partners: int = Field(4, ge=1)
     copies: int = Field(3, ge=0, le=3)
+    by_seed: int = Field(3, ge=0, le=50)
     overlap: float = Field(0.1, gt=0, lt=1)
     experiments: str | None = None
     pretraining: Pretraining = "undeclared"
 
-    def recipes(self, regime: Regime) -> list[RegimeRecipe]:
-        """Return the recipe of each refit of a regime."""
+    def recipes(self, regime: Regime, count: int | None = None) -> list[RegimeRecipe]:
+        """Return the recipe of each refit of a regime, of as many as ``refits`` unless given."""
         recipe = RegimeRecipe(regime, epochs=self.epochs, mirror=self.mirror)
-        return [replace(recipe, refit=number) for number in range(1, self.refits + 1)]
+        numbers = range(1, (self.refits if count is None else count) + 1)
+        return [replace(recipe, refit=number) for number in numbers]
 
 
 class TrainingRegimeStatistics:
     """Everything that `training_regime` reads.
 
     Conditions are the ``regime``, the ``point`` (each refit's ``best`` epoch, or the one of
-    ``matched`` accuracy), the ``refit``, and the refit that is left out (``without``).
+    ``matched`` accuracy), the ``refit``, and the refit that is left out (``without``). Refits that
+    differ by their seed alone are at the point ``seed alone``.
     """
 
     stability_gain = statistic(

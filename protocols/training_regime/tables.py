@@ -27,6 +27,7 @@ from protocols.training_regime.statistics import (
     FULL,
     MATCHED,
     RANDOMISED,
+    SEED_ALONE,
     TrainingRegimeStatistics,
 )
 
@@ -48,7 +49,8 @@ def regime_tables(readings: Readings) -> Iterator[Table]:
         "AUROC and log-loss on the test split, validation AUROC that epochs are matched by, "
         "stability beyond maps of other subjects (E), the effect of removing the top of the map "
         "in units of T, and average precision on the cohort's regions, with 95 % intervals; those "
-        "of effect and precision are over subjects and refits, the others over subjects. The last "
+        "of effect and precision are over subjects and refits, the others over subjects. Rows "
+        "of seed alone are of refits on the same training subjects, at their best epochs; the last "
         "rows are probes on encoders with random weights, where there is nothing to explain.",
         (
             "explainer, regime, epochs",
@@ -95,6 +97,10 @@ def _regime_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell,
                 words_of(interval_of(two_way(readings, "delta_t", regime, point))),
                 words_of(interval_of(two_way(readings, "ap", regime, point))),
             )
+        by_seed = find(readings, _All.excess, regime=regime, point=SEED_ALONE)
+        if by_seed is not None:
+            excess_alone = words_of(summarise(by_seed))
+            yield (f"{name}, {regime}, {SEED_ALONE}", None, None, None, excess_alone, None, None)
     null = [
         one
         for one in readings

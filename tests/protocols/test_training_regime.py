@@ -22,7 +22,8 @@ from benchmark.records.registry import write_card
 from benchmark.running.experiment import encoder_sha256
 from benchmark.statistics.bootstrap import Interval
 from benchmark.training.regimes import RegimeRecipe
-from benchmark.training.trainer import train
+from benchmark.training.trainer import Trained, train
+from benchmark.training.trainer.material import Draw
 from benchmark.trial import Study, Trial
 from benchmark.trial.refits import refit
 from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
@@ -36,11 +37,11 @@ from protocols.training_regime.gains import (
 )
 from protocols.training_regime.measures import answers_of, likenesses_of, partners_of
 from protocols.training_regime.refits import best_refits, matched_refits
-from protocols.training_regime.statistics import MATCHED, RANDOMISED
+from protocols.training_regime.statistics import MATCHED, RANDOMISED, SEED_ALONE
 from protocols.training_regime.tables import regime_tables
 
 SETTINGS = {"refits": 3, "subjects": 8, "epochs": 3, "quantiles": (0.1,), "repeats": 1}
-CONFIG = TrainingRegimeConfig.model_validate({**SETTINGS, "partners": 1, "copies": 1})
+CONFIG = TrainingRegimeConfig.model_validate({**SETTINGS, "partners": 1, "copies": 1, "by_seed": 2})
 PROTOCOL = TrainingRegime(CONFIG)
 
 
@@ -104,6 +105,27 @@ def test_a_refit_is_trained_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> No
     assert set(heads) == {"head.weight", "head.bias", "aurocs", "epoch"}
 
 
+def test_refits_by_seed_alone_see_every_training_subject_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If it fails, what resampled subjects add to the spread of maps cannot be told."""
+    draws: list[list[int]] = []
+
+    def record(*arguments: object, draw: Draw, **others: object) -> Trained:
+        draws.append(sorted(draw.train.tolist()))
+        return train(*arguments, draw=draw, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("benchmark.trial.refits.train", record)
+    trial, recipe = build_trial(Saliency()), RegimeRecipe("probe", epochs=2, refit=1)
+    resampled = refit(trial, recipe)
+    alone = [refit(trial, replace(recipe, refit=number), resampled=False) for number in (1, 2)]
+    everyone = np.flatnonzero(trial.cohort.participants["split"] == "train").tolist()
+    assert draws[0] != everyone
+    assert draws[1:] == [everyone, everyone]
+    names = {one.classifier.weights_sha256 for one in (resampled, *alone)}
+    assert len(names) == 3
+
+
 def test_matched_epochs_are_the_nearest_to_the_weakest_regime() -> None:
     """If it fails, a regime that is more accurate is compared as if it were not."""
     trial = build_trial(Saliency(), classifier=build_classifier())
@@ -151,6 +173,7 @@ def test_tables_and_pictures_show_every_regime(readings: dict[str, list[Reading]
     names = [str(row[0]) for row in tables[0].rows]
     for regime in ("probe", "last_stage", "full"):
         assert f"saliency, {regime}, {MATCHED}" in names
+        assert f"saliency, {regime}, {SEED_ALONE}" in names
     assert f"saliency, {RANDOMISED}, 0" in names
     assert len(draw_regimes(readings).axes) == 2
     curves = np.array([[[0.5, 0.7], [0.6, np.nan], [0.4, 0.5]]])

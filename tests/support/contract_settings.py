@@ -117,7 +117,14 @@ PROTOCOLS: dict[str, SanityProtocol[Any]] = {
         Complexity(ComplexityConfig(subjects=8)),
         TrainingRegime(
             TrainingRegimeConfig(
-                refits=3, subjects=6, epochs=1, quantiles=(0.1,), repeats=1, partners=1, copies=1
+                refits=3,
+                subjects=6,
+                epochs=1,
+                quantiles=(0.1,),
+                repeats=1,
+                partners=1,
+                copies=1,
+                by_seed=2,
             )
         ),
         Uncertainty(UncertaintyConfig(count=3, subjects=16, fewest=8)),

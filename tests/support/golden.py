@@ -103,7 +103,9 @@ GROUPS: tuple[SanityProtocol[Any], ...] = (
     Complexity(ComplexityConfig(subjects=8)),
 )
 REGIMES: tuple[SanityProtocol[Any], ...] = (
-    TrainingRegime(TrainingRegimeConfig(refits=3, subjects=8, epochs=1, repeats=1, copies=1)),
+    TrainingRegime(
+        TrainingRegimeConfig(refits=3, subjects=8, epochs=1, repeats=1, copies=1, by_seed=0)
+    ),
 )
 EDITS: tuple[SanityProtocol[Any], ...] = (
     Counterfactual(CounterfactualConfig(subjects=8, radii=(2.0,), steps=2)),

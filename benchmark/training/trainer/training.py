@@ -19,6 +19,7 @@ from benchmark.training.regimes import Epoch, RegimeRecipe, best_epoch, has_stop
 from benchmark.training.trainer.course import Course, auroc
 from benchmark.training.trainer.freezing import hashes_of, last_stage_of, parts_of, set_free
 from benchmark.training.trainer.material import (
+    Draw,
     KeptActivations,
     Material,
     black_image,
@@ -63,6 +64,7 @@ def train(
     recipe: RegimeRecipe,
     state: TrainingState | None = None,
     listener: Listener | None = None,
+    draw: Draw | None = None,
 ) -> Trained:
     """Return a copy with a fresh linear head, trained on a cohort's training split by a recipe.
 
@@ -77,6 +79,7 @@ def train(
         recipe: Recipe to train by.
         state: State of the same training to go on from.
         listener: Function that is called after each epoch with it and the state.
+        draw: Rows to train and to validate on; those of ``draw_rows`` unless given.
 
     Raises:
         InputError: If the recipe does not fit the cohort, or the state belongs to another training.
@@ -85,7 +88,7 @@ def train(
             finite.
     """
     check_shift(cohort, recipe)
-    draw = draw_rows(cohort, recipe)
+    draw = draw_rows(cohort, recipe) if draw is None else draw
     student = _student(classifier, recipe)
     parts, free = parts_of(student), _free_parts(student, recipe)
     _require_precision(student, free)
