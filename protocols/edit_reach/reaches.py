@@ -130,7 +130,8 @@ def map_reaches(
             measured.append((maps, _where(is_sound, reach)))
 
     def measure(maps: Tensor) -> FloatArray:
-        return next(reach for other, reach in measured if torch.equal(other, maps))
+        # A map that holds NaN equals not even itself.
+        return next(reach for other, reach in measured if other is maps or torch.equal(other, maps))
 
     chance = own_reaches.rings.mean(2)
     # What is not known of a map that ranks nothing is what it is on the other images.

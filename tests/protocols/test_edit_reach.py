@@ -8,18 +8,21 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+import torch
 from contract_settings import trial_of, with_relatives
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from baselines.explainers.gradient import Saliency
 from benchmark.arrays import Arrays
+from benchmark.classifier import Classifier
 from benchmark.cohort import Batch
 from benchmark.errors import NotAssessableError
 from benchmark.explainer import Control, Explainer
 from benchmark.plugins.examples import build_classifier
 from benchmark.protocol import exhibit_purpose
 from benchmark.reading import Reading, find, interval
+from benchmark.target import Target
 from benchmark.trial import Memorised, Memory, Trial
 from protocols.edit_reach import EditReach, EditReachConfig
 
@@ -74,6 +77,21 @@ def shared() -> Trial:
     trial = trial_of(Saliency(), "conv", 2)
     trial = replace(trial, runtime=replace(trial.runtime, archive=Kept()))
     return with_relatives(trial, "edit_reach", "conv", 2)
+
+
+class NothingOnCopies(Saliency):
+    """A gradient that is not finite on any network but the first."""
+
+    name = "nothing_on_copies"
+
+    def __init__(self) -> None:
+        self._own = ""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the gradient, with NaN on other networks."""
+        self._own = self._own or classifier.weights_sha256
+        maps = super().attribute(classifier, images, target)
+        return maps if classifier.weights_sha256 == self._own else torch.full_like(maps, torch.nan)
 
 
 @lru_cache(maxsize=4)
@@ -174,3 +192,12 @@ def test_a_map_that_leads_the_truth_is_a_fault() -> None:
     assert "further than those inside the truth" in PROTOCOL.health_faults(led)[0]
     behind = replace(own, values=truth.values - 0.1)
     assert PROTOCOL.health_faults([behind if r is own else r for r in readings]) == ()
+
+
+def test_null_maps_that_are_not_finite_count_as_chance() -> None:
+    """If it fails, a method whose gradient vanishes on a random network ends in StopIteration."""
+    readings = PROTOCOL.readings(shared().on(explainer=NothingOnCopies()))
+    above = {null: find(readings, "above", null=null) for null in ("chance", "randomised")}
+    assert above["chance"] is not None
+    assert above["randomised"] is not None
+    assert np.allclose(above["randomised"].values, above["chance"].values)
