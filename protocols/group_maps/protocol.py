@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmark.arrays import BoolArray, Rows
 from benchmark.cohort import Cohort
-from benchmark.errors import NotAssessableError
+from benchmark.errors import AttributionError, NotAssessableError
 from benchmark.explainer import Control
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table, Volume
 from benchmark.reading import Reading, Verdict, find, interval
@@ -88,6 +88,13 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         counts = np.bincount(everyone.groups[kept], minlength=2)
         if counts.min() < config.fewest:
             reason = next(iter(reasons.values()))
+            if kept.any():
+                group = trial.cohort.group_names[int(counts.argmin())]
+                raise AttributionError(
+                    f"Explainer {trial.explainer.name!r} gave a {reason} of {len(reasons)} of "
+                    f"{len(kept)} subjects, which leaves fewer than {config.fewest} in group "
+                    f"{group}."
+                )
             images.read_missing(self.own_recovery, reason)
             return
         people = everyone.only(kept)

@@ -24,7 +24,7 @@ from baselines.models.phantom2_resnet import Phantom2ResNet
 from baselines.models.smallresnet import SmallResNet
 from benchmark.classifier import Classifier
 from benchmark.cohort import Anatomy
-from benchmark.errors import NotAssessableError, UnsupportedError
+from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.protocol import exhibit_purpose
 from benchmark.reading import Reading, Sample, find, interval
@@ -43,6 +43,7 @@ QUICK = GroupMapsConfig(
     subjects=60, permutations=99, halves=4, repeats=1, steady_subjects=0, controls=()
 )
 PROTOCOL = GroupMaps(QUICK)
+DARK = 0.4523  # half of the test images are darker on average
 VOXELS, SUBJECTS = 300, 60
 CHANGE = np.arange(VOXELS) < 30
 
@@ -261,6 +262,22 @@ def test_regions_of_a_map_that_is_the_same_everywhere_have_no_p() -> None:
     assert np.isnan(welch_p(Reading("region_mean", sample, values)))
     values = np.arange(20.0)
     assert 0 < welch_p(Reading("region_mean", sample, values)) < 1
+
+
+class FewMaps(GradCAMAligned):
+    """Grad-CAM that is not finite on the darker half of the images."""
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return the map, or NaN."""
+        maps = super().attribute(classifier, images, target)
+        is_dark = images.flatten(1).mean(1) < DARK
+        return torch.where(is_dark.view(-1, *[1] * (maps.ndim - 1)), torch.nan, maps)
+
+
+def test_a_method_with_too_few_maps_is_refused_by_what_it_gave() -> None:
+    """If it fails, one lost subject is told as a map that is not finite of every subject."""
+    with pytest.raises(AttributionError, match=r"non-finite map of \d+ of 60 .* fewer than 20 in"):
+        PROTOCOL.readings(_trial().on(explainer=FewMaps()))
 
 
 def test_images_of_a_subject_count_once() -> None:
