@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, field_validator
 
 from benchmark.protocol import ProtocolConfig
 from benchmark.reading import Direction, Statistic, statistic
@@ -26,7 +26,8 @@ class CounterfactualConfig(ProtocolConfig):
 
     Attributes:
         subjects: Images that are edited, as many of each group.
-        radii: Sizes of the plausible edits, in standard deviations of plausible images.
+        radii: Sizes of the plausible edits, different ones, in standard deviations of plausible
+            images.
         components: Components of the plausible subspace.
         steps: Gradient steps to an edit.
         fewest_images: Training images below which there is no plausible subspace.
@@ -37,7 +38,7 @@ class CounterfactualConfig(ProtocolConfig):
     """
 
     subjects: int = Field(100, ge=4)
-    radii: tuple[float, ...] = (2.0, 4.0)
+    radii: tuple[PositiveFloat, ...] = (2.0, 4.0)
     components: int = Field(60, ge=1)
     steps: int = Field(8, ge=1)
     fewest_images: int = Field(100, ge=2)
@@ -45,6 +46,13 @@ class CounterfactualConfig(ProtocolConfig):
     noise: float = Field(0.02, gt=0, lt=1)
     folds: int = Field(5, ge=2)
     fewest_real: int = Field(20, ge=4)
+
+    @field_validator("radii")
+    @classmethod
+    def _different(cls, radii: tuple[float, ...]) -> tuple[float, ...]:
+        if len({plausible_name(radius) for radius in radii}) < len(radii):
+            raise ValueError("sizes that differ were expected, since their edits go by them")
+        return radii
 
 
 def _studentised(description: str, direction: Direction = "none") -> Statistic:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from contract_settings import PROTOCOLS, trial_of, with_relatives
 from matplotlib.figure import Figure
+from pydantic import ValidationError
 
 from baselines.explainers.counterfactual import Counterfactual as SmallestChange
 from baselines.explainers.gradient import Saliency
@@ -20,6 +21,13 @@ from protocols.counterfactual.statistics import CounterfactualConfig
 from protocols.counterfactual.tables import edits_of
 
 PROTOCOL = PROTOCOLS["counterfactual"]
+
+
+@pytest.mark.parametrize("radii", [(-2.0,), (0.0,), (2.0, 2.0)])
+def test_sizes_that_are_none_or_the_same_are_refused(radii: tuple[float, ...]) -> None:
+    """If it fails, an edit goes the wrong way, or two of one name stand in one record."""
+    with pytest.raises(ValidationError, match=r"greater than 0|sizes that differ"):
+        CounterfactualConfig(radii=radii)
 
 
 def test_the_card_sets_a_methods_edit_beside_others_and_scores_the_ratio_of_falls() -> None:
