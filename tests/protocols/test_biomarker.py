@@ -235,9 +235,8 @@ def test_visits_are_no_further_subjects() -> None:
 def test_a_larger_volume_may_speak_for_the_cases() -> None:
     """If it fails, a map that follows a ventricle which widens in the disease counts as wrong."""
     cohort = _people()
-    turned = {
-        f"{name}_volume": -cohort.participants[f"{name}_volume"] for name in ("left", "right")
-    }
+    volumes = cohort.participants[["left_volume", "right_volume"]]
+    turned = {name: column.max() + column.min() - column for name, column in volumes.items()}
     signs = {"left": -1, "right": -1}
     widening = _with(cohort, **turned)
     widening = replace(widening, anatomy=replace(widening.anatomy, volume_signs=signs))

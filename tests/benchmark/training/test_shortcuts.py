@@ -132,7 +132,7 @@ def test_volumes_of_regions_and_of_their_parts_are_no_shortcut() -> None:
     parted = replace(cohort, anatomy=replace(
         cohort.anatomy, subfields={"CA1": whole}, parents={"CA1": name}
     ))  # fmt: skip
-    volumes = {f"{name}_volume": -cohort.groups, "CA1_volume": -cohort.groups}
+    volumes = dict.fromkeys((f"{name}_volume", "CA1_volume"), 3000.0 - 500 * cohort.groups)
     found = watch_shortcuts(_with_table(parted, age=np.arange(96), **volumes))
     (probe,) = (one for one in found.probes if one.name == "covariates")
     assert "volume" not in probe.sees
