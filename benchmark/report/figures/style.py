@@ -142,7 +142,8 @@ def known(value: float | None, otherwise: float = math.nan) -> float:
 
 def wrap_name(text: str, characters: int) -> str:
     """Return a name broken behind underscores, or anywhere if need be, into at most three lines."""
-    parts = text.replace("_", "_ ").split()
+    # At spaces alone, since `split()` would drop no-break spaces too.
+    parts = filter(None, text.replace("_", "_ ").split(" "))
     lines = [""]
     for part in parts:
         if lines[-1] and len(lines[-1]) + len(part) > characters:

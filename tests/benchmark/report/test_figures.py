@@ -31,7 +31,7 @@ from benchmark.report.figures.overlays import (
 )
 from benchmark.report.figures.panels import Layout, PanelGrid
 from benchmark.report.figures.statistic_plots import describe_statistic, draw_statistic, is_drawable
-from benchmark.report.figures.style import GREYS, limits, save, styled
+from benchmark.report.figures.style import GREYS, limits, save, styled, wrap_name
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records
 from benchmark.trial.outputs import Evaluation
@@ -374,3 +374,9 @@ def test_a_strip_names_nobody_and_says_what_has_nothing_to_show(tiles: Tiles) ->
     assert labels.count("constant") == len(tiles.subjects)
     assert not any(subject in label for subject in tiles.subjects for label in labels)
     assert_legible(draw_strip(tiles, tiles.images))
+
+
+def test_a_label_keeps_its_no_break_spaces() -> None:
+    """If it fails, a row of a picture is called `whitenoise`."""
+    assert wrap_name("white\u00a0noise", 20) == "white\u00a0noise"
+    assert wrap_name("gradcam_aligned", 9) == "gradcam_\naligned"
