@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmark.arrays import FloatArray
-from benchmark.reading import Reading, distributions, find, shared_bootstrap, summarise_all
+from benchmark.reading import (
+    Reading,
+    Statistic,
+    distributions,
+    find,
+    shared_bootstrap,
+    summarise_all,
+)
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from benchmark.statistics.two_way import TwoWayMean, satterthwaite_interval, two_way_mean
 from benchmark.training.regimes import Regime
@@ -32,7 +39,7 @@ def regimes_in(readings: Sequence[Reading]) -> tuple[Regime, ...]:
     names = {
         str(one.conditions["regime"])
         for one in readings
-        if one.statistic == _All.validation_auroc.name
+        if one.statistic == _All.validation_auroc.name and "encoder" not in one.conditions
     }
     return regimes_of(names)
 
@@ -43,7 +50,7 @@ def refits_in(readings: Sequence[Reading]) -> tuple[int, ...]:
         dict.fromkeys(
             int(one.conditions["refit"])
             for one in readings
-            if one.statistic == _All.validation_auroc.name
+            if one.statistic == _All.validation_auroc.name and "encoder" not in one.conditions
         )
     )
 
@@ -64,6 +71,7 @@ def _log_odds(readings: Sequence[Reading], regime: str, point: str) -> list[Read
         one
         for one in readings
         if one.statistic == _All.log_odds.name
+        and "encoder" not in one.conditions
         and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
     ]
 
@@ -74,6 +82,7 @@ def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float
         float(one.values.mean())
         for one in readings
         if one.statistic == _All.log_loss.name
+        and "encoder" not in one.conditions
         and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
     ]
     return float(np.mean(losses)) if losses else math.nan
@@ -115,9 +124,9 @@ def excess_difference(
     The variance is that over subjects plus that of the jackknife over refits, which are the same
     bootstraps of training subjects in both regimes.
     """
-    whole = _difference(readings, regime, minus, {"point": point})
+    whole = difference_of(readings, regime, minus, {"point": point})
     without = [
-        _difference(readings, regime, minus, {"point": point, "without": refit})
+        difference_of(readings, regime, minus, {"point": point, "without": refit})
         for refit in refits_in(readings)
     ]
     left_out = [float(one.mean()) for one in without if one is not None]
@@ -126,26 +135,32 @@ def excess_difference(
     return jackknife_interval(whole, left_out)
 
 
-def jackknife_interval(whole: FloatArray, left_out: Sequence[float]) -> Interval:
+def jackknife_interval(
+    whole: FloatArray, left_out: Sequence[float], of_encoders: Sequence[float] = ()
+) -> Interval:
     """Return the mean of subjects' values [n] with its interval over subjects and refits.
 
     Args:
         whole: [n] values from all refits.
         left_out: Mean of the values without each refit.
+        of_encoders: Mean of the values without each encoder, where encoders are a sample too.
     """
-    count, spread = len(left_out), np.array(left_out) - np.mean(left_out)
-    parts = [
-        (float(whole.var(ddof=1)) / len(whole), len(whole) - 1.0),
-        ((count - 1) / count * float((spread**2).sum()), count - 1.0),
-    ]
+    parts = [(float(whole.var(ddof=1)) / len(whole), len(whole) - 1.0)]
+    for means in filter(len, (left_out, of_encoders)):
+        count, spread = len(means), np.array(means) - np.mean(means)
+        parts.append(((count - 1) / count * float((spread**2).sum()), count - 1.0))
     return satterthwaite_interval(float(whole.mean()), parts, len(whole))
 
 
-def _difference(
-    readings: Sequence[Reading], regime: str, minus: str, where: dict[str, str | int]
+def difference_of(
+    readings: Sequence[Reading],
+    regime: str,
+    minus: str,
+    where: dict[str, str | int],
+    statistic: Statistic = _All.excess,
 ) -> FloatArray | None:
     """Return the difference of each subject's excess, where it is known."""
-    pair = [find(readings, _All.excess, regime=name, **where) for name in (regime, minus)]
+    pair = [find(readings, statistic, regime=name, **where) for name in (regime, minus)]
     if pair[0] is None or pair[1] is None:
         return None
     difference = pair[0].values - pair[1].values
@@ -216,23 +231,3 @@ def gains(readings: Sequence[Reading]) -> tuple[Interval, Interval]:
     """Return what a probe gains in stability and in faithfulness, at matched accuracy."""
     faith = two_way(readings, _All.delta_t.name, PROBE, MATCHED, FULL)
     return excess_difference(readings, PROBE, MATCHED), interval_of(faith)
-
-
-def claim_of(readings: Sequence[Reading]) -> tuple[bool | None, str]:
-    """Return whether a probe explains better than full training, and the sentence on it."""
-    stability, faith = gains(readings)
-    words = (
-        f"gain of a probe in stability {_words(stability)}, "
-        f"in the effect of what maps mark {_words(faith)} T"
-    )
-    if stability.low > 0 and faith.low > 0:
-        return True, f"supported, given this encoder: {words}"
-    if stability.high < 0 or faith.high < 0:
-        return False, f"contradicted, given this encoder: {words}"
-    return None, f"open, given this encoder: {words}"
-
-
-def _words(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return "not known"
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"

@@ -84,6 +84,26 @@ def _precision(images: Study, importance: Tensor, known: BoolArray) -> FloatArra
     return precision
 
 
+def maps_and_reasons(answers: Sequence[Answers]) -> tuple[list[Tensor], list[Sequence[str | None]]]:
+    """Return the maps of networks, and why some of them rank nothing."""
+    return [one.importance for one in answers], [one.reasons for one in answers]
+
+
+def known_images(
+    images: Study, unrankable: Sequence[Sequence[str | None]]
+) -> tuple[BoolArray, dict[str, str]]:
+    """Return which images have maps that rank pixels on every network, and why others have not."""
+    reasons = [next(filter(None, own), None) for own in zip(*unrankable, strict=True)]
+    pairs = zip(images.keys, reasons, strict=True)
+    known = np.array([reason is None for reason in reasons], dtype=bool)
+    return known, {key: reason for key, reason in pairs if reason}
+
+
+def reasons_of(images: Study, answer: Answers) -> dict[str, str]:
+    """Return why maps of one network rank nothing, by image."""
+    return known_images(images, [answer.reasons])[1]
+
+
 @dataclass(frozen=True)
 class Likenesses:
     """How alike the maps of R refits are, of n images.
@@ -107,16 +127,27 @@ class Likenesses:
         """Return the same for maps of other subjects, [n]."""
         return _over_pairs(self.other, refits)
 
-    def excess(self, refits: Sequence[int] | None = None) -> FloatArray:
-        """Return stability minus derangement, [n]."""
-        return self.stability(refits) - self.derangement(refits)
+    def excess(
+        self, refits: Sequence[int] | None = None, encoders: Rows | None = None
+    ) -> FloatArray:
+        """Return stability minus derangement, [n].
+
+        Args:
+            refits: Places of the refits, all unless given.
+            encoders: [R] encoder of each refit; pairs of the same one are then left out.
+        """
+        own, other = (_over_pairs(part, refits, encoders) for part in (self.own, self.other))
+        return own - other
 
 
-def _over_pairs(table: FloatArray, refits: Sequence[int] | None) -> FloatArray:
-    """Return the mean of tables [n, R, R] over pairs of different refits."""
+def _over_pairs(
+    table: FloatArray, refits: Sequence[int] | None, encoders: Rows | None = None
+) -> FloatArray:
+    """Return the mean of tables [n, R, R] over pairs of different refits, or encoders."""
     chosen = np.arange(table.shape[1]) if refits is None else np.asarray(refits)
     some = table[:, chosen][:, :, chosen]
-    different = ~np.eye(len(chosen), dtype=bool)
+    labels = chosen if encoders is None else encoders[chosen]
+    different = labels[:, None] != labels
     means: FloatArray = some[:, different].mean(1)
     return means
 

@@ -7,12 +7,14 @@ than maps of different subjects, and what removing the top of the map does. Regi
 each refit's best epoch and at epochs of matched accuracy.
 
 All probes share one trunk, and that alone makes their maps alike. So every sentence is about this
-encoder: whether probes of another encoder of the same recipe show the same is not asked.
+encoder, unless other encoders of the same recipe are given: then maps are also compared on refits
+of different ones, and the claim is about those.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,25 +25,32 @@ import numpy.typing as npt
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray
-from benchmark.errors import SanityError, StoreError
+from benchmark.errors import NotAssessableError, SanityError, StoreError
 from benchmark.explainer import Explainer
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find
 from benchmark.statistics.bootstrap import Interval
 from benchmark.training.regimes import REGIMES, Regime
-from benchmark.trial import Study
+from benchmark.trial import Study, Trial
 from benchmark.trial.refits import Refit, refit
 from benchmark.trial.study import Conditions
-from protocols.training_regime.gains import claim_of, gains, is_matched, regimes_in, unlearned
+from protocols.training_regime.claim import claim_of
+from protocols.training_regime.encoders import checksums_of, other_trials
+from protocols.training_regime.exhibits import shown_courses, shown_maps
+from protocols.training_regime.gains import gains, is_matched, regimes_in, unlearned
 from protocols.training_regime.measures import (
     Answers,
     answers_of,
+    known_images,
     likenesses_of,
     log_loss,
+    maps_and_reasons,
     maps_of,
     partners_of,
+    reasons_of,
 )
+from protocols.training_regime.over_encoders import stability_gains, untold
 from protocols.training_regime.refits import Refits, best_refits, cards_of, matched_refits
 from protocols.training_regime.statistics import (
     BEST,
@@ -58,7 +67,8 @@ from protocols.training_regime.tables import regime_tables
 
 NOT_MATCHED = "accuracy cannot be matched"
 
-_SHOWN = 3  # refits whose maps a report shows
+# Refits with their answers, of each regime at each point, encoder by encoder.
+OfEncoders = dict[tuple[str, str], list[list[tuple[Refit, Answers]]]]
 
 
 class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConfig]):
@@ -76,8 +86,9 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
     Config = TrainingRegimeConfig
 
     def settings(self, panel: Mapping[str, Explainer]) -> dict[str, Any]:
-        """Return its settings; those of a folder of experiments name what lies in it."""
+        """Return its settings; those of files and folders name what lies in them."""
         settings = super().settings(panel)
+        settings["encoders"] = list(checksums_of(self.config.encoders))
         if self.config.experiments is not None:
             cards = sorted(str(card.checksum) for card in cards_of(Path(self.config.experiments)))
             settings["experiments"] = hashlib.sha256("".join(cards).encode()).hexdigest()
@@ -86,6 +97,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         trial, images = study.trial, study.balanced(self.config.subjects)
+        others = other_trials(trial, self.config.encoders)
         found = best_refits(trial, self.config)
         best = found.by_regime
         for regime, reason in found.left_out.items():
@@ -95,25 +107,35 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         self._read_training(images, best, BEST)
         self._read_training(images, matched, MATCHED)
         maps: dict[str, npt.NDArray[np.generic]] = {}
+        answers: OfEncoders = {}
         for regime in best:
             own = self._read_regime(images, best[regime], {"regime": regime, "point": BEST})
-            maps |= _shown_maps(images, regime, own)
+            maps |= shown_maps(images, regime, own)
+            answers[regime, BEST], answers[regime, MATCHED] = [list(own.values())], []
             if [one.epoch for one in matched[regime]] == [one.epoch for one in best[regime]]:
                 self._repeat(images, regime)
             else:
                 where = {"regime": regime, "point": MATCHED}
-                self._read_regime(images, matched[regime], where, own)
+                own = self._read_regime(images, matched[regime], where, own)
+            answers[regime, MATCHED].append(list(own.values()))
         self._read_seeds(images, tuple(best))
         self._read_null(images)
         self._read_gains(images)
-        images.exhibit({**maps, **_shown_courses(images, best, matched)})
+        if others:
+            self._read_encoders(images, others, answers)
+        images.exhibit({**maps, **shown_courses(images, best, matched)})
 
     def _read_training(
-        self, images: Study, refits: Mapping[Regime, Sequence[Refit]], point: str
+        self, images: Study, refits: Refits, point: str, encoder: Conditions | None = None
     ) -> None:
         for regime, own in refits.items():
             for one in own:
-                where: Conditions = {"regime": regime, "point": point, "refit": one.recipe.refit}
+                where: Conditions = {
+                    "regime": regime,
+                    "point": point,
+                    "refit": one.recipe.refit,
+                    **(encoder or {}),
+                }
                 images.constant(self.validation_auroc, one.auroc, where)
                 images.constant(self.epoch, one.epoch, where)
 
@@ -136,11 +158,11 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         for number, (_, answer) in answers.items():
             condition = {**where, "refit": number}
             self._read_network(images, answer, condition)
-            images.read(self.delta_t, answer.delta_t, condition, reasons=_reasons(images, answer))
+            images.read(self.delta_t, answer.delta_t, condition, reasons=reasons_of(images, answer))
             if answer.ap is not None:
-                images.read(self.ap, answer.ap, condition, reasons=_reasons(images, answer))
-        seen = _seen([answer for _, answer in answers.values()])
-        self._read_stability(images, *seen, list(answers), where)
+                images.read(self.ap, answer.ap, condition, reasons=reasons_of(images, answer))
+        own = maps_and_reasons([answer for _, answer in answers.values()])
+        self._read_stability(images, *own, list(answers), where)
         return answers
 
     def _read_network(self, images: Study, answer: Answers, where: Conditions) -> None:
@@ -159,7 +181,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         where: Conditions,
     ) -> None:
         """Read how alike maps are, over all refits and without each of these numbers."""
-        known, reasons = _known(images, unrankable)
+        known, reasons = known_images(images, unrankable)
         if not known.any():
             missing = np.full(len(images.rows), np.nan)
             images.read(self.excess, missing, where, reasons=reasons)
@@ -218,7 +240,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 images.read_missing(self.excess, str(error), where)
                 continue
             numbers = [one.recipe.refit for one in refits]
-            self._read_stability(images, *_seen(answers), numbers, where)
+            self._read_stability(images, *maps_and_reasons(answers), numbers, where)
             precisions = [answer.ap for answer in answers if answer.ap is not None]
             if precisions:
                 images.read(self.ap, np.mean(precisions, axis=0), where)
@@ -248,6 +270,56 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 effects = [self._mean_effect(readings, name, point) for name in (regime, FULL)]
                 images.read(self.faith_gain, effects[0] - effects[1], where, reasons=reasons)
 
+    def _read_encoders(
+        self, images: Study, others: Mapping[str, Trial], answers: OfEncoders
+    ) -> None:
+        """Read refits of other encoders, and how alike maps are on refits of different ones."""
+        numbers = [one.recipe.refit for one, _ in answers[PROBE, BEST][0]]
+        for place, (name, trial) in enumerate(others.items(), 1):
+            encoder: Conditions = {"encoder": place}
+            best = best_refits(trial, self.config, (PROBE, FULL)).by_regime
+            if any([one.recipe.refit for one in own] != numbers for own in best.values()):
+                raise NotAssessableError(f"the refits of encoder {name!r} have other numbers")
+            images.constant(self.other_encoder, place, {**encoder, "name": name})
+            matched = matched_refits(trial, best)
+            known: dict[Regime, dict[int, tuple[Refit, Answers]]] = {}
+            for point, refits in ((BEST, best), (MATCHED, matched)):
+                self._read_training(images, refits, point, encoder)
+                for regime, own in refits.items():
+                    at: Conditions = {"regime": regime, "point": point, **encoder}
+                    known[regime] = self._read_regime(images, own, at, known.get(regime))
+                    answers[regime, point].append(list(known[regime].values()))
+        for regime, point in itertools.product((PROBE, FULL), (BEST, MATCHED)):
+            where: Conditions = {"regime": regime, "point": point}
+            self._read_over_encoders(images, answers[regime, point], where)
+        gain = stability_gains(images.readings, MATCHED)
+        if gain is not None:
+            images.read(self.stability_gain_over_encoders, gain)
+
+    def _read_over_encoders(
+        self, images: Study, answers: Sequence[Sequence[tuple[Refit, Answers]]], where: Conditions
+    ) -> None:
+        """Read how alike maps are on pairs of refits of different encoders."""
+        flat = [answer for of_encoder in answers for _, answer in of_encoder]
+        encoders = np.repeat(np.arange(len(answers)), len(answers[0]))
+        refits = np.array([one.recipe.refit for of_encoder in answers for one, _ in of_encoder])
+        maps, unrankable = maps_and_reasons(flat)
+        known, reasons = known_images(images, unrankable)
+        left: list[tuple[Conditions, BoolArray]] = [({}, refits > 0)]
+        left += [({"without": int(number)}, refits != number) for number in np.unique(refits)]
+        if len(answers) > 2:
+            left += [
+                ({"without encoder": number}, encoders != number) for number in range(len(answers))
+            ]
+        partners = partners_of(images, self.config.partners, known)
+        alike = likenesses_of(images, maps, partners, self.config.overlap) if known.any() else None
+        for condition, chosen in left:
+            values = np.full(len(known), np.nan)
+            if alike is not None:
+                rest = alike.excess(np.flatnonzero(chosen).tolist(), encoders)
+                values = np.where(known, rest, np.nan)
+            images.read(self.excess_over_encoders, values, {**where, **condition}, reasons=reasons)
+
     def _mean_effect(self, readings: Sequence[Reading], regime: str, point: str) -> FloatArray:
         of_refits = [
             one.values
@@ -274,7 +346,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
 
     @classmethod
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
-        """Say whether a probe explains better, given this encoder."""
+        """Say whether a probe explains better, given this encoder or over several."""
         if unlearned(readings) is not None or not is_matched(readings):
             return ()
         held, sentence = claim_of(readings)
@@ -289,6 +361,8 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 declared = str(one.conditions["declared"])
                 marked = ", so a probe already knows them" if declared == SAME_LABELS else ""
                 remarks.append(f"pretraining of the encoder: {declared}{marked}")
+        if reason := untold(readings):
+            remarks.append(f"nothing is told over encoders: {reason}")
         for regime in set(REGIMES) - set(regimes_in(readings)):
             reading = find(readings, cls.excess, regime=regime, point=BEST)
             if reading is not None and reading.reasons:
@@ -309,60 +383,3 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         from protocols.training_regime.figures import regime_drawings
 
         return regime_drawings(exhibits, readings)
-
-
-def _shown_rows(images: Study) -> list[int]:
-    """Return the position of the first image of each group."""
-    return [int(np.flatnonzero(images.groups == group)[0]) for group in np.unique(images.groups)]
-
-
-def _shown_maps(
-    images: Study, regime: Regime, answers: Mapping[int, tuple[Refit, Answers]]
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the maps of a subject of each group on a few refits of a regime."""
-    few, rows = list(answers.items())[:_SHOWN], _shown_rows(images)
-    return {
-        f"{regime} refit {number}": answer.importance[rows].numpy() for number, (_, answer) in few
-    }
-
-
-def _shown_courses(
-    images: Study, best: Refits, matched: Refits
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the curves [G, R, E] of all refits, the epochs [G, R, 2] taken, and the images."""
-    longest = max(len(one.aurocs) for refits in best.values() for one in refits)
-    curves = [
-        [np.pad(one.aurocs, (0, longest - len(one.aurocs)), constant_values=np.nan) for one in own]
-        for own in best.values()
-    ]
-    epochs = [
-        [(one.epoch, other.epoch) for one, other in zip(own, matched[regime], strict=True)]
-        for regime, own in best.items()
-    ]
-    rows = images.rows[_shown_rows(images)]
-    return {
-        "keys": np.array([images.trial.test.keys[row] for row in rows]),
-        "image": images.trial.test.images[rows],
-        "regimes": np.array(list(best)),
-        "curves": np.array(curves),
-        "epochs": np.array(epochs),
-    }
-
-
-def _seen(answers: Sequence[Answers]) -> tuple[list[Tensor], list[Sequence[str | None]]]:
-    """Return the maps of networks, and why some of them rank nothing."""
-    return [one.importance for one in answers], [one.reasons for one in answers]
-
-
-def _known(
-    images: Study, unrankable: Sequence[Sequence[str | None]]
-) -> tuple[BoolArray, dict[str, str]]:
-    """Return which images have maps that rank pixels on every network, and why others have not."""
-    reasons = [next(filter(None, own), None) for own in zip(*unrankable, strict=True)]
-    pairs = zip(images.keys, reasons, strict=True)
-    known = np.array([reason is None for reason in reasons], dtype=bool)
-    return known, {key: reason for key, reason in pairs if reason}
-
-
-def _reasons(images: Study, answer: Answers) -> dict[str, str]:
-    return _known(images, [answer.reasons])[1]

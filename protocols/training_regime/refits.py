@@ -37,7 +37,9 @@ class BestRefits:
     left_out: Mapping[Regime, str]
 
 
-def best_refits(trial: Trial, config: TrainingRegimeConfig) -> BestRefits:
+def best_refits(
+    trial: Trial, config: TrainingRegimeConfig, regimes: Sequence[Regime] = REGIMES
+) -> BestRefits:
     """Return the refits of every regime at their best epochs.
 
     The last stage is left out where the trunk has no stages; the others cannot be.
@@ -48,10 +50,10 @@ def best_refits(trial: Trial, config: TrainingRegimeConfig) -> BestRefits:
         StoreError: If the folder of experiments cannot be read.
     """
     if config.experiments is not None:
-        return _of_experiments(trial, Path(config.experiments))
+        return _of_experiments(trial, Path(config.experiments), regimes)
     found: dict[Regime, Sequence[Refit]] = {}
     left_out: dict[Regime, str] = {}
-    for regime in REGIMES:
+    for regime in regimes:
         try:
             found[regime] = [refit(trial, recipe) for recipe in config.recipes(regime)]
         except UnsupportedError as error:
@@ -84,7 +86,7 @@ def cards_of(folder: Path) -> tuple[ExperimentCard, ...]:
     return tuple(card for card in read_registry(folder).cards if card.status in ENDED)
 
 
-def _of_experiments(trial: Trial, folder: Path) -> BestRefits:
+def _of_experiments(trial: Trial, folder: Path, regimes: Sequence[Regime]) -> BestRefits:
     # Here, since it imports all that trains an experiment.
     from benchmark.running.experiment import encoder_sha256
 
@@ -108,7 +110,7 @@ def _of_experiments(trial: Trial, folder: Path) -> BestRefits:
         left_out["last_stage"] = f"{folder} lacks experiments of it with the same refits"
     found: dict[Regime, Sequence[Refit]] = {
         regime: [_load(trial, folder, cards[regime][number]) for number in sorted(shared)]
-        for regime in REGIMES
+        for regime in regimes
         if regime not in left_out
     }
     return BestRefits(found, left_out)

@@ -41,6 +41,8 @@ class TrainingRegimeConfig(ProtocolConfig):
         overlap: Share of the foreground whose overlap is compared.
         experiments: Folder of experiments that are taken as refits instead of training some, or
             None: their cards must be of the model's encoder and the cohort.
+        encoders: Model files (``model.toml``) of other encoders of the same recipe, trained from
+            other seeds or subjects; probe and full training are then compared over encoders.
         pretraining: What the encoder was trained on before, which is shown with the result.
     """
 
@@ -55,6 +57,7 @@ class TrainingRegimeConfig(ProtocolConfig):
     by_seed: int = Field(3, ge=0, le=50)
     overlap: float = Field(0.1, gt=0, lt=1)
     experiments: str | None = None
+    encoders: tuple[str, ...] = ()
     pretraining: Pretraining = "undeclared"
 
     def recipes(self, regime: Regime, count: int | None = None) -> list[RegimeRecipe]:
@@ -69,18 +72,26 @@ class TrainingRegimeStatistics:
 
     Conditions are the ``regime``, the ``point`` (each refit's ``best`` epoch, or the one of
     ``matched`` accuracy), the ``refit``, and the refit that is left out (``without``). Refits that
-    differ by their seed alone are at the point ``seed alone``.
+    differ by their seed alone are at the point ``seed alone``. Readings on another encoder have its
+    number (``encoder``, from 1).
     """
 
     stability_gain = statistic(
         "stability of maps beyond that of other subjects' maps, of probes minus that of networks "
         "trained in full, at matched accuracy and given this encoder"
     )
+    stability_gain_over_encoders = statistic(
+        "the same on pairs of refits of different encoders of one recipe"
+    )
     faith_gain = statistic(
         "how much more removing what the map marks changes the group difference, of probes minus "
         "that of networks trained in full, in units of T"
     )
     excess = statistic("stability of a subject's maps over refits, minus that of other subjects'")
+    excess_over_encoders = statistic(
+        "stability of a subject's maps on pairs of refits of different encoders, minus that of "
+        "other subjects'"
+    )
     stability = statistic("mean rank correlation of a subject's maps on pairs of refits")
     derangement = statistic("the same with the map of another subject of the group")
     top_overlap = statistic("mean intersection over union of the tops on pairs of refits")
@@ -95,6 +106,9 @@ class TrainingRegimeStatistics:
     pretraining = statistic(
         "1 under the condition that says what the encoder was declared to be trained on before",
         aggregate="constant",
+    )
+    other_encoder = statistic(
+        "number of another encoder, under the condition that names it", aggregate="constant"
     )
     epoch = statistic("number of the epoch whose weights are taken", aggregate="constant")
 

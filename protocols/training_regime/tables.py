@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 
 import numpy as np
 
 from benchmark.protocol import Table
 from benchmark.reading import Reading, find, summarise
 from benchmark.statistics.bootstrap import Interval
+from protocols.training_regime.claim import claim_of
 from protocols.training_regime.gains import (
-    claim_of,
     excess_difference,
     interval_of,
     is_matched,
@@ -22,6 +23,7 @@ from protocols.training_regime.gains import (
     unlearned,
     validation_auroc,
 )
+from protocols.training_regime.over_encoders import effect_components, gains_over_encoders
 from protocols.training_regime.statistics import (
     BEST,
     FULL,
@@ -67,19 +69,21 @@ def regime_tables(readings: Readings) -> Iterator[Table]:
     if known:
         yield Table(
             "gains",
-            "Regimes minus full training, given this encoder",
+            "Regimes minus full training",
             "Differences with 95 % intervals over subjects and refits. The claim is about probes "
             "at matched accuracy and needs both: stability alone says that all probes share a "
-            "trunk. Whether another encoder of the same recipe shows the same is not asked here.",
+            "trunk. Rows over encoders come first where other encoders of the same recipe were "
+            "given: stability on pairs of refits of different encoders, and effects with encoders "
+            "as a sample. All other rows hold given this encoder.",
             ("explainer, regime, epochs", "E", "effect (T)", "AP", "claim"),
             [row for name, own in known.items() for row in _gain_rows(name, own)],
         )
     yield Table(
         "components",
         "What values vary with",
-        "Variance of a subject's value on one refit that comes from subjects, from refits, and "
-        "from neither alone, at each refit's best epoch.",
-        ("explainer, regime, value", "subjects", "refits", "residual"),
+        "Variance of a subject's value on one refit that comes from subjects, from encoders where "
+        "several were given, from refits, and from none alone, at each refit's best epoch.",
+        ("explainer, regime, value", "subjects", "encoders", "refits", "residual"),
         [row for name, own in measured.items() for row in _component_rows(name, own)],
     )
 
@@ -123,11 +127,18 @@ def _regime_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell,
 
 
 def _gain_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, ...]]:
+    for point in _POINTS[::-1]:
+        over = gains_over_encoders(readings, point)
+        if over is not None:
+            claim = claim_of(readings)[1].partition(":")[0] if point == MATCHED else None
+            label = f"{name}, probe over encoders, {point}"
+            yield label, words_of(over[0]), words_of(over[1]), None, claim
+    is_over = gains_over_encoders(readings) is not None
     for regime in regimes_in(readings):
         for point in _POINTS:
             if regime == FULL:
                 continue
-            is_claim = (regime, point) == ("probe", MATCHED)
+            is_claim = (regime, point) == ("probe", MATCHED) and not is_over
             sentence = claim_of(readings)[1] if is_matched(readings) else "not matched"
             yield (
                 f"{name}, {regime}, {point}",
@@ -143,8 +154,14 @@ def _component_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Ce
         for regime in regimes_in(readings):
             result = two_way(readings, statistic, regime, BEST)
             if result is not None:
-                parts = (result.of_subjects, result.of_runs, result.residual)
-                yield (f"{name}, {regime}, {label}", *(_number(part, 6) for part in parts))
+                subjects, refits = _number(result.of_subjects, 6), _number(result.of_runs, 6)
+                residual = _number(result.residual, 6)
+                yield f"{name}, {regime}, {label}", subjects, None, refits, residual
+    for regime in ("probe", FULL):
+        nested = effect_components(readings, regime)
+        if nested is not None:
+            label = f"{name}, {regime} over encoders, effect"
+            yield (label, *(_number(part, 6) for part in astuple(nested)))
 
 
 def words_of(interval: Interval) -> str | None:

@@ -27,14 +27,9 @@ from benchmark.training.trainer.material import Draw
 from benchmark.trial import Study, Trial
 from benchmark.trial.refits import refit
 from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
+from protocols.training_regime.claim import claim_of
 from protocols.training_regime.figures import draw_accuracy, draw_regimes
-from protocols.training_regime.gains import (
-    SIGNAL,
-    claim_of,
-    jackknife_interval,
-    mean_auroc,
-    unlearned,
-)
+from protocols.training_regime.gains import SIGNAL, jackknife_interval, mean_auroc, unlearned
 from protocols.training_regime.measures import answers_of, likenesses_of, partners_of
 from protocols.training_regime.refits import best_refits, matched_refits
 from protocols.training_regime.statistics import MATCHED, RANDOMISED, SEED_ALONE

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from baselines.models.pretraining.encoders import ENCODERS, draw_other_cohort, write_encoder
 from benchmark.errors import SanityError
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
@@ -25,7 +26,7 @@ from benchmark.trial import Runtime, Trial
 from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
 from protocols.training_regime.tables import regime_tables
 
-ENCODERS = ("supervised_encoder", "simclr_encoder")
+MEASURED = ("supervised_encoder", "simclr_encoder")
 EXPLAINERS = ("saliency", "gradcam_aligned", "sobel")
 DATA = Path(__file__).parents[2] / "baselines" / "models" / "data"
 
@@ -45,6 +46,25 @@ def build_trial(encoder: str, store: Path) -> Trial:
     return Trial(method, load_fitted(source, people), people, runtime)
 
 
+def write_encoder_of(seed: int, store: Path) -> str:
+    """Return the model file of `supervised_encoder`'s recipe on subjects of another seed."""
+    name = f"supervised_encoder_{seed}"
+    recipe = replace(
+        ENCODERS["supervised_encoder"],
+        name=name,
+        draw=lambda: draw_other_cohort(260, seed),
+        images=f"260 subjects of the generator of phantom, seed {seed}",
+    )
+    file = store / f"{name}.toml"
+    if not file.exists():
+        weights = write_encoder(recipe, store)
+        trunk = DATA.parent / "smallresnet.py"
+        file.write_text(
+            f'architecture = "{trunk}:build_trunk"\nweights = "{weights.name}"\nhead = "probe"\n'
+        )
+    return str(file)
+
+
 def main() -> None:
     """Print the tables of each encoder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,12 +74,18 @@ def main() -> None:
     parser.add_argument("--refits", type=int, default=5, help="refits of each regime")
     parser.add_argument("--epochs", type=int, help="largest number of epochs")
     parser.add_argument("--subjects", type=int, default=64, help="test images")
+    parser.add_argument(
+        "--other-seed", type=int, action="append", default=[], help="seed of another encoder"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = TrainingRegimeConfig(
-        refits=arguments.refits, epochs=arguments.epochs, subjects=arguments.subjects
+        refits=arguments.refits,
+        epochs=arguments.epochs,
+        subjects=arguments.subjects,
+        encoders=tuple(write_encoder_of(seed, arguments.store) for seed in arguments.other_seed),
     )
-    for encoder in arguments.encoder or ENCODERS:
+    for encoder in arguments.encoder or MEASURED:
         _tell(f"\n## {encoder}\n")
         trial = build_trial(encoder, arguments.store)
         for name in arguments.explainer or EXPLAINERS:
