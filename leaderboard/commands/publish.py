@@ -23,6 +23,9 @@ from leaderboard.published import fields, folder, pseudonyms
 from leaderboard.published import record as records
 from leaderboard.submission import from_plugins
 
+_NOT_INSTALLED = "it is not installed here."
+_GUEST = "it is a metric of another library, and stands on no board."
+
 
 def publish(
     out: Annotated[Path, typer.Option(help="Folder of records to write.")],
@@ -102,7 +105,10 @@ def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], suites
 def _split(
     finished: Sequence[cells.Record], catalogue: catalogues.Catalogue
 ) -> tuple[list[cells.Record], list[str]]:
-    """Return the cells whose plugins are installed, and a line on each plugin that is not."""
+    """Return the cells whose plugins are installed, and a line on each plugin that is not.
+
+    Metrics of other libraries, such as ``quantus:Sparseness``, stand on no board.
+    """
     shelves = (("explainer", catalogue.explainers), ("protocol", catalogue.protocols))
     known, unknown = [], Counter[tuple[str, str]]()
     for record in finished:
@@ -112,7 +118,8 @@ def _split(
         if not missing:
             known.append(record)
     lines = [
-        f"Cells of {kind} {name!r} are left out, {count} of them: it is not installed here."
+        f"Cells of {kind} {name!r} are left out, {count} of them: "
+        + (_GUEST if kind == "protocol" and ":" in name else _NOT_INSTALLED)
         + (" Methods in files of their own are sent by submit." if kind == "explainer" else "")
         for (kind, name), count in sorted(unknown.items())
     ]

@@ -15,10 +15,12 @@ from typer.testing import Result
 from verifying import invoke, plugin
 
 from baselines.cohorts.phantom import Phantom
+from benchmark.plugins.catalogue import Catalogue
 from benchmark.reading import find
 from benchmark.records.store import Store
 from leaderboard.board.bridge import load_bridges
 from leaderboard.board.build import build_board
+from leaderboard.commands.publish import _split
 from leaderboard.published.folder import load_folder
 
 SUITE = """
@@ -69,6 +71,20 @@ def test_what_is_installed_is_published_and_the_rest_is_named(
     assert [one.names.explainer for one in records] == ["gradcam", "oracle", "random"]
     assert {(one.submitter, one.tier) for one in records} == {("A hospital", "self-reported")}
     assert len(build_board(records).models[0].rows) == 3
+
+
+def test_a_metric_of_another_library_is_told_from_what_is_not_installed(measured: Path) -> None:
+    """If it fails, a user who has Quantus is told that Quantus is not installed."""
+    record = Store(measured / "store").records()[0]
+    names = record.names.model_copy(
+        update={"explainer": "gradcam", "protocol": "captum:infidelity"}
+    )
+    known, lines = _split([record.renamed(names)], Catalogue())
+    assert not known
+    assert lines == [
+        "Cells of protocol 'captum:infidelity' are left out, 1 of them: it is a metric of another "
+        "library, and stands on no board."
+    ]
 
 
 def test_no_subject_is_named_and_no_score_is_another(measured: Path, tmp_path: Path) -> None:
