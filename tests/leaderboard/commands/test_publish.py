@@ -75,7 +75,7 @@ def test_what_is_installed_is_published_and_the_rest_is_named(
 
 def test_a_metric_of_another_library_is_told_from_what_is_not_installed(measured: Path) -> None:
     """If it fails, a user who has Quantus is told that Quantus is not installed."""
-    record = Store(measured / "store").records()[0]
+    record = next(iter(Store(measured / "store").records()))
     names = record.names.model_copy(
         update={"explainer": "gradcam", "protocol": "captum:infidelity"}
     )

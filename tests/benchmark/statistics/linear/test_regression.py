@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.mediation import Mediation as ReferenceMediation
 
 from benchmark.errors import InputError, NotAssessableError
-from benchmark.seeding import stream
+from benchmark.seeding import global_seed, stream
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.linear import (
     AT_BOUNDARY,
@@ -101,8 +102,8 @@ def test_mediation_is_that_of_statsmodels() -> None:
     data = np.column_stack([design.matrix, exposure])
     outcome = OLS(GROUPS.astype(float), np.column_stack([data, SHARES]))
     reference = ReferenceMediation(outcome, OLS(SHARES, data), (3, 3), mediator=4)
-    np.random.seed(0)  # noqa: NPY002 - statsmodels draws from the global stream
-    effects = reference.fit(n_rep=400)
+    with global_seed(0, torch.device("cpu")):  # statsmodels draws from the global stream
+        effects = reference.fit(n_rep=400)
     acme, ade = effects.ACME_avg, effects.ADE_avg
     width = np.ptp(np.quantile(acme, (0.025, 0.975)))
     assert abs(result.indirect.estimate - acme.mean()) < 4 * acme.std() / 20
