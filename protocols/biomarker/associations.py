@@ -14,8 +14,8 @@ from benchmark.reading import Condition
 from benchmark.statistics.linear import (
     Design,
     PartialCorrelation,
+    Permutations,
     correlation_test,
-    draw_permutations,
     nuisance_design,
 )
 from benchmark.trial import Study
@@ -70,9 +70,15 @@ class Setting:
 
 
 def make_setting(
-    people: People, volumes: FloatArray, output: FloatArray, permutations: int
+    people: People, volumes: FloatArray, output: FloatArray, permutations: Permutations
 ) -> Setting:
     """Return the setting of subjects, their volumes [n, K] and the network's output [N].
+
+    Args:
+        people: The subjects.
+        volumes: [n, K] volume of each region.
+        output: [N] output of each image.
+        permutations: [R, n] random orders of the subjects within their groups.
 
     Raises:
         NotAssessableError: If a covariate determines the group or, with it, the output.
@@ -84,7 +90,7 @@ def make_setting(
         output=output,
         by_group=nuisance_design(covariates, groups),
         by_output=nuisance_design(covariates, groups, extra={"output": people.mean(output)}),
-        permutations=draw_permutations(len(people), permutations, "biomarker", within=groups),
+        permutations=permutations,
     )
 
 

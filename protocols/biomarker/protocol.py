@@ -17,7 +17,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find, interval
-from benchmark.statistics.linear import PartialCorrelation
+from benchmark.statistics.linear import PartialCorrelation, draw_permutations
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.statistics.wording import format_interval
 from benchmark.trial import Study
@@ -59,12 +59,15 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         if len(people) < config.minimum:
             raise NotAssessableError(f"fewer than {config.minimum} subjects with a map")
         maps, regions = signed_maps(trial, people.rows), own_regions(trial.test, people)
-        setting = associations.make_setting(
-            people,
-            people.signed_volumes(people.regions),
-            axis.values[people.rows],
+        orders = draw_permutations(
+            len(people),
             config.permutations,
+            trial.runtime.suite,
+            self.name,
+            within=people.groups[people.first],
         )
+        volumes = people.signed_volumes(people.regions)
+        setting = associations.make_setting(people, volumes, axis.values[people.rows], orders)
         notes = study.of(people.rows[people.first])
         regions = self._settled(notes, setting, regions)
         marks = measure_marks(maps, people, regions, foreground[people.rows])

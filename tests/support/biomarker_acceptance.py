@@ -152,7 +152,9 @@ def setting_and_marks(trial: Trial) -> tuple[Setting, Marks]:
     people = find_people(trial, 20, None)
     axis = group_axis(trial)
     volumes = people.signed_volumes(people.regions)
-    setting = make_setting(people, volumes, axis.values[people.rows], 1000)
+    groups = people.groups[people.first]
+    orders = draw_permutations(len(people), 1000, "acceptance", within=groups)
+    setting = make_setting(people, volumes, axis.values[people.rows], orders)
     inside = trial.test.anatomy.foreground[people.rows]
     marks = measure_marks(
         signed_maps(trial, people.rows), people, own_regions(trial.test, people), inside
