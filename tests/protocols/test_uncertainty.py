@@ -21,14 +21,13 @@ from benchmark.classifier import Classifier, Preprocessing
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.plugins.examples import build_cohort
 from benchmark.reading import Reading, find
-from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 from benchmark.statistics.rank_association import spearman_of
 from benchmark.trial import Study, Trial
 from protocols.uncertainty import Uncertainty, UncertaintyConfig
 from protocols.uncertainty.figures import uncertainty_drawings
 from protocols.uncertainty.measures import entropies, gini, steadiness
 from protocols.uncertainty.members import members_of
-from protocols.uncertainty.statistics import ASSOCIATIONS, association_of, claim_of, words_of
+from protocols.uncertainty.statistics import ASSOCIATIONS, association_of, claim_of
 from protocols.uncertainty.tables import uncertainty_tables
 
 CONFIG = UncertaintyConfig(count=3, subjects=24, fewest=8)
@@ -252,10 +251,3 @@ def test_refits_are_members_that_differ_in_their_features() -> None:
     assert [len(one) for one in trunks] == [3, 1]
     for one in (ensemble, heads):
         assert np.ptp(one.probabilities[:, :, 1], axis=0).min() > 0
-
-
-def test_words_of_intervals_bear_a_minus() -> None:
-    """If it fails, a spreadsheet is handed an apostrophe, since a cell begins like a formula."""
-    assert words_of(Interval(-0.754, -0.82, 0.07, 30)) == "−0.75 [−0.82, 0.07]"
-    assert words_of(Interval(0.1, float("nan"), float("nan"), 30)) == "0.10"
-    assert words_of(NO_INTERVAL) is None
