@@ -8,13 +8,13 @@ docs/training_regime.md were made by it.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from markdown_output import write_line, write_table
 
 from baselines.models.pretraining.encoders import ENCODERS, draw_other_cohort, write_encoder
 from benchmark.errors import SanityError
@@ -86,24 +86,12 @@ def main() -> None:
         encoders=tuple(write_encoder_of(seed, arguments.store) for seed in arguments.other_seed),
     )
     for encoder in arguments.encoder or MEASURED:
-        _tell(f"\n## {encoder}\n")
+        write_line(f"\n## {encoder}\n")
         trial = build_trial(encoder, arguments.store)
         for name in arguments.explainer or EXPLAINERS:
             readings = _measure(trial, name, TrainingRegime(config))
             for table in regime_tables({name: readings}) if readings else ():
-                _tell("\n" + _row(table.columns))
-                _tell("|---" * len(table.columns) + "|")
-                for row in table.rows:
-                    _tell(_row(row))
-
-
-def _row(cells: Sequence[object]) -> str:
-    return "| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |"
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+                write_table(table)
 
 
 def _measure(trial: Trial, name: str, protocol: TrainingRegime) -> Sequence[Reading]:
@@ -111,11 +99,11 @@ def _measure(trial: Trial, name: str, protocol: TrainingRegime) -> Sequence[Read
     try:
         readings = protocol.readings(trial.on(explainer=method))
     except SanityError as error:
-        _tell(f"{name}: {type(error).__name__}, {error}")
+        write_line(f"{name}: {type(error).__name__}, {error}")
         return []
     verdict = protocol.verdict(readings)
     seconds = time.perf_counter() - start
-    _tell(f"{name}: {verdict.state}, {verdict.reason}; {seconds:.0f} s")
+    write_line(f"{name}: {verdict.state}, {verdict.reason}; {seconds:.0f} s")
     return readings
 
 

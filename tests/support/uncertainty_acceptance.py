@@ -7,11 +7,11 @@ docs/uncertainty.md were made by it.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 
 import torch
+from markdown_output import write_line, write_table
 
 from benchmark.errors import SanityError
 from benchmark.plugins.catalogue import Catalogue
@@ -54,7 +54,7 @@ def main() -> None:
     for model, cohort in arguments.pair or PAIRS:
         trial = build_trial(model, cohort, "saliency")
         for variant in arguments.variant or VARIANTS:
-            _tell(f"\n## {model} on {cohort}, {variant}\n")
+            write_line(f"\n## {model} on {cohort}, {variant}\n")
             protocol, measured = Uncertainty(VARIANTS[variant]), {}
             # Acceptance of other settings is about two methods.
             methods = EXPLAINERS if variant == next(iter(VARIANTS)) else FEW
@@ -63,19 +63,7 @@ def main() -> None:
                 if readings:
                     measured[name] = readings
             for table in uncertainty_tables(measured):
-                _tell("\n" + _row(table.columns))
-                _tell("|---" * len(table.columns) + "|")
-                for row in table.rows:
-                    _tell(_row(row))
-
-
-def _row(cells: Sequence[object]) -> str:
-    return "| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |"
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+                write_table(table)
 
 
 def _measure(trial: Trial, name: str, protocol: Uncertainty) -> Sequence[Reading]:
@@ -83,10 +71,10 @@ def _measure(trial: Trial, name: str, protocol: Uncertainty) -> Sequence[Reading
     try:
         readings = protocol.readings(trial.on(explainer=method))
     except SanityError as error:
-        _tell(f"{name}: {type(error).__name__}, {error}")
+        write_line(f"{name}: {type(error).__name__}, {error}")
         return []
     verdict = protocol.verdict(readings)
-    _tell(f"{name}: {verdict.reason}; {time.perf_counter() - start:.0f} s")
+    write_line(f"{name}: {verdict.reason}; {time.perf_counter() - start:.0f} s")
     return readings
 
 
