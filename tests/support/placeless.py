@@ -1,6 +1,6 @@
 """Maps that follow a network and know no place, or a place and no network.
 
-None of them is an explanation. The first three bear the output of the network and thus the
+None of them is an explanation. The first four bear the output of the network and thus the
 separation of the groups, on no place at all, on a fixed atlas, or on edges; the last is the mirror
 image of a control, whose sign a protocol must not mistake for knowledge.
 """
@@ -12,6 +12,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from baselines.cohorts.phantom2 import Phantom2
 from baselines.explainers.controls import Sobel
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch
@@ -58,6 +59,16 @@ class AtlasTimesOutput(Explainer):
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the scalar times the blurred share at each pixel, [B, 1, *S]."""
         return _outputs(classifier, images, target) * self.regions.to(images)
+
+
+class Phantom2AtlasTimesOutput(AtlasTimesOutput):
+    """The atlas of the posed phantom, which a command can name since it asks for no regions."""
+
+    def __init__(self) -> None:
+        regions = Phantom2().load().references.regions
+        if regions is None:
+            raise AttributionError("The posed phantom has no regions.")
+        super().__init__(regions)
 
 
 class SobelTimesOutput(Explainer):
