@@ -24,6 +24,7 @@ from typer.core import TyperGroup
 from benchmark.commands.exits import BAD_INPUT
 from benchmark.plugins.neighbours import check_neighbour
 from benchmark.running.allocator import tune_allocator
+from benchmark.running.workers.threads import wait_passively
 
 # Other packages bring commands of their own by this group of entry points.
 GROUP = "medsanity.commands"
@@ -138,6 +139,7 @@ def main(
 ) -> None:
     """Put heatmaps of medical image models through sanity protocols."""
     tune_allocator()
+    wait_passively()
 
 
 def _load(point: EntryPoint) -> tuple[Any, dict[str, Any]]:

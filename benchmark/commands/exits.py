@@ -20,7 +20,7 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
     """Turn what the user can mend, and Ctrl-C, into one sentence and an exit code.
 
     Args:
-        stopped: Sentence for Ctrl-C.
+        stopped: Sentence for Ctrl-C, unless what was stopped knows a better one.
     """
     try:
         yield
@@ -37,6 +37,6 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
             err=True,
         )
         raise typer.Exit(BAD_INPUT) from error
-    except KeyboardInterrupt:
-        typer.echo(stopped, err=True)
+    except KeyboardInterrupt as error:
+        typer.echo(str(error) or stopped, err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -36,6 +36,14 @@ NamedCohort = Annotated[str, typer.Argument(help=COHORT_HELP)]
 Suite = Annotated[str, typer.Option(help="Version, or path of a .toml file.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images per pass.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes of one thread each. Default: one for each core where several explainers "
+        "are named and no GPU is used, else 1.",
+    ),
+]
 Store = Annotated[Path, typer.Option(help="Where finished cells are kept.")]
 Submitter = Annotated[str, typer.Option(help="Who measured.")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]

@@ -23,6 +23,7 @@ from benchmark.running import device as devices
 from benchmark.running import engine
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
+from benchmark.running.workers import processes
 
 
 def run(
@@ -46,8 +47,9 @@ def run(
     ] = None,
     json_file: options.Json = None,
     shard: Annotated[
-        str | None, typer.Option(help="i/N: every N-th cell, i from 0 or from 1.")
+        str | None, typer.Option(help="i/N: every N-th method, i from 0 or from 1.")
     ] = None,
+    workers: options.Workers = None,
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
 ) -> None:
     """Score explainers; what the store holds already is taken from there."""
@@ -69,11 +71,14 @@ def run(
             check_file(json_file)
         cells.prepare()
 
+        wanted = set(plan.explainers) - (set(chosen.health) - set(explainer or ()))
         errors = terminal.make_console(stderr=True)
         terminal.print_notices(errors, plan.models.values())
         terminal.print_lines(errors, plan.notices)
         with terminal.Bars(errors) as bars:
-            finished = engine.run(plan, cells, settings, bars)
+            finished = engine.run(
+                plan, cells, settings, bars, _executor(workers, len(wanted), settings)
+            )
 
         protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
         results = summary.summarise_records(finished.records, protocols, json_file is not None)
@@ -86,8 +91,15 @@ def run(
         if folder is not None and finished.records:
             page = writer.write_report(folder, finished.records, finished.explained, protocols)
             terminal.print_lines(console, [f"report: {page}"])
-        unwanted = set(chosen.health) - set(explainer or ())
-        raise typer.Exit(_exit_code(finished.records, set(plan.explainers) - unwanted))
+        raise typer.Exit(_exit_code(finished.records, wanted))
+
+
+def _executor(
+    workers: int | None, methods: int, settings: engine.Settings
+) -> processes.WorkerProcesses | None:
+    """Return what measures the cells elsewhere, or None where this process does."""
+    count = processes.count_for(methods, settings.device) if workers is None else workers
+    return processes.WorkerProcesses(count) if count > 1 else None
 
 
 def _cost_line(finished: engine.Finished, store: Path) -> str:

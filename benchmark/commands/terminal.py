@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.table import Table
 from rich.text import Text
@@ -43,13 +50,17 @@ def make_console(stderr: bool = False) -> Console:
 
 
 class Bars(Progress):
-    """Two bars: cells of the run, and passes of the cell at hand; in a pipe, a line per cell."""
+    """A bar of the run's cells, and one of the passes of each cell that is being measured.
+
+    In a pipe, a line per cell.
+    """
 
     def __init__(self, console: Console) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed()
-        super().__init__(*columns, console=console, transient=True)
+        remaining = TextColumn("left"), TimeRemainingColumn()
+        super().__init__(*columns, *remaining, console=console, transient=True)
         self._cells: TaskID | None = None
-        self._passes: TaskID | None = None
+        self._passes: dict[Cell, TaskID] = {}
 
     def remarked(self, remark: str) -> None:
         """Say what was found in a model."""
@@ -60,19 +71,24 @@ class Bars(Progress):
         self._cells = self.add_task("cells", total=cells)
 
     def cell_started(self, cell: Cell, passes: int) -> None:
-        """Show the cell that is being measured."""
-        self._drop_passes()
+        """Show a cell that is being measured."""
+        self._drop_passes(cell)
         what = f"{cell.explainer} · {cell.protocol} (passes)"
-        self._passes = self.add_task(what, total=passes or None)
+        self._passes[cell] = self.add_task(what, total=passes or None)
 
-    def advanced(self, passes: int) -> None:
+    def preparing(self, cell: Cell, what: str) -> None:
+        """Say what takes long, and which protocol it is for."""
+        line = f"{what}, for {cell.protocol} on {cell.cohort} × {cell.model}"
+        self.console.print(line, markup=False, soft_wrap=True, style="dim")
+
+    def advanced(self, cell: Cell, passes: int) -> None:
         """Count passes."""
-        if self._passes is not None:
-            self.advance(self._passes, passes)
+        if cell in self._passes:
+            self.advance(self._passes[cell], passes)
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
         """Count the cell, and say at once where it failed."""
-        self._drop_passes()
+        self._drop_passes(cell)
         if self._cells is not None:
             self.advance(self._cells)
         name = f"{cell.explainer} · {cell.protocol}"
@@ -82,10 +98,9 @@ class Bars(Progress):
             line = f"{name}: {record.state}, {record.resources.seconds:.1f} s"
             self.console.print(line, markup=False)
 
-    def _drop_passes(self) -> None:
-        if self._passes is not None:
-            self.remove_task(self._passes)
-            self._passes = None
+    def _drop_passes(self, cell: Cell) -> None:
+        if (bar := self._passes.pop(cell, None)) is not None:
+            self.remove_task(bar)
 
 
 class TrainingBar(Progress):

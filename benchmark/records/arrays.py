@@ -38,6 +38,13 @@ class ArrayFolder:
             return None
         return arrays if kept_identity == identity and checksum == _digest(arrays) else None
 
+    def written(self, identity: str) -> int:
+        """Return when the arrays were written, in nanoseconds of the file system's clock; or 0."""
+        try:
+            return self._path(identity).stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def save(self, identity: str, arrays: Arrays) -> None:
         """Keep the arrays, and replace those that were kept under that identity before.
 

@@ -58,6 +58,18 @@ class Store:
         self._sweep()
         self._prepared = True
 
+    def now(self) -> int:
+        """Return the time in nanoseconds, by the clock that dates the files of the store.
+
+        Raises:
+            StoreError: If it cannot be written to.
+        """
+        self.prepare()
+        marker = self.path / _MARKER
+        with store_errors(marker):
+            marker.touch()
+            return marker.stat().st_mtime_ns
+
     def get(self, identity_sha256: str) -> Record | None:
         """Return the record of a finished cell, or None.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 from benchmark import errors
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
-from benchmark.explainer import NO_EXPLAINER, Explainer, NoExplainer
+from benchmark.explainer import NO_EXPLAINER, Control, Explainer, NoExplainer, why_unsupported
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
 from benchmark.plugins.kinds import AnyProtocol
@@ -58,7 +60,7 @@ class CellRunner:
         # Passes that a finished cell took, by protocol and by the declared cost of a map.
         self._finished_passes: dict[str, dict[int, int]] = {}
         self._map_costs: dict[str, int] = {}
-        self._cells_left = Counter(cell.explainer for cell in cells)
+        self._announce: Callable[[str], None] | None = None
         self._weights_sha256 = classifier.weights_sha256
         self._architecture_sha256 = classifier.architecture_sha256
         self._start = classifier.passes.snapshot()
@@ -73,27 +75,64 @@ class CellRunner:
         """Passes that all cells have taken so far."""
         return self.trial.passes.since(self._start)
 
-    def measure_cells(
-        self, store: Store, progress: Progress, fresh: bool
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Cells in the order of the plan."""
+        return tuple(self._cells)
+
+    @cached_property
+    def followers(self) -> frozenset[str]:
+        """Names of the explainers that follow this model: neither controls nor unsupported."""
+        has_truth, names = bool(self.trial.cohort.anatomy.rois), set()
+        for name, explainer in self._explainers.items():
+            with suppress(Exception, SystemExit):  # its cells will fail by it, each with a reason
+                refusal = why_unsupported(explainer, self.trial.classifier, has_truth)
+                if refusal is None and not isinstance(explainer, Control | NoExplainer):
+                    names.add(name)
+        return frozenset(names)
+
+    def recall(self, cell: Cell, store: Store) -> Record | None:
+        """Return the record of a cell that a store holds, or None."""
+        if (kept := store.get(self._identity(cell).sha256)) is None:
+            return None
+        self.note_passes(cell, kept)
+        return kept.renamed(self._names(cell))
+
+    def measure(
+        self, cells: Sequence[Cell], store: Store, progress: Progress, fresh: bool
     ) -> Iterator[tuple[Cell, Record, bool]]:
-        """Yield each cell, its committed record, and whether it had to be measured."""
+        """Yield each of some cells, its committed record, and whether it had to be measured."""
+        left = Counter(cell.explainer for cell in cells)
         passes = self.trial.passes
-        passes.listener = progress.advanced
         try:
-            for cell in self._cells:
+            for cell in cells:
                 kept = store.get(self._identity(cell).sha256)
                 if kept is not None and not fresh:
                     record, measured = kept, False
                 else:
-                    progress.cell_started(cell, self._expected_passes(cell))
+                    progress.cell_started(cell, self.expected_passes(cell))
+                    passes.listener = partial(progress.advanced, cell)
+                    self._announce = partial(progress.preparing, cell)
                     record, measured = self._commit(cell, kept, store), True
-                self._note_passes(cell, record)
+                self.note_passes(cell, record)
                 yield cell, record.renamed(self._names(cell)), measured
-                self._forget(cell)
+                left[cell.explainer] -= 1
+                self._forget(cell, altered_alone=left[cell.explainer] > 0)
                 if measured:
                     return_memory()
         finally:
-            passes.listener = None
+            passes.listener = self._announce = None
+
+    def fail(self, cell: Cell, reason: str, seconds: float, store: Store) -> Record:
+        """Keep and return the record of a cell whose process ended before the cell was done."""
+        resources = Resources(
+            seconds=round(seconds, 3), forward=0, backward=0, peak_memory_bytes=None
+        )
+        provenance = collect_provenance(self._runtime.device, self._runtime.batch_size)
+        names, outcome = self._names(cell), Outcome(FAILED, reason)
+        record = Record.seal(self._identity(cell), names, outcome, provenance, resources)
+        store.put(record, reason)
+        return record
 
     def explained_model(self, records: Sequence[Record]) -> ExplainedModel | None:
         """Return the maps to show, which come from the archive without a pass."""
@@ -154,7 +193,8 @@ class CellRunner:
 
     def _trial_of(self, cell: Cell) -> Trial:
         explainer = self._explainers[cell.explainer]
-        return replace(self.trial, explainer=explainer, runtime=self._runtime)
+        runtime = replace(self._runtime, announce=self._announce)
+        return replace(self.trial, explainer=explainer, runtime=runtime)
 
     def _reason(self, cell: Cell, error: BaseException) -> str:
         """Return what a cell failed by, and the line of a third party's file that it comes from."""
@@ -166,7 +206,7 @@ class CellRunner:
         line = next(filter(None, (short_author_line(error, file) for file in files)), "")
         return errors.short_message(error) + (f", at {line}" if line else "")
 
-    def _expected_passes(self, cell: Cell) -> int:
+    def expected_passes(self, cell: Cell) -> int:
         """Return how many passes a cell may take, or 0 where none of its protocol is finished.
 
         It is foretold from the cell whose explainer declares the most similar cost of a map.
@@ -174,16 +214,17 @@ class CellRunner:
         finished = self._finished_passes.get(cell.protocol)
         if not finished:
             return 0
-        cost = self._map_cost(cell)
+        cost = self.map_cost(cell)
         nearest = min(finished, key=lambda other: abs(other - cost))
         return round(finished[nearest] * cost / nearest)
 
-    def _note_passes(self, cell: Cell, record: Record) -> None:
+    def note_passes(self, cell: Cell, record: Record) -> None:
+        """Note what a cell took, from which others are foretold."""
         if record.state == SCORED:
             passes = record.resources.forward + record.resources.backward
-            self._finished_passes.setdefault(cell.protocol, {})[self._map_cost(cell)] = passes
+            self._finished_passes.setdefault(cell.protocol, {})[self.map_cost(cell)] = passes
 
-    def _map_cost(self, cell: Cell) -> int:
+    def map_cost(self, cell: Cell) -> int:
         """Return the passes of one map as its explainer declares them, at least one."""
         if cell.explainer not in self._map_costs:
             try:
@@ -193,11 +234,10 @@ class CellRunner:
                 self._map_costs[cell.explainer] = 1
         return self._map_costs[cell.explainer]
 
-    def _forget(self, cell: Cell) -> None:
+    def _forget(self, cell: Cell, altered_alone: bool) -> None:
         """Drop an explainer's maps of altered cohorts, and all once its last protocol is done."""
         self._trial_of(cell).forget_altered_maps()
-        self._cells_left[cell.explainer] -= 1
-        if self._cells_left[cell.explainer] == 0:
+        if not altered_alone:
             self._trial_of(cell).forget_maps()
 
     def _identity(self, cell: Cell) -> Identity:

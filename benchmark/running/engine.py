@@ -1,36 +1,21 @@
 """Runs the cells of a plan: those in the store are taken from it, the others are measured.
 
-A cell is committed before it is reported as done, and a failing cell never stops the others.
+A cell is committed before it is reported as done, and a failing cell never stops the others. Cells
+are measured in this process, or by an ``Executor`` in others; their records are the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from benchmark.arrays import Arrays
 from benchmark.classifier import PassCounter
-from benchmark.classifier.proofs import prove
-from benchmark.cohort import Cohort
-from benchmark.errors import CohortError, StoreError
-from benchmark.model_source import images_to_prove_on, load_fitted
-from benchmark.plugins.cohort_checks import (
-    load_cohort,
-    refuse_small_groups,
-    remark_on,
-    scored_splits,
-)
-from benchmark.plugins.entry import Entry
-from benchmark.plugins.kinds import P
-from benchmark.records.arrays import ArrayFolder
+from benchmark.errors import InputError
+from benchmark.reading import FAILED
 from benchmark.records.record import Record
-from benchmark.records.registry import read_card
 from benchmark.records.store import Store
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running.cells import CellRunner
@@ -38,24 +23,22 @@ from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress, Silence
 from benchmark.running.suite import Cell
-from benchmark.training import Recipe, recipe_card, save_weights
+from benchmark.running.workers.executor import Executor
+from benchmark.running.workers.loading import Request, Settings, load_runners
+from benchmark.running.workers.messages import (
+    Advanced,
+    CellDone,
+    CellLost,
+    CellStarted,
+    Preparing,
+    Refused,
+    TaskDone,
+)
+from benchmark.running.workers.task import Agenda, Task, tasks_of
+from benchmark.training import recipe_card, save_weights
 from benchmark.training.relatives import relation
-from benchmark.trial import ArrayArchive, Peers, Runtime
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a computation; none of them changes a score.
-
-    Attributes:
-        device: Device that runs the passes.
-        batch_size: Number of images per pass; halved where a GPU's memory does not hold them.
-        fresh: Whether to measure again what the store already holds.
-    """
-
-    device: torch.device
-    batch_size: int = 64
-    fresh: bool = False
+__all__ = ["Finished", "Settings", "fit_relatives", "run"]
 
 
 @dataclass(frozen=True)
@@ -75,33 +58,43 @@ class Finished:
     passes: PassCounter
 
 
-def run(plan: Plan, store: Store, settings: Settings, progress: Progress | None = None) -> Finished:
+def run(
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Finished:
     """Score every cell of a plan, and tell a listener the course of the run.
+
+    Args:
+        plan: Plan of the run.
+        store: Store that finished cells are taken from and kept in.
+        settings: How to compute.
+        progress: Listener to the course of the run.
+        executor: What measures the cells elsewhere; without, this process measures them in the
+            order of the plan.
 
     Raises:
         InputError: If a cohort or model cannot be loaded, or the store cannot be written.
+        KeyboardInterrupt: If Ctrl-C was pressed; its sentence says what is left.
     """
     progress = progress or Silence()
-    store.prepare()
-    archive: ArrayArchive = _Fresh(store.arrays) if settings.fresh else store.arrays
-    records: list[Record] = []
-    explained: list[ExplainedModel] = []
-    measured, passes = 0, PassCounter()
+    request = Request(plan.suite, plan.selection, store.path, settings, store.now())
     with reproducible():
-        runners = _load(plan, settings, archive, progress)
+        runners = load_runners(plan, settings, request.archive(store), progress)
         progress.started(len(plan.cells))
-        for runner in runners:
-            own = []
-            for cell, record, was_measured in runner.measure_cells(store, progress, settings.fresh):
-                own.append(record)
-                measured += was_measured
-                progress.cell_done(cell, record, was_measured)
-            if (model := runner.explained_model(own)) is not None:
-                explained.append(model)
-            records.extend(own)
-            passes.add_forward(runner.spent.forward)
-            passes.add_backward(runner.spent.backward)
-    return Finished(tuple(records), tuple(explained), measured, passes)
+        course = _Course(runners, store, progress)
+        try:
+            if not settings.fresh:
+                course.recall()
+            if executor is None:
+                course.measure_here(settings.fresh)
+            elif tasks := course.tasks():
+                course.measure_elsewhere(executor, request, tasks)
+            return course.finish(plan)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(course.describe_stop()) from None
 
 
 def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path]:
@@ -111,7 +104,7 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
         InputError: If cohort or model cannot be loaded.
     """
     with reproducible():
-        for runner in _load(plan, settings, None, Silence()):
+        for runner in load_runners(plan, settings, None, Silence()):
             trial, fitted_relations = runner.trial, set[str]()
             for name in runner.protocols:
                 for relative in plan.protocol(name).relatives(trial):
@@ -126,63 +119,127 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
                     yield save_weights(fitted, folder, card)
 
 
-class _Fresh:
-    """An archive that ignores what earlier runs kept."""
+class _Course:
+    """The course of a run: which cells are done, and by what record."""
 
-    def __init__(self, arrays: ArrayFolder) -> None:
-        self._arrays = arrays
-        self._made: set[str] = set()
+    def __init__(self, runners: Sequence[CellRunner], store: Store, progress: Progress) -> None:
+        self._runners, self._store, self._progress = runners, store, progress
+        self._runner_of = {cell: runner for runner in runners for cell in runner.cells}
+        self._records: dict[Cell, Record] = {}
+        self._measured = 0
+        self._passes_elsewhere = PassCounter()
 
-    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
-        """Return the arrays, if this run made them."""
-        return self._arrays.load(identity) if identity in self._made else None
+    def recall(self) -> None:
+        """Take from the store what is there."""
+        for cell, runner in self._runner_of.items():
+            if (record := runner.recall(cell, self._store)) is not None:
+                self._done(cell, record, measured=False)
 
-    def save(self, identity: str, arrays: Arrays) -> None:
-        """Keep the arrays, and replace those of earlier runs."""
-        self._arrays.save(identity, arrays)
-        self._made.add(identity)
+    def measure_here(self, fresh: bool) -> None:
+        """Measure what is left, one cell after the other."""
+        for runner in self._runners:
+            left = self._left(runner)
+            for done in runner.measure(left, self._store, self._progress, fresh):
+                self._done(*done)
+
+    def tasks(self) -> list[Task]:
+        """Return what is left as tasks, with what each may cost and which prepares its model."""
+        tasks = []
+        for runner in self._runners:
+            own = tasks_of(self._left(runner))
+            costs = [len(task.cells) * runner.map_cost(task.cells[0]) for task in own]
+            first = None if self._is_prepared(runner) else _choose_preparing(runner, own, costs)
+            tasks += [
+                Task(task.cells, cost, prepares=task is first)
+                for task, cost in zip(own, costs, strict=True)
+            ]
+        return tasks
+
+    def measure_elsewhere(
+        self, executor: Executor, request: Request, tasks: Sequence[Task]
+    ) -> None:
+        """Have the tasks measured by other processes, and follow what they report.
+
+        Raises:
+            InputError: If one of them cannot go on, as where the disk is full.
+        """
+        with closing(executor.carry_out(request, Agenda(tasks))) as messages:
+            for message in messages:
+                match message:
+                    case CellStarted(cell):
+                        expected = self._runner_of[cell].expected_passes(cell)
+                        self._progress.cell_started(cell, expected)
+                    case Preparing(cell, what):
+                        self._progress.preparing(cell, what)
+                    case Advanced(cell, passes):
+                        self._progress.advanced(cell, passes)
+                    case CellDone(cell, record, measured):
+                        self._runner_of[cell].note_passes(cell, record)
+                        self._done(cell, record, measured)
+                    case CellLost(cell, reason, seconds):
+                        self._lose(cell, reason, seconds, request.settings.fresh)
+                    case TaskDone(forward, backward):
+                        self._passes_elsewhere.add_forward(forward)
+                        self._passes_elsewhere.add_backward(backward)
+                    case Refused(sentence):
+                        raise InputError(sentence)
+
+    def finish(self, plan: Plan) -> Finished:
+        """Return the records of all cells, and what there is to show beside them."""
+        explained = []
+        passes = self._passes_elsewhere
+        for runner in self._runners:
+            own = [self._records[cell] for cell in runner.cells]
+            if (model := runner.explained_model(own)) is not None:
+                explained.append(model)
+            passes.add_forward(runner.spent.forward)
+            passes.add_backward(runner.spent.backward)
+        records = tuple(self._records[cell] for cell in plan.cells)
+        return Finished(records, tuple(explained), self._measured, passes)
+
+    def describe_stop(self) -> str:
+        """Return a sentence for a run that is stopped here: what is done, and how to go on."""
+        total = len(self._runner_of)
+        kept = sum(record.state != FAILED for record in self._records.values())
+        return (
+            f"Stopped: {kept} of {total} cells are finished and kept in {self._store.path}; the "
+            f"same command measures the other {total - kept} when it is run again."
+        )
+
+    def _done(self, cell: Cell, record: Record, measured: bool) -> None:
+        self._records[cell] = record
+        self._measured += measured
+        self._progress.cell_done(cell, record, measured)
+
+    def _lose(self, cell: Cell, reason: str, seconds: float, fresh: bool) -> None:
+        """Let a cell fail whose process ended, unless that had just committed its record."""
+        runner = self._runner_of[cell]
+        record = None if fresh else runner.recall(cell, self._store)
+        if record is None:
+            record = runner.fail(cell, reason, seconds, self._store)
+        self._done(cell, record, measured=True)
+
+    def _left(self, runner: CellRunner) -> list[Cell]:
+        return [cell for cell in runner.cells if cell not in self._records]
+
+    def _is_prepared(self, runner: CellRunner) -> bool:
+        """Return whether a method that follows the model is finished, so that all is kept."""
+        left = Counter(cell.explainer for cell in self._left(runner))
+        return any(not left[name] for name in runner.followers)
 
 
-def _load(
-    plan: Plan, settings: Settings, archive: ArrayArchive | None, progress: Progress
-) -> list[CellRunner]:
-    """Load every cohort and model, so that one that does not fit is refused before any score."""
-    pairs: dict[tuple[str, str], list[Cell]] = {}
-    for cell in plan.cells:
-        pairs.setdefault((cell.cohort, cell.model), []).append(cell)
-    cohorts: dict[str, Cohort] = {}
-    for name in dict.fromkeys(cohort for cohort, _ in pairs):
-        loaded = plan.loaded.get(name)
-        cohorts[name] = load_cohort(plan.cohorts[name]) if loaded is None else loaded
-        for split in scored_splits(cohorts[name]):
-            refuse_small_groups(cohorts[name], split)
-        for remark in remark_on(cohorts[name]):
-            progress.remarked(remark)
-    name_counts = Counter(cohort.name for cohort in cohorts.values())
-    if shared_names := [name for name, count in name_counts.items() if count > 1]:
-        raise CohortError(f"Two of the cohorts call themselves {shared_names[0]!r}; rename one.")
-    runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
-    panel = {name: entry.create() for name, entry in plan.panel.items()}
-    runners = []
-    for (cohort_name, model_name), cells in pairs.items():
-        cohort, entry = cohorts[cohort_name], plan.models[model_name]
-        with entry.loading():
-            source = entry.create()
-            classifier = load_fitted(source, cohort, settings.device)
-            for remark in prove(classifier, images_to_prove_on(cohort, settings.device)):
-                progress.remarked(remark)
-        for warning in _warnings_of_experiment(entry):
-            progress.remarked(warning)
-        peers = Peers(panel, source.recipe or Recipe(), source.relatives)
-        runners.append(CellRunner(plan, cells, cohort, classifier, runtime, peers))
-    return runners
+def _choose_preparing(
+    runner: CellRunner, tasks: Sequence[Task], costs: Sequence[int]
+) -> Task | None:
+    """Return the task that the others of a model wait for: its cheapest method that is no control.
 
-
-def _warnings_of_experiment(entry: Entry[P]) -> list[str]:
-    """Return what a card says against a network that was trained as an experiment."""
-    folder = Path(entry.origin).parent
-    try:
-        card = read_card(folder)
-    except StoreError:  # no experiment, or one whose card `experiments` finds fault with
-        return []
-    return [f"{card.id}: {warning}" for warning in card.warnings]
+    Controls leave out what follows the model, such as copies with other weights.
+    """
+    followers = [
+        (cost, number)
+        for number, (task, cost) in enumerate(zip(tasks, costs, strict=True))
+        if task.explainer in runner.followers
+    ]
+    if len(tasks) < 2 or not followers:
+        return None
+    return tasks[min(followers)[1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,11 +12,12 @@ from benchmark.errors import InputError, PluginError, SanityError, SuiteError
 from benchmark.explainer import NO_EXPLAINER, Explainer, why_unsupported
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue, Shelf
-from benchmark.plugins.entry import Entry
+from benchmark.plugins.entry import BY_NETWORK, Entry
 from benchmark.plugins.kinds import AnyProtocol, P
 from benchmark.records.identity import PluginIdentity
 from benchmark.running.default_models import default_models
 from benchmark.running.suite import Cell, Selection, Suite
+from benchmark.running.workers.task import Task, tasks_of
 
 ALL = "all"
 
@@ -26,7 +28,8 @@ class Plan:
 
     The explainers of the panel are those that protocols compare the one on trial with. Cohorts that
     had to be loaded to choose their models are kept as ``loaded``, by the name of their entry;
-    ``notices`` say which of them are scored with a network that may have seen other images.
+    ``notices`` say which of them are scored with a network that may have seen other images. From
+    ``suite`` and ``selection`` any process makes the same plan.
     """
 
     suite: Suite
@@ -38,6 +41,7 @@ class Plan:
     panel: Mapping[str, Entry[Explainer]] = field(default_factory=dict)
     loaded: Mapping[str, Cohort] = field(default_factory=dict, repr=False)
     notices: tuple[str, ...] = ()
+    selection: Selection = field(default=Selection(()))
 
     def protocol(self, name: str) -> AnyProtocol:
         """Return the protocol with the suite's settings."""
@@ -65,7 +69,10 @@ class Plan:
         return replace(self, cells=cells)
 
     def shard(self, index: int, count: int) -> Plan:
-        """Return the plan of every ``count``-th cell.
+        """Return a share of the plan; the shares of a plan are disjoint and hold all of its cells.
+
+        All cells of a method on a model are in one share, so that its maps are drawn once, and
+        costly methods are dealt out first. Where there are more shares than that, cells are dealt.
 
         Raises:
             InputError: If the index is neither from 0 to count − 1, nor from 1 to count, as a job
@@ -76,7 +83,18 @@ class Plan:
                 f"Expected a shard i/N with N at least 1 and i from 0 to N − 1 or from 1 to N, "
                 f"but got {index}/{count}."
             )
-        return replace(self, cells=self.cells[index % count :: count])
+        tasks = sorted(tasks_of(self.cells), key=self._declared_passes, reverse=True)
+        if len(tasks) < count:
+            tasks = [Task((cell,)) for cell in self.cells]
+        own = {cell for task in tasks[index % count :: count] for cell in task.cells}
+        return replace(self, cells=tuple(cell for cell in self.cells if cell in own))
+
+    def _declared_passes(self, task: Task) -> float:
+        """Return how many passes a map of a task's explainer costs, before any model is loaded."""
+        if task.explainer not in self.explainers:
+            return math.inf  # protocols that ask about a model alone may train networks
+        passes = self.explainers[task.explainer].declared["passes"]
+        return math.inf if passes == BY_NETWORK else sum(passes) if isinstance(passes, tuple) else 1
 
 
 def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
@@ -141,6 +159,7 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         protocols,
         loaded=loaded,
         notices=tuple(notices),
+        selection=selection,
     )
     panel_names = [member for name in protocols for member in plan.protocol(name).panel]
     panel = _find_entries(catalogue.explainers, tuple(dict.fromkeys(panel_names)))

@@ -9,7 +9,7 @@ from benchmark.running.suite import Cell
 
 
 class Progress(Protocol):
-    """Listener to the course of a run."""
+    """Listener to the course of a run; several cells may be measured at a time."""
 
     def remarked(self, remark: str) -> None:
         """Note what was found in a model while it was loaded."""
@@ -23,8 +23,12 @@ class Progress(Protocol):
         """Note that a cell is being measured, and how many passes it may take; 0 is not known."""
         return
 
-    def advanced(self, passes: int) -> None:
-        """Note passes as they happen."""
+    def preparing(self, cell: Cell, what: str) -> None:
+        """Note what is made for a cell and takes long, such as ``training the twin``."""
+        return
+
+    def advanced(self, cell: Cell, passes: int) -> None:
+        """Note passes of a cell as they happen."""
         return
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:

@@ -93,12 +93,16 @@ class Models:
         that an earlier run kept, and otherwise they are fitted now and kept.
         """
 
+        def fit() -> Classifier:
+            self.runtime.say(f"training {relative.description or relative.name}")
+            return relative.fit()
+
         def find() -> Classifier:
             related = relation(relative, self.cohort, self.identity)
             model = load_committed(self.classifier, peers.weights, relative.name, related)
             if model is None:
                 arrays = kept_or(
-                    self.runtime.archive, f"relative {related}", lambda: to_arrays(relative.fit())
+                    self.runtime.archive, f"relative {related}", lambda: to_arrays(fit())
                 )
                 model = from_arrays(self.classifier, relative.name, arrays)
             return model

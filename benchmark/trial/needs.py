@@ -50,6 +50,7 @@ class Retrained(Need):
             "twin",
             {"recipe": asdict(recipe), "seed": self.seed},
             lambda: train_from_scratch(trial.classifier, trial.cohort, recipe, self.seed),
+            "the twin, which is the same network from another seed",
         )
 
 
@@ -72,6 +73,7 @@ class Memorised(Need):
             "memorised",
             {"recipe": asdict(recipe), "seed": self.seed, "accuracy": self.accuracy},
             lambda: memorise(trial.classifier, trial.cohort, recipe, self.seed, self.accuracy),
+            "the network that knows permuted labels by heart",
         )
 
     def reached(self, trial: Trial) -> float:

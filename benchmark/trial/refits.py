@@ -98,6 +98,7 @@ def _train(
 
     base = trial.classifier.copy()
     base.passes = PassCounter()  # training is no pass of a score
+    trial.runtime.say(f"training refit {recipe.refit} of the regime {recipe.regime}")
     steps = recipe if epoch is None else replace(recipe, epochs=epoch)
     try:
         draw = draw_rows(trial.cohort, steps if resampled else replace(steps, refit=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +24,20 @@ class Runtime:
         suite: Name of the suite's random streams, so unlike the rest it is part of a score's
             identity.
         archive: Archive of maps and embeddings, or None.
+        announce: Function that is called with what is made that takes long, such as ``training the
+            twin``, or None.
     """
 
     device: torch.device
     batch_size: int = 64
     suite: str = "v1"
     archive: ArrayArchive | None = None
+    announce: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+
+    def say(self, what: str) -> None:
+        """Announce what is made and takes long."""
+        if self.announce is not None:
+            self.announce(what)
 
 
 @dataclass(frozen=True)

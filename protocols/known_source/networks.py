@@ -34,7 +34,8 @@ class TunedToSource(Need):
             return fine_tune(trial.classifier, labelled(trial, self.source), recipe, _TUNING_SEED)
 
         settings = {"recipe": asdict(recipe), "seed": _TUNING_SEED}
-        return Relative(f"source-{self.source}", settings, fit)
+        description = f"the network that is tuned to the source {self.source}"
+        return Relative(f"source-{self.source}", settings, fit, description)
 
     def task(self, trial: Trial) -> Trial:
         """Return the trial on that network and the cohort with the source's labels and truth.

@@ -80,7 +80,8 @@ class TunedTo(Need):
             "seed": _TUNING_SEED,
             "sites": trial.runtime.suite,
         }
-        return Relative(f"planted-{strength.name}", settings, fit)
+        description = f"the network that is tuned to the {strength.name} signal"
+        return Relative(f"planted-{strength.name}", settings, fit, description)
 
     def arm(self, trial: Trial) -> Arm:
         """Return the model with its pairs of test images."""

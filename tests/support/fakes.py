@@ -167,6 +167,15 @@ class Leaving(Explainer):
         raise SystemExit(0)
 
 
+class Exiting(Explainer):
+    """Ends its process without a word."""
+
+    name = "exiting"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        os._exit(7)
+
+
 class Raising(Explainer):
     """Breaks down."""
 

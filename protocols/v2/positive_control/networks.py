@@ -59,4 +59,5 @@ class TunedToMark(Need):
 
             return fine_tune(trial.classifier, trial.train, recipe, _TUNING_SEED, examples=examples)
 
-        return Relative(f"mark-{self.mark.name}", settings, fit)
+        description = f"the network that is tuned to the mark {self.mark.name}"
+        return Relative(f"mark-{self.mark.name}", settings, fit, description)

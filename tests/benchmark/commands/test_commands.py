@@ -41,6 +41,8 @@ def run_fakes(folder: Path, *more: object, explainers: Sequence[str] = ("Bright"
         write_suite(folder)
     named = [part for one in explainers for part in ("--explainer", fakes.spec(one))]
     options = ["--suite", suite, "--store", folder / "store", "--device", "cpu"]
+    if "--workers" not in more:
+        options += ["--workers", 1]
     if "--report" not in more:
         options += ["--report", "none"]
     return call("run", *named, *options, *more)

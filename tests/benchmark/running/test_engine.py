@@ -27,13 +27,14 @@ from benchmark.records.store import Store, merge
 from benchmark.results.explained_model import recall_explained_models
 from benchmark.running.engine import Settings, run
 from benchmark.running.plan import make_plan
+from benchmark.running.progress import Silence
 from benchmark.running.suite import Cell, Selection
 from benchmark.trial import Trial
 
 BOTH = ("Loading", "Second")
 
 
-class Heard:
+class Heard(Silence):
     """Progress that is written down."""
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Heard:
         """Note the passes to come."""
         self.expected.append(passes)
 
-    def advanced(self, passes: int) -> None:
+    def advanced(self, cell: Cell, passes: int) -> None:
         """Add them up."""
         self.passes += passes
 

@@ -1,0 +1,48 @@
+"""The entry of a worker process. It imports nothing of weight before the allocator is tuned."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from benchmark.running.allocator import tune_allocator
+
+if TYPE_CHECKING:
+    from benchmark.running.workers.loading import Request
+
+
+def serve(connection: Connection) -> None:
+    """Measure the tasks that arrive, and send back what happens, until the connection ends.
+
+    The first thing to arrive is the ``Request``, as bytes that are unpickled once the process is
+    set up, and a pair of cohort and model to load while no task is there.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; one of it acts
+    signal.signal(signal.SIGTERM, _stop)
+    tune_allocator()
+    try:
+        _work(connection)
+    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        return  # whoever asked is gone, or has asked to stop; nothing half-written stays behind
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Leave whatever is done through its ``finally`` clauses, as Ctrl-C would."""
+    raise KeyboardInterrupt
+
+
+def _work(connection: Connection) -> None:
+    # Here, since it imports torch, whose allocations the tuned allocator serves.
+    from benchmark.errors import InputError
+    from benchmark.running.workers.worker import Worker
+
+    request: Request
+    request, pair = connection.recv()
+    worker = Worker(request)
+    with suppress(InputError):  # which the first task will meet, and report
+        worker.load(pair)
+    while True:
+        worker.measure(connection.recv(), connection.send)

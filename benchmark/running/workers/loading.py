@@ -1,0 +1,177 @@
+"""Loads the cohorts and models of a plan, in whichever process is to measure its cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmark.arrays import Arrays
+from benchmark.classifier.proofs import prove
+from benchmark.cohort import Cohort
+from benchmark.errors import CohortError, StoreError
+from benchmark.model_source import images_to_prove_on, load_fitted
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.cohort_checks import (
+    load_cohort,
+    refuse_small_groups,
+    remark_on,
+    scored_splits,
+)
+from benchmark.plugins.entry import Entry
+from benchmark.plugins.kinds import P
+from benchmark.records.arrays import ArrayFolder
+from benchmark.records.registry import read_card
+from benchmark.records.store import Store
+from benchmark.running.cells import CellRunner
+from benchmark.running.plan import Plan, make_plan
+from benchmark.running.progress import Progress
+from benchmark.running.suite import Cell, Selection, Suite
+from benchmark.training import Recipe
+from benchmark.trial import ArrayArchive, Peers, Runtime
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a computation; none of them changes a score.
+
+    Attributes:
+        device: Device that runs the passes.
+        batch_size: Number of images per pass; halved where a GPU's memory does not hold them.
+        fresh: Whether to measure again what the store already holds.
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a process must be told to measure cells of a run: names and settings, no tensors.
+
+    Attributes:
+        suite: Suite that is scored.
+        selection: Plugins by name, from which the plan is made.
+        store: Folder of the store; each process opens it by itself.
+        settings: How to compute.
+        began: Time at which the run began by the clock of the store's file system, in nanoseconds.
+    """
+
+    suite: Suite
+    selection: Selection
+    store: Path
+    settings: Settings
+    began: int
+
+    def make_plan(self) -> Plan:
+        """Return the plan, which holds at least the cells of the run.
+
+        Raises:
+            InputError: If a plugin is no longer to be found.
+        """
+        return make_plan(Catalogue(), self.suite, self.selection)
+
+    def archive(self, store: Store) -> ArrayArchive:
+        """Return the archive of a store; of a fresh run, what this run put into it alone."""
+        return FreshArrays(store.arrays, self.began) if self.settings.fresh else store.arrays
+
+
+class FreshArrays:
+    """An archive that ignores what earlier runs kept.
+
+    Args:
+        arrays: Archive.
+        began: Time of the file system, in nanoseconds, before which everything is ignored.
+    """
+
+    def __init__(self, arrays: ArrayFolder, began: int) -> None:
+        self._arrays, self._began = arrays, began
+        self._made: set[str] = set()
+
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return the arrays, if a process of this run made them."""
+        if identity in self._made or self._arrays.written(identity) > self._began:
+            return self._arrays.load(identity)
+        return None
+
+    def save(self, identity: str, arrays: Arrays) -> None:
+        """Keep the arrays, and replace those of earlier runs."""
+        self._arrays.save(identity, arrays)
+        self._made.add(identity)
+
+
+def load_cohorts(plan: Plan, names: Iterable[str], progress: Progress) -> dict[str, Cohort]:
+    """Return the cohorts of a plan under their names there, after checking them.
+
+    Raises:
+        InputError: If one cannot be loaded, contradicts itself, is too small to be scored, or
+            calls itself as another does.
+    """
+    cohorts: dict[str, Cohort] = {}
+    for name in names:
+        loaded = plan.loaded.get(name)
+        cohorts[name] = load_cohort(plan.cohorts[name]) if loaded is None else loaded
+        for split in scored_splits(cohorts[name]):
+            refuse_small_groups(cohorts[name], split)
+        for remark in remark_on(cohorts[name]):
+            progress.remarked(remark)
+    name_counts = Counter(cohort.name for cohort in cohorts.values())
+    if shared_names := [name for name, count in name_counts.items() if count > 1]:
+        raise CohortError(f"Two of the cohorts call themselves {shared_names[0]!r}; rename one.")
+    return cohorts
+
+
+def load_runner(
+    plan: Plan, cells: Sequence[Cell], cohort: Cohort, runtime: Runtime, progress: Progress
+) -> CellRunner:
+    """Return what measures cells of one model on a cohort, with the model loaded and proven.
+
+    Raises:
+        InputError: If the model cannot be loaded.
+    """
+    entry = plan.models[cells[0].model]
+    with entry.loading():
+        source = entry.create()
+        classifier = load_fitted(source, cohort, runtime.device)
+        for remark in prove(classifier, images_to_prove_on(cohort, runtime.device)):
+            progress.remarked(remark)
+    for warning in _warnings_of_experiment(entry):
+        progress.remarked(warning)
+    panel = {name: entry.create() for name, entry in plan.panel.items()}
+    peers = Peers(panel, source.recipe or Recipe(), source.relatives)
+    return CellRunner(plan, cells, cohort, classifier, runtime, peers)
+
+
+def load_runners(
+    plan: Plan, settings: Settings, archive: ArrayArchive | None, progress: Progress
+) -> list[CellRunner]:
+    """Load every cohort and model, so that one that does not fit is refused before any score.
+
+    Raises:
+        InputError: If one cannot be loaded.
+    """
+    pairs: dict[tuple[str, str], list[Cell]] = {}
+    for cell in plan.cells:
+        pairs.setdefault((cell.cohort, cell.model), []).append(cell)
+    cohorts = load_cohorts(plan, dict.fromkeys(cohort for cohort, _ in pairs), progress)
+    runtime = Runtime(settings.device, settings.batch_size, plan.suite.stream_name, archive)
+    return [
+        load_runner(plan, cells, cohorts[cohort], runtime, progress)
+        for (cohort, _), cells in pairs.items()
+    ]
+
+
+def _warnings_of_experiment(entry: Entry[P]) -> list[str]:
+    """Return what a card says against a network that was trained as an experiment."""
+    folder = Path(entry.origin).parent
+    try:
+        card = read_card(folder)
+    except StoreError:  # no experiment, or one whose card `experiments` finds fault with
+        return []
+    return [f"{card.id}: {warning}" for warning in card.warnings]

@@ -1,0 +1,37 @@
+"""How the threads of this process wait, and how many those of a worker are.
+
+OpenMP and the libraries of linear algebra read both from the environment when they are loaded, so
+both are to be set before torch is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def wait_passively() -> None:
+    """Let threads of OpenMP sleep while they wait for each other, unless the user decides.
+
+    By default they spin, and take the core from the thread that they wait for wherever another
+    process needs one too.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let processes that are started inside have one thread each, whatever the user's setting."""
+    before = {name: os.environ.get(name) for name in _COUNTS}
+    os.environ.update(dict.fromkeys(_COUNTS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

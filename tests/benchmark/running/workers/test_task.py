@@ -1,0 +1,61 @@
+"""Which tasks a run has, and in which order they are begun."""
+
+from __future__ import annotations
+
+from benchmark.explainer import NO_EXPLAINER
+from benchmark.running.suite import Cell
+from benchmark.running.workers.task import Agenda, Task, tasks_of
+
+
+def cells(explainer: str, model: str = "m", protocols: str = "ab") -> tuple[Cell, ...]:
+    return tuple(Cell("c", model, explainer, protocol, 0) for protocol in protocols)
+
+
+def test_a_task_holds_all_cells_of_a_method_on_a_model() -> None:
+    """If it fails, a method's maps are drawn once for every protocol, each by another process."""
+    plan = (*cells("x"), *cells("y"), *cells("x", model="n"))
+    tasks = tasks_of(plan)
+    assert [(task.pair, task.explainer) for task in tasks] == [
+        (("c", "m"), "x"),
+        (("c", "m"), "y"),
+        (("c", "n"), "x"),
+    ]
+    assert sum((task.cells for task in tasks), ()) == plan
+
+
+def test_a_model_is_prepared_before_its_other_tasks_and_the_slowest_comes_first() -> None:
+    """If it fails, processes side by side each make what they could share, or wait at the end."""
+    cheap, dear = Task(cells("cheap"), 2), Task(cells("dear"), 9)
+    first, other = Task(cells("first"), 1, prepares=True), Task(cells("other", "n"), 5)
+    alone = Task(cells(NO_EXPLAINER))
+    agenda = Agenda([cheap, dear, other, alone, first])
+    assert agenda.take() == first
+    assert agenda.take() == alone, "what is asked about a model alone waits for nothing"
+    assert agenda.take() == other, "another model needs no preparation of this one"
+    assert agenda.take() is None
+    agenda.finish(first)
+    assert agenda.take() == dear
+    for task in (alone, other, dear):
+        agenda.finish(task)
+    assert not agenda.is_done
+    agenda.finish(agenda.take() or dear)
+    assert agenda.is_done
+
+
+def test_tasks_of_a_model_that_is_loaded_come_first() -> None:
+    """If it fails, processes load one model after the other again and again."""
+    tasks = [Task(cells("x", model), cost) for model, cost in (("m", 9), ("n", 1))]
+    assert Agenda(tasks).take(("c", "n")) == tasks[1]
+    assert Agenda(tasks).take(("c", "other")) == tasks[0]
+
+
+def test_what_a_lost_process_left_is_taken_up_before_others_go_on() -> None:
+    """If it fails, a process that dies while it prepares a model takes its other cells along."""
+    first, later = Task(cells("first"), prepares=True), Task(cells("later"))
+    agenda = Agenda([first, later])
+    assert agenda.take() == first
+    agenda.finish(first, first.cells[1:])
+    assert agenda.take() == Task(first.cells[1:], prepares=True)
+    assert agenda.take() is None
+    agenda.finish(Task(first.cells[1:], prepares=True))
+    assert agenda.take() == later
