@@ -146,7 +146,7 @@ def gini(importance: Tensor, foreground: Tensor) -> Tensor:
     It is 0 for a flat map, 1/3 for uniform noise, and 1 − 1/n for one of n pixels. Pixels of the
     background are left out before anything is summed, so padding changes no bit.
     """
-    values = torch.full((len(importance),), math.nan, dtype=torch.float64)
+    values = importance.new_full((len(importance),), math.nan, dtype=torch.float64)
     for row, reason in enumerate(reason_unrankable(importance, foreground)):
         if reason is None:
             shares = rising_shares(importance[row], foreground[row])

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from absent_gpu import DEVICE, AbsentGpu
 from contract_settings import model_of, trial_of
 from trials import cohort_of
 
@@ -15,6 +16,7 @@ from benchmark.contract import checks_of, run_checks
 from benchmark.explainer import Explainer, why_unsupported
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.examples import Example, build_cohort, build_examples
+from benchmark.trial import Memory
 
 CATALOGUE = Catalogue()
 # Those of suite v2 have the same architectures as those of v1.
@@ -67,3 +69,23 @@ def test_a_trial_explains_everyone_alike(name: str, kind: str, dimensions: int) 
     other = trial_of(explainer, kind, dimensions, cohort.take(order), batch_size=3)
     for key, one in zip(other.test.keys, other.attributions, strict=True):
         assert torch.equal(one, maps[key]), key
+
+
+@pytest.mark.parametrize("name", CATALOGUE.explainers.names)
+def test_maps_are_made_on_the_device_of_the_network(name: str) -> None:
+    """If it fails, a method stops on a GPU: it mixes devices, or forgets ``.cpu()``."""
+    explainer: Explainer = CATALOGUE.explainers.find(name).create()
+    kinds = ("conv", "transformer")
+    kind = next(
+        kind for kind in kinds if why_unsupported(explainer, model_of(kind, 2), True) is None
+    )
+    plain = cohort_of().take(np.arange(24))
+    cohort = replace(plain, partners=1 - plain.images, normals=1 - plain.images)
+    trial, rows = trial_of(explainer, kind, 2, cohort), np.arange(2)
+    expected = trial.maps(rows)
+    with AbsentGpu():
+        there = replace(trial.runtime, device=DEVICE)
+        network = trial.classifier.copy().to(DEVICE)
+        maps = replace(trial, runtime=there, classifier=network, memory=Memory()).maps(rows)
+    assert network.device == DEVICE
+    torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from absent_gpu import DEVICE, AbsentGpu
 from contract_settings import PROTOCOLS, people_of, trial_of, with_relatives
 from torch import Tensor
 from trials import Values, assert_same_values, cohort_of, values_by_key
 
 from baselines.explainers.gradient import Saliency
+from benchmark.arrays import FloatArray
 from benchmark.classifier import Classifier
 from benchmark.errors import AttributionError
 from benchmark.explainer import Explainer
@@ -128,12 +130,32 @@ def test_a_map_that_says_nothing_gets_no_number(
 def test_a_gpu_gives_the_same_scores(name: str) -> None:
     """If it fails, scores do not compare between machines with a GPU and without."""
     trial, readings = _readings(name, "conv", 2, Saliency())
-    there = replace(trial.runtime, device=torch.device("cuda"))
-    on_gpu = trial.classifier.copy().to("cuda")
-    moved = replace(trial, runtime=there, classifier=on_gpu, memory=Memory())
-    moved = with_relatives(moved, name, "conv", 2)
-    score = next(one for one in readings if one.matches(PROTOCOLS[name].primary))
-    other = next(
-        one for one in PROTOCOLS[name].readings(moved) if one.matches(PROTOCOLS[name].primary)
-    )
-    np.testing.assert_allclose(other.values, score.values, atol=1e-2)
+    moved = with_relatives(_moved(trial, torch.device("cuda")), name, "conv", 2)
+    np.testing.assert_allclose(_score(name, moved), _score_of(name, readings), atol=1e-2)
+
+
+# Networks are trained there with automatic precision, which knows no absent device.
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != "training_regime"])
+def test_a_score_is_computed_on_the_device_of_the_network(name: str) -> None:
+    """If it fails, a protocol stops on a GPU: it mixes devices, or forgets ``.cpu()``."""
+    trial, readings = _readings(name, "conv", 2, Saliency())
+    with AbsentGpu():
+        moved = with_relatives(_moved(trial, DEVICE), name, "conv", 2)
+        score = _score(name, moved)
+    assert moved.classifier.device == DEVICE
+    np.testing.assert_allclose(score, _score_of(name, readings), atol=1e-4)
+
+
+def _moved(trial: Trial, device: torch.device) -> Trial:
+    """Return the trial on another device, with nothing remembered."""
+    runtime = replace(trial.runtime, device=device)
+    network = trial.classifier.copy().to(device)
+    return replace(trial, runtime=runtime, classifier=network, memory=Memory())
+
+
+def _score(name: str, trial: Trial) -> FloatArray:
+    return _score_of(name, PROTOCOLS[name].readings(trial))
+
+
+def _score_of(name: str, readings: list[Reading]) -> FloatArray:
+    return next(one for one in readings if one.matches(PROTOCOLS[name].primary)).values
