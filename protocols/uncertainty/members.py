@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from benchmark.arrays import FloatArray, Rows
 from benchmark.classifier import Classifier
-from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, NotAssessableError, UnsupportedError
-from benchmark.seeding import seed_of, stream, torch_stream
+from benchmark.seeding import seed_of, torch_stream
 from benchmark.training.probe import logistic_regression, with_head
 from benchmark.training.regimes import RegimeRecipe
+from benchmark.training.trainer.material import bootstrap_subjects
 from benchmark.trial import Memory, Study, Trial
 from benchmark.trial.projection.group_axis import embed_split
 from benchmark.trial.refits import refit
@@ -66,10 +66,7 @@ def _make(images: Study, config: UncertaintyConfig) -> Members:
 
 
 def _heads(images: Study, count: int) -> Members:
-    """Return the trunk with logistic heads, each fitted on a bootstrap of the training subjects.
-
-    The bootstrap draws subjects within their groups; all images of one move together.
-    """
+    """Return the trunk with logistic heads, each fitted on a bootstrap of the training subjects."""
     trial = images.trial
     try:
         train = trial.train
@@ -78,9 +75,11 @@ def _heads(images: Study, count: int) -> Members:
     if len(set(train.groups.tolist())) < 2:
         raise NotAssessableError(NO_TRAINING_SPLIT)
     embeddings, own = embed_split(trial, train), trial.evaluation.embeddings[images.rows]
+    by_key = np.argsort(np.array(train.keys))
     networks, logits = [], []
     for number in range(count):
-        rows = _bootstrap(train, f"{trial.runtime.suite} head {number}")
+        name = f"{trial.runtime.suite} head {number}"
+        rows = bootstrap_subjects(train, by_key, "uncertainty", name)
         weight, bias = logistic_regression(embeddings[rows], train.groups[rows])
         # Half to each class: the margin is the regression's logit, and no class is favoured.
         weights, biases = np.stack([-weight, weight]) / 2, np.array([-bias, bias]) / 2
@@ -88,17 +87,6 @@ def _heads(images: Study, count: int) -> Members:
         networks.append(head)
         logits.append(own @ weights.T + biases)
     return Members(tuple(networks), special.softmax(np.stack(logits), axis=-1))
-
-
-def _bootstrap(train: Cohort, name: str) -> Rows:
-    by_key = np.argsort(np.array(train.keys))
-    subjects, groups = np.array(train.subjects)[by_key], train.groups[by_key]
-    drawn = []
-    for group in (0, 1):
-        known = np.unique(subjects[groups == group])
-        chosen = stream("uncertainty", name, group).choice(known, len(known))
-        drawn += [by_key[(subjects == subject) & (groups == group)] for subject in np.sort(chosen)]
-    return np.concatenate(drawn)
 
 
 def _thinned(trial: Trial, number: int) -> Classifier:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from benchmark.arrays import BoolArray, FloatArray
 from benchmark.protocol import Table
-from benchmark.reading import Reading, find, summarise
+from benchmark.reading import Reading, find, shared_bootstrap, summarise
 from benchmark.statistics.rank_association import weighted_ranks
 from benchmark.statistics.wording import format_interval
 from protocols.uncertainty.statistics import (
@@ -103,21 +102,16 @@ def _thirds(readings: Sequence[Reading]) -> tuple[Cell, ...]:
 
 def _errors(readings: Sequence[Reading]) -> tuple[Cell, ...]:
     columns, gain = columns_of(readings), association_of(readings, "use")
-    wrong = columns["error"] == 1
-    if math.isnan(gain.estimate):
+    own, wrong = find(readings, UncertaintyStatistics.stability), columns["error"] == 1
+    if own is None or math.isnan(gain.estimate):
         use = find(readings, UncertaintyStatistics.use)
         reason = None if use is None else next(iter(use.reasons.values()), None)
         return int(wrong.sum()), None, None, reason or FEW_ERRORS.format(1)
-    known = np.isfinite(columns["stability"])
-    alarms = -columns["stability"], columns["entropy"]
-    areas = [_auroc(alarm[known], wrong[known]) for alarm in alarms]
+    stability, entropy = columns["stability"], columns["entropy"]
+    alarms = -stability, np.where(np.isfinite(stability), entropy, np.nan)
+    bootstrap = shared_bootstrap(own.sample.subjects)
+    areas = [bootstrap.auroc_estimate(alarm, wrong) for alarm in alarms]
     return (int(wrong.sum()), *(_number(area, 2) for area in areas), format_interval(gain))
-
-
-def _auroc(values: FloatArray, labels: BoolArray) -> float:
-    ranks = weighted_ranks(values, np.ones((1, len(values))))[0]
-    count, others = int(labels.sum()), int((~labels).sum())
-    return float((ranks[labels].sum() - count * (count + 1) / 2) / (count * others))
 
 
 def _number(value: float, digits: int) -> float | None:

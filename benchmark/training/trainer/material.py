@@ -66,7 +66,7 @@ def draw_rows(cohort: Cohort, recipe: RegimeRecipe) -> Draw:
     _require_groups(cohort, validation, "validation")
     _require_groups(cohort, train, "train")
     if recipe.refit:
-        train = _bootstrap(cohort, train, recipe.refit)
+        train = bootstrap_subjects(cohort, train, "bootstrap of subjects", recipe.refit)
     return Draw(train, validation, remarks)
 
 
@@ -100,13 +100,20 @@ def _held_out(cohort: Cohort, train: Rows) -> set[str]:
     return held_out
 
 
-def _bootstrap(cohort: Cohort, train: Rows, refit: int) -> Rows:
+def bootstrap_subjects(cohort: Cohort, rows: Rows, *purpose: str | int) -> Rows:
+    """Return the rows of a bootstrap of their subjects within groups; images of one move together.
+
+    Args:
+        cohort: Cohort that the rows are of.
+        rows: Row numbers by key.
+        purpose: What the bootstrap is for, which names its random stream.
+    """
     drawn: list[Rows] = []
     for group in (0, 1):
-        members = train[cohort.groups[train] == group]
+        members = rows[cohort.groups[rows] == group]
         subjects = np.array([cohort.subjects[row] for row in members])
         names = np.unique(subjects)
-        chosen = stream("bootstrap of subjects", refit, group).choice(names, len(names))
+        chosen = stream(*purpose, group).choice(names, len(names))
         drawn += [members[subjects == name] for name in np.sort(chosen)]
     return np.concatenate(drawn)
 
