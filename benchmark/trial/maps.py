@@ -9,7 +9,7 @@ the bit whatever the batch size and whoever its neighbours are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.explainer import Control, check_independence, why_unsupported
 from benchmark.target import Target, own_margin
+from benchmark.trial.memory import ArrayArchive, kept_or
 
 if TYPE_CHECKING:
     from benchmark.trial.trial import Trial
@@ -67,6 +68,35 @@ def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: 
     if classifier.weights_sha256 != before:
         raise AttributionError(f"Explainer {explainer.name!r} changed the network's weights.")
     return maps
+
+
+def archived_maps(
+    model: Trial,
+    rows: Rows,
+    kind: Sequence[str],
+    draw: Callable[[Rows], Tensor],
+    archive: ArrayArchive | None,
+) -> Tensor:
+    """Return signed maps of some test rows, drawn in the order of their keys and kept together.
+
+    Args:
+        model: Explainer, model and cohort that the maps are of.
+        rows: [n] test rows.
+        kind: What they are maps of: what decides them beside the trial and the rows.
+        draw: Function from rows to their maps [n, 1, *S].
+        archive: Where they are kept, if anywhere.
+
+    Returns:
+        Maps [n, 1, *S] float32 on the host, in the order of the rows.
+    """
+    keys = np.array([model.test.keys[row] for row in rows])
+    order = np.argsort(keys)
+    what, *others = kind
+    maker = f"{what} {model.explainer_identity}, lane {model.lane}"
+    parts = (maker, *others, model.test.fingerprint, model.model_identity, *keys[order].tolist())
+    kept = kept_or(archive, "\n".join(parts), lambda: {"maps": draw(rows[order]).numpy()})
+    maps = kept["maps"].astype(np.float32, copy=False)
+    return torch.from_numpy(maps[np.argsort(order)])
 
 
 def draw_altered(trial: Trial, row: int, images: Tensor, target: Target, call: int) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from benchmark.errors import (
 )
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.reading import Reading, Statistic
-from benchmark.trial.memory import kept_or
+from benchmark.trial.maps import archived_maps
 from benchmark.trial.needs import Memorised
 from benchmark.trial.study import Study
 from benchmark.trial.trial import Trial
@@ -181,21 +180,9 @@ def _draw(images: Study) -> NullMaps:
 
 def _maps_of(images: Study, model: Trial, name: str, left_out: dict[str, str]) -> Tensor | None:
     """Return the importance maps for one null network, or None, with the reason noted."""
-    order = np.argsort(np.array(images.keys))
-    identity = "\n".join(
-        (
-            f"null maps {model.explainer_identity}, lane {model.lane}",
-            model.test.fingerprint,
-            model.model_identity,
-            *sorted(images.keys),
-        )
-    )
-
-    def draw() -> dict[str, npt.NDArray[np.generic]]:
-        return {"attributions": model.maps(images.rows)[torch.from_numpy(order)].numpy()}
-
+    archive = images.trial.runtime.archive
     try:
-        kept = kept_or(images.trial.runtime.archive, identity, draw)["attributions"]
+        maps = archived_maps(model, images.rows, ("maps of a null",), model.maps, archive)
     except (StoreError, torch.OutOfMemoryError):
         raise
     except SanityError as error:
@@ -204,5 +191,4 @@ def _maps_of(images: Study, model: Trial, name: str, left_out: dict[str, str]) -
     except Exception as error:  # a third party's method may raise anything on such a network
         left_out[name] = short_message(error)
         return None
-    back = np.argsort(order)
-    return images.ranked(torch.from_numpy(kept.astype(np.float32, copy=False)[back]))
+    return images.ranked(maps)

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from benchmark.arrays import Rows
 from benchmark.errors import SanityError, StoreError, short_message
 from benchmark.explainer import Control
-from benchmark.trial.memory import kept_or
+from benchmark.trial.maps import archived_maps
 from benchmark.trial.models import RANDOM_COPIES
 from benchmark.trial.projection.group_axis import GroupAxis, group_axis
 from benchmark.trial.trial import Trial
@@ -79,22 +78,12 @@ def _maps_of(model: Trial, axis: GroupAxis, rows: Rows, keeper: Trial | None = N
     drawn = model.once(key, dict[int, Tensor])
     missing = np.array([row for row in rows.tolist() if row not in drawn], dtype=np.int64)
     if len(missing):
-        keys = np.array([model.test.keys[row] for row in missing])
-        missing, keys = missing[np.argsort(keys)], np.sort(keys)
-        identity = "\n".join(
-            (
-                f"maps of phi {model.explainer_identity}, lane {model.lane}",
-                axis.sha256,
-                model.test.fingerprint,
-                model.model_identity,
-                *keys.tolist(),
-            )
+        maps = archived_maps(
+            model,
+            missing,
+            ("maps of phi", axis.sha256),
+            lambda rows: model.draw(rows, axis.targets_of(rows)),
+            (keeper or model).runtime.archive,
         )
-
-        def draw() -> dict[str, npt.NDArray[np.generic]]:
-            return {"maps": model.draw(missing, axis.targets_of(missing)).numpy()}
-
-        kept = kept_or((keeper or model).runtime.archive, identity, draw)["maps"]
-        maps = torch.from_numpy(kept.astype(np.float32, copy=False))
         drawn.update(zip(missing.tolist(), maps, strict=True))
     return torch.stack([drawn[row] for row in rows.tolist()])
