@@ -13,9 +13,10 @@ from benchmark.arrays import BoolArray, FloatArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, find
 from benchmark.report.figures.planes import Planes, find_exhibit_planes
-from benchmark.report.figures.sides import describe_sides
+from benchmark.report.figures.sides import describe_sides, draw_letters
 from benchmark.report.figures.style import CHANCE, COLOURS, GREYS, INK, MUTED, WIDTH, styled
 from benchmark.results.scores import CONTROLS
+from benchmark.statistics.wording import typographic
 from protocols.group_maps.statistics import ALL, CHANGE, LEVEL, GroupMapsStatistics
 from protocols.group_maps.tables import is_additive, null_of, parts_of, score_of
 
@@ -29,6 +30,8 @@ _COLUMNS = {
 }
 _ROBUST = 99.5  # percentile that a scale reaches to
 _ROUNDING = 1e-6  # share of the groups' scale below which a difference is one of rounding
+_BAR, _TITLE = 0.68, 0.34  # inches, across for a scale and above the first row
+_SMALL = 1e-3  # scales below are written with a power of ten
 _RIM, _SIGNIFICANT = "#00b050", "#111111"
 
 
@@ -41,10 +44,12 @@ def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Itera
             "maps",
             "Mean maps of the groups, and their difference",
             "Signed maps of φ, smoothed and adjusted for the covariates, on the mean image: red "
-            "speaks for group A, the reference group, blue for group B, the cases. Both groups "
-            "share a scale; the difference and that of a network with random weights share "
-            "another. Green outlines where the anatomy differs, black where the groups' maps "
-            f"differ at a family-wise error rate of 5 %. {describe_sides(_planes(first).letters)}",
+            "speaks for group A, the reference group, blue for group B, the cases. The bar behind "
+            "both groups is their scale, in units of T, the distance of the groups in φ; that "
+            "behind the difference holds for the copy with random weights too. Paler colours let "
+            "the image through. Green outlines where the anatomy differs, black where the maps of "
+            "the groups differ at a family-wise error rate of 5 %. "
+            f"{describe_sides(_planes(first).letters)}",
             lambda: draw_maps(shown),
             "png",
         )
@@ -76,18 +81,18 @@ def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Itera
 
 @styled
 def draw_maps(figure: Figure, exhibits: Mapping[str, Exhibit]) -> None:
-    """Fill the figure with a row of mean maps for each method."""
+    """Fill the figure with a row of mean maps for each method, and a scale behind each pair."""
     planes = _planes(next(iter(exhibits.values())))
-    rows, columns = len(exhibits), len(_COLUMNS)
     sample = planes.cut(next(iter(exhibits.values()))["D"])[0]
-    wide = (WIDTH - 1.4) / columns
+    wide = (WIDTH - 1.4 - 2 * _BAR) / len(_COLUMNS)
     high = wide * sample.shape[0] / sample.shape[1] * planes.aspect
     high = min(high, 2.0)
-    figure.set_size_inches(WIDTH, rows * (high + 0.08) + 0.35)
+    figure.set_size_inches(WIDTH, len(exhibits) * (high + 0.08) + _TITLE + 0.05)
     total = figure.get_figheight()
+    ratios = [wide, wide, _BAR] * 2
     grid = figure.add_gridspec(
-        rows, columns, left=0.14, right=0.995, top=1 - 0.3 / total, bottom=0.02 / total,
-        wspace=0.02, hspace=0.04,
+        len(exhibits), len(ratios), left=0.14, right=0.995, top=1 - _TITLE / total,
+        bottom=0.05 / total, wspace=0.02, hspace=0.04, width_ratios=ratios,
     )  # fmt: skip
     for row, (name, exhibit) in enumerate(exhibits.items()):
         cut = {key: _plane(exhibit, key, planes) for key in (*_COLUMNS, "image", "p_fwe", "change")}
@@ -96,7 +101,7 @@ def draw_maps(figure: Figure, exhibits: Mapping[str, Exhibit]) -> None:
         # Else a map that is the same in everybody shows what rounding leaves of a difference.
         scales = [of_groups, max(_scale(cut["D"]), _ROUNDING * of_groups)]
         for column, (key, title) in enumerate(_COLUMNS.items()):
-            axes = figure.add_subplot(grid[row, column])
+            axes = figure.add_subplot(grid[row, column + column // 2])
             axes.set_axis_off()
             if not row:
                 axes.set_title(title, fontsize=8, color=MUTED)
@@ -106,8 +111,34 @@ def draw_maps(figure: Figure, exhibits: Mapping[str, Exhibit]) -> None:
                 _rim(axes, cut["change"] > 0, _RIM)
                 if key == "D":
                     _rim(axes, inside & (cut["p_fwe"] <= LEVEL), _SIGNIFICANT)
-        middle = 1 - (0.3 + (row + 0.5) * (high + 0.08)) / total
+                if (letters := planes.letters[0]) is not None:
+                    tall, across = colours.shape[:2]
+                    draw_letters(axes, letters, (-0.5, across - 0.5, tall - 0.5, -0.5))
+        for place, scale in zip((2, 5), scales, strict=True):
+            space = figure.add_subplot(grid[row, place])
+            _draw_scale(space, scale, "" if row else _unit(exhibit))
+        middle = 1 - (_TITLE + (row + 0.5) * (high + 0.08)) / total
         figure.text(0.005, middle, name.replace("_", "_\u200b"), va="center", color=INK)
+
+
+def _unit(exhibit: Exhibit) -> str:
+    """Return the unit of a map's value."""
+    return "T per\nvoxel" if np.asarray(exhibit["D"]).ndim > 4 else "T per\npixel"
+
+
+def _draw_scale(space: Axes, scale: float, unit: str) -> None:
+    """Draw the colours from minus to plus a scale into an empty space, upright, with its unit."""
+    space.set_axis_off()
+    space.set_title(unit, fontsize=7, color=MUTED)
+    bar = space.inset_axes((0.06, 0.12, 0.15, 0.76))
+    steps = np.linspace(1, -1, 128)[:, None]
+    colours = matplotlib.colormaps["RdBu_r"]((steps + 1) / 2)[..., :3]
+    bar.imshow(colours, extent=(0, 1, -1, 1), aspect="auto", interpolation="nearest")
+    bar.yaxis.tick_right()
+    limit = typographic(f"{scale:.1e}".replace("e-0", "e-") if scale < _SMALL else f"{scale:.2g}")
+    bar.set_yticks((-1, 0, 1), (f"\N{MINUS SIGN}{limit}", "0", f"+{limit}"))
+    bar.tick_params(labelsize=6, length=2)
+    bar.set_xticks(())
 
 
 @styled
