@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from benchmark.reading import Reading
 from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.wording import format_interval
 from protocols.training_regime.gains import gains
 from protocols.training_regime.over_encoders import (
     FEWEST_SAMPLE,
@@ -41,13 +41,5 @@ def _answer(stability: Interval, faith: Interval) -> tuple[bool | None, tuple[st
 
 
 def _gains(stability: Interval, faith: Interval) -> str:
-    return (
-        f"gain of a probe in stability {_words(stability)}, "
-        f"in the effect of what maps mark {_words(faith)} T"
-    )
-
-
-def _words(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return "not known"
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    words = [format_interval(gain) or "not known" for gain in (stability, faith)]
+    return f"gain of a probe in stability {words[0]}, in the effect of what maps mark {words[1]} T"

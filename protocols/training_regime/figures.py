@@ -15,8 +15,20 @@ from benchmark.report.figures.planes import Planes, find_exhibit_planes
 from benchmark.report.figures.sides import describe_sides
 from benchmark.report.figures.style import COLOURS, GREYS, INK, WIDTH, styled
 from benchmark.training.regimes import REGIMES
-from protocols.training_regime.gains import interval_of, regimes_in, two_way
-from protocols.training_regime.statistics import BEST, MATCHED, RANDOMISED, TrainingRegimeStatistics
+from protocols.training_regime.gains import (
+    excess_of_refits,
+    interval_of,
+    regimes_in,
+    traced_epochs,
+    two_way,
+)
+from protocols.training_regime.statistics import (
+    BEST,
+    MATCHED,
+    RANDOMISED,
+    TrainingRegimeStatistics,
+    traced_point,
+)
 
 Readings = Mapping[str, Sequence[Reading]]
 
@@ -35,6 +47,20 @@ def regime_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iter
             "epochs of matched accuracy. Grey are probes on encoders with random weights. All of "
             "it holds given this encoder.",
             lambda: draw_regimes(measured),
+        )
+    traced = {
+        name: own
+        for name, own in measured.items()
+        if any(traced_epochs(own, regime) for regime in regimes_in(own))
+    }
+    if traced:
+        yield Drawing(
+            "epochs",
+            "Stability of maps against accuracy, over epochs",
+            "A line is a refit: how alike its maps are to those of the other refits of its regime, "
+            "beyond maps of other subjects, against its AUROC on the validation split, at the "
+            "epochs whose numbers stand at the first refit. All of it holds given this encoder.",
+            lambda: draw_epochs(traced),
         )
     shown = {name: own for name, own in exhibits.items() if "image" in own and "epochs" in own}
     if shown:
@@ -93,6 +119,41 @@ def draw_regimes(figure: Figure, readings: Readings) -> None:
         for place, regime in enumerate(REGIMES)
     ]
     figure.legend(handles=handles, loc="upper left", ncol=len(REGIMES), frameon=False)
+
+
+@styled
+def draw_epochs(figure: Figure, readings: Readings) -> None:
+    """Fill the figure with a panel for each method, a line for each refit."""
+    figure.set_size_inches(WIDTH, 3.2)
+    grid = figure.add_gridspec(
+        1, len(readings), left=0.07, right=0.99, top=0.86, bottom=0.15, wspace=0.12
+    )
+    for column, (name, own) in enumerate(readings.items()):
+        axes = figure.add_subplot(grid[column])
+        axes.axhline(0, color=GREYS[2], linewidth=0.8)
+        for regime in regimes_in(own):
+            colour, epochs = COLOURS[REGIMES.index(regime)], traced_epochs(own, regime)
+            lines: dict[int, list[tuple[float, float]]] = {}
+            for point in map(traced_point, epochs):
+                for refit, excess in excess_of_refits(own, regime, point).items():
+                    where: dict[str, str | int] = {"regime": regime, "point": point, "refit": refit}
+                    auroc = find(own, TrainingRegimeStatistics.validation_auroc, **where)
+                    if auroc is not None:
+                        lines.setdefault(refit, []).append((float(auroc.values[0]), excess))
+            for place, line in enumerate(lines.values()):
+                axes.plot(*np.transpose(line), "o-", color=colour, markersize=3, linewidth=0.9)
+                for epoch, position in zip(epochs, line if not place else (), strict=False):
+                    axes.annotate(str(epoch), position, fontsize=6, color=colour, xytext=(3, 3),
+                                  textcoords="offset points")  # fmt: skip
+        axes.set_title(name, loc="left")
+        axes.set_xlabel("validation AUROC")
+        if not column:
+            axes.set_ylabel("E, with the other refits")
+    handles = [
+        axes.plot([], [], "o-", color=COLOURS[place], label=regime)[0]
+        for place, regime in enumerate(REGIMES)
+    ]
+    figure.legend(handles=handles, loc="upper right", ncol=len(REGIMES), frameon=False)
 
 
 @styled

@@ -26,6 +26,7 @@ from protocols.training_regime.statistics import (
     PROBE,
     TrainingRegimeStatistics,
     regimes_of,
+    traced_point,
 )
 
 SIGNAL = 0.6  # AUROC that the lower bound of every regime must exceed
@@ -86,6 +87,48 @@ def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float
         and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
     ]
     return float(np.mean(losses)) if losses else math.nan
+
+
+def mean_effect(readings: Sequence[Reading], regime: str, point: str) -> FloatArray:
+    """Return the effect of removing the top of each map, as the mean over a regime's refits."""
+    of_refits = [
+        one.values
+        for one in readings
+        if one.statistic == _All.delta_t.name
+        and (one.conditions.get("regime"), one.conditions.get("point")) == (regime, point)
+    ]
+    mean: FloatArray = np.mean(of_refits, axis=0)
+    return mean
+
+
+def traced_epochs(readings: Sequence[Reading], regime: str) -> tuple[int, ...]:
+    """Return the further epochs at which the stability of a regime was read."""
+    return tuple(
+        dict.fromkeys(
+            int(one.values[0])
+            for one in readings
+            if one.statistic == _All.epoch.name
+            and one.conditions["regime"] == regime
+            and one.conditions["point"] == traced_point(int(one.values[0]))
+        )
+    )
+
+
+def excess_of_refits(readings: Sequence[Reading], regime: str, point: str) -> dict[int, float]:
+    """Return the mean excess over pairs that a refit is part of, by its number.
+
+    It follows from the mean over all pairs and that over pairs without the refit.
+    """
+    whole = find(readings, _All.excess, regime=regime, point=point)
+    numbers, means = refits_in(readings), {}
+    pairs = len(numbers) * (len(numbers) - 1) / 2
+    for number in numbers:
+        without = find(readings, _All.excess, regime=regime, point=point, without=number)
+        if whole is not None and without is not None:
+            left = pairs - (len(numbers) - 1)
+            total = pairs * np.nanmean(whole.values) - left * np.nanmean(without.values)
+            means[number] = float(total / (len(numbers) - 1))
+    return means
 
 
 def unlearned(readings: Sequence[Reading]) -> str | None:

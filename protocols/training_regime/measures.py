@@ -65,6 +65,14 @@ def maps_of(images: Study, network: Classifier) -> tuple[Study, Tensor]:
     return own, own.ranked(trial.draw(images.rows))
 
 
+def maps_on(
+    images: Study, networks: Sequence[Classifier]
+) -> tuple[list[Tensor], list[Sequence[str | None]]]:
+    """Return the maps of the images on each network, and why some of them rank nothing."""
+    maps = [maps_of(images, network)[1] for network in networks]
+    return maps, [reason_unrankable(one, images.foreground) for one in maps]
+
+
 def _trial_on(trial: Trial, network: Classifier) -> Trial:
     """Return the trial on a network, in a memory that goes with it.
 

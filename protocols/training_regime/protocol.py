@@ -24,10 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from benchmark.arrays import BoolArray, FloatArray
+from benchmark.arrays import BoolArray
 from benchmark.errors import NotAssessableError, SanityError, StoreError
 from benchmark.explainer import Explainer
-from benchmark.maps.ranking import reason_unrankable
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict, find
 from benchmark.statistics.bootstrap import Interval
@@ -38,7 +37,7 @@ from benchmark.trial.study import Conditions
 from protocols.training_regime.claim import claim_of
 from protocols.training_regime.encoders import checksums_of, other_trials
 from protocols.training_regime.exhibits import shown_courses, shown_maps
-from protocols.training_regime.gains import gains, is_matched, regimes_in, unlearned
+from protocols.training_regime.gains import gains, is_matched, mean_effect, regimes_in, unlearned
 from protocols.training_regime.measures import (
     Answers,
     answers_of,
@@ -46,7 +45,7 @@ from protocols.training_regime.measures import (
     likenesses_of,
     log_loss,
     maps_and_reasons,
-    maps_of,
+    maps_on,
     partners_of,
     reasons_of,
 )
@@ -62,6 +61,7 @@ from protocols.training_regime.statistics import (
     SEED_ALONE,
     TrainingRegimeConfig,
     TrainingRegimeStatistics,
+    traced_point,
 )
 from protocols.training_regime.tables import regime_tables
 
@@ -89,6 +89,8 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         """Return its settings; those of files and folders name what lies in them."""
         settings = super().settings(panel)
         settings["encoders"] = list(checksums_of(self.config.encoders))
+        if not self.config.traced:
+            del settings["traced"]  # epochs that are not read decide nothing
         if self.config.experiments is not None:
             cards = sorted(str(card.checksum) for card in cards_of(Path(self.config.experiments)))
             settings["experiments"] = hashlib.sha256("".join(cards).encode()).hexdigest()
@@ -119,6 +121,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 own = self._read_regime(images, matched[regime], where, own)
             answers[regime, MATCHED].append(list(own.values()))
         self._read_seeds(images, tuple(best))
+        self._read_traced(images, best)
         self._read_null(images)
         self._read_gains(images)
         if others:
@@ -221,10 +224,23 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         for regime in regimes:
             recipes = self.config.recipes(regime, self.config.by_seed)
             networks = [refit(images.trial, one, resampled=False).classifier for one in recipes]
-            maps = [maps_of(images, network)[1] for network in networks]
-            unrankable = [reason_unrankable(one, images.foreground) for one in maps]
             where: Conditions = {"regime": regime, "point": SEED_ALONE}
-            self._read_stability(images, maps, unrankable, (), where)
+            self._read_stability(images, *maps_on(images, networks), (), where)
+
+    def _read_traced(self, images: Study, best: Refits) -> None:
+        """Read the stability over refits at further epochs, as far as all of a regime got."""
+        for regime, own in best.items():
+            last = min(len(one.aurocs) for one in own)
+            for epoch in (number for number in self.config.traced if number <= last):
+                refits = [
+                    one if one.epoch == epoch else refit(images.trial, one.recipe, epoch)
+                    for one in own
+                ]
+                point = traced_point(epoch)
+                self._read_training(images, {regime: refits}, point)
+                maps = maps_on(images, [one.classifier for one in refits])
+                numbers = [one.recipe.refit for one in refits]
+                self._read_stability(images, *maps, numbers, {"regime": regime, "point": point})
 
     def _read_null(self, images: Study) -> None:
         """Read the stability of probes on encoders that know nothing."""
@@ -267,7 +283,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 images.read(self.stability_gain, gain, where, reasons=reasons)
                 if (regime, point) == (PROBE, MATCHED):
                     images.read(self.stability_gain, gain, reasons=reasons)
-                effects = [self._mean_effect(readings, name, point) for name in (regime, FULL)]
+                effects = [mean_effect(readings, name, point) for name in (regime, FULL)]
                 images.read(self.faith_gain, effects[0] - effects[1], where, reasons=reasons)
 
     def _read_encoders(
@@ -319,16 +335,6 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
                 rest = alike.excess(np.flatnonzero(chosen).tolist(), encoders)
                 values = np.where(known, rest, np.nan)
             images.read(self.excess_over_encoders, values, {**where, **condition}, reasons=reasons)
-
-    def _mean_effect(self, readings: Sequence[Reading], regime: str, point: str) -> FloatArray:
-        of_refits = [
-            one.values
-            for one in readings
-            if one.statistic == self.delta_t.name
-            and (one.conditions.get("regime"), one.conditions.get("point")) == (regime, point)
-        ]
-        mean: FloatArray = np.mean(of_refits, axis=0)
-        return mean
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Say whether the claim is supported; a method neither passes nor fails by it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, field_validator
 
 from benchmark.protocol import ProtocolConfig, RisingShares
 from benchmark.reading import statistic
@@ -44,6 +45,8 @@ class TrainingRegimeConfig(ProtocolConfig):
         encoders: Model files (``model.toml``) of other encoders of the same recipe, trained from
             other seeds or subjects; probe and full training are then compared over encoders.
         pretraining: What the encoder was trained on before, which is shown with the result.
+        traced: Numbers of further epochs, rising, at which stability is read too; training starts
+            anew for each, so none is by default.
     """
 
     refits: int = Field(5, ge=3, le=50)
@@ -59,6 +62,14 @@ class TrainingRegimeConfig(ProtocolConfig):
     experiments: str | None = None
     encoders: tuple[str, ...] = ()
     pretraining: Pretraining = "undeclared"
+    traced: tuple[PositiveInt, ...] = ()
+
+    @field_validator("traced")
+    @classmethod
+    def _rising(cls, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        if any(first >= second for first, second in pairwise(epochs)):
+            raise ValueError("rising numbers of epochs were expected")
+        return epochs
 
     def recipes(self, regime: Regime, count: int | None = None) -> list[RegimeRecipe]:
         """Return the recipe of each refit of a regime, of as many as ``refits`` unless given."""
@@ -72,7 +83,8 @@ class TrainingRegimeStatistics:
 
     Conditions are the ``regime``, the ``point`` (each refit's ``best`` epoch, or the one of
     ``matched`` accuracy), the ``refit``, and the refit that is left out (``without``). Refits that
-    differ by their seed alone are at the point ``seed alone``. Readings on another encoder have its
+    differ by their seed alone are at the point ``seed alone``, those at another epoch at the point
+    ``epoch N``. Readings on another encoder have its
     number (``encoder``, from 1).
     """
 
@@ -111,6 +123,11 @@ class TrainingRegimeStatistics:
         "number of another encoder, under the condition that names it", aggregate="constant"
     )
     epoch = statistic("number of the epoch whose weights are taken", aggregate="constant")
+
+
+def traced_point(epoch: int) -> str:
+    """Return the point of a traced epoch."""
+    return f"epoch {epoch}"
 
 
 def regimes_of(names: set[str]) -> tuple[Regime, ...]:

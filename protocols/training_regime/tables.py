@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from benchmark.protocol import Table
 from benchmark.reading import Reading, find, summarise
-from benchmark.statistics.bootstrap import Interval
+from benchmark.statistics.wording import format_interval
 from protocols.training_regime.claim import claim_of
 from protocols.training_regime.gains import (
     excess_difference,
@@ -19,6 +18,7 @@ from protocols.training_regime.gains import (
     mean_auroc,
     mean_log_loss,
     regimes_in,
+    traced_epochs,
     two_way,
     unlearned,
     validation_auroc,
@@ -31,6 +31,7 @@ from protocols.training_regime.statistics import (
     RANDOMISED,
     SEED_ALONE,
     TrainingRegimeStatistics,
+    traced_point,
 )
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -78,6 +79,16 @@ def regime_tables(readings: Readings) -> Iterator[Table]:
             ("explainer, regime, epochs", "E", "effect (T)", "AP", "claim"),
             [row for name, own in known.items() for row in _gain_rows(name, own)],
         )
+    traced = [row for name, own in measured.items() for row in _traced_rows(name, own)]
+    if traced:
+        yield Table(
+            "epochs",
+            "Stability over epochs",
+            "Mean validation AUROC of a regime's refits at an epoch, and how alike their maps are "
+            "there beyond maps of other subjects (E), with 95 % intervals over subjects.",
+            ("explainer, regime, epoch", "validation AUROC", "E"),
+            traced,
+        )
     yield Table(
         "components",
         "What values vary with",
@@ -94,16 +105,16 @@ def _regime_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell,
             excess = find(readings, _All.excess, regime=regime, point=point)
             yield (
                 f"{name}, {regime}, {point}",
-                words_of(mean_auroc(readings, regime, point)),
+                format_interval(mean_auroc(readings, regime, point), 3),
                 _number(mean_log_loss(readings, regime, point)),
                 _number(validation_auroc(readings, regime, point)),
-                None if excess is None else words_of(summarise(excess)),
-                words_of(interval_of(two_way(readings, "delta_t", regime, point))),
-                words_of(interval_of(two_way(readings, "ap", regime, point))),
+                None if excess is None else format_interval(summarise(excess), 3),
+                format_interval(interval_of(two_way(readings, "delta_t", regime, point)), 3),
+                format_interval(interval_of(two_way(readings, "ap", regime, point)), 3),
             )
         by_seed = find(readings, _All.excess, regime=regime, point=SEED_ALONE)
         if by_seed is not None:
-            excess_alone = words_of(summarise(by_seed))
+            excess_alone = format_interval(summarise(by_seed), 3)
             yield (f"{name}, {regime}, {SEED_ALONE}", None, None, None, excess_alone, None, None)
     null = [
         one
@@ -120,10 +131,22 @@ def _regime_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell,
             None,
             None,
             None,
-            None if excess is None else words_of(summarise(excess)),
+            None if excess is None else format_interval(summarise(excess), 3),
             None,
-            None if ap is None else words_of(summarise(ap)),
+            None if ap is None else format_interval(summarise(ap), 3),
         )
+
+
+def _traced_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, ...]]:
+    for regime in regimes_in(readings):
+        for epoch in traced_epochs(readings, regime):
+            point = traced_point(epoch)
+            excess = find(readings, _All.excess, regime=regime, point=point)
+            yield (
+                f"{name}, {regime}, {epoch}",
+                _number(validation_auroc(readings, regime, point)),
+                None if excess is None else format_interval(summarise(excess), 3),
+            )
 
 
 def _gain_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, ...]]:
@@ -132,7 +155,7 @@ def _gain_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, .
         if over is not None:
             claim = claim_of(readings)[1].partition(":")[0] if point == MATCHED else None
             label = f"{name}, probe over encoders, {point}"
-            yield label, words_of(over[0]), words_of(over[1]), None, claim
+            yield label, format_interval(over[0], 3), format_interval(over[1], 3), None, claim
     is_over = gains_over_encoders(readings) is not None
     for regime in regimes_in(readings):
         for point in _POINTS:
@@ -142,9 +165,9 @@ def _gain_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell, .
             sentence = claim_of(readings)[1] if is_matched(readings) else "not matched"
             yield (
                 f"{name}, {regime}, {point}",
-                words_of(excess_difference(readings, regime, point)),
-                words_of(interval_of(two_way(readings, "delta_t", regime, point, FULL))),
-                words_of(interval_of(two_way(readings, "ap", regime, point, FULL))),
+                format_interval(excess_difference(readings, regime, point), 3),
+                format_interval(interval_of(two_way(readings, "delta_t", regime, point, FULL)), 3),
+                format_interval(interval_of(two_way(readings, "ap", regime, point, FULL)), 3),
                 sentence.partition(":")[0] if is_claim else None,
             )
 
@@ -162,17 +185,6 @@ def _component_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Ce
         if nested is not None:
             label = f"{name}, {regime} over encoders, effect"
             yield (label, *(_number(part, 6) for part in astuple(nested)))
-
-
-def words_of(interval: Interval) -> str | None:
-    """Return an estimate with its limits as text, or None where there is none."""
-    if math.isnan(interval.estimate):
-        return None
-    # Adding 0 turns −0.000 round.
-    estimate, low, high = (
-        round(value, 3) + 0.0 for value in (interval.estimate, interval.low, interval.high)
-    )
-    return f"{estimate:.3f}" if math.isnan(low) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _number(value: float, digits: int = 3) -> float | None:

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from experiments import build_card
+from pydantic import ValidationError
 from trials import build_trial, cohort_of
 
 from baselines.explainers.controls import Sobel
@@ -28,15 +29,23 @@ from benchmark.trial import Study, Trial
 from benchmark.trial.refits import refit
 from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
 from protocols.training_regime.claim import claim_of
-from protocols.training_regime.figures import draw_accuracy, draw_regimes
-from protocols.training_regime.gains import SIGNAL, jackknife_interval, mean_auroc, unlearned
+from protocols.training_regime.figures import draw_accuracy, draw_epochs, draw_regimes
+from protocols.training_regime.gains import (
+    SIGNAL,
+    excess_of_refits,
+    jackknife_interval,
+    mean_auroc,
+    traced_epochs,
+    unlearned,
+)
 from protocols.training_regime.measures import answers_of, likenesses_of, partners_of
 from protocols.training_regime.refits import best_refits, matched_refits
 from protocols.training_regime.statistics import MATCHED, RANDOMISED, SEED_ALONE
 from protocols.training_regime.tables import regime_tables
 
 SETTINGS = {"refits": 3, "subjects": 8, "epochs": 3, "quantiles": (0.1,), "repeats": 1}
-CONFIG = TrainingRegimeConfig.model_validate({**SETTINGS, "partners": 1, "copies": 1, "by_seed": 2})
+OTHERS = {"partners": 1, "copies": 1, "by_seed": 2, "traced": (1, 2)}
+CONFIG = TrainingRegimeConfig.model_validate({**SETTINGS, **OTHERS})
 PROTOCOL = TrainingRegime(CONFIG)
 
 
@@ -162,7 +171,7 @@ def test_values_average_to_the_score_and_bear_no_verdict(
 def test_tables_and_pictures_show_every_regime(readings: dict[str, list[Reading]]) -> None:
     """If it fails, the page of the report lacks a regime, or ends in an error."""
     tables = list(regime_tables(readings))
-    assert [table.name for table in tables] == ["regimes", "gains", "components"]
+    assert [table.name for table in tables] == ["regimes", "gains", "epochs", "components"]
     for table in tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
     names = [str(row[0]) for row in tables[0].rows]
@@ -174,6 +183,29 @@ def test_tables_and_pictures_show_every_regime(readings: dict[str, list[Reading]
     curves = np.array([[[0.5, 0.7], [0.6, np.nan], [0.4, 0.5]]])
     exhibit = {"regimes": np.array(["probe"]), "curves": curves, "epochs": np.ones((1, 3, 2), int)}
     assert len(draw_accuracy(exhibit).axes) == 1
+    assert [len(axes.lines) for axes in draw_epochs(readings).axes] == [1 + 3 * 3, 1 + 3 * 3 + 3]
+
+
+def test_stability_over_epochs_is_that_of_each_refit_with_the_others(
+    readings: dict[str, list[Reading]],
+) -> None:
+    """If it fails, a line of the picture is not about the refit that its accuracy is of."""
+    own = readings["saliency"]
+    assert traced_epochs(own, "full") == (1, 2)
+    for point in (MATCHED, "epoch 1"):
+        excess = find(own, PROTOCOL.excess, regime="full", point=point)
+        assert excess is not None
+        of_refits = excess_of_refits(own, "full", point)
+        assert list(of_refits) == [1, 2, 3]
+        assert np.mean(list(of_refits.values())) == pytest.approx(excess.values.mean())
+
+
+def test_epochs_that_are_not_read_are_no_setting() -> None:
+    """If it fails, every score that was measured before they could be asked for is orphaned."""
+    assert "traced" not in TrainingRegime(TrainingRegimeConfig()).settings({})
+    assert PROTOCOL.settings({})["traced"] == [1, 2]
+    with pytest.raises(ValidationError, match="rising numbers of epochs"):
+        TrainingRegimeConfig(traced=(2, 1))
 
 
 def test_an_encoder_without_the_signal_gains_nothing() -> None:
@@ -189,7 +221,8 @@ def test_an_encoder_without_the_signal_gains_nothing() -> None:
     assert all(np.isnan(one.values).all() for one in gains)
     null = [one for one in own if one.conditions.get("regime") == RANDOMISED]
     assert any(one.statistic == "excess" and np.isfinite(one.values).all() for one in null)
-    assert [table.name for table in regime_tables({"saliency": own})] == ["regimes", "components"]
+    tables = [table.name for table in regime_tables({"saliency": own})]
+    assert tables == ["regimes", "epochs", "components"]
 
 
 def test_one_refit_that_guesses_is_not_hidden_by_the_others(

@@ -22,8 +22,10 @@ from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.reading import Reading
 from benchmark.records.arrays import ArrayFolder
+from benchmark.report.figures.style import save
 from benchmark.trial import Runtime, Trial
 from protocols.training_regime import TrainingRegime, TrainingRegimeConfig
+from protocols.training_regime.figures import draw_epochs
 from protocols.training_regime.tables import regime_tables
 
 MEASURED = ("supervised_encoder", "simclr_encoder")
@@ -77,12 +79,16 @@ def main() -> None:
     parser.add_argument(
         "--other-seed", type=int, action="append", default=[], help="seed of another encoder"
     )
+    parser.add_argument(
+        "--traced", type=int, action="append", default=[], help="epoch to read stability at"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = TrainingRegimeConfig(
         refits=arguments.refits,
         epochs=arguments.epochs,
         subjects=arguments.subjects,
+        traced=tuple(arguments.traced),
         encoders=tuple(write_encoder_of(seed, arguments.store) for seed in arguments.other_seed),
     )
     for encoder in arguments.encoder or MEASURED:
@@ -92,18 +98,20 @@ def main() -> None:
             readings = _measure(trial, name, TrainingRegime(config))
             for table in regime_tables({name: readings}) if readings else ():
                 write_table(table)
+            if readings and config.traced:
+                save(draw_epochs({name: readings}), arguments.store / f"epochs_{encoder}_{name}")
 
 
 def _measure(trial: Trial, name: str, protocol: TrainingRegime) -> Sequence[Reading]:
-    start, method = time.perf_counter(), Catalogue().explainers.find(name).plugin()
+    start, method = time.process_time(), Catalogue().explainers.find(name).plugin()
     try:
         readings = protocol.readings(trial.on(explainer=method))
     except SanityError as error:
         write_line(f"{name}: {type(error).__name__}, {error}")
         return []
     verdict = protocol.verdict(readings)
-    seconds = time.perf_counter() - start
-    write_line(f"{name}: {verdict.state}, {verdict.reason}; {seconds:.0f} s")
+    seconds = time.process_time() - start
+    write_line(f"{name}: {verdict.state}, {verdict.reason}; {seconds:.0f} s of processor time")
     return readings
 
 
