@@ -161,6 +161,8 @@ class ConceptFile(_Table):
         without: Folder of images without it. Where both folders hold the same names, images of one
             name are a pair.
         where: Condition on the table instead of folders, such as ``age > 75``.
+        patch: Small image that is pasted into images of the reference group, instead of folders.
+        place: Index of the array of the cohort, one for each axis, where its middle is pasted.
         description: One sentence for tables.
         nuisance: Whether a network that looks at it has found a shortcut.
         covariates: Columns of the table whose sum is its amount.
@@ -170,6 +172,8 @@ class ConceptFile(_Table):
     shown: str | None = Field(default=None, alias="with", min_length=1)
     without: str | None = Field(default=None, min_length=1)
     where: str | None = Field(default=None, min_length=1)
+    patch: str | None = Field(default=None, min_length=1)
+    place: tuple[Annotated[int, Field(ge=0)], ...] = ()
     description: str = ""
     nuisance: bool = False
     covariates: tuple[str, ...] = ()
@@ -180,8 +184,14 @@ class ConceptFile(_Table):
         folders = self.shown is not None, self.without is not None
         if self.where is not None and any(folders):
             raise ValueError("give either where, or with and without")
-        if self.where is None and not all(folders):
-            raise ValueError("give the folders with and without, or where")
+        if self.patch is not None and (self.where is not None or any(folders)):
+            raise ValueError("give either patch and place, or images and where they come from")
+        if (self.patch is None) != (not self.place):
+            raise ValueError(
+                "give patch and place together: a patch alone shows what a network makes of black"
+            )
+        if self.where is None and self.patch is None and not all(folders):
+            raise ValueError("give the folders with and without, or where, or patch and place")
         if (self.added is None) != (not self.covariates):
             raise ValueError("give covariates and added together")
         return self

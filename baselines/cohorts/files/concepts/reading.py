@@ -1,4 +1,4 @@
-"""Concepts that a ``cohort.toml`` offers: folders of images, or a condition on the table."""
+"""Concepts that a ``cohort.toml`` offers: folders of images, a condition, or a pasted patch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from baselines.cohorts.files.cohort_toml import CohortFile
+from baselines.cohorts.files.concepts.patches import paste_patch
 from baselines.cohorts.files.fitting import FittedMask
 from baselines.cohorts.files.formats.reading import ScanReader
 from baselines.cohorts.files.formats.scan import Source
@@ -51,6 +52,9 @@ def read_concepts(folder: Path, recipe: CohortFile, cohort: Cohort) -> dict[str,
         if rule.where is not None:
             shown, absent = _of_table(name, rule.where, cohort)
             paired = False
+        elif rule.patch is not None:
+            shown, absent = paste_patch(name, folder / rule.patch, rule.place, recipe, cohort)
+            paired = True
         else:
             sets = (("with", rule.shown), ("without", rule.without))
             shown, absent = (

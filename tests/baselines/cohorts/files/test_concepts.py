@@ -83,6 +83,8 @@ def test_a_condition_divides_the_subjects_that_are_not_tested_on(tmp_path: Path)
         ("where = 'sex > F'", "can only be equal"),
         ("where = 'import os'", "a comparison of a column with a value"),
         ("nuisance = true", "give the folders with and without, or where"),
+        ("patch = 'patch.png'", "patch and place together"),
+        ("patch = 'patch.png'\nplace = [8, 8]\nwhere = 'age > 75'", "either patch and place"),
         (f"{FOLDERS}\nwhere = 'age > 75'", "either where, or with and without"),
         ('with = "after"\nwithout = "nowhere"', "nowhere of images without the concept 'mine'"),
     ],
@@ -93,6 +95,48 @@ def test_a_concept_that_is_not_understood_is_one_sentence(
     """If it fails, a misspelt column makes an empty concept, or a traceback."""
     with pytest.raises(CohortError, match=words):
         read_cohort(write(tmp_path, rule))
+
+
+def test_a_patch_is_pasted_at_its_place_with_a_soft_rim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a patch is asked about alone on black, or with the edge of its square."""
+    monkeypatch.setattr("baselines.cohorts.files.concepts.patches.FEWEST", 4)
+    Image.fromarray(np.full((5, 7), 250, np.uint8) - np.eye(5, 7, dtype=np.uint8)).save(
+        tmp_path / "patch.png"
+    )
+    path = write(tmp_path, 'patch = "patch.png"\nplace = [8, 4]')
+    cohort = read_cohort(path)
+    concept = cohort.concepts["mine"]
+    assert concept.paired
+    people = cohort.participants.set_index("subject")
+    assert {people["split"][each] for each in concept.shown.subjects} == {"train", "validation"}
+    change = np.abs(concept.shown.images - concept.absent.images)[:, 0]
+    assert change.any(axis=0)[6:11, 1:8].sum() == change.any(axis=0).sum()
+    np.testing.assert_allclose(concept.shown.images[:, 0, 8, 4], 250 / 255, rtol=1e-6)
+    assert (change[:, 6, 1] == 0).all(), "the corner lies beyond the rim"
+    weight = change[:, 8] / np.abs(250 / 255 - concept.absent.images[:, 0, 8])
+    assert (weight[:, 1] < 0.5).all()
+    assert (weight[:, 1] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("place", "fewest", "words"),
+    [
+        ("[8, 14]", 4, r"cover \[6, 11\] to \[11, 18\], beyond the images"),
+        ("[8]", 4, r"the place \[8\], but the images"),
+        ("[8, 8]", 30, "of which 30 are needed, but there are 4"),
+    ],
+)
+def test_a_patch_that_fits_nowhere_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, fewest: int, words: str
+) -> None:
+    """If it fails, half a patch is pasted, or into so few images that nothing can be told."""
+    monkeypatch.setattr("baselines.cohorts.files.concepts.patches.FEWEST", fewest)
+    picture(tmp_path / "patch.png", 5)
+    Image.open(tmp_path / "patch.png").crop((0, 0, 7, 5)).save(tmp_path / "patch.png")
+    with pytest.raises(CohortError, match=words):
+        list(read_cohort(write(tmp_path, f'patch = "patch.png"\nplace = {place}')).concepts)
 
 
 def test_images_that_do_not_fit_are_named(tmp_path: Path) -> None:
