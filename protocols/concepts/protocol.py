@@ -12,6 +12,7 @@ direction is the same for every image, so that it is 0 or 1 by algebra.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from torch import nn
 from benchmark.arrays import FloatArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.concept import Concept
-from benchmark.errors import NotAssessableError, UnsupportedError
+from benchmark.errors import NotAssessableError, SuiteError, UnsupportedError
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table
 from benchmark.reading import Reading, Verdict
 from benchmark.seeding import stream
@@ -48,6 +49,7 @@ from protocols.concepts.statistics import (
 from protocols.concepts.tables import concept_tables
 
 _PERMUTATIONS_OF_RANDOM_SETS = 999
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,24 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
     Config = ConceptsConfig
 
     def inputs(self, cohort: Cohort) -> dict[str, Any]:
-        """Return the SHA-256 of each concept, which the cohort's fingerprint does not cover."""
+        """Return the SHA-256 of each concept, which the cohort's fingerprint does not cover.
+
+        Raises:
+            SuiteError: If so few permutations are drawn that no concept could be found.
+        """
+        self._check_permutations(cohort)
         return {"concepts": {name: each.sha256 for name, each in cohort.concepts.items()}}
+
+    def _check_permutations(self, cohort: Cohort) -> None:
+        """Refuse settings whose smallest p-value after Holm lies above the level."""
+        sides = 2 if any(concept.paired for concept in cohort.concepts.values()) else 1
+        count, drawn = len(cohort.concepts), self.config.permutations
+        needed = math.ceil(count * sides / LEVEL - _ROUNDING) - 1
+        if drawn < needed:
+            raise SuiteError(
+                f"Protocol 'concepts' has permutations = {drawn}, but {count} concepts need at "
+                f"least {needed}: with fewer, no p-value can be {LEVEL} or less after Holm."
+            )
 
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""

@@ -23,7 +23,7 @@ from baselines.models.smallresnet import SmallResNet
 from benchmark.arrays import ImageArray
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
-from benchmark.errors import CohortError, NotAssessableError, UnsupportedError
+from benchmark.errors import CohortError, NotAssessableError, SuiteError, UnsupportedError
 from benchmark.explainer import NoExplainer
 from benchmark.plugins.examples import build_classifier
 from benchmark.reading import Reading, Statistic, find, summarise
@@ -88,6 +88,15 @@ def test_the_network_of_the_phantom_uses_the_horn_and_the_scanner() -> None:
     verdict = Concepts(QUICK).verdict(readings)
     assert verdict.passed is None
     assert str(verdict.reason).startswith("shortcut: scanner_gamma; drives: smaller_hippocampus")
+
+
+def test_permutations_too_few_to_find_anything_are_refused() -> None:
+    """If it fails, a run of minutes ends with "undecided" of every concept, whatever they do."""
+    cohort = Phantom().load()
+    trial = trial_on(cohort, build_classifier(2))
+    with pytest.raises(SuiteError, match="= 238, but 6 concepts need at least 239"):
+        Concepts(ConceptsConfig(permutations=238)).readings(trial)
+    assert Concepts(ConceptsConfig(permutations=239)).inputs(cohort)["concepts"]
 
 
 def test_randomised_copies_do_not_see_the_concepts() -> None:

@@ -111,7 +111,7 @@ EDITS: tuple[SanityProtocol[Any], ...] = (
     Counterfactual(CounterfactualConfig(subjects=8, radii=(2.0,), steps=2)),
 )
 MODELS: tuple[SanityProtocol[Any], ...] = (
-    Concepts(ConceptsConfig(permutations=99, directions=19, random_sets=20)),
+    Concepts(ConceptsConfig(permutations=239, directions=19, random_sets=20)),
 )
 
 Scores = dict[str, dict[str, Any]]
