@@ -3,7 +3,7 @@
 ``python tests/support/biomarker_acceptance.py PART --maps DIR`` prints one of the tables of
 docs/biomarker.md. Maps are kept in the folder, so that another part need not draw them again.
 Parts: ``methods`` (of the registered phantom), ``posed`` (of phantom2), ``nulls``, ``coverage``,
-``segmentation`` and ``study``.
+``segmentation``, ``study``, ``sites`` and ``parts`` (false alarms on phantom_study).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from biomarker_chance import RUNS, explainer_of, nulls, parts, setting_and_marks, sites, trial_on
 from placeless import AtlasTimesOutput, NegativeSobel, UniformTimesOutput
 
 from baselines.explainers.path import IntegratedGradients
@@ -23,29 +23,14 @@ from benchmark.arrays import BoolArray, FloatArray
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
 from benchmark.explainer import Explainer
-from benchmark.model_source import load_fitted
-from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.cohort_checks import load_cohort
 from benchmark.reading import Reading, find, interval, shared_bootstrap, summarise
-from benchmark.records.arrays import ArrayFolder
 from benchmark.running.device import reproducible
 from benchmark.statistics.bootstrap import SubjectBootstrap
-from benchmark.statistics.linear import (
-    PartialCorrelation,
-    correlation_test,
-    draw_permutations,
-    nuisance_design,
-)
+from benchmark.statistics.linear import PartialCorrelation, nuisance_design
 from benchmark.statistics.studentised import studentised_intervals
 from benchmark.statistics.wording import format_interval
-from benchmark.training import Recipe
-from benchmark.trial import Peers, Runtime, Trial
-from benchmark.trial.projection import group_axis, signed_maps
+from benchmark.trial import Trial
 from protocols.biomarker import Biomarker, BiomarkerConfig
-from protocols.biomarker.associations import Setting, make_setting
-from protocols.biomarker.measures import Marks, measure_marks
-from protocols.biomarker.people import find_people
-from protocols.biomarker.regions import own_regions
 
 BLIND = ("random", "smooth_noise", "centre", "intensity", "sobel", "atlas")
 METHODS = (
@@ -77,7 +62,7 @@ HEADING = (
     "10 % removed",
     "verdict",
 )
-RUNS = 500
+RESOLVING = ("true_deviation", "saliency", "input_x_gradient")
 CHECKED = "gradcam_aligned"
 
 
@@ -88,23 +73,6 @@ class MeanGradients(IntegratedGradients):
 
     def __init__(self) -> None:
         super().__init__("mean")
-
-
-def trial_on(cohort: str | Cohort, model: str, folder: Path) -> Trial:
-    """Return a trial whose maps are kept in a folder."""
-    catalogue = Catalogue()
-    people = load_cohort(catalogue.cohorts.find(cohort)) if isinstance(cohort, str) else cohort
-    source = catalogue.models.find(model).create()
-    classifier = load_fitted(source, people, torch.device("cpu"))
-    folder.mkdir(parents=True, exist_ok=True)
-    runtime = Runtime(torch.device("cpu"), 64, "v2", ArrayFolder(folder, lambda: None))
-    peers = Peers({}, source.recipe or Recipe(), source.relatives)
-    return Trial(explainer_of("saliency"), classifier, people, runtime, peers)
-
-
-def explainer_of(name: str) -> Explainer:
-    """Return an explainer of the catalogue."""
-    return Catalogue().explainers.find(name).create()
 
 
 def placeless(trial: Trial) -> tuple[Explainer, ...]:
@@ -145,54 +113,6 @@ def methods(trial: Trial, explainers: Iterable[Explainer]) -> Iterator[list[str]
             format_interval(interval(readings, read.marked_drop, q=0.1)) or "–",
             "pass" if verdict.passed else f"fails: {verdict.reason}",
         ]
-
-
-def setting_and_marks(trial: Trial) -> tuple[Setting, Marks]:
-    """Return what the score of a trial is made from."""
-    people = find_people(trial, 20, None)
-    axis = group_axis(trial)
-    volumes = people.signed_volumes(people.regions)
-    groups = people.groups[people.first]
-    orders = draw_permutations(len(people), 1000, "acceptance", within=groups)
-    setting = make_setting(people, volumes, axis.values[people.rows], orders)
-    inside = trial.test.anatomy.foreground[people.rows]
-    marks = measure_marks(
-        signed_maps(trial, people.rows), people, own_regions(trial.test, people), inside
-    )
-    return setting, marks
-
-
-def nulls(trial: Trial, names: Sequence[str]) -> Iterator[list[str]]:
-    """Yield how often volumes permuted within their group pass, and what lacks the group does."""
-    yield ["map", "verdict passes", "p ≤ 0.05", "p ≤ 0.05 without the group", "lower bound > 0"]
-    for name in names:
-        setting, marks = setting_and_marks(trial.on(explainer=explainer_of(name)))
-        groups, given = setting.groups, setting.by_output
-        covariates = nuisance_design(setting.people.covariates)
-        fit = setting.by_group.residuals(setting.volumes)
-        explained = setting.volumes - fit
-        # As one would permute who forgets the group.
-        orders = draw_permutations(len(groups), 999, "acceptance")
-        bootstrap = shared_bootstrap(tuple(f"s{row:04}" for row in range(len(groups))))
-        hits = np.zeros(4)
-        for run in range(RUNS):
-            generator = np.random.default_rng(run)
-            order = np.arange(len(groups))
-            for group in (0, 1):
-                members = np.flatnonzero(groups == group)
-                order[members] = generator.permutation(members)
-            volumes = explained + fit[order]
-            own, control, *copies = (
-                PartialCorrelation(of, volumes, given).values
-                for of in (marks.own, marks.control, *marks.copies)
-            )
-            beyond = np.mean([own - copy for copy in copies], axis=0)
-            columns = np.column_stack([own, beyond, own - control])
-            lows = [limit.low for limit in studentised_intervals(bootstrap, columns)]
-            with_group = correlation_test(marks.own, volumes, given, setting.permutations)
-            without = correlation_test(marks.own, volumes, covariates, orders)
-            hits += [min(lows) > 0, with_group.p <= 0.05, without.p <= 0.05, lows[0] > 0]
-        yield [f"`{name}`", *(f"{share:.3f}" for share in hits / RUNS)]
 
 
 def coverage(trial: Trial, names: Sequence[str], count: int = 60) -> Iterator[list[str]]:
@@ -260,12 +180,18 @@ def main() -> None:
 
 def table_of(part: str, folder: Path, chosen: Sequence[str]) -> Iterator[list[str]]:
     """Return the table of a part."""
-    places = {"posed": ("phantom2", "phantom2_resnet"), "study": ("phantom_study", "smallresnet")}
+    study = ("phantom_study", "smallresnet")
+    places = {"posed": ("phantom2", "phantom2_resnet"), "study": study}
+    places |= {"sites": study, "parts": study}
     trial = trial_on(*places.get(part, ("phantom", "smallresnet")), folder)
     if part == "segmentation":
         trial = trial_on(shrinking(trial.cohort), "smallresnet", folder)
     if part == "nulls":
         return nulls(trial, chosen or (CHECKED, "saliency"))
+    if part == "sites":
+        return sites(trial, chosen or (CHECKED,))
+    if part == "parts":
+        return parts(trial, chosen or RESOLVING)
     if part == "coverage":
         return coverage(trial, chosen or (CHECKED, "saliency", "sobel"))
     names = chosen or ("true_deviation", *METHODS, *(MORE if part == "posed" else ()), *BLIND)

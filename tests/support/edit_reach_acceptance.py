@@ -1,14 +1,15 @@
 """Measures `edit_reach` and `counterfactual` on the committed networks, for their page.
 
 ``python tests/support/edit_reach_acceptance.py phantom`` or ``phantom2``; a quarter of an hour on
-one idle core. Names of explainers after that measure these alone.
+one idle core. Names of explainers after that measure these alone, and ``card`` that of edits.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from baselines.models.phantom2_resnet import Phantom2ResNet
 from baselines.models.smallresnet import SmallResNet
 from benchmark.explainer import Explainer
 from benchmark.protocol import Table
-from benchmark.reading import Reading, interval, summarise
+from benchmark.reading import Reading, find, interval, summarise
 from benchmark.statistics.wording import format_interval
 from benchmark.training import Recipe
 from benchmark.trial import Peers, Runtime, Study, Trial
@@ -36,6 +37,16 @@ from protocols.edit_reach import EditReach, EditReachConfig
 from protocols.edit_reach.reaches import top_reaches
 from protocols.edit_reach.tables import reach_tables
 
+CARD = "card"
+# Explainers that are compared on the same subjects: the first is expected to lead.
+PAIRS = (
+    ("oracle", "saliency"),
+    ("saliency", "gradcam_aligned"),
+    ("gradcam_aligned", "gradcam"),
+    ("saliency", "guided_backprop"),
+    ("saliency", "integrated_gradients"),
+    ("gradcampp_aligned", "gradcam_aligned"),
+)
 COHORTS = {
     "phantom": (Phantom, SmallResNet, "v1#0"),
     "phantom2": (Phantom2, Phantom2ResNet, "v2#0"),
@@ -94,6 +105,24 @@ def of_a_copy(trial: Trial, config: EditReachConfig) -> str:
     return f"saliency on a randomised copy: {format_interval(summarise(reading, 'studentised'))} T"
 
 
+def compare(readings: Mapping[str, Sequence[Reading]]) -> Iterator[str]:
+    """Yield the paired difference of the score, and of the reach above random places, in T."""
+    for first, second in PAIRS:
+        if first not in readings or second not in readings:
+            continue
+        parts = []
+        for label, statistic, where in (
+            ("score", EditReach.edit_reach, {}),
+            ("above random places", EditReach.above, {"null": "chance"}),
+        ):
+            pair = [find(readings[name], statistic, **where) for name in (first, second)]
+            if pair[0] is None or pair[1] is None:
+                continue
+            difference = replace(pair[0], values=pair[0].values - pair[1].values)
+            parts.append(f"{label} {format_interval(summarise(difference, 'studentised'), 3)}")
+        yield f"{first} minus {second}: {', '.join(parts)}"
+
+
 def measure(name: str, chosen: Iterable[str], write: Callable[[str], object]) -> None:
     """Measure explainers on a cohort, all unless some are named, and write as they are measured."""
     trial, protocol = trial_on(name), EditReach(EditReachConfig())
@@ -114,7 +143,9 @@ def measure(name: str, chosen: Iterable[str], write: Callable[[str], object]) ->
         write(f"{explainer.name}: {format_interval(score, 3)} {verdict} in {seconds:.0f} s\n")
         write(f"{protocol.health_faults(own)} {protocol.remark(own)}\n")
     _write_tables(reach_tables(readings), write)
-    if not chosen:
+    for line in compare(readings):
+        write(f"{line}\n")
+    if not chosen or CARD in chosen:
         card = Counterfactual(CounterfactualConfig())
         own = card.readings(trial.on(explainer=SmallestChange()))
         write(f"{card.verdict(own)}\n")

@@ -2,13 +2,13 @@
 
 ``python tests/support/group_maps_acceptance.py phantom FOLDER`` keeps the maps in the folder, where
 a second run finds them; ``phantom2`` asks the same of posed images. Names of checks behind it, such
-as ``coverage``, ask these alone.
+as ``coverage``, ask these alone, and names of explainers restrict ``scores`` and ``steady``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,7 @@ METHODS: tuple[Explainer, ...] = (
     IntegratedGradients(baseline="mean"), GradientSHAP(), GradCAM(), GradCAMAligned(),
     InputXGradient(), Saliency(),
 )  # fmt: skip
+STEADY = "gradcam_aligned", "saliency", "integrated_gradients", "gradient_shap"
 SHUFFLED = GradCAMAligned(), Saliency(), Sobel(), IntegratedGradients(baseline="mean")
 _QUICK = GroupMapsConfig(steady_subjects=0, controls=())
 
@@ -116,7 +117,7 @@ def build(cohort: str, folder: Path) -> Trial:
     return Trial(Sobel(), source.load(people.shape), people, runtime, peers)
 
 
-def scores(trial: Trial) -> Iterator[str]:
+def scores(trial: Trial, only: Sequence[str]) -> Iterator[str]:
     """Yield a row for each method and control (checks 1, 2, 9 and 11)."""
     protocol, one = GroupMaps(_QUICK), GroupMapsStatistics
     regions = trial.cohort.references.regions
@@ -125,6 +126,8 @@ def scores(trial: Trial) -> Iterator[str]:
     yield "| map | p | reliability | located | recovery | null | voxels | near | verdict |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for explainer in (*CONTROLS, *METHODS, *placeless):
+        if only and explainer.name not in only:
+            continue
         try:
             readings = protocol.readings(trial.on(explainer=explainer))
         except SanityError as error:
@@ -313,11 +316,13 @@ def memorised(trial: Trial) -> Iterator[str]:
     yield f"label-memorised network: {outcome.state}: {outcome.reason}"
 
 
-def steady(trial: Trial) -> Iterator[str]:
+def steady(trial: Trial, only: Sequence[str]) -> Iterator[str]:
     """Yield what changes that should not matter do."""
     protocol = GroupMaps(GroupMapsConfig(controls=(), permutations=19))
     one = GroupMapsStatistics
-    for explainer in (GradCAMAligned(), Saliency(), IntegratedGradients(baseline="mean")):
+    for explainer in METHODS:
+        if explainer.name not in (only or STEADY):
+            continue
         readings = protocol.readings(trial.on(explainer=explainer))
         parts = []
         for reading in readings:
@@ -329,15 +334,16 @@ def steady(trial: Trial) -> Iterator[str]:
         yield f"{explainer.name}, subject/groups: {', '.join(parts)}"
 
 
-def main(cohort: str, folder: Path, *checks: str) -> None:
-    """Print the checks of these names, or all, on one cohort."""
+def main(cohort: str, folder: Path, *chosen: str) -> None:
+    """Print the checks of these names, or all, on one cohort; other names are explainers'."""
     trial = build(cohort, folder)
     bench = Bench(trial)
     of_bench = own_signed, fitted_direction, against_nilearn, confounded, coverage, shuffled
-    of_trial = memorised, steady, scores
     lines = {check.__name__: check(bench) for check in of_bench}
-    lines |= {check.__name__: check(trial) for check in of_trial}
-    for name in checks or lines:
+    only = [name for name in chosen if name not in (*lines, "memorised", "steady", "scores")]
+    lines |= {check.__name__: check(trial, only) for check in (steady, scores)}
+    lines["memorised"] = memorised(trial)
+    for name in [name for name in chosen if name in lines] or lines:
         for line in lines[name]:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
