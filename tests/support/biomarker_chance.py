@@ -131,9 +131,8 @@ def sites(trial: Trial, names: Sequence[str]) -> Iterator[list[str]]:
         ignoring = nuisance_design(table, setting.groups, extra=output)
         hits, strange, numbers = np.zeros(2), 0, 0
         for run in range(RUNS):
-            shifts = np.random.default_rng((RUNS, run)).normal(
-                0, SITE_SPREAD, (2, scanners.max() + 1, own.shape[1])
-            )
+            generator = np.random.default_rng((RUNS, run))  # both sides of a brain shift alike
+            shifts = generator.normal(0, SITE_SPREAD, (2, scanners.max() + 1, 1))
             volumes = null_volumes(setting, setting.volumes, run)
             of_map = own + shifts[0, scanners] * setting.by_group.residuals(own).std(0)
             volumes += shifts[1, scanners] * setting.by_group.residuals(volumes).std(0)
