@@ -21,6 +21,8 @@ Integers = npt.NDArray[np.integer]
 
 _BLOCK_ELEMENTS = 2**22
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
+_DRAWN_AT_ONCE = 1024  # resamples whose wins are counted at once
+_EXACT_HALVES = 2**23  # below, halves are exact in single precision
 _DRAW_ROWS = 256
 _TAIL = (1 - 0.95) / 2  # on each side of an interval
 _EQUAL = 1e-12  # equal explainers have equal means but for rounding
@@ -103,7 +105,7 @@ class SubjectBootstrap:
 
     def auroc_estimate(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         """Return the AUROC alone; NaN where a class is missing."""
-        once = np.ones((1, self.n_subjects))
+        once = np.ones((1, self.n_subjects), dtype=np.int64)
         return float(self._weighted_auroc(self._rows(scores, 1), np.asarray(labels), once)[0])
 
     def replicates(self, values: npt.ArrayLike) -> FloatArray:
@@ -115,15 +117,23 @@ class SubjectBootstrap:
         dimensions = np.ndim(values)
         rows = self._rows(values, 2 if dimensions == 2 else 1)
         sums, counts = self.totals(rows.reshape(len(rows), -1))
-        blocks = self.draws(sums.shape[1])
-        replicates = np.concatenate([_divide(drawn @ sums, drawn @ counts) for drawn in blocks])
+        # Where every subject has as many values, every resample has as many as the sample.
+        differs = (counts != counts[:1]).any(axis=0)
+        replicates = np.empty((len(self._multiplicities), sums.shape[1]))
+        start = 0
+        for drawn in self.draws(sums.shape[1]):
+            known = np.broadcast_to(counts.sum(axis=0), (len(drawn), len(differs)))
+            if differs.any():
+                known = known.copy()
+                known[:, differs] = drawn @ counts[:, differs]
+            replicates[start : start + len(drawn)] = _divide(drawn @ sums, known)
+            start += len(drawn)
         return replicates if dimensions == 2 else replicates[:, 0]
 
     def auroc_replicates(self, scores: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
         """Return bootstrap replicates of the AUROC, [R]; NaN where a replicate lacks a class."""
         rows, classes = self._rows(scores, 1), np.asarray(labels)
-        blocks = self.draws(len(rows))
-        return np.concatenate([self._weighted_auroc(rows, classes, drawn) for drawn in blocks])
+        return self._weighted_auroc(rows, classes, self._multiplicities)
 
     def statistic_replicates(self, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
         """Return bootstrap replicates [R, M] of statistics of weighted rows.
@@ -173,20 +183,43 @@ class SubjectBootstrap:
             yield self._multiplicities[start : start + rows].astype(np.float64)
 
     def _weighted_auroc(
-        self, scores: FloatArray, labels: Integers, multiplicities: FloatArray
+        self, scores: FloatArray, labels: Integers, multiplicities: Integers
     ) -> FloatArray:
         """Return the Mann–Whitney AUROC with rows weighted by their subjects, [r]."""
-        known = ~np.isnan(scores)
-        positives = np.flatnonzero(known & (labels == 1))
-        negatives = np.flatnonzero(known & (labels == 0))
-        weights = multiplicities[:, self._index[negatives]]
+        by_subject = self._order[~np.isnan(scores[self._order])]
+        positives, negatives = (by_subject[labels[by_subject] == label] for label in (1, 0))
         wins = np.zeros(len(multiplicities))
+        if not len(positives) or not len(negatives):
+            return np.full_like(wins, np.nan)
+        losers, starts = self._subjects_of(negatives)
+        # Wins are whole and half numbers, so that sums of them are exact in any order, and where
+        # they are small enough in single precision too.
+        most = _most_rows(starts, negatives) * _most_rows(
+            self._subjects_of(positives)[1], positives
+        )
+        precision = np.float32 if self.n_subjects**2 * most < _EXACT_HALVES else np.float64
         for chunk in np.array_split(positives, 1 + len(positives) // _PAIR_ROWS):
+            winners, own_starts = self._subjects_of(chunk)
             margins = scores[chunk][:, None] - scores[negatives][None, :]
             beaten = (np.sign(margins) + 1) / 2
-            wins += np.einsum("rp,rp->r", multiplicities[:, self._index[chunk]], weights @ beaten.T)
-        pairs = multiplicities[:, self._index[positives]].sum(1) * weights.sum(1)
-        return _divide(wins, pairs)
+            of_subjects = np.add.reduceat(np.add.reduceat(beaten, own_starts, 0), starts, 1)
+            table = of_subjects.T.astype(precision)
+            for start in range(0, len(multiplicities), _DRAWN_AT_ONCE):
+                block = slice(start, start + _DRAWN_AT_ONCE)
+                drawn = multiplicities[block].astype(precision)
+                won = np.einsum("rp,rp->r", drawn[:, losers] @ table, drawn[:, winners])
+                wins[block] += won
+        weights = [
+            multiplicities[:, self._index[rows]].sum(1, dtype=np.float64)
+            for rows in (positives, negatives)
+        ]
+        return _divide(wins, weights[0] * weights[1])
+
+    def _subjects_of(self, rows: Integers) -> tuple[Integers, Integers]:
+        """Return the subjects of rows that are sorted by subject, and where each one's begin."""
+        index = self._index[rows]
+        starts = np.flatnonzero(np.diff(index, prepend=-1))
+        return index[starts], starts
 
 
 def jackknife_distance(embeddings: FloatArray, groups: Integers) -> FloatArray:
@@ -269,6 +302,11 @@ def _stratified_multiplicities(levels: Integers, resamples: int) -> Integers:
         picks = members[generator.integers(0, len(members), size=(resamples, len(members)))]
         np.add.at(multiplicities, (np.arange(resamples)[:, None], picks), 1)
     return multiplicities
+
+
+def _most_rows(starts: Integers, rows: Integers) -> int:
+    """Return the largest number of rows of one subject, given where each one's begin."""
+    return int(np.diff(starts, append=len(rows)).max())
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -142,6 +142,22 @@ def test_auroc_with_ties_matches_scikit_learn_on_every_resample() -> None:
     assert bootstrap.auroc(scores, labels).estimate == pytest.approx(roc_auc_score(labels, scores))
 
 
+def test_auroc_of_many_subjects_is_not_rounded() -> None:
+    """If it fails, wins of a large cohort are summed in too few digits, and its AUROC drifts."""
+    people, labels = [f"s{number:04d}" for number in range(3001)], np.arange(3001) % 2
+    scores = rows("many", 3001).round(2) + labels
+    bootstrap = SubjectBootstrap(people, resamples=2)
+    drawn = np.concatenate(list(bootstrap.draws(1)))
+    expected = [roc_auc_score(labels, scores, sample_weight=weights) for weights in drawn]
+    np.testing.assert_allclose(bootstrap.auroc_replicates(scores, labels), expected, rtol=1e-13)
+
+
+def test_auroc_of_one_class_is_no_number(bootstrap: SubjectBootstrap) -> None:
+    """If it fails, a cohort whose visits are all of one group stops a run."""
+    interval = bootstrap.auroc(rows("values"), np.zeros(len(PEOPLE), dtype=int))
+    assert np.isnan([interval.estimate, interval.low, interval.high]).all()
+
+
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[[1.0]]] * 30, [math.inf] * 30])
 def test_values_that_cannot_be_averaged_are_refused(
     bootstrap: SubjectBootstrap, values: npt.ArrayLike
