@@ -129,7 +129,7 @@ class CellRunner:
             seconds=round(seconds, 3), forward=0, backward=0, peak_memory_bytes=None
         )
         provenance = collect_provenance(self._runtime.device, self._runtime.batch_size)
-        names, outcome = self._names(cell), Outcome(FAILED, reason)
+        names, outcome = self._names(cell), Outcome("failed", reason)
         record = Record.seal(self._identity(cell), names, outcome, provenance, resources)
         store.put(record, reason)
         return record

@@ -32,7 +32,6 @@ from benchmark.running.workers.messages import (
     CellStarted,
     Preparing,
     Refused,
-    TaskDone,
 )
 from benchmark.running.workers.task import Agenda, Task, tasks_of
 from benchmark.training import recipe_card, save_weights
@@ -173,14 +172,13 @@ class _Course:
                         self._progress.preparing(cell, what)
                     case Advanced(cell, passes):
                         self._progress.advanced(cell, passes)
-                    case CellDone(cell, record, measured):
+                    case CellDone(cell, record, measured, forward, backward):
                         self._runner_of[cell].note_passes(cell, record)
+                        self._passes_elsewhere.add_forward(forward)
+                        self._passes_elsewhere.add_backward(backward)
                         self._done(cell, record, measured)
                     case CellLost(cell, reason, seconds):
                         self._lose(cell, reason, seconds, request.settings.fresh)
-                    case TaskDone(forward, backward):
-                        self._passes_elsewhere.add_forward(forward)
-                        self._passes_elsewhere.add_backward(backward)
                     case Refused(sentence):
                         raise InputError(sentence)
 

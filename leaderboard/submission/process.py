@@ -30,7 +30,7 @@ from leaderboard.published.record import PublishedRecord
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Variables that say where programs and GPUs are; every other one may hold a secret.
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
+_KEPT: tuple[str, ...] = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 _KEPT += ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 _MOST_WRITTEN, _MOST_RECORD, _MOST_ARRAYS = 2**30, 2**26, 2**30
 _MOST_ERROR_TEXT = 2**16

@@ -167,15 +167,6 @@ class Leaving(Explainer):
         raise SystemExit(0)
 
 
-class Exiting(Explainer):
-    """Ends its process without a word."""
-
-    name = "exiting"
-
-    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
-        os._exit(7)
-
-
 class Raising(Explainer):
     """Breaks down."""
 
@@ -254,6 +245,17 @@ class Second(Loading):
 
     name = "second"
     version = "2.1"
+
+
+class Fatal(Loading):
+    """Ends its process without a word where it is asked about the bright map."""
+
+    name = "fatal"
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        if trial.explainer.name == "bright":
+            os._exit(7)
+        return super().readings(trial)
 
 
 class Undefined(Loading):

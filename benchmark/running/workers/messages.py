@@ -42,11 +42,16 @@ class CellDone:
 
     Attributes:
         measured: Whether it had to be measured.
+        forward: Forward passes that this took now; a record that agreed with an older one holds
+            those of that.
+        backward: Backward passes.
     """
 
     cell: Cell
     record: Record
     measured: bool
+    forward: int
+    backward: int
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,7 @@ class CellLost:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """The end of a task, with the passes that it took."""
-
-    forward: int
-    backward: int
+    """All cells of the task in hand are done."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,3 @@ class Messenger(Progress):
         if (now := time.monotonic()) - self._sent >= _SECONDS_BETWEEN:
             self._send(Advanced(cell, self._passes))
             self._passes, self._sent = 0, now
-
-    def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
-        """Send the committed record."""
-        self._send(CellDone(cell, record, measured))

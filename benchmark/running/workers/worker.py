@@ -12,7 +12,7 @@ from benchmark.running.device import reproducible
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Silence
 from benchmark.running.workers.loading import Request, load_cohorts, load_runner
-from benchmark.running.workers.messages import Messenger, Refused, Send, TaskDone
+from benchmark.running.workers.messages import CellDone, Messenger, Refused, Send, TaskDone
 from benchmark.running.workers.task import Task
 from benchmark.trial import Runtime
 
@@ -64,14 +64,15 @@ class Worker:
         try:
             with reproducible():
                 runner = self.load(task.pair)
-                before = runner.trial.passes.snapshot()
+                passes = runner.trial.passes
+                before = passes.snapshot()
                 fresh = self._request.settings.fresh
                 for cell, record, measured in runner.measure(
                     task.cells, self._store, messenger, fresh
                 ):
-                    messenger.cell_done(cell, record, measured)
-                spent = runner.trial.passes.since(before)
+                    spent, before = passes.since(before), passes.snapshot()
+                    send(CellDone(cell, record, measured, spent.forward, spent.backward))
         except InputError as error:
             send(Refused(str(error)))
         else:
-            send(TaskDone(spent.forward, spent.backward))
+            send(TaskDone())

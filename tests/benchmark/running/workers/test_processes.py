@@ -1,20 +1,16 @@
-"""Runs in worker processes: the same records, and what a process that dies costs."""
+"""Runs in worker processes: the same records, and what Ctrl-C and a process that dies cost."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
+import multiprocessing
 import sys
-import time
 from pathlib import Path
 
 import fakes
 import pytest
 import torch
-from paths import ROOT, SUPPORT
-from runs import CPU, build_plan, build_suite, score, write_suite
+from runs import CPU, build_plan, build_suite, score
 
 from benchmark.errors import InputError
 from benchmark.records.record import Record
@@ -25,35 +21,38 @@ from benchmark.running.suite import Cell
 from benchmark.running.workers import processes
 from benchmark.running.workers.processes import WorkerProcesses, count_for
 
-BOTH = ("Loading", "Second")
-NAMES = ["Dark", "Exiting", "Bright", "Raising"]
+PROTOCOLS = ("Loading", "Fatal", "Second")
+NAMES = ["Dark", "Bright", "Raising"]
 
 
 class Course(Silence):
-    """What a run tells, in order."""
+    """Progress that is written down, and that Ctrl-C may interrupt."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-        self.passes: dict[Cell, int] = {}
-
-    def preparing(self, cell: Cell, what: str) -> None:
-        """Note what is prepared."""
-        self.told.append(("preparing", what))
+    def __init__(self, interrupted_by: str = "") -> None:
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.passes = 0
+        self._interrupted_by = interrupted_by
 
     def cell_started(self, cell: Cell, passes: int) -> None:
-        """Note the start."""
-        self.told.append(("started", f"{cell.explainer} {cell.protocol}"))
+        """Note the method, or press Ctrl-C."""
+        self.begun.append(cell.explainer)
+        if cell.protocol == self._interrupted_by:
+            raise KeyboardInterrupt
+
+    def advanced(self, cell: Cell, passes: int) -> None:
+        """Add up passes."""
+        self.passes += passes
 
     def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
-        """Note the end."""
-        self.told.append(("done", f"{cell.explainer} {cell.protocol}"))
+        """Note the cell."""
+        self.done.append(f"{cell.explainer} {cell.protocol}")
 
 
-def measure(store: Path, names: list[str], progress: Silence, fresh: bool = False) -> Finished:
-    """Run fake explainers in two processes."""
-    plan = build_plan(names, build_suite(BOTH))
-    settings = Settings(CPU, fresh=fresh)
-    return run(plan, Store(store), settings, progress, WorkerProcesses(2))
+def measure(store: Path, course: Course, count: int) -> Finished:
+    """Run fake explainers in other processes."""
+    plan = build_plan(NAMES, build_suite(PROTOCOLS))
+    return run(plan, Store(store), Settings(CPU), course, WorkerProcesses(count))
 
 
 def without_machine(record: Record) -> str:
@@ -64,40 +63,74 @@ def without_machine(record: Record) -> str:
     return json.dumps(content)
 
 
-def test_processes_give_the_records_of_one_and_a_death_costs_one_cell(tmp_path: Path) -> None:
-    """If it fails, scores depend on who measured them, or one plugin takes a night's work along.
+def test_processes_give_the_records_of_one_whatever_happens_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, scores depend on who measured them, or a night's work hangs or is lost.
 
-    ``Exiting`` ends its process without a word, as the system does where memory runs out.
+    Ctrl-C comes in the middle of a cell that takes a minute. In the run after it, the process that
+    measures ``bright`` by ``fatal`` ends without a word, as where memory runs out.
     """
-    course = Course()
-    finished = measure(tmp_path / "two", NAMES, course)
-    others = [record for record in finished.records if record.names.explainer != "exiting"]
-    alone = score([name for name in NAMES if name != "Exiting"], tmp_path / "one", build_suite(BOTH))
-    assert list(map(without_machine, others)) == list(map(without_machine, alone.records))
-    assert finished.measured == 8
-    lost = [record for record in finished.records if record.names.explainer == "exiting"]
-    assert [(record.state, record.reason) for record in lost] == [
-        ("failed", "The process that measured it ended with the code 7.")
-    ] * 2
-    assert (finished.passes.forward, finished.passes.backward) == (
-        alone.passes.forward,
-        alone.passes.backward,
-    )
-    assert sorted(what for kind, what in course.told if kind == "done") == sorted(
-        f"{cell.names.explainer} {cell.names.protocol}" for cell in finished.records
-    )
-    # Prepared by one method, so that the others find it made.
-    begun = [what.split()[0] for kind, what in course.told if kind == "started"]
-    assert set(begun[:2]) == {begun[0]}
+    monkeypatch.setenv(fakes.SLOWNESS, "60")
+    with pytest.raises(KeyboardInterrupt, match=r"0 of 9 cells .* the other 9"):
+        measure(tmp_path / "two", Course("loading"), count=1)
+    assert multiprocessing.active_children() == []
+    assert list(tmp_path.rglob("*.tmp")) == []
 
-    # Only what failed is tried again, and what was measured is found without a process.
-    again = measure(tmp_path / "two", ["Dark", "Bright"], course)
-    assert (again.measured, again.passes.forward) == (0, 0)
-    assert set(again.explained[0].attributions) == {"dark", "bright"}
-    before = {path: path.read_bytes() for path in (tmp_path / "two/records").iterdir()}
-    fresh = measure(tmp_path / "two", ["Dark", "Bright"], course, fresh=True)
-    assert fresh.measured == 4
-    assert fresh.passes.forward == sum(
-        record.resources.forward for record in alone.records if record.state == "scored"
+    monkeypatch.delenv(fakes.SLOWNESS)
+    course = Course()
+    finished = measure(tmp_path / "two", course, count=2)
+    assert multiprocessing.active_children() == []
+    # Both methods cost the same: the first of the plan prepares the model, alone.
+    assert course.begun[:3] == ["dark"] * 3
+    named = [f"{record.names.explainer} {record.names.protocol}" for record in finished.records]
+    assert sorted(course.done) == sorted(named)
+    assert finished.measured == 9
+
+    alone = score(NAMES, tmp_path / "one", build_suite(("Loading", "Second")))
+    (lost,) = (
+        record
+        for record in finished.records
+        if record.names.protocol == "fatal"
+        if record.names.explainer == "bright"
     )
-    assert {path: path.read_bytes() for path in (tmp_path / "two/records").iterdir()} == before
+    assert (lost.state, lost.reason) == (
+        "failed",
+        "The process that measured it ended with the code 7.",
+    )
+    others = [record for record in finished.records if record.names.protocol != "fatal"]
+    assert list(map(without_machine, others)) == list(map(without_machine, alone.records))
+    assert finished.passes == alone.passes
+    assert {record.provenance.threads for record in others} == {1}
+
+    again = measure_rest(tmp_path / "two")
+    assert (again.measured, again.passes.forward) == (0, 0), "the store must hold what was measured"
+    assert set(again.explained[0].attributions) == {"dark", "bright"}
+
+
+def measure_rest(store: Path) -> Finished:
+    """Run what did not fail once more; no process is needed for it."""
+    plan = build_plan(["Dark", "Bright"], build_suite(("Loading", "Second")))
+    return run(plan, Store(store), Settings(CPU), None, WorkerProcesses(2))
+
+
+def test_processes_that_never_begin_end_the_run_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a run whose processes cannot be started starts them for ever."""
+    monkeypatch.setattr(processes, "serve", sys.exit)
+    with pytest.raises(InputError, match=r"3 .* the last with the code 1; `--workers 1`"):
+        measure(tmp_path / "store", Course(), count=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_so_many_processes_as_cores_memory_and_methods_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a machine of many cores and little memory kills what it runs."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(processes, "_MEMINFO", tmp_path / "meminfo")
+    assert [count_for(methods, CPU) for methods in (1, 2, 32)] == [1, 2, 8]
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    7340032 kB\n")
+    assert count_for(32, CPU) == 3
+    assert count_for(32, torch.device("cuda:0")) == 1
