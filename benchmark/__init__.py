@@ -52,8 +52,8 @@ _PUBLIC = {
         "memorise permuted recipe_card save_weights train_from_scratch training_accuracy"
     ),
     "trial": (
-        "LABEL_MODEL NULL_COPIES RANDOM_COPIES REESTIMATION_IMAGES ArrayArchive Memorised Memory "
-        "Need NullMaps Peers Retrained Runtime Study Trial null_maps remembered"
+        "LABEL_MODEL NULL_COPIES RANDOM_COPIES REESTIMATION_IMAGES ArrayArchive Keeping Memorised "
+        "Memory Need NullMaps Peers Retrained Runtime Study Trial null_maps remembered"
     ),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}

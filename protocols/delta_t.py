@@ -19,7 +19,7 @@ from benchmark.arrays import FloatArray
 from benchmark.protocol import ProtocolConfig, RisingShares, SanityProtocol
 from benchmark.reading import Direction, Plot, Reading, Statistic, Verdict, interval, statistic
 from benchmark.statistics.bootstrap import jackknife_distance
-from benchmark.trial import Study, imputer_health
+from benchmark.trial import Keeping, Study, imputer_health
 from benchmark.trial.imputer_health import ImputerHealth
 from benchmark.trial.removal import Response
 
@@ -110,9 +110,8 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
             drops = {arm: answer.drops.mean(2) for arm, answer in answers.items()}
             self._score(images, drops["map"] - drops["random"], imputer, default=number == 0)
             if number == 0:
-                scattered = images.scattered(tops, self.config.secondary_repeats)
-                ask = partial(images.ask, {"iid": scattered}, imputer)
-                drops["iid"] = images.shared(("iid", self.config), ask)["iid"].drops.mean(2)
+                ask = partial(self._scattered_drops, images, tops, imputer)
+                drops["iid"] = images.shared(("iid", self.config), ask, Keeping("1"))
                 self._read_other_outputs(images, answers)
                 self._insert(images, tops, random, imputer)
             for arm, drop in drops.items():
@@ -124,6 +123,15 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
                 for arm in answers:
                     drop = signs * drops[arm][:, column]
                     images.read(self.delta_t_w, drop, {"imputer": imputer, "arm": arm, "q": q})
+
+    def _scattered_drops(self, images: Study, tops: Tensor, imputer: str) -> FloatArray:
+        """Return the drop of s·φ without as many scattered pixels as in tops, in T, [n, Q].
+
+        They are the same for all explainers, since every top of a share has as many pixels.
+        """
+        scattered = images.scattered(tops, self.config.secondary_repeats)
+        drops: FloatArray = images.ask({"iid": scattered}, imputer)["iid"].drops.mean(2)
+        return drops
 
     def _score(self, images: Study, excess: FloatArray, imputer: str, *, default: bool) -> None:
         """Read the score from drops [n, Q] in excess of those of random masks."""

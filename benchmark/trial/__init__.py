@@ -1,6 +1,6 @@
 """Everything that a protocol sees of a run, each piece computed once and shared."""
 
-from benchmark.trial.memory import ArrayArchive, Memory, remembered
+from benchmark.trial.memory import ArrayArchive, Keeping, Memory, remembered
 from benchmark.trial.models import RANDOM_COPIES, REESTIMATION_IMAGES
 from benchmark.trial.needs import Memorised, Need, Retrained
 from benchmark.trial.null_networks import LABEL_MODEL, NULL_COPIES, NullMaps, null_maps
@@ -14,6 +14,7 @@ __all__ = [
     "RANDOM_COPIES",
     "REESTIMATION_IMAGES",
     "ArrayArchive",
+    "Keeping",
     "Memorised",
     "Memory",
     "Need",

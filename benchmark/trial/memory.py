@@ -1,17 +1,17 @@
-"""What a trial computed already, in the memory of the process and in an archive on disk."""
+"""What a trial computed already: in the memory of the process, and what earlier ones kept."""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import sys
 from collections.abc import Callable, Hashable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmark.arrays import Arrays
+from benchmark.trial.keeping import ArrayArchive, Keeping, kept_or, kept_value_or
 
 if TYPE_CHECKING:
     from benchmark.trial.trial import Trial
@@ -19,17 +19,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-
-class ArrayArchive(Protocol):
-    """Where finished arrays, such as attribution maps, outlive the process."""
-
-    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
-        """Return the arrays kept under ``identity``, or None."""
-        ...
-
-    def save(self, identity: str, arrays: Arrays) -> None:
-        """Keep ``arrays`` under ``identity``."""
-        ...
+__all__ = [
+    "ArrayArchive",
+    "Keeping",
+    "Memory",
+    "kept_for",
+    "kept_or",
+    "remembered",
+    "return_memory",
+]
 
 
 class Memory:
@@ -78,30 +76,57 @@ class Memory:
 
 
 def remembered(
-    *, by_model: bool = False, by_explainer: bool = False
+    *, by_model: bool = False, by_explainer: bool = False, keeping: Keeping | None = None
 ) -> Callable[[Callable[Concatenate[Trial, P], T]], Callable[Concatenate[Trial, P], T]]:
     """Make a function of a trial compute its value once for each cohort and set of arguments.
 
     Args:
         by_model: Whether the value differs between models.
         by_explainer: Whether the value differs between explainers.
+        keeping: How the value is kept in the archive for later processes, if it is.
     """
 
     def decorate(
         function: Callable[Concatenate[Trial, P], T],
     ) -> Callable[Concatenate[Trial, P], T]:
+        name = f"{function.__module__}.{function.__qualname__}"
+
         def call(trial: Trial, /, *arguments: P.args, **named: P.kwargs) -> T:
             key = (
-                f"{function.__module__}.{function.__qualname__}",
+                name,
                 trial.model_identity if by_model else "",
                 trial.explainer_identity if by_explainer else "",
                 *map(_hashable, (*arguments, *sorted(named.items()))),
             )
-            return trial.memory.once(key, lambda: function(trial, *arguments, **named))
+
+            def compute() -> T:
+                return function(trial, *arguments, **named)
+
+            return trial.memory.once(key, lambda: kept_for(trial, key, keeping, compute))
 
         return update_wrapper(call, function)
 
     return decorate
+
+
+def kept_for(trial: Trial, key: Hashable, keeping: Keeping | None, compute: Callable[[], T]) -> T:
+    """Return the value that an earlier run kept for a trial's cohort, or make and keep it.
+
+    Args:
+        trial: Trial, whose archive, cohort, streams and kind of device join the key.
+        key: All else that decides the value, of plain parts.
+        keeping: How it is kept; None keeps nothing.
+        compute: Function that makes it.
+    """
+    runtime = trial.runtime
+    if keeping is None or runtime.archive is None:
+        return compute()
+    # Numbers of rows mean nothing without their order, which a fingerprint leaves open.
+    order = hashlib.sha256("\n".join(trial.cohort.keys).encode()).hexdigest()
+    cohort = f"{trial.cohort.fingerprint} in the order {order}"
+    streams = f"streams of {runtime.suite} on a {runtime.device.type}"
+    identity = "\n".join(("value", keeping.version, streams, cohort, repr(key)))
+    return kept_value_or(runtime.archive, identity, keeping, compute)
 
 
 def return_memory() -> None:
@@ -116,20 +141,6 @@ def return_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # another C library than glibc
         return
-
-
-def kept_or(
-    archive: ArrayArchive | None,
-    identity: str,
-    compute: Callable[[], dict[str, npt.NDArray[np.generic]]],
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the arrays that an earlier run kept under ``identity``, or make and keep them."""
-    arrays = None if archive is None else archive.load(identity)
-    if arrays is None:
-        arrays = compute()
-        if archive is not None:
-            archive.save(identity, arrays)
-    return arrays
 
 
 def _hashable(argument: object) -> Hashable:

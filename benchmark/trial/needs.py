@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from benchmark.errors import CohortError
 from benchmark.training import memorise, permuted, train_from_scratch, training_accuracy
 from benchmark.training.relatives import Relative
+from benchmark.trial.memory import Keeping, remembered
 from benchmark.trial.trial import Trial
 
 NO_TRAINING_SPLIT = "no twin, since the cohort has no training split"
@@ -78,7 +79,10 @@ class Memorised(Need):
 
     def reached(self, trial: Trial) -> float:
         """Return the training accuracy that the network of a trial has reached."""
-        return trial.once(
-            ("training accuracy", trial.model_identity, self.seed),
-            lambda: training_accuracy(trial.classifier, permuted(trial.cohort, self.seed)),
-        )
+        return _accuracy(trial, self.seed)
+
+
+@remembered(by_model=True, keeping=Keeping("1"))
+def _accuracy(trial: Trial, seed: int) -> float:
+    """Return a network's accuracy on the training images under permuted labels."""
+    return training_accuracy(trial.classifier, permuted(trial.cohort, seed))

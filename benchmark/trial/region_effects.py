@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.masks import shape_matched
 from benchmark.seeding import stream
-from benchmark.trial.memory import remembered
+from benchmark.trial.memory import Keeping, remembered
 from benchmark.trial.removal import imputers, respond
 from benchmark.trial.trial import Trial
 
@@ -36,7 +36,7 @@ class RegionEffects:
     after: FloatArray
 
 
-@remembered(by_model=True)
+@remembered(by_model=True, keeping=Keeping("1", (RegionEffects,)))
 def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, RegionEffects]:
     """Return, for each imputer, what removing the cohort's regions and random ones does.
 

@@ -18,6 +18,7 @@ from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.rings import permute, ring_permutations
 from benchmark.reading import Condition, Reading, Sample, Statistic
 from benchmark.seeding import stream
+from benchmark.trial.memory import Keeping, kept_for
 from benchmark.trial.removal import Response, imputers, masking_rows, respond
 from benchmark.trial.trial import Trial
 
@@ -142,13 +143,21 @@ class Study:
             drawn.append(ring_permutations(foreground[row, 0], streams))
         return torch.from_numpy(np.stack(drawn))
 
-    def shared(self, purpose: Hashable, compute: Callable[[], T]) -> T:
+    def shared(
+        self, purpose: Hashable, compute: Callable[[], T], keeping: Keeping | None = None
+    ) -> T:
         """Return what ``compute`` gives, made once for all explainers on the model and rows.
 
-        All else that decides the value belongs into ``purpose``.
+        Args:
+            purpose: All else that decides the value; its ``repr`` must tell values apart.
+            compute: Function that makes the value.
+            keeping: How it is kept in the archive for later processes, if it is. There version and
+                settings of the protocol join what decides it.
         """
         key = (self.protocol, purpose, self.trial.model_identity, self.rows.tobytes())
-        return self.trial.once(key, compute)
+        return self.trial.once(
+            key, lambda: kept_for(self.trial, (*key, self._purpose), keeping, compute)
+        )
 
     def imputers(self) -> list[str]:
         """Return the names of the imputers that apply to the cohort, the default one first."""

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.arrays import FloatArray, Rows
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
-from benchmark.trial import Study
+from benchmark.trial import Keeping, Study
 from benchmark.trial.interventions.partition import effects_of, regions_of
 from protocols.agreement import measures
 from protocols.agreement.statistics import SAME, AgreementConfig, AgreementStatistics
@@ -88,7 +88,7 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
         for first, second in combinations(panel, 2):
             # The pairs of the panel are the same whoever is on trial.
             pair = partial(measures.compare, panel[first], panel[second], partners, inside)
-            correlation, null = images.shared((first, second, self.config), pair)
+            correlation, null = images.shared((first, second, self.config), pair, Keeping("1"))
             where = {"first": first, "second": second}
             images.read(self.spearman, correlation, where)
             images.read(self.spearman_corrected, correlation - null, where)

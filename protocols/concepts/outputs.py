@@ -12,7 +12,8 @@ from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.cohort import Cohort
 from benchmark.concept import Concept, ConceptImages
 from benchmark.reading import Condition, Reading, Sample, Statistic
-from benchmark.trial import Trial
+from benchmark.trial import Keeping, Trial
+from benchmark.trial.memory import kept_for
 from benchmark.trial.projection import GroupAxis
 
 
@@ -110,7 +111,7 @@ def _embed(trial: Trial, images: ConceptImages) -> tuple[FloatArray, FloatArray]
 
     # The hash of a set is that of any order, so the order belongs into the key.
     key = ("images of a concept", images.sha256, images.keys, trial.model_identity)
-    return trial.once(key, embed)
+    return trial.once(key, lambda: kept_for(trial, key, Keeping("1"), embed))
 
 
 def _strata(images: ConceptImages) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ images can be moved.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from benchmark.arrays import FloatArray
 from benchmark.maps.poses import in_common_space, on_own_grids
-from benchmark.trial import Study
+from benchmark.trial import Keeping, Study
 from benchmark.trial.interventions.edits import Editor, Edits
 from benchmark.trial.interventions.plausible import spread_on_grids
 from protocols.edit_reach.reaches import TopReaches, top_reaches
@@ -34,8 +35,8 @@ def whole_edits(images: Study, editor: Editor) -> Edits:
         foreground = images.foreground
         return editor.edits(images.rows, lambda chunk: foreground[chunk])
 
-    budget, others = editor.budget, tuple(editor.others)
-    return images.shared(("whole", editor.subspace.sha256, budget, others), compute)
+    purpose = ("whole", editor.subspace.sha256, editor.budget, _networks(editor))
+    return images.shared(purpose, compute, Keeping("1", (Edits,)))
 
 
 def best_known(names: Iterable[str]) -> str | None:
@@ -44,16 +45,24 @@ def best_known(names: Iterable[str]) -> str | None:
 
 
 def yardsticks(images: Study, editor: Editor, config: EditReachConfig) -> dict[str, TopReaches]:
-    """Return the reaches of each yardstick, by name, made once for all explainers."""
+    """Return the reaches of each yardstick, by name, without their tops, made once for all."""
 
     def compute() -> dict[str, TopReaches]:
-        return {
+        reaches = {
             name: top_reaches(images, editor, ranked, config.quantiles, config.repeats)
             for name, ranked in _maps(images, editor)
         }
+        # The tops are not read, and those of volumes are large.
+        return {name: replace(reach, tops=reach.tops[:0]) for name, reach in reaches.items()}
 
-    settings = (config.quantiles, config.repeats, editor.budget, tuple(editor.others))
-    return images.shared(("yardsticks", editor.subspace.sha256, *settings), compute)
+    settings = (config.quantiles, config.repeats, editor.budget, _networks(editor))
+    purpose = ("yardsticks", editor.subspace.sha256, *settings)
+    return images.shared(purpose, compute, Keeping("1", (TopReaches,)))
+
+
+def _networks(editor: Editor) -> tuple[tuple[str, str], ...]:
+    """Return names and identities of the networks that are shown the same edits."""
+    return tuple((name, other.model_identity) for name, other in editor.others.items())
 
 
 def _maps(images: Study, editor: Editor) -> Iterator[tuple[str, Tensor]]:

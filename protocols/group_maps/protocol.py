@@ -26,12 +26,12 @@ from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table, Volume
 from benchmark.reading import Reading, Verdict, find, interval
 from benchmark.statistics.linear import draw_permutations, gaps, nuisance_design
 from benchmark.statistics.studentised import TOO_FEW
-from benchmark.trial import Need, Retrained, Study
+from benchmark.trial import Keeping, Need, Retrained, Study
 from benchmark.trial.interventions import region_use
 from benchmark.trial.projection import SignedMaps, group_axis, signed_maps
 from protocols.group_maps import steadiness
 from protocols.group_maps.decomposition import Decomposition
-from protocols.group_maps.differences import Model
+from protocols.group_maps.differences import Model, Recovery
 from protocols.group_maps.exhibits import exhibit_of, group_volumes
 from protocols.group_maps.findings import Findings, Setting, count_voxels, find_difference
 from protocols.group_maps.health import faults, words
@@ -193,6 +193,7 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             lambda: steadiness.yardsticks(
                 images.trial, everyone, _adjusted_model(everyone), self.config.controls
             ),
+            Keeping("1", (Recovery,)),
         )
         for name, recovery in measured.items():
             images.read(self.yardstick, recovery.values, {"map": name}, reasons={})

@@ -20,7 +20,7 @@ from benchmark.explainer import importance
 from benchmark.protocol import ConfigT, ProtocolConfig, SanityProtocol
 from benchmark.reading import Direction, Reading, Statistic, Verdict, find, summarise
 from benchmark.seeding import global_seed, seed_of
-from benchmark.trial import Study, Trial
+from benchmark.trial import Keeping, Study, Trial
 from protocols.guests.network import ImageExplainer
 
 NOISE = "random"
@@ -111,6 +111,7 @@ class Guest(SanityProtocol[ConfigT]):
             noise = images.shared(
                 ("noise", self.config.model_dump_json()),
                 lambda: self._values(images, study.trial.on(explainer=reference))[0],
+                Keeping("1"),
             )
         sign = -1.0 if self.statistic(self.primary).direction == "lower" else 1.0
         missing = dict.fromkeys(images.keys, "noise has no value") | images.reasons

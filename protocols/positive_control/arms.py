@@ -19,7 +19,7 @@ from benchmark.cohort import Cohort
 from benchmark.seeding import stream
 from benchmark.training import fine_tune, logistic_regression
 from benchmark.training.relatives import Relative
-from benchmark.trial import Need, Trial, remembered
+from benchmark.trial import Keeping, Need, Trial, remembered
 from protocols.positive_control.planting import (
     CLEAN,
     PLANTED,
@@ -97,7 +97,7 @@ def probed(trial: Trial, strength: Strength | None) -> Arm:
     return Arm(PROBE, planted, planted.evaluation.embeddings @ weight + bias)
 
 
-@remembered(by_model=True)
+@remembered(by_model=True, keeping=Keeping("1"))
 def _probe(trial: Trial, strength: Strength | None) -> tuple[FloatArray, float]:
     train, sites = trial.train, sites_of(trial, "train")
     # Volumes a few at a time: those of a whole split, and what is made of them, fill a memory.
@@ -147,7 +147,7 @@ def sites_of(trial: Trial, split: str, purpose: str = "site") -> npt.NDArray[np.
     return draw_sites(allowed, cohort.keys, trial.runtime.suite, purpose)
 
 
-@remembered(by_model=True)
+@remembered(by_model=True, keeping=Keeping("1"))
 def null_p_values(trial: Trial, splits: int, permutations: int) -> FloatArray:
     """Return the permutation p-values of T between random halves of the clean test images.
 

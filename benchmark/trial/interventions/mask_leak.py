@@ -16,6 +16,7 @@ import torch
 from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.reading import Condition, Reading, find, statistic, summarise
 from benchmark.seeding import seed_of
+from benchmark.trial.memory import Keeping
 from benchmark.trial.removal import REMOVAL, imputers, respond
 from benchmark.trial.study import Study
 
@@ -45,7 +46,7 @@ def read(study: Study, images: Study, masks: BoolArray, common: FloatArray) -> N
     area = (masks & foreground).reshape(len(masks), -1).sum(1).astype(np.float64)
     study.read(leak, -area, {"mask": "own", "by": "area"}, reasons={})
     images.read(leak, -common, {"mask": "common", "by": "area"}, reasons={})
-    effect = images.shared("mask leak", lambda: _exchanged(images, masks))
+    effect = images.shared("mask leak", lambda: _exchanged(images, masks), Keeping("1"))
     where: dict[str, Condition] = {"mask": "own", "by": "effect", "imputer": REMOVAL}
     images.read(leak, -effect, where, reasons={})
 

@@ -27,6 +27,7 @@ from benchmark.maps.poses import carried, common_mask
 from benchmark.reading import Reading, find, interval, statistic
 from benchmark.statistics.bootstrap import Interval
 from benchmark.trial.interventions.interchange import interchange
+from benchmark.trial.memory import Keeping
 from benchmark.trial.removal import REMOVAL, imputers, respond
 from benchmark.trial.study import Study
 
@@ -146,7 +147,8 @@ def region_use(
             uses[name] = RegionUse(drops[:, k, 0], drops[:, k, 1:], share, content)
         return uses
 
-    return images.shared(("region use", repeats, tuple(masks)), measure)
+    purpose = ("region use", repeats, tuple(masks))
+    return images.shared(purpose, measure, Keeping("1", (RegionUse,)))
 
 
 def read(study: Study, images: Study, uses: Mapping[str, RegionUse], asked: str) -> None:

@@ -19,6 +19,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError
 from benchmark.seeding import seed_of
 from benchmark.target import Projection
+from benchmark.trial.memory import Keeping, remembered
 from benchmark.trial.trial import Trial
 
 FEWEST_SUBJECTS = 20
@@ -79,7 +80,12 @@ def group_axis(trial: Trial) -> GroupAxis:
         NotAssessableError: If there is no training split and a group has fewer than 20 test
             subjects, or if the model embeds both groups alike.
     """
-    return trial.once(("group axis", trial.model_identity), lambda: _fit(trial))
+
+    def read() -> GroupAxis:
+        directions, fold = _fit(trial)
+        return GroupAxis(directions, fold, trial.evaluation.embeddings, trial.test.groups)
+
+    return trial.once(("group axis", trial.model_identity), read)
 
 
 def embed_split(trial: Trial, split: Cohort) -> FloatArray:
@@ -88,7 +94,9 @@ def embed_split(trial: Trial, split: Cohort) -> FloatArray:
     return trial.models.embed_in_lanes(images)[1]
 
 
-def _fit(trial: Trial) -> GroupAxis:
+@remembered(by_model=True, keeping=Keeping("1"))
+def _fit(trial: Trial) -> tuple[FloatArray, Rows]:
+    """Return the directions [K, D], and which of them stands for each test image, [N]."""
     test, embeddings = trial.test, trial.evaluation.embeddings
     in_train = (trial.cohort.participants["split"] == "train").to_numpy()
     if len(set(trial.cohort.groups[in_train].tolist())) == 2:
@@ -97,14 +105,14 @@ def _fit(trial: Trial) -> GroupAxis:
         known = embed_split(trial, train)[order]
         direction = _direction(known, train.groups[order])
         fold = np.zeros(len(test), dtype=np.int64)
-        return GroupAxis(direction[None], fold, embeddings, test.groups)
+        return direction[None], fold
     fold = _halves(trial)
     order = np.argsort(np.array(test.keys))
     directions = []
     for half in (0, 1):
         others = order[fold[order] != half]
         directions.append(_direction(embeddings[others], test.groups[others]))
-    return GroupAxis(np.stack(directions), fold, embeddings, test.groups)
+    return np.stack(directions), fold
 
 
 def _direction(embeddings: FloatArray, groups: Rows) -> FloatArray:

@@ -25,7 +25,7 @@ from benchmark.maps.imputers import Exchange
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import Condition, Reading, Verdict, find, interval
 from benchmark.statistics.studentised import TOO_FEW
-from benchmark.trial import LABEL_MODEL, NullMaps, Study, null_maps
+from benchmark.trial import LABEL_MODEL, Keeping, NullMaps, Study, null_maps
 from benchmark.trial.null_networks import CHANCE, MEMORISED, RANDOMISED, count_abstentions
 from benchmark.trial.removal import REMOVAL, scored_substitute, substitutes
 from protocols.v2.delta_t.effects import Alteration, MapEffects, full_effect, map_effects
@@ -73,7 +73,9 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
         for name, imputer in available.items():
             full = None
             if isinstance(imputer, Exchange):
-                full = images.shared("full effect", partial(full_effect, images, imputer))
+                full = images.shared(
+                    "full effect", partial(full_effect, images, imputer), Keeping("1")
+                )
                 self._read_full(images, full)
             alteration = Alteration(imputer, self.config.quantiles, full)
             self._alter(images, ranked, nulls, alteration, is_primary=name == primary)

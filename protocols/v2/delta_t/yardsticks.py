@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import importance, why_unsupported
 from benchmark.seeding import stream
-from benchmark.trial import Study
+from benchmark.trial import Keeping, Study
 from benchmark.trial.interventions.partition import effects_of, regions_of
 from protocols.v2.delta_t.effects import Alteration, drops_of, moves_of_t_w
 
@@ -42,7 +42,7 @@ def scattered_drops(images: Study, alteration: Alteration, repeats: int) -> Floa
         return mean
 
     key = ("scattered", alteration.name, alteration.quantiles, repeats)
-    return images.shared(key, compute)
+    return images.shared(key, compute, Keeping("1"))
 
 
 def is_kept(drops: FloatArray, groups: Rows) -> BoolArray:
@@ -81,7 +81,7 @@ def yardsticks(
         return above
 
     settings = (alteration.name, alteration.quantiles, tuple(controls), cells, repeats)
-    return images.shared(("yardsticks", *settings), compute)
+    return images.shared(("yardsticks", *settings), compute, Keeping("1"))
 
 
 def _known_maps(images: Study) -> Iterator[tuple[str, Tensor]]:
