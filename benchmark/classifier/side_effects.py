@@ -68,8 +68,10 @@ def _comparable(state: Any) -> tuple[object, ...]:  # noqa: ANN401
 
 def _fingerprint(classifier: Classifier) -> dict[str, object]:
     """Return what must stay as it is."""
-    tensors: list[Tensor] = [*classifier.parameters(), *classifier.buffers()]
     parts = list(classifier.modules())
+    # Read off each module, since torch's own lists build the name of every tensor on the way.
+    held = [{**part._parameters, **part._buffers} for part in parts]
+    tensors = [tensor for own in held for tensor in own.values() if tensor is not None]
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
         "torch's gradient mode": torch.is_grad_enabled(),
@@ -80,7 +82,7 @@ def _fingerprint(classifier: Classifier) -> dict[str, object]:
         "torch's cuDNN benchmark mode": torch.backends.cudnn.benchmark,
         "torch's TF32 convolutions": torch.backends.cudnn.allow_tf32,
         "torch's TF32 products": torch.backends.cuda.matmul.allow_tf32,
-        "the network's parameters or buffers": versions(classifier),
+        "the network's parameters or buffers": [(id(each), version(each)) for each in tensors],
         "the network's gradients": [tensor.grad is None for tensor in tensors],
         "the network's requires_grad flags": [tensor.requires_grad for tensor in tensors],
         "the network's train or eval mode": [part.training for part in parts],

@@ -16,8 +16,10 @@ from pydantic import ValidationError
 
 from benchmark import errors
 from benchmark.classifier import Classifier, PassCounter
+from benchmark.classifier.side_effects import watch
 from benchmark.cohort import Cohort
 from benchmark.explainer import NO_EXPLAINER, Control, Explainer, NoExplainer, why_unsupported
+from benchmark.model_source import load_fitted
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
 from benchmark.plugins.kinds import AnyProtocol
@@ -31,7 +33,7 @@ from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell
 from benchmark.trial import Peers, Runtime, Trial
-from benchmark.trial.memory import return_memory
+from benchmark.trial.memory import Memory, return_memory
 
 
 class CellRunner:
@@ -153,7 +155,14 @@ class CellRunner:
 
     def _measure(self, cell: Cell) -> tuple[Record, str]:
         before, start = self.trial.passes.snapshot(), time.perf_counter()
-        outcome, log = self._attempt(cell)
+        with watch(self.trial.classifier) as effects:
+            outcome, log = self._attempt(cell)
+        is_changed = self.trial.classifier.weights_sha256 != self._weights_sha256
+        if is_changed and outcome.state != FAILED:
+            reason = f"Explainer {cell.explainer!r} changed the network's weights."
+            outcome = Outcome("failed", reason)
+        if is_changed or (outcome.state == FAILED and effects.changes):
+            self._reload(cell)
         spent = self.trial.passes.since(before)
         resources = Resources(
             seconds=round(time.perf_counter() - start, 3),
@@ -170,6 +179,13 @@ class CellRunner:
             reason = f"The protocol's readings cannot be recorded, at {key}: {message}."
             outcome = Outcome("failed", reason)
             return Record.seal(identity, names, outcome, provenance, resources), str(error)
+
+    def _reload(self, cell: Cell) -> None:
+        """Take a network that was changed from its source again, and forget what was made of it."""
+        source, passes = self._plan.models[cell.model].create(), self.trial.passes
+        classifier = load_fitted(source, self.trial.cohort, self._runtime.device)
+        classifier.passes = passes
+        self.trial = replace(self.trial, classifier=classifier, memory=Memory())
 
     def _attempt(self, cell: Cell) -> tuple[Outcome, str]:
         """Measure a cell, with smaller batches as long as the device's memory is too small."""

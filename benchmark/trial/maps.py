@@ -9,7 +9,7 @@ the bit whatever the batch size and whoever its neighbours are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,14 +35,22 @@ def lane_of(shape: Sequence[int], device: torch.device) -> int:
     return max(1, min(128 if device.type == "cuda" else 16, 2**20 // int(np.prod(shape))))
 
 
-def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: int) -> Tensor:
+def draw_maps(
+    trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: int, *, kept: bool = False
+) -> Tensor:
     """Explain some test rows.
+
+    Torch counts writes into a network's tensors, and each call of an explainer compares the counts.
+    What is written past them, through ``.data`` or NumPy, is found by the content of the weights,
+    whose hash of a large network takes as long as some maps. So it is compared where maps are kept
+    for others, and the first time that an explainer draws.
 
     Args:
         trial: Explainer, model and cohort.
         rows: [n] test rows.
         targets: The scalar to explain for each of them; own margin if None.
         lane: Images per batch.
+        kept: Whether the maps are kept for other protocols and runs.
 
     Returns:
         Signed maps [n, 1, *S] float32 on the host.
@@ -55,17 +63,18 @@ def draw_maps(trial: Trial, rows: Rows, targets: Sequence[Target] | None, lane: 
     reason = why_unsupported(explainer, classifier, bool(test.anatomy.rois))
     if reason is not None:
         raise UnsupportedError(reason)
-    before = classifier.weights_sha256
+    is_checked = kept or not trial.memory.holds(_first_batch_key(trial))
+    before = classifier.weights_sha256 if is_checked else ""
     if targets is None:
         targets = [_OWN_MARGINS[group] for group in test.groups[rows]]
     maps = torch.empty((len(rows), *test.images.shape[1:]), dtype=torch.float32)
     for target, places in _lanes(targets, lane):
         filled = np.concatenate([places, np.repeat(places[-1:], lane - len(places))])
-        batch = _batch(trial, rows[filled], before)
+        batch = _batch(trial, rows[filled])
         made = explainer(classifier, batch, target)
         maps[places] = made[: len(places)].cpu()
         _check_once(trial, batch, target, made)
-    if classifier.weights_sha256 != before:
+    if is_checked and classifier.weights_sha256 != before:
         raise AttributionError(f"Explainer {explainer.name!r} changed the network's weights.")
     return maps
 
@@ -112,17 +121,15 @@ def draw_altered(trial: Trial, row: int, images: Tensor, target: Target, call: i
     Returns:
         Signed maps [n, 1, *S] float32 on the device.
     """
-    explainer, classifier = trial.explainer, trial.classifier
-    redrawn = isinstance(explainer, Control) and explainer.redrawn
-    weights = classifier.weights_sha256 if redrawn else ""
-    batch = _batch(trial, np.repeat(row, len(images)), weights)
-    if redrawn:
+    explainer = trial.explainer
+    batch = _batch(trial, np.repeat(row, len(images)))
+    if isinstance(explainer, Control) and explainer.redrawn:
         keys = tuple(f"{key}, {call} {number}" for number, key in enumerate(batch.keys))
         batch = replace(batch, keys=keys)
-    return explainer(classifier, replace(batch, images=images), target)
+    return explainer(trial.classifier, replace(batch, images=images), target)
 
 
-def _batch(trial: Trial, rows: Rows, weights_sha256: str) -> Batch:
+def _batch(trial: Trial, rows: Rows) -> Batch:
     explainer, batch = trial.explainer, trial.test.batch(rows, trial.runtime.device)
     references = trial.references.to(trial.runtime.device) if explainer.needs_references else None
     if not isinstance(explainer, Control):
@@ -130,7 +137,8 @@ def _batch(trial: Trial, rows: Rows, weights_sha256: str) -> Batch:
         hidden = None if references is None else replace(references, regions=None)
         return replace(batch, references=hidden, change=None, regions=None, deviation=None)
     if explainer.redrawn:
-        batch = replace(batch, keys=tuple(f"{key} on {weights_sha256}" for key in batch.keys))
+        weights = trial.models.weights_sha256
+        batch = replace(batch, keys=tuple(f"{key} on {weights}" for key in batch.keys))
     return replace(batch, references=references)
 
 
@@ -141,7 +149,11 @@ def _check_once(trial: Trial, batch: Batch, target: Target, made: Tensor) -> Non
         alone = batch.take(slice(1))
         check_independence(trial.explainer, trial.classifier, alone, target, made[:1])
 
-    trial.once(("maps depend on no batch", trial.explainer_identity), check)
+    trial.once(_first_batch_key(trial), check)
+
+
+def _first_batch_key(trial: Trial) -> Hashable:
+    return "maps depend on no batch", trial.explainer_identity
 
 
 def _lanes(targets: Sequence[Target], size: int) -> Iterator[tuple[Target, Rows]]:

@@ -57,6 +57,13 @@ class Models:
         return sha256
 
     @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights alone, computed once per model object."""
+        model = self.classifier
+        _, sha256 = self.memory.once(("weights", id(model)), lambda: (model, model.weights_sha256))
+        return sha256
+
+    @property
     def streamlined(self) -> Classifier:
         """The network as it runs fastest without gradients of its parameters."""
 

@@ -84,11 +84,12 @@ class Trial:
 
     def sample(self, rows: Rows | None = None) -> Sample:
         """Return who the test images, or these rows of them, are."""
-        chosen = np.arange(len(self.test)) if rows is None else rows
+        test = self.test
+        chosen = np.arange(len(test)) if rows is None else rows
         return Sample(
-            keys=tuple(self.test.keys[row] for row in chosen),
-            subjects=tuple(self.test.subjects[row] for row in chosen),
-            groups=tuple(int(self.test.groups[row]) for row in chosen),
+            keys=tuple(test.keys[row] for row in chosen),
+            subjects=tuple(test.subjects[row] for row in chosen),
+            groups=tuple(test.groups[chosen].tolist()),
         )
 
     @property
@@ -183,7 +184,9 @@ class Trial:
             return self.attributions[torch.from_numpy(rows)]
         drawn = self.once(self._maps_key("some"), dict[int, Tensor])
         missing = np.array([row for row in rows.tolist() if row not in drawn], dtype=np.int64)
-        drawn.update(zip(missing.tolist(), self.draw(missing), strict=True))
+        if len(missing):
+            maps = draw_maps(self, missing, None, self.lane, kept=True)
+            drawn.update(zip(missing.tolist(), maps, strict=True))
         return torch.stack([drawn[row] for row in rows.tolist()])
 
     def draw(

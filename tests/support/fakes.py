@@ -176,6 +176,32 @@ class Raising(Explainer):
         raise ValueError("out of ideas\nsecond line")
 
 
+class Meddling(Bright):
+    """Writes into the network past every count of writes, once its maps were checked."""
+
+    name = "meddling"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        self.calls += 1
+        if self.calls > 3:
+            classifier.head.weight.data.neg_()
+            next(classifier.trunk.parameters()).data.fill_(1)
+        return super().attribute(classifier, images, target)
+
+
+class Sloped(Explainer):
+    """The gradient, which follows the network."""
+
+    name = "sloped"
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        images.requires_grad_()
+        return torch.autograd.grad(target(*classifier(images)).sum(), images)[0]
+
+
 class Picky(Bright):
     """Refuses every model."""
 
@@ -256,6 +282,17 @@ class Fatal(Loading):
         if trial.explainer.name == "bright":
             os._exit(7)
         return super().readings(trial)
+
+
+class Redrawing(Loading):
+    """Asks for the maps once more, and keeps nothing of it."""
+
+    name = "redrawing"
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        readings = super().readings(trial)
+        trial.draw(np.arange(len(trial.test)))
+        return readings
 
 
 class Undefined(Loading):

@@ -180,6 +180,16 @@ def test_an_explainer_that_ends_the_program_fails_its_cell_alone(tmp_path: Path)
     assert failure.reason.startswith("SystemExit: 0")
 
 
+def test_a_changed_network_is_noticed_and_scores_nobody_else(tmp_path: Path) -> None:
+    """If it fails, methods after one that writes into the network are scored on another one."""
+    suite = build_suite(("Redrawing",))
+    spoiled, after = score(["Meddling", "Sloped"], tmp_path / "store", suite).records
+    (alone,) = score(["Sloped"], tmp_path / "alone", suite).records
+    reason = "Explainer 'meddling' changed the network's weights."
+    assert (spoiled.state, spoiled.reason) == ("failed", reason)
+    assert after.readings == alone.readings
+
+
 def test_failures_are_tried_again_and_refusals_are_not(tmp_path: Path) -> None:
     score(["Raising", "Picky"], tmp_path / "store", build_suite(("Loading", "Undefined")))
     again = score(["Raising", "Picky"], tmp_path / "store", build_suite(("Loading", "Undefined")))
