@@ -19,6 +19,8 @@ from benchmark.maps.similarity import centred_ranks, iou, rank_correlation
 from benchmark.seeding import seed_of
 from benchmark.trial import Study, Trial, remembered
 
+_SLICES_AT_ONCE = 16
+
 
 class RankedMaps:
     """One method's maps of some images, ranked once for all that they are compared with.
@@ -50,9 +52,10 @@ def compare(
     """Return Spearman's correlation of two methods' maps of one image, and its null, each [n].
 
     The null compares the first method's map of an image with the second's of its partners, over
-    the pixels that lie in both foregrounds. Volumes are compared one by one, to fit into memory.
+    the pixels that lie in both foregrounds. A few images are compared at a time, of volumes one, to
+    fit into memory.
     """
-    at_once = 1 if foreground.ndim == 5 else len(foreground)
+    at_once = 1 if foreground.ndim == 5 else _SLICES_AT_ONCE
     parts = [slice(start, start + at_once) for start in range(0, len(foreground), at_once)]
     pairs = [_compare(first, second, partners, foreground.flatten(1), rows) for rows in parts]
     correlations, nulls = zip(*pairs, strict=True)
