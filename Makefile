@@ -29,8 +29,11 @@ lint: $(READY) ## Lint and type check only
 docs: $(READY) ## Build the documentation into site/
 	$(PY) -m mkdocs build --strict
 
-bench: $(READY) ## Measure seconds over the floor, protocol by protocol
-	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s
+bench: $(READY) ## Measure costs, and compare their ratios with those of earlier; ONLY=delta_t for some
+	mkdir -p medsanity-runs
+	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s \
+		--benchmark-json=medsanity-runs/bench.json -k '$(ONLY)'
+	$(PY) tests/bench/compare.py medsanity-runs/bench.json
 
 board: $(READY) ## Build the leaderboard from its records
 	$(PY) -m benchmark board --records leaderboard/v1/records --out leaderboard/v1
