@@ -1,7 +1,8 @@
 """Measures `edit_reach` and `counterfactual` on the committed networks, for their page.
 
 ``python tests/support/edit_reach_acceptance.py phantom`` or ``phantom2``; a quarter of an hour on
-one idle core. Names of explainers after that measure these alone, and ``card`` that of edits.
+one idle core. Names of explainers after that measure these alone, ``card`` that of edits, and
+``adversarial`` what of an adversarial edit carries over to other networks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy import ndimage
+from torch import Tensor
 
 from baselines.cohorts.phantom import Phantom
 from baselines.cohorts.phantom2 import Phantom2
@@ -23,21 +26,26 @@ from baselines.explainers.gradient import Saliency
 from baselines.explainers.guided import GuidedBackprop
 from baselines.explainers.path import IntegratedGradients
 from baselines.models.phantom2_resnet import Phantom2ResNet
+from baselines.models.phantom2_vgg import Phantom2VGG
 from baselines.models.smallresnet import SmallResNet
+from baselines.models.smallvgg import SmallVGG
 from benchmark.explainer import Explainer
 from benchmark.protocol import Table
 from benchmark.reading import Reading, find, interval, summarise
 from benchmark.statistics.wording import format_interval
 from benchmark.training import Recipe
-from benchmark.trial import Peers, Runtime, Study, Trial
+from benchmark.trial import Peers, Retrained, Runtime, Study, Trial
 from benchmark.trial.interventions.edits import Budget, Editor
 from benchmark.trial.interventions.plausible import plausible_subspace
 from protocols.counterfactual import Counterfactual, CounterfactualConfig
+from protocols.counterfactual.card import effect_on
+from protocols.counterfactual.changes import adversarial, pixels_of
 from protocols.edit_reach import EditReach, EditReachConfig
 from protocols.edit_reach.reaches import top_reaches
 from protocols.edit_reach.tables import reach_tables
 
-CARD = "card"
+CARD, ADVERSARIAL = "card", "adversarial"
+NEAR = 4  # pixels around the truth
 # Explainers that are compared on the same subjects: the first is expected to lead.
 PAIRS = (
     ("oracle", "saliency"),
@@ -51,6 +59,7 @@ COHORTS = {
     "phantom": (Phantom, SmallResNet, "v1#0"),
     "phantom2": (Phantom2, Phantom2ResNet, "v2#0"),
 }
+OTHER_NETWORKS = {"phantom": SmallVGG, "phantom2": Phantom2VGG}
 EXPLAINERS: tuple[Explainer, ...] = (
     Saliency(),
     GradCAMAligned(),
@@ -105,6 +114,42 @@ def of_a_copy(trial: Trial, config: EditReachConfig) -> str:
     return f"saliency on a randomised copy: {format_interval(summarise(reading, 'studentised'))} T"
 
 
+def of_adversarial(trial: Trial, name: str, subjects: int = 32) -> Iterator[str]:
+    """Yield the fall by adversarial edits, and by parts of them, on the network and on others."""
+    images = Study(trial, Counterfactual.name).balanced(subjects)
+    pixels = pixels_of(images)
+    other = OTHER_NETWORKS[name]()
+    networks = {
+        "twin": Retrained(seed=1).on(trial),
+        other.name: trial.on(classifier=other.load(trial.cohort.shape)),
+    }
+
+    def line(label: str, change: Tensor) -> str:
+        edited = (pixels + change).clamp(0, 1)
+        own = effect_on(trial, images, pixels, edited).fall.mean()
+        falls = {
+            key: effect_on(network, images, pixels, edited).fall.mean()
+            for key, network in networks.items()
+        }
+        words = ", ".join(f"{fall / own:.2f} carry over to {key}" for key, fall in falls.items())
+        return f"{label}: {own:.2f} T, {words}"
+
+    for size in (0.004, 0.016, 0.032):
+        change = adversarial(trial, images.rows, size) - pixels
+        yield line(f"adversarial, at most {size:g}", change)
+    change = adversarial(trial, images.rows, CounterfactualConfig().adversarial) - pixels
+    truth = trial.test.truth
+    assert truth is not None
+    around = ndimage.generate_binary_structure(2, 1)[None, None]
+    near = torch.from_numpy(ndimage.binary_dilation(truth[images.rows], around, NEAR))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(change.numpy(), (0, 0, 1, 1)))
+    share = f"{near.float().mean():.1%} of the pixels"
+    yield line(f"within {NEAR} px of the truth, {share}", torch.where(near, change, 0.0))
+    yield line("beyond", torch.where(near, 0.0, change))
+    yield line("blurred by a pixel", smooth)
+    yield line("what blurring takes away, beyond", torch.where(near, 0.0, change - smooth))
+
+
 def compare(readings: Mapping[str, Sequence[Reading]]) -> Iterator[str]:
     """Yield the paired difference of the score, and of the reach above random places, in T."""
     for first, second in PAIRS:
@@ -145,6 +190,9 @@ def measure(name: str, chosen: Iterable[str], write: Callable[[str], object]) ->
     _write_tables(reach_tables(readings), write)
     for line in compare(readings):
         write(f"{line}\n")
+    if not chosen or ADVERSARIAL in chosen:
+        for line in of_adversarial(trial, name):
+            write(f"{line}\n")
     if not chosen or CARD in chosen:
         card = Counterfactual(CounterfactualConfig())
         own = card.readings(trial.on(explainer=SmallestChange()))
