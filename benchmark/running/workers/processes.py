@@ -158,9 +158,12 @@ class _Process:
         return f"with the code {code}"
 
     def stop(self) -> None:
-        """Ask the process to leave what it does."""
+        """Ask the process to leave what it does; one that has nothing in hand is ended."""
         self.connection.close()
-        self._process.terminate()
+        if self.task is None:
+            self._process.kill()
+        else:
+            self._process.terminate()
 
     def end(self, seconds: float) -> None:
         """Wait for the process to end, and end it by force where it does not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -139,6 +140,19 @@ def test_tuning_the_allocator_is_harmless_anywhere(monkeypatch: pytest.MonkeyPat
     assert tune_allocator() is False
 
 
+def test_threads_wait_passively_unless_the_user_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, a run takes five times as long where another process keeps a core busy."""
+    policies = []
+    for policy in ("ACTIVE", None):
+        if policy is None:
+            monkeypatch.delenv("OMP_WAIT_POLICY")
+        else:
+            monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+        assert call("list", "methods").exit_code == 2
+        policies.append(os.environ["OMP_WAIT_POLICY"])
+    assert policies == ["ACTIVE", "PASSIVE"]
+
+
 def test_a_run_tells_scores_health_and_where_things_are(tmp_path: Path) -> None:
     write_suite(tmp_path, more='health = ["oracle", "random"]\n')
     told = run_fakes(tmp_path, explainers=("Dark", "DarkAligned"))
@@ -205,6 +219,7 @@ def test_nothing_measured_exits_with_4_even_if_controls_were(tmp_path: Path) -> 
         (["--shard", "3/2"], "3/2"),
         (["--batch-size", "0"], "batch-size"),
         (["--batch-size", "many"], "batch-size"),
+        (["--workers", "0"], "workers"),
         (["--store", "FILE"], "is a file"),
         (["--store", "FILE/inside"], "cannot be read or written"),
         (["--store", "FOLDER"], "is not a store"),

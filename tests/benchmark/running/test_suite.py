@@ -177,6 +177,16 @@ def test_shards_divide_the_cells_whichever_way_they_are_counted(count: int, firs
     assert sorted(map(str, sum(parts, ()))) == sorted(map(str, plan.cells))
 
 
+def test_a_shard_holds_all_cells_of_a_method_and_costly_methods_are_dealt_out() -> None:
+    """If it fails, several jobs draw the maps of one method, or one job gets all slow methods."""
+    suite = build_suite(("Loading", "Second"))
+    plan = make_plan(Catalogue(), suite, Selection(("rise", "saliency", "random", "occlusion")))
+    named = [{cell.explainer for cell in plan.shard(index, 2).cells} for index in (0, 1)]
+    assert sorted(map(len, named)) == [2, 2]
+    assert [len(own & {"rise", "occlusion"}) for own in named] == [1, 1]
+    assert not named[0] & named[1]
+
+
 def test_a_shard_outside_is_refused() -> None:
     plan = build_plan(["Bright"])
     for index, count in ((3, 2), (0, 0), (-1, 2)):

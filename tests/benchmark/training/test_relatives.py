@@ -35,7 +35,7 @@ class Fitting:
 
 
 def _relative(fit: Fitting, name: str = "twin", seed: int = 1) -> Relative:
-    return Relative(name, {"seed": seed}, fit)
+    return Relative(name, {"seed": seed}, fit, "the network beside it")
 
 
 def _trial(peers: Peers | None = None, archive: ArrayFolder | None = None) -> Trial:
@@ -57,13 +57,15 @@ def test_a_relative_is_fitted_once_and_counts_into_the_same_passes() -> None:
 
 def test_an_archive_keeps_it_for_the_next_process(tmp_path: Path) -> None:
     """If it fails, a user's twin is trained on every run."""
-    fit = Fitting()
-    weights = [
-        _trial(archive=Store(tmp_path).arrays).relative(_relative(fit)).model_identity
-        for _ in range(2)
-    ]
+    fit, told = Fitting(), list[str]()
+    weights = []
+    for _ in range(2):
+        trial = _trial(archive=Store(tmp_path).arrays)
+        trial = replace(trial, runtime=replace(trial.runtime, announce=told.append))
+        weights.append(trial.relative(_relative(fit)).model_identity)
     assert fit.times == 1
     assert weights[0] == weights[1]
+    assert told == ["training the network beside it"], "whoever waits must know what for"
 
 
 def test_committed_weights_are_taken_for_their_own_model_and_cohort_only(tmp_path: Path) -> None:
