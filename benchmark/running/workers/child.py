@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ def serve(connection: Connection) -> None:
     tune_allocator()
     try:
         _work(connection)
-    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+    except (EOFError, ConnectionResetError, KeyboardInterrupt):
         return  # whoever asked is gone, or has asked to stop; nothing half-written stays behind
 
 
@@ -45,4 +46,15 @@ def _work(connection: Connection) -> None:
     with suppress(InputError):  # which the first task will meet, and report
         worker.load(pair)
     while True:
-        worker.measure(connection.recv(), connection.send)
+        worker.measure(connection.recv(), partial(_send, connection))
+
+
+def _send(connection: Connection, message: object) -> None:
+    """Send a message, and leave whatever is done where nobody hears it any more.
+
+    An error would pass for one of the cell at hand, and be kept as its result.
+    """
+    try:
+        connection.send(message)
+    except OSError:
+        raise KeyboardInterrupt from None
