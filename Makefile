@@ -29,9 +29,10 @@ lint: $(READY) ## Lint and type check only
 docs: $(READY) ## Build the documentation into site/
 	$(PY) -m mkdocs build --strict
 
-bench: $(READY) ## Measure costs, and compare their ratios with those of earlier; ONLY=delta_t for some
+# make bench ONLY=delta_t measures what has that in its name, CHECKOUT=../before another commit.
+bench: $(READY) ## Measure costs, and compare their ratios with those of earlier
 	mkdir -p medsanity-runs
-	$(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s \
+	CHECKOUT='$(CHECKOUT)' $(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s \
 		--benchmark-json=medsanity-runs/bench.json -k '$(ONLY)'
 	$(PY) tests/bench/compare.py medsanity-runs/bench.json
 

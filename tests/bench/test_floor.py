@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-ROOT = Path(__file__).resolve().parents[2]
+# The package that is measured: this one, unless another checkout is named.
+CHECKOUT = os.environ.get("CHECKOUT") or str(Path(__file__).resolve().parents[2])
 V1 = ("positive_control", "randomization", "roi_pointing", "delta_t", "agreement")
 BESIDE = ("group_maps", "biomarker", "edit_reach", "complexity")
 V2 = (*V1, "known_source", *BESIDE)
@@ -31,7 +32,7 @@ SMALL, LARGE = 64, 128
 def _measure(*options: str) -> dict[str, Any]:
     """Return what `one_protocol` measures with these options."""
     script = [sys.executable, str(Path(__file__).with_name("one_protocol.py")), *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": CHECKOUT}
     done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     numbers: dict[str, Any] = json.loads(done.stdout)
