@@ -34,7 +34,7 @@ bench: $(READY) ## Measure costs, and compare their ratios with those of earlier
 	mkdir -p medsanity-runs
 	CHECKOUT='$(CHECKOUT)' $(PY) -m pytest tests/bench --benchmark-only --benchmark-columns=mean,rounds --benchmark-sort=name -s \
 		--benchmark-json=medsanity-runs/bench.json -k '$(ONLY)'
-	$(PY) tests/bench/compare.py medsanity-runs/bench.json
+	$(PY) tests/bench/compare_ratios.py medsanity-runs/bench.json
 
 board: $(READY) ## Build the leaderboard from its records
 	$(PY) -m benchmark board --records leaderboard/v1/records --out leaderboard/v1

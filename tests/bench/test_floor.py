@@ -2,7 +2,7 @@
 
 `one_protocol` says what a floor is. Each measurement is a process of its own on one thread, and
 counts processor seconds, so that other users of the machine do not show. ``ratios`` of each test go
-into the results, where less is better, and `compare` holds them against those of earlier.
+into the results, where less is better, and `compare_ratios` holds them against those of earlier.
 """
 
 from __future__ import annotations

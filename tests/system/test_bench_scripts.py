@@ -30,16 +30,16 @@ def test_a_ratio_that_has_risen_fails_and_is_named(tmp_path: Path) -> None:
     baseline = tmp_path / "baseline.json"
     before = {"floor": 2.0, "peers": 0.5, "gone": 1.0, "faster": 3.0}
     renewed = _run(
-        "compare.py", _results(tmp_path / "a", before), "--renew", "--baseline", baseline
+        "compare_ratios.py", _results(tmp_path / "a", before), "--renew", "--baseline", baseline
     )
     assert renewed.returncode == 0, renewed.stderr
     after = {"floor": 2.6, "peers": 0.6, "faster": 1.5, "another": 1.0}
-    compared = _run("compare.py", _results(tmp_path / "b", after), "--baseline", baseline)
+    compared = _run("compare_ratios.py", _results(tmp_path / "b", after), "--baseline", baseline)
     assert compared.returncode == 1
     lines = compared.stdout.splitlines()
     assert "RISEN    test_a: floor: from 2.00 to 2.60, by 30%" in lines
     assert [line.split()[0] for line in lines] == ["new", "fallen", "RISEN", "1", "1"]
-    calm = _run("compare.py", tmp_path / "b", "--baseline", baseline, "--tolerance", "0.4")
+    calm = _run("compare_ratios.py", tmp_path / "b", "--baseline", baseline, "--tolerance", "0.4")
     assert calm.returncode == 0
 
 
@@ -48,7 +48,7 @@ def test_results_without_ratios_are_refused(tmp_path: Path, content: str) -> Non
     """If it fails, a run that measured nothing passes for one that was as fast."""
     path = tmp_path / "results.json"
     path.write_text(content, encoding="utf-8")
-    done = _run("compare.py", path)
+    done = _run("compare_ratios.py", path)
     assert done.returncode == 2
     assert str(path) in done.stderr
     assert "Traceback" not in done.stderr

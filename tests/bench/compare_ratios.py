@@ -3,8 +3,8 @@
 A ratio compares two times that were taken within minutes on one machine, such as a protocol's over
 its floor, so that a slower machine changes none. Less is better::
 
-    python tests/bench/compare.py medsanity-runs/bench.json
-    python tests/bench/compare.py medsanity-runs/bench.json --renew
+    python tests/bench/compare_ratios.py medsanity-runs/bench.json
+    python tests/bench/compare_ratios.py medsanity-runs/bench.json --renew
 
 The first ends with 1 where a ratio has risen by more than the tolerance. The second writes the
 ratios of the results into the committed file, and leaves those that were not measured.

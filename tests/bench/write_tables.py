@@ -2,8 +2,8 @@
 
 ::
 
-    python tests/bench/tables.py medsanity-runs/bench.json
-    python tests/bench/tables.py after.json --before before.json
+    python tests/bench/write_tables.py medsanity-runs/bench.json
+    python tests/bench/write_tables.py after.json --before before.json
 
 The second sets two commits beside each other. Both should be measured by the scripts of one of
 them, the other commit by ``make bench CHECKOUT=../before``.
