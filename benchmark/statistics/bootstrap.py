@@ -197,16 +197,18 @@ class SubjectBootstrap:
         most = _most_rows(starts, negatives) * _most_rows(
             self._subjects_of(positives)[1], positives
         )
-        precision = np.float32 if self.n_subjects**2 * most < _EXACT_HALVES else np.float64
+        precision: npt.DTypeLike = (
+            np.float32 if self.n_subjects**2 * most < _EXACT_HALVES else np.float64
+        )
         for chunk in np.array_split(positives, 1 + len(positives) // _PAIR_ROWS):
             winners, own_starts = self._subjects_of(chunk)
             margins = scores[chunk][:, None] - scores[negatives][None, :]
             beaten = (np.sign(margins) + 1) / 2
             of_subjects = np.add.reduceat(np.add.reduceat(beaten, own_starts, 0), starts, 1)
-            table = of_subjects.T.astype(precision)
+            table: npt.NDArray[np.floating] = of_subjects.T.astype(precision)
             for start in range(0, len(multiplicities), _DRAWN_AT_ONCE):
                 block = slice(start, start + _DRAWN_AT_ONCE)
-                drawn = multiplicities[block].astype(precision)
+                drawn: npt.NDArray[np.floating] = multiplicities[block].astype(precision)
                 won = np.einsum("rp,rp->r", drawn[:, losers] @ table, drawn[:, winners])
                 wins[block] += won
         weights = [
