@@ -104,7 +104,6 @@ class CellRunner:
         self, cells: Sequence[Cell], store: Store, progress: Progress, fresh: bool
     ) -> Iterator[tuple[Cell, Record, bool]]:
         """Yield each of some cells, its committed record, and whether it had to be measured."""
-        left = Counter(cell.explainer for cell in cells)
         passes = self.trial.passes
         try:
             for cell in cells:
@@ -118,12 +117,15 @@ class CellRunner:
                     record, measured = self._commit(cell, kept, store), True
                 self.note_passes(cell, record)
                 yield cell, record.renamed(self._names(cell)), measured
-                left[cell.explainer] -= 1
-                self._forget(cell, altered_alone=left[cell.explainer] > 0)
+                self._trial_of(cell.explainer).forget_altered_maps()
                 if measured:
                     return_memory()
         finally:
             passes.listener = self._announce = None
+
+    def forget_maps(self, explainer: str) -> None:
+        """Drop an explainer's maps from memory, once its last protocol is done."""
+        self._trial_of(explainer).forget_maps()
 
     def fail(self, cell: Cell, reason: str, seconds: float, store: Store) -> Record:
         """Keep and return the record of a cell whose process ended before the cell was done."""
@@ -192,7 +194,7 @@ class CellRunner:
         while True:
             try:
                 protocol = self._plan.protocol(cell.protocol)
-                return conclude(protocol, protocol.readings(self._trial_of(cell))), ""
+                return conclude(protocol, protocol.readings(self._trial_of(cell.explainer))), ""
             except errors.UnsupportedError as error:
                 return Outcome("unsupported", str(error)), ""
             except errors.NotAssessableError as error:
@@ -207,10 +209,9 @@ class CellRunner:
             self._runtime = replace(self._runtime, batch_size=self._runtime.batch_size // 2)
             torch.cuda.empty_cache()
 
-    def _trial_of(self, cell: Cell) -> Trial:
-        explainer = self._explainers[cell.explainer]
+    def _trial_of(self, explainer: str) -> Trial:
         runtime = replace(self._runtime, announce=self._announce)
-        return replace(self.trial, explainer=explainer, runtime=runtime)
+        return replace(self.trial, explainer=self._explainers[explainer], runtime=runtime)
 
     def _reason(self, cell: Cell, error: BaseException) -> str:
         """Return what a cell failed by, and the line of a third party's file that it comes from."""
@@ -249,12 +250,6 @@ class CellRunner:
             except (Exception, SystemExit):  # ``check`` says so; a wrong declaration stops no run
                 self._map_costs[cell.explainer] = 1
         return self._map_costs[cell.explainer]
-
-    def _forget(self, cell: Cell, altered_alone: bool) -> None:
-        """Drop an explainer's maps of altered cohorts, and all once its last protocol is done."""
-        self._trial_of(cell).forget_altered_maps()
-        if not altered_alone:
-            self._trial_of(cell).forget_maps()
 
     def _identity(self, cell: Cell) -> Identity:
         plan, explainer = self._plan, self._explainers[cell.explainer]

@@ -33,7 +33,7 @@ from benchmark.running.workers.messages import (
     Preparing,
     Refused,
 )
-from benchmark.running.workers.task import Agenda, Task, tasks_of
+from benchmark.running.workers.task import PREPARED, Agenda, Task, tasks_of
 from benchmark.training import recipe_card, save_weights
 from benchmark.training.relatives import relation
 
@@ -138,8 +138,10 @@ class _Course:
         """Measure what is left, one cell after the other."""
         for runner in self._runners:
             left = self._left(runner)
-            for done in runner.measure(left, self._store, self._progress, fresh):
-                self._done(*done)
+            for task in tasks_of(left):
+                for done in runner.measure(task.cells, self._store, self._progress, fresh):
+                    self._done(*done)
+                runner.forget_maps(task.explainer)
 
     def tasks(self) -> list[Task]:
         """Return what is left as tasks, with what each may cost and which prepares its model."""
@@ -148,10 +150,8 @@ class _Course:
             own = tasks_of(self._left(runner))
             costs = [len(task.cells) * runner.map_cost(task.cells[0]) for task in own]
             first = None if self._is_prepared(runner) else _choose_preparing(runner, own, costs)
-            tasks += [
-                Task(task.cells, cost, prepares=task is first)
-                for task, cost in zip(own, costs, strict=True)
-            ]
+            for task, cost in zip(own, costs, strict=True):
+                tasks += task.prepare() if task is first else [Task(task.cells, cost, PREPARED)]
         return tasks
 
     def measure_elsewhere(

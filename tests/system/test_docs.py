@@ -221,6 +221,9 @@ def _smaller(words: list[str]) -> list[str]:
     if words[0] == "verify":
         # Each cell is a process that imports everything; the last of an option twice holds.
         words = [*words, "--cells", "1"]
+    if words[0] == "run" and "--workers" not in words:
+        # Each process imports everything; tests/benchmark/running/workers asks for several.
+        words = [*words, "--workers", "1"]
     if words[0] == "run" and "--report" not in words:
         words = [*words, "--report", "none"]
     model = words[words.index("--model") + 1] if words[0] == "run" and "--model" in words else ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from contextlib import suppress
 from functools import partial
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,6 +26,7 @@ def serve(connection: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; one of it acts
     signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_follow_parent, daemon=True).start()
     tune_allocator()
     try:
         _work(connection)
@@ -33,6 +37,13 @@ def serve(connection: Connection) -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     """Leave whatever is done through its ``finally`` clauses, as Ctrl-C would."""
     raise KeyboardInterrupt
+
+
+def _follow_parent() -> None:
+    """Stop this process when the command is gone that started it, as where a queue ends a job."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _work(connection: Connection) -> None:

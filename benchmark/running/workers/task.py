@@ -1,8 +1,10 @@
 """Tasks of a run, and the agenda that says which of them can be carried out next.
 
-A task holds the cells of one explainer on one model and cohort. First, one method prepares each
-model: what depends on model and cohort alone is made for it and kept in the store's archive. Then
-every other task finds it there, so that processes side by side make nothing twice.
+A task holds cells of one explainer on one model and cohort. First, one method prepares each model:
+what depends on model and cohort alone is made for it and kept in the store's archive. Then every
+other task finds it there, so that processes side by side make nothing twice. The preparation has
+two steps: what its first protocol makes, such as null maps, the others need too; these then make
+what is their own side by side.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import dataclass, replace
 from benchmark.explainer import NO_EXPLAINER
 from benchmark.running.suite import Cell
 
+FIRST, SECOND, PREPARED = range(3)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -22,12 +26,17 @@ class Task:
     Attributes:
         cells: Cells in the order of the plan, at least one.
         cost: Expected cost in relation to other tasks.
-        prepares: Whether other tasks of the model wait for this one.
+        step: Number of its step; it waits for all tasks of the same model with a lower one.
     """
 
     cells: tuple[Cell, ...]
     cost: int = 1
-    prepares: bool = False
+    step: int = 0
+
+    def prepare(self) -> tuple[Task, ...]:
+        """Return the task cut into those of the two steps in which it prepares its model."""
+        first, *others = (replace(self, cells=(cell,)) for cell in self.cells)
+        return (replace(first, step=FIRST), *(replace(task, step=SECOND) for task in others))
 
     @property
     def explainer(self) -> str:
@@ -61,7 +70,7 @@ class Agenda:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._waiting = sorted(tasks, key=_rank)
         self._in_hand = 0
-        self._preparing = Counter(task.pair for task in tasks if task.prepares)
+        self._unfinished = Counter((task.pair, task.step) for task in tasks)
 
     def __len__(self) -> int:
         """Return the number of tasks that nobody has taken yet."""
@@ -80,11 +89,7 @@ class Agenda:
         Args:
             pair: Cohort and model that whoever takes the task has loaded, whose tasks come first.
         """
-        ready = [
-            task
-            for task in self._waiting
-            if task.prepares or task.explainer == NO_EXPLAINER or not self._preparing[task.pair]
-        ]
+        ready = [task for task in self._waiting if self._is_ready(task)]
         if not ready:
             return None
         chosen = next((task for task in ready if task.pair == pair), ready[0])
@@ -111,9 +116,13 @@ class Agenda:
         self._in_hand -= 1
         if left:
             self._waiting.insert(0, replace(task, cells=tuple(left)))
-        elif task.prepares:
-            self._preparing[task.pair] -= 1
+        else:
+            self._unfinished[task.pair, task.step] -= 1
+
+    def _is_ready(self, task: Task) -> bool:
+        is_alone = task.explainer == NO_EXPLAINER
+        return is_alone or not any(self._unfinished[task.pair, step] for step in range(task.step))
 
 
-def _rank(task: Task) -> tuple[bool, bool, int]:
-    return not task.prepares, task.explainer != NO_EXPLAINER, -task.cost
+def _rank(task: Task) -> tuple[int, bool, int]:
+    return task.step, task.explainer != NO_EXPLAINER, -task.cost

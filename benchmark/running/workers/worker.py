@@ -31,6 +31,7 @@ class Worker:
         # The last model alone: tasks come by model, and several would not fit together.
         self._runner: CellRunner | None = None
         self._pair: tuple[str, str] | None = None
+        self._explainer: str | None = None  # the last one, whose maps are held
 
     @cached_property
     def _plan(self) -> Plan:
@@ -43,7 +44,7 @@ class Worker:
             InputError: If cohort or model cannot be loaded.
         """
         if self._runner is None or self._pair != pair:
-            self._runner = None
+            self._runner = self._explainer = None
             name = pair[0]
             if name not in self._cohorts:
                 self._cohorts |= load_cohorts(self._plan, [name], Silence())
@@ -64,6 +65,9 @@ class Worker:
         try:
             with reproducible():
                 runner = self.load(task.pair)
+                if self._explainer not in (None, task.explainer):
+                    runner.forget_maps(self._explainer)
+                self._explainer = task.explainer
                 passes = runner.trial.passes
                 before = passes.snapshot()
                 fresh = self._request.settings.fresh

@@ -46,7 +46,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "suite.toml").write_text(SUITE)
     (folder / "mine.py").write_text(plugin())
     chosen = ["--explainer", "gradcam", "--explainer", f"{folder / 'mine.py'}:Mine"]
-    told = invoke("run", *chosen, *of(folder), "--device", "cpu", "--report", "none")
+    quick = ["--device", "cpu", "--report", "none", "--workers", "1"]
+    told = invoke("run", *chosen, *of(folder), *quick)
     assert told.exit_code == 0, told.output
     return folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.explainer import NO_EXPLAINER
 from benchmark.running.suite import Cell
-from benchmark.running.workers.task import Agenda, Task, tasks_of
+from benchmark.running.workers.task import PREPARED, Agenda, Task, tasks_of
 
 
 def cells(explainer: str, model: str = "m", protocols: str = "ab") -> tuple[Cell, ...]:
@@ -25,15 +25,19 @@ def test_a_task_holds_all_cells_of_a_method_on_a_model() -> None:
 
 def test_a_model_is_prepared_before_its_other_tasks_and_the_slowest_comes_first() -> None:
     """If it fails, processes side by side each make what they could share, or wait at the end."""
-    cheap, dear = Task(cells("cheap"), 2), Task(cells("dear"), 9)
-    first, other = Task(cells("first"), 1, prepares=True), Task(cells("other", "n"), 5)
-    alone = Task(cells(NO_EXPLAINER))
-    agenda = Agenda([cheap, dear, other, alone, first])
+    cheap, dear = (Task(cells(str(cost)), cost, PREPARED) for cost in (2, 9))
+    first, *second = Task(cells("preparing", protocols="abc"), 1).prepare()
+    other, alone = Task(cells("other", "n"), 5, PREPARED), Task(cells(NO_EXPLAINER), 1, PREPARED)
+    agenda = Agenda([cheap, dear, other, alone, first, *second])
     assert agenda.take() == first
     assert agenda.take() == alone, "what is asked about a model alone waits for nothing"
     assert agenda.take() == other, "another model needs no preparation of this one"
     assert agenda.take() is None
     agenda.finish(first)
+    assert [agenda.take(), agenda.take(), agenda.take()] == [*second, None]
+    agenda.finish(second[1])
+    assert agenda.take() is None
+    agenda.finish(second[0])
     assert agenda.take() == dear
     for task in (alone, other, dear):
         agenda.finish(task)
@@ -51,11 +55,11 @@ def test_tasks_of_a_model_that_is_loaded_come_first() -> None:
 
 def test_what_a_lost_process_left_is_taken_up_before_others_go_on() -> None:
     """If it fails, a process that dies while it prepares a model takes its other cells along."""
-    first, later = Task(cells("first"), prepares=True), Task(cells("later"))
+    first, later = Task(cells("first")), Task(cells("later"), step=PREPARED)
     agenda = Agenda([first, later])
     assert agenda.take() == first
     agenda.finish(first, first.cells[1:])
-    assert agenda.take() == Task(first.cells[1:], prepares=True)
+    assert agenda.take() == Task(first.cells[1:])
     assert agenda.take() is None
-    agenda.finish(Task(first.cells[1:], prepares=True))
+    agenda.finish(Task(first.cells[1:]))
     assert agenda.take() == later
