@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -17,6 +17,7 @@ from torch.nn.parameter import UninitializedParameter
 from benchmark.classifier.architecture import architecture_sha256, network_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
 from benchmark.classifier.buffers.running_statistics import reestimate_statistics
+from benchmark.classifier.exchange import exchange
 from benchmark.classifier.layout import MapsLayout, Turned, find_layout
 from benchmark.classifier.parts import Handling, examine_parts, single
 from benchmark.classifier.passes import PassCounter, PrefixMemory
@@ -108,7 +109,7 @@ class Classifier(nn.Module):
         self.passes = PassCounter()
         # Class of the model source, which ``load_fitted`` notes.
         self.source: type | None = None
-        self._resume: tuple[int, PrefixMemory] | None = None
+        self._resume: tuple[int, PrefixMemory, Hashable] | None = None
         self._layouts: dict[int, MapsLayout] = {}
         self.streamlining: tuple[object, int] | None = None
         self.handling = Handling()
@@ -132,12 +133,21 @@ class Classifier(nn.Module):
             images.register_hook(lambda gradient: self.passes.add_backward(len(gradient)))
         prepared = self.preprocessing(images)
         if self._resume is not None and not images.requires_grad:
-            count, memory = self._resume
+            count, memory, of = self._resume
             layers = cast("nn.Sequential", self.trunk)
             if not has_hooks(layers[:count]):
-                resumed: Tensor = layers[count:](memory.after(count, layers[:count], prepared))
-                return resumed
-        maps: Tensor = self.trunk(prepared)
+                return self.maps_after(count, memory.after(count, layers[:count], prepared, of))
+        return self.maps_after(0, prepared)
+
+    def maps_after(self, count: int, activations: Tensor) -> Tensor:
+        """Return the trunk's output for the activations after the first of its children, uncounted.
+
+        Args:
+            count: Number of children that were passed; a trunk that is no sequence has none.
+            activations: Their output, or prepared images where it is 0.
+        """
+        trunk = cast("nn.Sequential", self.trunk)[count:] if count else self.trunk
+        maps: Tensor = trunk(activations)
         # In half precision values of a map would tie; the pool is given it back as it was.
         return maps if self.handling.halved is None else maps.float()
 
@@ -267,15 +277,22 @@ class Classifier(nn.Module):
         """SHA-256 that names the network: its weights and its architecture."""
         return network_sha256(self.weights_sha256, self.architecture_sha256)
 
-    def copy(self) -> Classifier:
+    def copy(self, tensors: Mapping[str, Tensor] | None = None) -> Classifier:
         """Return an independent copy that counts its passes into the same counter.
+
+        Args:
+            tensors: Tensors by name that the copy takes as they are, in place of copies of its own;
+                scripted parts copy them all the same.
 
         Raises:
             ClassifierError: If the network holds what cannot be copied.
         """
-        shared = {id(self.passes): self.passes, id(self._resume): None, id(self.streamlining): None}
+        memo = {id(self.passes): self.passes, id(self._resume): None, id(self.streamlining): None}
+        if tensors is not None:
+            own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+            memo |= {id(own[name]): tensor for name, tensor in tensors.items()}
         try:
-            return copy.deepcopy(self, shared)
+            return copy.deepcopy(self, memo)
         except (Exception, SystemExit) as error:  # attributes of its own; anything may come back
             raise ClassifierError(
                 f"Model {self.name!r} cannot be copied, as randomising it needs "
@@ -347,48 +364,37 @@ class Classifier(nn.Module):
         require_fresh(self.name, self, other, parameters, buffers)
         return other
 
-    def partly(self, donor: Classifier, stages: Sequence[Stage], images: Tensor) -> Classifier:
+    def partly(
+        self,
+        donor: Classifier,
+        stages: Sequence[Stage],
+        images: Tensor,
+        prefixes: PrefixMemory | None = None,
+    ) -> Classifier:
         """Return a copy with some stages of a donor of the same architecture.
 
         Running statistics are taken anew from training images [M, 1, *S] from the first replaced
         stage onwards; before it nothing has changed.
 
+        Args:
+            donor: Network that gives its stages.
+            stages: Stages of this network that are replaced.
+            images: [M, 1, *S] training images.
+            prefixes: Memory of activations that this network's copies share. The statistics of the
+                donor must then be of the same images: where all first stages are its own, they are
+                taken over.
+
         Raises:
             ClassifierError: If a tensor of these stages stayed as it was.
         """
-        other, all_stages = self.copy(), self.stages
-        parameters = [name for stage in stages for name in stage.parameters]
-        buffers = [name for stage in stages for name in stage.buffers]
-        theirs, ours = _tensors(donor), _tensors(other)
-        with torch.no_grad():
-            for name in (*parameters, *buffers):
-                ours[name].copy_(theirs[name])
-        # Stages run from the head to the stem: the later in the list, the earlier in a pass.
-        stemmost = max(index for index, stage in enumerate(all_stages) if stage in stages)
-        earlier = all_stages[stemmost + 1 :]
-        kept = {name for stage in earlier for name in (*stage.parameters, *stage.buffers)}
-        unchanged = {
-            prefix
-            for prefix, part in self.named_modules()
-            if all(f"{prefix}.{name}" in kept for name in _tensors(part, recurse=False))
-        }
-        fresh = reestimate_statistics(other, lambda: other(images), unchanged)
-        buffers = [name for name in buffers if name not in fresh]
-        require_fresh(self.name, self, other, parameters, buffers)
-        return other
+        return exchange(self, donor, stages, images, prefixes)
 
-    def resume_after(self, stages: int, memory: PrefixMemory) -> None:
+    def resume_after(self, stages: int, memory: PrefixMemory, of: Hashable = None) -> None:
         """Take the activations after the first children of a sequential trunk from ``memory``.
 
-        This is for copies that leave these stages as they were. It holds for passes that need no
-        gradient of the images, with no hook on the stages; any other pass goes through the whole
-        trunk.
+        This is for copies that share these stages with ``of``, or with all others of the memory. It
+        holds for passes that need no gradient of the images, with no hook on the stages; any other
+        pass goes through the whole trunk.
         """
         if isinstance(self.trunk, nn.Sequential) and 0 < stages < len(self.trunk):
-            self._resume = (stages, memory)
-
-
-def _tensors(module: nn.Module, recurse: bool = True) -> dict[str, Tensor]:
-    """Return parameters and buffers by name."""
-    buffers = dict(module.named_buffers(recurse=recurse))
-    return {**dict(module.named_parameters(recurse=recurse)), **buffers}
+            self._resume = (stages, memory, of)

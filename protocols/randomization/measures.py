@@ -18,7 +18,7 @@ from benchmark.target import own_margin
 from benchmark.trial import Memory, Study, Trial, remembered
 from protocols.randomization.likeness import Likeness
 from protocols.randomization.statistics import RandomizationConfig
-from protocols.randomization.walks import Step, altered, steps
+from protocols.randomization.walks import Step, altered, forget_activations, steps
 
 Similarities = dict[str, FloatArray]
 
@@ -84,6 +84,7 @@ def walk(own: OwnMaps, config: RandomizationConfig) -> Iterator[tuple[Step, Simi
                 maps = [copy.draw(rows, lane=config.walk_subjects // 2) for copy in copies]
             known[step.stages] = own.likeness(maps), maps[0]
         yield step, *known[step.stages]
+    forget_activations(trial)
 
 
 def repredicted_maps(images: Study, copy: int, lane: int) -> Tensor:

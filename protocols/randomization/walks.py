@@ -44,24 +44,27 @@ def steps(classifier: Classifier) -> Iterator[Step]:
 def altered(trial: Trial, stages: frozenset[int], copy: int) -> Trial:
     """Return the trial on a copy with these stages redrawn; shared by all explainers.
 
-    Where all are redrawn it is the fully randomised copy. Where the first stages are left, passes
-    that need no gradient of the images take their activations from a memory.
+    Where all are redrawn it is the fully randomised copy. Where the first stages are left, or all
+    of them redrawn, passes that need no gradient of the images take their activations from a
+    memory.
     """
     if len(stages) == len(trial.classifier.stages):
         return trial.randomised(copy)
     return trial.on(classifier=_redrawn(trial, stages, copy))
 
 
+def forget_activations(trial: Trial) -> None:
+    """Forget the activations that copies of a model share, which take much memory."""
+    _activations(trial).clear()
+
+
+def _activations(trial: Trial) -> PrefixMemory:
+    """Return the memory of activations: of images, and of what statistics are taken from."""
+    return trial.once(("prefixes", trial.model_identity), PrefixMemory)
+
+
 @remembered(by_model=True)
 def _redrawn(trial: Trial, stages: frozenset[int], copy: int) -> Classifier:
     model, donor = trial.classifier, trial.randomised(copy).classifier
     chosen = [model.stages[number] for number in sorted(stages)]
-    other = model.partly(donor, chosen, trial.models.reestimation_images())
-    # Stages that are no children of the trunk, as the head is, come before the rest.
-    children = [name for name, _ in model.trunk.named_children()]
-    touched = {stage.name for stage in chosen}
-    first = next((n for n, name in enumerate(children) if name in touched), len(children))
-    # The activations before the redrawn stages are shared by all copies of a model.
-    prefixes = trial.once(("prefixes", trial.model_identity), PrefixMemory)
-    other.resume_after(min(first, len(children) - 1), prefixes)
-    return other
+    return model.partly(donor, chosen, trial.models.reestimation_images(), _activations(trial))

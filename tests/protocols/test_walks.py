@@ -87,6 +87,59 @@ def test_walks_end_in_the_fully_randomised_copy() -> None:
     assert {one.walk for one in steps(trial.classifier)} == {CASCADE, BOTTOM_UP, INDEPENDENT}
 
 
+@pytest.mark.parametrize(("build", "dimensions"), MODELS)
+def test_shared_activations_change_no_copy(build: object, dimensions: int) -> None:
+    """If it fails, a walk's copies are other networks than those that go through every stage."""
+    model = build(dimensions)  # type: ignore[operator]
+    images, others = build_images(8, model.input_shape), build_images(3, model.input_shape, seed=1)
+    donors, memory = [model.randomised(seed, images) for seed in (3, 4)], PrefixMemory()
+    for step in steps(model):
+        stages = [model.stages[number] for number in sorted(step.stages)]
+        for donor in donors:
+            whole = model.partly(donor, stages, images)
+            shared = model.partly(donor, stages, images, memory)
+            assert shared.weights_sha256 == whole.weights_sha256
+            with torch.no_grad():
+                for batch in (others, images, others):
+                    assert torch.equal(shared(batch)[0], whole(batch)[0])
+
+
+def test_copies_of_a_walk_have_their_weights_in_common_and_statistics_of_their_own() -> None:
+    """If it fails, dozens of copies of a large network fill the memory, or one spoils the rest."""
+    model, images = trained(), build_images(8)
+    donor = model.randomised(3, images)
+    other = model.partly(donor, [model.stages[-1]], images, PrefixMemory())
+    for name, parameter in other.named_parameters():
+        owner = donor if name in model.stages[-1].parameters else model
+        assert parameter.data_ptr() == owner.get_parameter(name).data_ptr()
+    for name, buffer in other.named_buffers():
+        owners = {network.get_buffer(name).data_ptr() for network in (model, donor)}
+        assert buffer.data_ptr() not in owners
+
+
+def test_activations_that_a_later_stage_overwrote_are_made_again() -> None:
+    """If it fails, a network that works in place is explained by what another pass left."""
+    stages = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Hardtanh(-0.1, 0.1, inplace=True), nn.ELU())
+    images, memory = build_images(2), PrefixMemory()
+    for count in (3, 1, 2, 1, 3):
+        with torch.no_grad():
+            expected = stages[:count](images)
+            assert torch.equal(memory.after(count, stages, images), expected)
+
+
+def test_activations_take_no_more_memory_than_they_may() -> None:
+    """If it fails, walks over a large network end without memory."""
+    stages, images = nn.Sequential(*[nn.ELU() for _ in range(4)]), build_images(4)
+    calls: list[int] = []
+    for number, stage in enumerate(stages):
+        stage.register_forward_hook(lambda *_, number=number: calls.append(number))
+    memory = PrefixMemory(size=2 * images.nbytes)
+    _ = memory.after(4, stages, images), memory.after(4, stages, images)
+    assert calls == [0, 1, 2, 3]
+    _ = memory.after(2, stages, images)
+    assert calls[4:] == [0, 1]
+
+
 def test_batch_norm_before_the_first_change_stays() -> None:
     """If it fails, a prefix that nobody randomised is not the same any more."""
     model, images = trained(), build_images(16)
@@ -108,12 +161,14 @@ def test_a_resumed_prefix_changes_no_map(
     """If it fails, reusing the prefix is not the same as computing it."""
     trial, rows, resumptions, after = build_trial(explainer), np.arange(6), [], PrefixMemory.after
 
-    def counted(self: PrefixMemory, count: int, prefix: nn.Module, images: Tensor) -> Tensor:
+    def counted(
+        self: PrefixMemory, count: int, prefix: nn.Sequential, images: Tensor, of: object
+    ) -> Tensor:
         resumptions.append(count)
-        return after(self, count, prefix, images)
+        return after(self, count, prefix, images, of)
 
-    monkeypatch.setattr(PrefixMemory, "after", counted)
     resumed = altered(trial, frozenset({0, 1}), 0)
+    monkeypatch.setattr(PrefixMemory, "after", counted)
     maps = resumed.draw(rows)
     # A pass that needs the gradient of the image cannot begin behind it.
     assert bool(resumptions) == isinstance(explainer, GradCAM)

@@ -107,6 +107,22 @@ def reestimate_statistics(
     return names | taken
 
 
+def learns_in_norms_alone(module: nn.Module) -> bool:
+    """Return whether all statistics of a network are torch's norms', which learn one by one."""
+    return not any(_statistics(part) for part in module.modules() if not _learns_in_training(part))
+
+
+def learning_output(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what a part of a network gives in the pass that its statistics are taken from.
+
+    The part stays as it is. It must learn in norms alone.
+    """
+    learner, outputs = copy.deepcopy(module), list[Tensor]()
+    if not reestimate_statistics(learner, lambda: outputs.append(learner(inputs))):
+        outputs.append(learner(inputs))
+    return outputs[0]
+
+
 def _learns_in_training(part: nn.Module) -> bool:
     return isinstance(part, _NormBase) and part.track_running_stats and not _is_own_sync(part)
 
