@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 
-from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from torch import Tensor, nn
 
 from baselines.canonical import canonical, operations
@@ -43,6 +42,9 @@ class GuidedBackprop(Explainer):
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return the guided gradient [B, 1, *S]; see the base class."""
+        # Slow, and the catalogue imports this file.
+        from captum.attr import GuidedBackprop as CaptumGuidedBackprop
+
         scored = Scored(canonical(classifier), target)
         with warnings.catch_warnings():
             # Captum warns that it sets hooks on ReLUs, which it removes afterwards.

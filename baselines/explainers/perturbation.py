@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from captum.attr import Occlusion as CaptumOcclusion
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,6 +41,8 @@ class Occlusion(SingleBaselineExplainer):
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
     ) -> Tensor:
         """Return the mean losses [B, 1, *S]; see the base class."""
+        from captum.attr import Occlusion as CaptumOcclusion  # slow, and every run imports this
+
         count = WINDOWS[images.ndim - 2]
         strides = [max(1, math.ceil(length / (count + 1))) for length in images.shape[2:]]
         windows = list(map(min, [2 * step for step in strides], images.shape[2:]))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 
 import torch
-from captum.attr import DeepLift
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,6 +56,8 @@ class DeepLIFT(SingleBaselineExplainer):
         self, classifier: Classifier, images: Tensor, baselines: Tensor, target: Target
     ) -> Tensor:
         """Return the mean over baselines of the contributions; see the base class."""
+        from captum.attr import DeepLift  # slow, and the catalogue imports this file
+
         method = DeepLift(Scored(forms.canonical(classifier, fold=True, pairs=True), target))
         count, size = baselines.shape[1], min(_PAIRS, at_once(images[:1]))
         repeated = images.detach().repeat_interleave(count, 0).split(size)

@@ -13,14 +13,12 @@ leave them out, and what reaches the image sums to the target up to the stabilis
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from zennit.composites import SpecialFirstLayerMapComposite
-from zennit.core import Composite, Hook
-from zennit.rules import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
 
 from baselines import canonical as forms
 from baselines.canonical import CONVOLUTIONS
@@ -31,6 +29,9 @@ from benchmark.errors import UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.target import Target
 
+if TYPE_CHECKING:
+    from zennit.core import Composite, Hook
+
 Bias = Literal["kept", "none"]
 
 # What hands relevance on as its gradient does: winners take all.
@@ -39,7 +40,7 @@ _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU)
 _KNOWN_MODULES = (*forms.LINEAR, *_HANDED_ON, *_ACTIVATIONS)
 _KNOWN_FUNCTIONS = forms.REARRANGING_FUNCTIONS | {functional.max_pool2d, functional.max_pool3d}
 
-Rules = list[tuple[tuple[type[nn.Module], ...], Hook]]
+Rules = list[tuple[tuple[type[nn.Module], ...], "Hook"]]
 
 
 class _Relevance(Explainer):
@@ -83,12 +84,14 @@ class _Relevance(Explainer):
         return carry_back(relevance.sum(1, keepdim=True), images.shape[2:])
 
     def _composite(self) -> Composite:
-        zero = ["bias"] if self.bias == "none" else None
+        from zennit.composites import SpecialFirstLayerMapComposite  # late, as the rules are
+
+        zero, rules = ["bias"] if self.bias == "none" else None, _rules_of_zennit()
         # One input for each output: without a bias there is nothing to divide relevance among.
-        affine = Pass() if zero else Epsilon(epsilon=self.stabiliser)
+        affine = rules.Pass() if zero else rules.Epsilon(epsilon=self.stabiliser)
         shared: Rules = [
-            (_ACTIVATIONS, Pass()),
-            ((forms.Sum, *forms.AVERAGE_POOLS), Norm(stabilizer=self.stabiliser)),
+            (_ACTIVATIONS, rules.Pass()),
+            ((forms.Sum, *forms.AVERAGE_POOLS), rules.Norm(stabilizer=self.stabiliser)),
             ((forms.Affine,), affine),
         ]
         first, others = self._rules(zero)
@@ -122,7 +125,7 @@ class LRPEpsilon(_Relevance):
         return {"epsilon": self.epsilon, **super().config}
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        rule = Epsilon(epsilon=self._absorb, zero_params=zero)
+        rule = _rules_of_zennit().Epsilon(epsilon=self._absorb, zero_params=zero)
         return [], [((*CONVOLUTIONS, nn.Linear), rule)]
 
     def _absorb(self, activations: Tensor) -> Tensor:
@@ -152,8 +155,9 @@ class LRPGamma(_Relevance):
         return {"gamma": self.gamma, **super().config}
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        gamma = Gamma(gamma=self.gamma, stabilizer=self.stabiliser, zero_params=zero)
-        epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
+        rules = _rules_of_zennit()
+        gamma = rules.Gamma(gamma=self.gamma, stabilizer=self.stabiliser, zero_params=zero)
+        epsilon = rules.Epsilon(epsilon=self.stabiliser, zero_params=zero)
         return [], [(CONVOLUTIONS, gamma), ((nn.Linear,), epsilon)]
 
 
@@ -164,10 +168,18 @@ class LRPComposite(_Relevance):
     paper = "Kohlbrenner et al. 2020, Towards best practice in explaining neural network decisions"
 
     def _rules(self, zero: list[str] | None) -> tuple[Rules, Rules]:
-        flat = Flat(stabilizer=self.stabiliser, zero_params=zero)
-        plus = ZPlus(stabilizer=self.stabiliser, zero_params=zero)
-        epsilon = Epsilon(epsilon=self.stabiliser, zero_params=zero)
+        rules = _rules_of_zennit()
+        flat = rules.Flat(stabilizer=self.stabiliser, zero_params=zero)
+        plus = rules.ZPlus(stabilizer=self.stabiliser, zero_params=zero)
+        epsilon = rules.Epsilon(epsilon=self.stabiliser, zero_params=zero)
         return [((*CONVOLUTIONS, nn.Linear), flat)], [(CONVOLUTIONS, plus), ((nn.Linear,), epsilon)]
+
+
+def _rules_of_zennit() -> ModuleType:
+    """Return zennit's rules; its package imports torchvision, for which no other run should wait."""
+    from zennit import rules
+
+    return rules
 
 
 def _shares(

@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.vision_transformer import EncoderBlock
 
 from baselines.models.committed_model import CommittedModel
 from baselines.models.torchvision_network import ClassToken
@@ -53,6 +52,9 @@ class Tokens(nn.Module):
 
 def build_trunk(input_shape: Sequence[int]) -> nn.Sequential:
     """Return the untrained trunk: tokens, blocks and the class token as its output."""
+    # Slow, and whoever runs another network need not wait for it.
+    from torchvision.models.vision_transformer import EncoderBlock
+
     stages: OrderedDict[str, nn.Module] = OrderedDict(tokens=Tokens(input_shape))
     for number in range(1, DEPTH + 1):
         stages[f"block{number}"] = EncoderBlock(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from benchmark.arrays import BoolArray, FloatArray
 from benchmark.errors import InputError
@@ -136,7 +136,7 @@ def permutation_p(
         return float("nan")
     # In an order of their own, so that the order of rows decides nothing.
     pair = pair[np.lexsort(pair.T)]
-    ranks = stats.rankdata(pair, axis=0)
+    ranks = scipy.stats.rankdata(pair, axis=0)
     ranks -= ranks.mean(0)
     generator = stream("rank association", seed, len(pair), permutations)
     shuffled = generator.permuted(np.tile(ranks[:, 0], (permutations, 1)), axis=1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from benchmark.errors import InputError
 from benchmark.statistics.bootstrap import Interval
@@ -97,5 +97,5 @@ def satterthwaite_interval(
         certain = 0.0 if abs(estimate) <= ROUNDING else estimate
         return Interval(certain, certain, certain, subjects)
     freedom = variance**2 / sum(part**2 / count for part, count in parts)
-    half = float(stats.t.ppf(1 - _TAIL, freedom)) * math.sqrt(variance)
+    half = float(scipy.stats.t.ppf(1 - _TAIL, freedom)) * math.sqrt(variance)
     return Interval(estimate, estimate - half, estimate + half, subjects)

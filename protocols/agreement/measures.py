@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray, Rows
@@ -132,7 +132,7 @@ def rank_correlations(first: FloatArray, second: FloatArray) -> FloatArray:
     for row, (left, right) in enumerate(zip(first, second, strict=True)):
         known = np.isfinite(left) & np.isfinite(right)
         if known.sum() > 2 and np.ptp(left[known]) > 0 and np.ptp(right[known]) > 0:
-            ranks = rankdata(left[known]), rankdata(right[known])
+            ranks = scipy.stats.rankdata(left[known]), scipy.stats.rankdata(right[known])
             correlations[row] = np.corrcoef(*ranks)[0, 1]
     return correlations
 

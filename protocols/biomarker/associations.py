@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from benchmark.arrays import FloatArray, Rows
 from benchmark.reading import Condition
@@ -140,7 +140,8 @@ def read_tracking(notes: Study, setting: Setting, marks: Marks) -> None:
             if "roi" not in where:
                 continue
             first, second = (values[:, 0] for values in pair)
-            for kind, correlate in (("Pearson", stats.pearsonr), ("Spearman", stats.spearmanr)):
+            tests = {"Pearson": scipy.stats.pearsonr, "Spearman": scipy.stats.spearmanr}
+            for kind, correlate in tests.items():
                 varies = _varies(first) and _varies(second)
                 r = float(correlate(first, second).statistic) if varies else 0.0
                 notes.constant(statistics.raw, r, {"kind": kind, **conditions})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from benchmark.arrays import FloatArray
 from benchmark.cohort import Cohort
@@ -103,4 +103,4 @@ def _rank_agreement(explained: Mapping[str, float], changes: Mapping[str, float]
     means = np.array([np.mean(pairs, axis=0) for pairs in sectors.values()])
     if len(means) < 2 or (np.ptp(means, axis=0) == 0).any():
         return 0.0
-    return float(stats.spearmanr(means[:, 0], means[:, 1]).statistic)
+    return float(scipy.stats.spearmanr(means[:, 0], means[:, 1]).statistic)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from benchmark.protocol import Table
 from benchmark.reading import Condition, Reading, Statistic, find, interval
@@ -204,7 +204,7 @@ def _with_q(rows: Sequence[Sequence[Cell]], ps: Sequence[float]) -> list[list[Ce
     raw = np.array(ps, dtype=np.float64)
     known, rates = ~np.isnan(raw), np.full(len(raw), np.nan)
     if known.any():
-        rates[known] = stats.false_discovery_control(raw[known])
+        rates[known] = scipy.stats.false_discovery_control(raw[known])
     return [
         [*row, p_value(p), p_value(rate)]
         for row, p, rate in zip(rows, raw.tolist(), rates.tolist(), strict=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
@@ -193,4 +193,4 @@ def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
     """Return Spearman's correlation, 0 where either is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(first, second).statistic)
+    return float(scipy.stats.spearmanr(first, second).statistic)

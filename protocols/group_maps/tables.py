@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from benchmark.protocol import Table
 from benchmark.reading import Condition, Reading, Statistic, find, interval, summarise
@@ -126,7 +126,7 @@ def _regions(readings: Readings) -> Table:
         known = np.isfinite(p_values)
         adjusted = np.full(len(p_values), np.nan)
         if known.any():
-            adjusted[known] = stats.false_discovery_control(p_values[known])
+            adjusted[known] = scipy.stats.false_discovery_control(p_values[known])
         shares = parts_of(own) if is_additive(own) else {}
         for reading, p, q in zip(of_regions, p_values, adjusted, strict=True):
             region = str(reading.conditions["region"])
@@ -180,7 +180,7 @@ def welch_p(reading: Reading) -> float:
     # A map that is the same everywhere differs between subjects by rounding alone.
     if min(len(first), len(second)) < 2 or not np.ptp(both) > LEAST_SPREAD * np.abs(both).max():
         return float("nan")
-    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+    return float(scipy.stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 
 def _count(number: Interval) -> int | None:

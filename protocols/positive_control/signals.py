@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kstest
+import scipy
 
 from benchmark.trial import Study
 from protocols.positive_control.arms import TunedTo, null_p_values, probed
@@ -41,7 +41,7 @@ def read_signals(
     read_arm(study, probed(trial, None), None, config.permutations)
     read_edge_artefact(images, probed(trial, None), ZERO)
     null = null_p_values(trial, config.splits, config.null_permutations)
-    uniformity_p = float(kstest(null, "uniform").pvalue)
+    uniformity_p = float(scipy.stats.kstest(null, "uniform").pvalue)
     study.constant(PositiveControlStatistics.uniformity_p, uniformity_p)
 
     few, maps = study.balanced(config.probe_subjects), []

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from benchmark.arrays import FloatArray
 from benchmark.errors import InputError
@@ -159,11 +159,11 @@ def voxelwise_test(
         largest.append(np.abs(_t(products, left, freedom)).max(axis=1))
     null = np.sort(np.concatenate(largest))
     beaten = np.searchsorted(null, np.abs(observed) * (1 - _ROUNDING), side="left")
-    p = 2 * stats.t.sf(np.abs(observed), freedom)
+    p = 2 * scipy.stats.t.sf(np.abs(observed), freedom)
     return VoxelTest(
         t=observed,
         p=p,
-        q=stats.false_discovery_control(p),
+        q=scipy.stats.false_discovery_control(p),
         p_fwe=(len(null) - beaten + 1) / (len(null) + 1),
         largest=np.concatenate(largest),
     )
