@@ -28,7 +28,10 @@ from peers import PeersJob
 
 from baselines.cohorts.phantom import Phantom
 from baselines.explainers.class_activation import CAM, GradCAM, GradCAMPlusPlus, LayerCAM
-from baselines.explainers.gradient import Saliency
+from baselines.explainers.gradient import InputXGradient, Saliency, SmoothGrad
+from baselines.explainers.guided import GuidedBackprop
+from baselines.explainers.path import IntegratedGradients
+from baselines.explainers.perturbation import Occlusion
 from baselines.models.smallresnet import SmallResNet
 from benchmark.classifier import PassCounter
 from benchmark.cohort import Cohort
@@ -41,6 +44,16 @@ from protocols.randomization import Randomization, RandomizationConfig
 from protocols.roi_pointing import RoiPointing, RoiPointingConfig
 
 PANEL = {one.name: one for one in (CAM(), GradCAM(), GradCAMPlusPlus(), LayerCAM(), Saliency())}
+EXPLAINERS = PANEL | {
+    one.name: one
+    for one in (
+        InputXGradient(),
+        GuidedBackprop(),
+        IntegratedGradients(),
+        SmoothGrad(),
+        Occlusion(),
+    )
+}
 PROTOCOLS = {
     one.name: one
     for one in (
@@ -83,7 +96,7 @@ def measure_ours(trial: Trial, protocol: str, methods: Sequence[str]) -> Spent:
 
     def work() -> None:
         for method in methods:
-            PROTOCOLS[protocol].readings(trial.on(explainer=PANEL[method]))
+            PROTOCOLS[protocol].readings(trial.on(explainer=EXPLAINERS[method]))
 
     before = trial.passes.snapshot()
     seconds = _seconds(work)

@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import quantus
 import torch
-from captum.attr import Saliency
+from captum.attr import (
+    GuidedBackprop,
+    InputXGradient,
+    IntegratedGradients,
+    NoiseTunnel,
+    Occlusion,
+    Saliency,
+)
 from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from quantus.functions.perturb_func import noisy_linear_imputation
@@ -24,6 +31,8 @@ from skimage.feature import hog
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
+from baselines.explainers.gradient import SAMPLES
+from baselines.explainers.path import STEPS
 from benchmark.classifier import Classifier
 
 Maps = npt.NDArray[np.float32]
@@ -38,7 +47,25 @@ _BOX = ndimage.generate_binary_structure(2, 2)
 # With average pooling and one linear layer, HiResCAM is the class activation map, which
 # pytorch-grad-cam does not have.
 _CAMS = {"cam": HiResCAM, "gradcam": GradCAM, "gradcampp": GradCAMPlusPlus, "layercam": LayerCAM}
-METHODS = (*_CAMS, "saliency")
+_CAPTUM: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+    "saliency": lambda network, images, target: Saliency(network).attribute(images, target),
+    "input_x_gradient": lambda network, images, target: InputXGradient(network).attribute(
+        images, target
+    ),
+    "guided_backprop": lambda network, images, target: GuidedBackprop(network).attribute(
+        images, target
+    ),
+    "integrated_gradients": lambda network, images, target: IntegratedGradients(network).attribute(
+        images, target=target, n_steps=STEPS, internal_batch_size=BATCH
+    ),
+    "smoothgrad": lambda network, images, target: NoiseTunnel(Saliency(network)).attribute(
+        images, nt_samples=SAMPLES, nt_samples_batch_size=1, stdevs=0.1, target=target, abs=False
+    ),
+    "occlusion": lambda network, images, target: Occlusion(network).attribute(
+        images.detach(), (1, 12, 12), (1, 6, 6), target=target, perturbations_per_eval=1
+    ),
+}
+METHODS = (*_CAMS, *_CAPTUM)
 
 
 class Network(nn.Module):
@@ -121,13 +148,12 @@ def explain(network: Network, images: Maps, groups: Rows, method: str = "gradcam
     """Return the maps of each image's own group, [n, *S]."""
     targets, made = [ClassifierOutputTarget(int(group)) for group in groups], []
     batches = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
-    if method == "saliency":
-        saliency = Saliency(network)
+    if method in _CAPTUM:
         for rows in batches:
             # The parameters are frozen, so that nothing but the image asks for a gradient.
             batch = torch.from_numpy(images[rows])[:, None].requires_grad_()
-            target = torch.from_numpy(groups[rows])
-            made.append(saliency.attribute(batch, target=target)[:, 0].detach().numpy())
+            attributions = _CAPTUM[method](network, batch, torch.from_numpy(groups[rows]))
+            made.append(attributions[:, 0].detach().float().numpy())
         return np.concatenate(made)
     with _CAMS[method](model=network, target_layers=[network.trunk[-1]]) as cam:
         for rows in batches:

@@ -89,7 +89,7 @@ class PeersJob:
         missing = rows[np.isnan(made[rows]).all((1, 2))]
         if len(missing):
             maps = tools.explain(self.network, self.images[missing], self.groups[missing], method)
-            made[missing] = np.abs(maps) if method == "saliency" else maps
+            made[missing] = np.abs(maps)  # as scores of position rank them; CAMs are positive
         return made[rows]
 
     @cached_property
