@@ -44,6 +44,7 @@ COMMANDS = {
     "submit": "leaderboard.commands.submit:submit",
     "verify": "leaderboard.commands.verify:verify",
     "gate": "leaderboard.commands.gate:gate",
+    "controls": "leaderboard.commands.controls:controls",
 }
 _SETTINGS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from benchmark.records import store as stores
 from benchmark.records.files import check_folder, write_text
 from benchmark.report import writer
 from benchmark.results import explained_model, lookup, result, summary
+from benchmark.running import suite as suites
 
 
 def report(
@@ -54,7 +56,7 @@ def report(
             finished.extend(archive.failures())
         if not finished:
             raise StoreError(f"The folder {records} holds no record.")
-        finished = _of_suite(finished, suite)
+        finished = _with_controls(_of_suite(finished, suite))
         protocols, missing = _protocols_of(finished, catalogue, protocol or ())
         finished = [record for record in finished if record.names.protocol in protocols]
         if not finished:
@@ -111,6 +113,13 @@ def _of_suite(records: Sequence[cells.Record], suite: str | None) -> list[cells.
             f"to report with --suite: {', '.join(suites)}."
         )
     return list(records)
+
+
+def _with_controls(records: Sequence[cells.Record]) -> list[cells.Record]:
+    """Return records and the published controls that stand beside them, as a run shows them."""
+    versions = dict.fromkeys(record.identity.suite for record in records)
+    published = [suites.published_controls(version).beside(records) for version in versions]
+    return [*records, *chain.from_iterable(published)]
 
 
 def _protocols_of(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -85,7 +84,7 @@ def run(
         console = terminal.make_console()
         terminal.print_results(console, results, terminal.controls(plan.explainers.values()))
         terminal.print_conclusions(console, finished.records, finished.explained, protocols)
-        terminal.print_lines(console, [_cost_line(finished, store)])
+        terminal.print_lines(console, _cost_lines(plan, finished, cells))
         if json_file is not None:
             write_text(json_file, result.to_json(chosen.version, results))
         if folder is not None and finished.records:
@@ -102,12 +101,24 @@ def _executor(
     return processes.WorkerProcesses(count) if count > 1 else None
 
 
-def _cost_line(finished: engine.Finished, store: Path) -> str:
+def _cost_lines(plan: plans.Plan, finished: engine.Finished, store: stores.Store) -> Iterator[str]:
     measured, passes = finished.measured, finished.passes
-    return (
-        f"{measured} cells measured with {passes.forward} forward and {passes.backward} "
-        f"backward passes, {len(finished.records) - measured} taken from {store}"
+    published = sum(
+        record.names.explainer in plan.for_health
+        and record.state != "failed"
+        and not store.holds(record.identity_sha256)
+        for record in finished.records
     )
+    yield (
+        f"{measured} cells measured with {passes.forward} forward and {passes.backward} "
+        f"backward passes, {len(finished.records) - measured - published} taken from {store.path}"
+    )
+    if published:
+        controls = dict.fromkeys(name for name in plan.explainers if name in plan.for_health)
+        yield (
+            f"{published} cells of controls ({', '.join(controls)}) taken from the published "
+            f"records of suite {plan.suite.version}; --fresh measures them"
+        )
 
 
 def _exit_code(cells: Sequence[records.Record], wanted: set[str]) -> int:

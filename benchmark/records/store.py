@@ -79,6 +79,10 @@ class Store:
         path = self._record_path(identity_sha256)
         return _read(path) if path.exists() else None
 
+    def holds(self, identity_sha256: str) -> bool:
+        """Return whether a finished cell is kept."""
+        return self._record_path(identity_sha256).exists()
+
     def put(self, record: Record, log: str = "") -> None:
         """Keep a record.
 

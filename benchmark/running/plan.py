@@ -14,9 +14,11 @@ from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import Catalogue, Shelf
 from benchmark.plugins.entry import BY_NETWORK, Entry
 from benchmark.plugins.kinds import AnyProtocol, P
+from benchmark.records.controls import ControlRecords
 from benchmark.records.identity import PluginIdentity
+from benchmark.records.record import Record
 from benchmark.running.default_models import default_models
-from benchmark.running.suite import Cell, Selection, Suite
+from benchmark.running.suite import Cell, Selection, Suite, published_controls
 from benchmark.running.workers.task import Task, tasks_of
 
 ALL = "all"
@@ -29,7 +31,9 @@ class Plan:
     The explainers of the panel are those that protocols compare the one on trial with. Cohorts that
     had to be loaded to choose their models are kept as ``loaded``, by the name of their entry;
     ``notices`` say which of them are scored with a network that may have seen other images. From
-    ``suite`` and ``selection`` any process makes the same plan.
+    ``suite`` and ``selection`` any process makes the same plan. Explainers ``for_health`` are the
+    suite's controls that nobody asked for by name: published records stand in for them, where there
+    are some of the very identity.
     """
 
     suite: Suite
@@ -42,6 +46,8 @@ class Plan:
     loaded: Mapping[str, Cohort] = field(default_factory=dict, repr=False)
     notices: tuple[str, ...] = ()
     selection: Selection = field(default=Selection(()))
+    for_health: frozenset[str] = frozenset()
+    controls: ControlRecords = field(default_factory=ControlRecords, repr=False)
 
     def protocol(self, name: str) -> AnyProtocol:
         """Return the protocol with the suite's settings."""
@@ -62,6 +68,16 @@ class Plan:
             config=protocol.settings(panel) | protocol.inputs(cohort),
             source_sha256=self.protocols[name].source_sha256,
         )
+
+    def published(self, cell: Cell, identity_sha256: str) -> Record | None:
+        """Return the published record of a cell, or None where there is none or it was asked for.
+
+        Raises:
+            StoreError: If the published records are damaged.
+        """
+        if cell.explainer not in self.for_health:
+            return None
+        return self.controls.find(identity_sha256, cell.cohort, cell.model)
 
     def with_maps(self) -> Plan:
         """Return the plan without the cells that ask about a model alone, which have no map."""
@@ -112,6 +128,7 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         selection = replace(selection, explainers=(*catalogue.explainers.names, *other_specs))
     chosen = suite.select(selection)
     explainers = _find_entries(catalogue.explainers, chosen.explainers)
+    asked = frozenset(_find_entries(catalogue.explainers, selection.explainers))
     cohorts = _find_entries(catalogue.cohorts, chosen.cohorts)
     if NO_EXPLAINER in explainers:
         raise PluginError(
@@ -160,6 +177,8 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         loaded=loaded,
         notices=tuple(notices),
         selection=selection,
+        for_health=frozenset(explainers) - asked,
+        controls=published_controls(suite.version),
     )
     panel_names = [member for name in protocols for member in plan.protocol(name).panel]
     panel = _find_entries(catalogue.explainers, tuple(dict.fromkeys(panel_names)))

@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from benchmark.errors import SuiteError
 from benchmark.plugins.neighbours import import_neighbour
 from benchmark.protocol import ProtocolConfig, SanityProtocol
+from benchmark.records.controls import FOLDER, ControlRecords
 from benchmark.records.identity import StrictModel, first_fault
 from benchmark.records.toml_file import parse_toml, read_toml, shorten
 from benchmark.seeding import stream_name
@@ -196,6 +197,16 @@ def load_suite(spec: str) -> Suite:
         )
     source = f"{spec}/suite.toml"
     return _check(parse_toml(content.decode(), f"suite {source}", SuiteError), source)
+
+
+def published_controls(version: str) -> ControlRecords:
+    """Return the published records of a suite's controls; of a suite of one's own there are none.
+
+    Args:
+        version: Version of the suite.
+    """
+    root = importlib.resources.files(import_neighbour(_SHIPPED))
+    return ControlRecords(Path(str(root / version / FOLDER)))
 
 
 def _check(content: Mapping[str, object], source: str) -> Suite:

@@ -99,7 +99,8 @@ def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], suites
     ]
     if not own:
         raise StoreError(f"The store {store} holds no finished cell of suite {suite!r}.")
-    return own, settings
+    # The suite's own controls stand on a board beside what was measured, as in a report.
+    return own + suites.published_controls(settings.version).beside(own), settings
 
 
 def _split(
