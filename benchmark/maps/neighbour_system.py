@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +14,12 @@ from torch.nn import functional
 _TOLERANCE = 1e-7
 _ROUNDING = 1e-12
 _UNKNOWN = 0.5
-_CHUNK_LINKS = 2**25  # from a pixel to a neighbour, in systems that are solved together
+_BLOCK = 64
+_DIGITS = 1e-4  # by which single precision lowers a residual before it is computed anew
+_STRIDE = 4  # iterations between two looks at which systems have converged
+_LEFT_BEHIND = 0.65  # share of entries that still change, below which the others are left behind
+_CHUNK_ENTRIES = 2**17  # of systems that are solved together, to stay near the processor
+_ON_A_GPU = 16  # times as many there, where small work costs as much as large
 
 
 def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
@@ -22,11 +29,12 @@ def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
     w_ij ∝ 1/distance², every masked pixel i obeys
     d_i x_i − Σ_{j ∈ N(i) ∩ M} w_ij x_j = Σ_{j ∈ N(i) ∩ K} w_ij y_j with d_i = Σ_{j ∈ N(i)} w_ij.
     The matrix is symmetric and diagonally dominant, and positive definite as soon as one pixel is
-    known, so conjugate gradients converge.
+    known, so conjugate gradients converge. They run in single precision; residuals are computed
+    anew in double precision until their norm is at most 1e-7 of the right side's.
 
-    The systems of all masks are laid end to end, masked pixels only, and iterated together. Sums
-    over a system run over its own entries in their own order, and a converged system is frozen,
-    so its solution is the same to the bit whoever it is solved with.
+    The systems of all masks are laid end to end and iterated together. Sums over a system run over
+    its own entries in their own order, and a converged system is frozen, so its solution is the
+    same to the bit whoever it is solved with.
 
     Args:
         images: [B, *S] float32.
@@ -38,142 +46,284 @@ def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
     flat = masks.flatten(0, 1)
     solved = images[:, None].expand(masks.shape).flatten(0, 1).clone()
     owners = torch.arange(len(images), device=images.device).repeat_interleave(masks.shape[1])
-    # Like with like: systems of one chunk iterate until the last of them has converged.
-    order = flat.flatten(1).sum(1).argsort(stable=True)
-    links = images[0].numel() * (3 ** (images.ndim - 1) - 1)
-    step = max(1, _CHUNK_LINKS // max(1, links))
-    for chunk in order.split(step):
-        system = _assemble(images, owners[chunk], flat[chunk])
-        if len(system.sizes):
-            filled = solved[chunk]
-            filled[flat[chunk]] = _conjugate_gradients(system).float()
-            solved[chunk] = filled
+    planes = _Planes.of(images)
+    # Like with like: small systems converge in fewer iterations.
+    sizes, order = flat.flatten(1).sum(1).sort(stable=True)
+    at_once = _CHUNK_ENTRIES * (_ON_A_GPU if images.is_cuda else 1)
+    numbers = (sizes + _BLOCK).cumsum(0).div(at_once, rounding_mode="floor")
+    lengths = numbers[sizes > 0].unique_consecutive(return_counts=True)[1].tolist()
+    for chunk in order[len(order) - sum(lengths) :].split(lengths):
+        filled = solved[chunk]
+        filled[flat[chunk]] = _solve(planes, owners[chunk], flat[chunk]).float()
+        solved[chunk] = filled
     return solved.view(masks.shape)
 
 
 @dataclass(frozen=True)
-class _System:
-    """Several linear systems laid end to end, n entries in all.
+class _Planes:
+    """What the systems of all masks of the same images are cut from, padded by a pixel.
+
+    Weights are scaled to whole numbers, 2 and 1 in two dimensions and 6, 3 and 2 in three.
 
     Attributes:
-        neighbours: [n] int32 for each neighbour: its entry, or n where it is known or outside the
-            image.
-        weights: Weight of each neighbour.
-        diagonal: [n] float64 diagonal of the matrix.
-        right: [n] float64 right side.
-        start: [n] float64 first guess.
-        sizes: Number of entries of each system; none is empty.
+        values: [B, P] float64 pixels.
+        pull: [B, P] float64, Σ_{j ∈ N(i)} w_ij (y_j − y_i) of the unaltered image.
+        diagonal: [P] float64, d.
+        strides: Steps in P along each axis.
     """
 
-    neighbours: tuple[Tensor, ...]
-    weights: tuple[float, ...]
+    values: Tensor
+    pull: Tensor
     diagonal: Tensor
-    right: Tensor
-    start: Tensor
-    sizes: Tensor
+    strides: tuple[int, ...]
 
-    def times(self, vector: Tensor) -> Tensor:
-        """Return the matrix times a vector [n]."""
-        padded = functional.pad(vector, (0, 1))
-        product = self.diagonal * vector
-        pairs = list(zip(self.neighbours, self.weights, strict=True))
-        for weight in dict.fromkeys(self.weights):
-            first, *others = [entries for entries, own_weight in pairs if own_weight == weight]
-            # Not fused into one operation, whose rounding would depend on the index in the vector.
-            total = padded.index_select(0, first)
-            for entries in others:
-                total += padded.index_select(0, entries)
-            product -= total.mul_(weight)
-        return product
+    @staticmethod
+    def of(images: Tensor) -> _Planes:
+        dimensions, shape = images.ndim - 1, images.shape[1:]
+        margin, scale = (1, 1) * dimensions, _scale(dimensions)
+        values = functional.pad(images.double(), margin)
+        exists = functional.pad(torch.ones_like(images[0], dtype=torch.float64), margin)
+        pull, diagonal = torch.zeros_like(values), torch.zeros_like(exists)
+        inner = tuple(slice(1, -1) for _ in shape)
+        for offset in itertools.product((-1, 0, 1), repeat=dimensions):
+            if any(offset):
+                steps = zip(offset, shape, strict=True)
+                there = tuple(slice(1 + step, length + 1 + step) for step, length in steps)
+                weight = scale / _squared(offset) * exists[there]
+                difference = values[(slice(None), *there)] - values[(slice(None), *inner)]
+                pull[(slice(None), *inner)] += weight * difference
+                diagonal[inner] += weight
+        return _Planes(values.flatten(1), pull.flatten(1), diagonal.flatten(), exists.stride())
+
+
+class _Matrix:
+    """The matrix of several systems laid end to end, in either precision.
+
+    A system's entries are its masked pixels and the pixels left and right of these, where vectors
+    are 0, in the order of the image, and zeros that fill up the last block of 64. So a line of the
+    image is a run of entries, and neighbours within it need no index; of other lines, one index
+    finds three neighbours at once.
+
+    Args:
+        lines: For each squared distance of other lines, the entries [n] int32 straight across; n
+            where there are none.
+        diagonal: [n] diagonal, 0 where no pixel is masked.
+        inside: [n] 1 where a pixel is masked, and otherwise 0.
+        blocks: [systems] number of each system's blocks.
+    """
+
+    def __init__(
+        self, lines: dict[int, tuple[Tensor, ...]], diagonal: Tensor, inside: Tensor, blocks: Tensor
+    ) -> None:
+        self.lines, self.diagonal, self.inside, self.blocks = lines, diagonal, inside, blocks
+        numbers = torch.arange(len(blocks), dtype=torch.int32, device=blocks.device)
+        self._systems = numbers.repeat_interleave(blocks, output_size=len(inside) // _BLOCK)
+        self._scale = _scale(max(lines) + 1)
+        self._straight = inside.new_zeros(len(inside) + 1)
+        self._beside, self._sum, self._part = (torch.empty_like(inside) for _ in range(3))
+
+    def times(self, padded: Tensor) -> Tensor:
+        """Return the matrix times a vector, padded to [1 + n + 1] by zeros.
+
+        The result is overwritten by the next product. Nothing is fused into one operation, whose
+        rounding would depend on the position in the vector.
+        """
+        vector, beside, total = padded[1:-1], self._beside, self._sum
+        torch.add(padded[:-2], padded[2:], out=beside)
+        for distance, entries in self.lines.items():
+            # The neighbour straight across, and those beside it, which are 1 further in the square.
+            straight = torch.mul(vector, (distance + 1) / distance, out=self._straight[:-1])
+            straight.add_(beside)
+            across = total if distance == 1 else self._part.clone()
+            torch.index_select(self._straight, 0, entries[0], out=across)
+            for others in entries[1:]:
+                across.add_(torch.index_select(self._straight, 0, others, out=self._part))
+            across.mul_(self._scale / (distance + 1))
+            if across is not total:
+                total.add_(across)
+        total.add_(beside.mul_(self._scale)).mul_(self.inside)
+        return torch.mul(self.diagonal, vector, out=beside).sub_(total)
 
     def dot(self, first: Tensor, second: Tensor) -> Tensor:
         """Return one scalar product for each system."""
-        return torch.segment_reduce(first * second, "sum", lengths=self.sizes, unsafe=True)
-
-    def only(self, entries: Tensor, systems: Tensor) -> _System:
-        """Return the part with these systems [count] bool, whose ``entries`` are [n] bool."""
-        count = int(entries.sum())
-        renumbered = self.neighbours[0].new_full((len(entries) + 1,), count)
-        renumbered[:-1][entries] = torch.arange(count, dtype=torch.int32, device=entries.device)
-        return _System(
-            tuple(renumbered.index_select(0, neighbour[entries]) for neighbour in self.neighbours),
-            self.weights,
-            self.diagonal[entries],
-            self.right[entries],
-            self.start[entries],
-            self.sizes[systems],
-        )
+        parts = torch.mul(first, second, out=self._part).view(-1, _BLOCK).sum(1)
+        return torch.segment_reduce(parts, "sum", lengths=self.blocks, unsafe=True)
 
     def spread(self, scalars: Tensor) -> Tensor:
-        """Return one scalar of each system at each of its entries, [n]."""
-        return scalars.repeat_interleave(self.sizes, output_size=len(self.right))
+        """Return one scalar of each system at each of its blocks, [n / 64, 1]."""
+        return scalars.index_select(0, self._systems)[:, None]
+
+    def only(self, systems: Tensor) -> tuple[_Matrix, Tensor]:
+        """Return the part with these systems [systems] bool, and its blocks of this one."""
+        kept = systems.index_select(0, self._systems).nonzero()[:, 0]
+        size, count = len(self.inside), len(kept) * _BLOCK
+        numbers = self._systems.new_full((size + 1,), count)
+        numbers[:-1].view(-1, _BLOCK)[kept] = torch.arange(
+            count, dtype=torch.int32, device=kept.device
+        ).view(-1, _BLOCK)
+        lines = {
+            distance: tuple(
+                numbers.index_select(0, _blocks(some).index_select(0, kept).flatten())
+                for some in entries
+            )
+            for distance, entries in self.lines.items()
+        }
+        diagonal, inside = (
+            _blocks(vector).index_select(0, kept).flatten()
+            for vector in (self.diagonal, self.inside)
+        )
+        return _Matrix(lines, diagonal, inside, self.blocks[systems]), kept
+
+    def single(self) -> _Matrix:
+        """Return the same in single precision."""
+        return _Matrix(self.lines, self.diagonal.float(), self.inside.float(), self.blocks)
 
 
-def _neighbourhood(dimensions: int) -> tuple[list[tuple[int, ...]], list[float]]:
-    """Return the offsets to the 3^d − 1 neighbours and their weights, which sum to 1."""
-    steps = itertools.product((-1, 0, 1), repeat=dimensions)
-    offsets = [offset for offset in steps if any(offset)]
-    raw = [1 / sum(step * step for step in offset) for offset in offsets]
-    return offsets, [weight / sum(raw) for weight in raw]
+def _solve(planes: _Planes, owners: Tensor, masks: Tensor) -> Tensor:
+    """Return the values of the masked pixels of masks [N, *S], which are not empty, end to end.
 
-
-def _assemble(images: Tensor, owners: Tensor, masks: Tensor) -> _System:
-    """Return the systems of masks [N, *S] on images [B, *S], of which ``owners`` [N] says which."""
-    dimensions, device = masks.ndim - 1, masks.device
-    offsets, weights = _neighbourhood(dimensions)
-    margin = (1, 1) * dimensions
-    values = functional.pad(images, margin).flatten(1)
-    exists = functional.pad(torch.ones_like(images[0]), margin).flatten()
-    padded = functional.pad(masks, margin)
-    flat = padded.flatten(1)
-    row, pixel = flat.nonzero(as_tuple=True)
-    entries = torch.full(flat.shape, len(row), dtype=torch.int32, device=device)
-    entries[row, pixel] = torch.arange(len(row), dtype=torch.int32, device=device)
-    strides = padded[0].stride()
-    neighbours = []
-    diagonal = right = known = torch.zeros(len(row), dtype=torch.float64, device=device)
-    for offset, weight in zip(offsets, weights, strict=True):
-        neighbour = pixel + sum(step * stride for step, stride in zip(offset, strides, strict=True))
-        neighbours.append(entries[row, neighbour])
-        fixed = weight * exists[neighbour].double() * (neighbours[-1] == len(row))
-        diagonal = diagonal + weight * exists[neighbour].double()
-        right = right + fixed * values[owners[row], neighbour].double()
-        known = known + fixed
-    sizes = flat.sum(1)
-    system = _System(tuple(neighbours), tuple(weights), diagonal, right, right, sizes[sizes > 0])
-    ones = torch.ones_like(right)
-    rim = system.dot(known, ones)
-    mean = torch.where(rim > 0, system.dot(right, ones) / rim, _UNKNOWN)
-    return replace(system, start=system.spread(mean))
-
-
-def _conjugate_gradients(system: _System) -> Tensor:
-    """Return the solution of each system, [n] float64; preconditioned by the diagonal.
-
-    A system is frozen as soon as its residual is small. Once the frozen ones are the majority
-    they are left behind.
+    Args:
+        planes: What is known of the images.
+        owners: [N] image of each mask.
+        masks: [N, *S] bool.
     """
-    solution = system.start.clone()
-    indices = torch.arange(len(solution), device=solution.device)
-    estimate, residual = system.start, system.right - system.times(system.start)
+    matrix, entries, values, pull = _assemble(planes, owners, masks)
+    single = matrix.single()
+    known = single.times(functional.pad(single.inside, (1, 1))).double()
+    right = matrix.times(values).add_(pull)
+    rim = matrix.dot(known, matrix.inside)
+    mean = torch.where(rim > 0, matrix.dot(right, matrix.inside) / rim, _UNKNOWN)
     # Rounding alone leaves a residual where the right side is zero, as under a whole-image mask.
-    limit = _TOLERANCE**2 * system.dot(system.right, system.right) + _ROUNDING**2
-    direction = residual / system.diagonal
-    power = system.dot(residual, direction)
-    while (active := system.dot(residual, residual) > limit).any():
-        if 2 * int(system.sizes[active].sum()) < len(indices):
-            solution[indices] = estimate
-            keep = system.spread(active)
-            system, indices, limit = system.only(keep, active), indices[keep], limit[active]
-            estimate, residual, direction = estimate[keep], residual[keep], direction[keep]
-            power, active = power[active], active[active]
-        image = system.times(direction)
-        step = system.spread(torch.where(active, power / system.dot(direction, image), 0.0))
-        estimate = estimate + step * direction
-        residual = residual - image.mul_(step)
-        scaled = residual / system.diagonal
-        before, power = power, system.dot(residual, scaled)
-        turn = system.spread(torch.where(active, power / before, 0.0))
-        direction = turn.mul_(direction).add_(scaled)
-    solution[indices] = estimate
-    return solution
+    limit = _TOLERANCE**2 * matrix.dot(right, right) + _ROUNDING**2
+    start = right - _flat(matrix.spread(mean) * _blocks(known))
+    change, residual = torch.zeros_like(values), start
+    power = matrix.dot(residual, residual)
+    direction = residual.float()
+    while (power > limit).any():
+        # Half of the limit leaves room for the rounding of what single precision knows of it.
+        goal = torch.where(power > limit, (_DIGITS**2 * power).maximum(limit / 4), math.inf)
+        change[1:-1] += _conjugate_gradients(single, residual.float(), direction, goal.float())
+        residual = start - matrix.times(change)
+        power = matrix.dot(residual, residual)
+    solution = _flat(_blocks(change[1:-1]) + matrix.spread(mean))
+    return solution.index_select(0, entries)
+
+
+def _assemble(
+    planes: _Planes, owners: Tensor, masks: Tensor
+) -> tuple[_Matrix, Tensor, Tensor, Tensor]:
+    """Return the matrix of masks, the entries of masked pixels, and the images there.
+
+    Returns:
+        Matrix in double precision, entries [pixels] of masked pixels, the images' values, padded to
+        [1 + n + 1], and pull [n], both 0 where no pixel is masked.
+    """
+    dimensions, device = masks.ndim - 1, masks.device
+    padded = functional.pad(masks, (1, 1) * dimensions)
+    stored = padded.clone()
+    stored[..., 1:].logical_or_(padded[..., :-1])
+    stored[..., :-1].logical_or_(padded[..., 1:])
+    stored, per_image = stored.flatten(1), planes.diagonal.numel()
+    counts = stored.sum(1)
+    blocks = (counts + _BLOCK - 1).div(_BLOCK, rounding_mode="floor")
+    size = int(blocks.sum()) * _BLOCK
+    pixel = stored.flatten().nonzero()[:, 0]
+
+    def of_each(numbers: Tensor) -> Tensor:
+        return numbers.repeat_interleave(counts, output_size=len(pixel))
+
+    first = _exclusive_cumsum(blocks) * _BLOCK - _exclusive_cumsum(counts)
+    entry = torch.arange(len(pixel), device=device) + of_each(first)
+    entry_of = torch.full((stored.numel(),), size, dtype=torch.int32, device=device)
+    entry_of[pixel] = entry.int()
+    is_masked = padded.flatten().index_select(0, pixel)
+    lines: dict[int, tuple[Tensor, ...]] = {}
+    for offset in sorted(itertools.product((-1, 0, 1), repeat=dimensions - 1), key=_squared):
+        if any(offset):
+            steps = zip(offset, planes.strides[:-1], strict=True)
+            across = pixel + sum(step * stride for step, stride in steps)
+            found = torch.full((size,), size, dtype=torch.int32, device=device)
+            # Pixel 0 is padding, which is not among the entries.
+            found[entry] = entry_of.index_select(0, across.mul_(is_masked))
+            lines[_squared(offset)] = (*lines.get(_squared(offset), ()), found)
+
+    def gather(plane: Tensor, index: Tensor) -> Tensor:
+        vector = torch.zeros(size, dtype=torch.float64, device=device)
+        vector[entry] = plane.flatten().index_select(0, index) * is_masked
+        return vector
+
+    mask_start = torch.arange(len(masks), device=device) * per_image
+    within = pixel - of_each(mask_start)
+    image_pixel = within + of_each(owners * per_image)
+    diagonal, inside = (
+        gather(plane, within) for plane in (planes.diagonal, torch.ones_like(planes.diagonal))
+    )
+    values = functional.pad(gather(planes.values, image_pixel), (1, 1))
+    matrix = _Matrix(lines, diagonal, inside, blocks)
+    return matrix, entry[is_masked], values, gather(planes.pull, image_pixel)
+
+
+def _conjugate_gradients(
+    matrix: _Matrix, residual: Tensor, direction: Tensor, goal: Tensor
+) -> Tensor:
+    """Return the change [n] float32 that lowers each system's squared residual to its goal.
+
+    A system is frozen as soon as it does. Once few entries change any more, the others are left
+    behind. ``direction`` [n] is where to search first, and holds where to go on afterwards.
+    """
+    everything = torch.zeros_like(residual)
+    kept = torch.arange(len(residual) // _BLOCK, device=residual.device)
+    padded, change = functional.pad(direction, (1, 1)), torch.zeros_like(residual)
+    product = torch.empty_like(residual)
+    power = matrix.dot(residual, residual)
+    active = power > goal
+    while active.any():
+        if int(matrix.blocks[active].sum()) < _LEFT_BEHIND * len(kept):
+            _blocks(everything)[kept] = _blocks(change)
+            _blocks(direction)[kept] = _blocks(padded[1:-1])
+            matrix, some = matrix.only(active)
+            kept, goal, power = kept[some], goal[active], power[active]
+            residual, change, vector = (
+                _blocks(part).index_select(0, some).flatten()
+                for part in (residual, change, padded[1:-1])
+            )
+            padded, product = functional.pad(vector, (1, 1)), torch.empty_like(residual)
+            active = active[active]
+        vector = padded[1:-1]
+        for _ in range(_STRIDE):
+            image = matrix.times(padded)
+            step = matrix.spread(torch.where(active, power / matrix.dot(vector, image), 0.0))
+            change.add_(_flat(torch.mul(_blocks(vector), step, out=_blocks(product))))
+            _blocks(image).mul_(step)
+            residual.sub_(image)
+            after = matrix.dot(residual, residual)
+            turn = matrix.spread(torch.where(active, after / power, 1.0))
+            moving = matrix.spread(active.to(residual))
+            _blocks(vector).mul_(turn)
+            vector.add_(_flat(torch.mul(_blocks(residual), moving, out=_blocks(product))))
+            power = torch.where(active, after, power)
+            active = power > goal
+    _blocks(everything)[kept] = _blocks(change)
+    _blocks(direction)[kept] = _blocks(padded[1:-1])
+    return everything
+
+
+def _blocks(vector: Tensor) -> Tensor:
+    return vector.view(-1, _BLOCK)
+
+
+def _flat(blocks: Tensor) -> Tensor:
+    return blocks.view(-1)
+
+
+def _exclusive_cumsum(counts: Tensor) -> Tensor:
+    return counts.cumsum(0) - counts
+
+
+def _scale(dimensions: int) -> float:
+    """Return the factor that turns the weights 1, 1/2, … 1/dimensions into whole numbers."""
+    return float(math.lcm(*range(1, dimensions + 1)))
+
+
+def _squared(offset: Sequence[int]) -> int:
+    return sum(step * step for step in offset)

@@ -143,7 +143,7 @@ def test_an_altered_image_depends_on_its_image_and_mask_alone(
         fill = imputer.prepare(images[[image]], inside[[image]], [subject])
         for mask in range(masks.shape[1]):
             assert torch.equal(fill(masks[[image]][:, [mask]])[0, 0], together[image, mask])
-    monkeypatch.setattr("benchmark.maps.neighbour_system._CHUNK_LINKS", 1)
+    monkeypatch.setattr("benchmark.maps.neighbour_system._CHUNK_ENTRIES", 1)
     assert torch.equal(imputer.prepare(images, inside, SUBJECTS)(masks), together)
 
 
