@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
-from benchmark.maps.ranking import is_volumes, one_by_one
+from benchmark.maps.ranking import a_few_each, is_many
 
 _CHUNK_PIXELS = 2**24
 
@@ -32,10 +33,13 @@ def descending_order(
     Raises:
         InputError: If a map is not finite in the foreground.
     """
-    if is_volumes(importance):
-        images = zip(one_by_one(importance, foreground), jitter, strict=True)
+    if is_many(importance):
+        generators = iter(jitter)
         return torch.cat(
-            [descending_order(values, organ, [rng]) for (values, organ), rng in images]
+            [
+                descending_order(values, organ, list(islice(generators, len(values))))
+                for values, organ in a_few_each(importance, foreground)
+            ]
         )
     inside = foreground.flatten(1)
     values = torch.where(inside, importance.flatten(1), -math.inf)

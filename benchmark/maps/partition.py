@@ -37,7 +37,7 @@ def cut(
     return regions
 
 
-def masses(importance: FloatArray, regions: npt.NDArray[np.int64]) -> FloatArray:
+def masses(importance: FloatArray, regions: npt.NDArray[np.signedinteger]) -> FloatArray:
     """Return the sum of importance [*S] in each cell of a cut [*S]."""
     inside = regions != OUTSIDE
     return np.bincount(regions[inside], weights=importance[inside]).astype(np.float64)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from benchmark.errors import InputError
 
+_PIXELS_AT_ONCE = 2**18
+
 CONSTANT_MAP = "constant map"
 NON_FINITE_MAP = "non-finite map"
 EMPTY_FOREGROUND = "empty foreground"
@@ -34,8 +36,8 @@ class Ranking:
 def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
     """Return the order of the pixels, largest importance first."""
     _check_fit(importance, foreground)
-    if is_volumes(importance):
-        parts = [rank_pixels(*pair) for pair in one_by_one(importance, foreground)]
+    if is_many(importance):
+        parts = [rank_pixels(*pair) for pair in a_few_each(importance, foreground)]
         return Ranking(
             torch.cat([part.order for part in parts]),
             torch.cat([part.first for part in parts]),
@@ -51,8 +53,8 @@ def ranks(values: Tensor, foreground: Tensor) -> Tensor:
 
     They are 0 outside the foreground, and NaN inside it where a map is not finite there.
     """
-    if is_volumes(values):
-        return torch.cat([ranks(*pair) for pair in one_by_one(values, foreground)])
+    if is_many(values):
+        return torch.cat([ranks(*pair) for pair in a_few_each(values, foreground)])
     flat, inside = flatten(values, foreground)
     ordered, order = torch.where(inside, flat, math.inf).sort(dim=1)
     first, last = _tie_runs(ordered)
@@ -64,6 +66,9 @@ def ranks(values: Tensor, foreground: Tensor) -> Tensor:
 
 def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None]:
     """Return for each map why its pixels cannot be ranked, or None where they can."""
+    if is_many(importance):
+        pairs = a_few_each(importance, foreground)
+        return [reason for pair in pairs for reason in reason_unrankable(*pair)]
     values, inside = flatten(importance, foreground)
     sound = {
         EMPTY_FOREGROUND: inside.any(1).tolist(),
@@ -81,14 +86,19 @@ def where_rankable(scores: Tensor, importance: Tensor, foreground: Tensor) -> Te
     return torch.where(is_rankable, scores, math.nan)
 
 
-def is_volumes(values: Tensor) -> bool:
-    """Return whether these are several volumes, which are sorted one by one to save memory."""
-    return values.ndim == 5 and len(values) > 1
+def is_many(values: Tensor) -> bool:
+    """Return whether images are so many that they are sorted a few at a time to save memory."""
+    return _parts(values) > 1
 
 
-def one_by_one(*batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield each image of the batches alone, as batches of one."""
-    return zip(*(batch.split(1) for batch in batches), strict=True)
+def a_few_each(*batches: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield a few images of the batches at a time, as even as can be; of large volumes one."""
+    return zip(*(batch.tensor_split(_parts(batches[0])) for batch in batches), strict=True)
+
+
+def _parts(values: Tensor) -> int:
+    at_once = max(1, _PIXELS_AT_ONCE // max(1, math.prod(values.shape[1:])))
+    return max(1, math.ceil(len(values) / at_once))
 
 
 def flatten(values: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.maps.blurring import gaussian_blur
-from benchmark.maps.ranking import is_volumes, one_by_one, ranks, reason_unrankable, where_rankable
+from benchmark.maps.ranking import a_few_each, is_many, ranks, reason_unrankable, where_rankable
 
 _WIDTHS = {2: 11, 3: 7}
 _SIGMA = 1.5
@@ -38,8 +38,8 @@ def centred_ranks(values: Tensor, foreground: Tensor) -> Tensor:
 
     0 outside the foreground, and NaN throughout where a map cannot be ranked.
     """
-    if is_volumes(values):
-        return torch.cat([centred_ranks(*pair) for pair in one_by_one(values, foreground)])
+    if is_many(values):
+        return torch.cat([centred_ranks(*pair) for pair in a_few_each(values, foreground)])
     inside = foreground.flatten(1)
     mean_rank = (inside.sum(1, keepdim=True).double() + 1) / 2
     centred = torch.where(inside, ranks(values, foreground).flatten(1) - mean_rank, 0.0)
@@ -55,6 +55,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 def iou(first: Tensor, second: Tensor) -> Tensor:
     """Return |A ∩ B| / |A ∪ B| of masks [B, 1, *S] bool; NaN where both are empty."""
+    if is_many(first):  # counts of bools go through whole numbers of eight bytes
+        return torch.cat([iou(*pair) for pair in a_few_each(first, second)])
     a, b = first.flatten(1), second.flatten(1)
     return (a & b).sum(1).double() / (a | b).sum(1)
 
@@ -63,10 +65,10 @@ def ssim(first: Tensor, second: Tensor, foreground: Tensor) -> Tensor:
     """Return the mean structural similarity over the foreground (Wang et al. 2004).
 
     The window is a Gaussian of σ = 1.5 pixels, 11 wide in two dimensions and 7 in three; at the
-    border of the image maps are mirrored. Volumes are compared one by one, to fit into memory.
+    border of the image maps are mirrored. A few images are compared at a time, to fit into memory.
     """
-    if is_volumes(first):
-        return torch.cat([ssim(*images) for images in one_by_one(first, second, foreground)])
+    if is_many(first):
+        return torch.cat([ssim(*images) for images in a_few_each(first, second, foreground)])
     x, y = _scaled(first, foreground), _scaled(second, foreground)
     dimensions = x.ndim - 2
     mean_x, mean_y, square_x, square_y, product = (
@@ -88,6 +90,8 @@ def hog_features(maps: Tensor, foreground: Tensor) -> Tensor:
 
     Outside the foreground maps count as 0, so the organ's outline is no feature of one map alone.
     """
+    if is_many(maps):
+        return torch.cat([hog_features(*pair) for pair in a_few_each(maps, foreground)])
     scaled = torch.where(foreground, _scaled(maps, foreground), 0.0)
     missing = scaled.isnan().flatten(1).any(1, keepdim=True)
     return torch.where(missing, math.nan, hog(scaled.nan_to_num(0.0)))
@@ -131,6 +135,9 @@ def entropy(importance: Tensor, foreground: Tensor, bins: int = 100) -> Tensor:
 
     Bins are of equal width between a map's smallest and largest value.
     """
+    if is_many(importance):
+        pairs = a_few_each(importance, foreground)
+        return torch.cat([entropy(values, inside, bins) for values, inside in pairs])
     scaled, inside = _scaled(importance, foreground).flatten(1), foreground.flatten(1)
     bin_indices = (scaled.nan_to_num(0.0) * bins).long().clamp(0, bins - 1)
     counts = torch.zeros(len(scaled), bins, dtype=torch.float64, device=scaled.device)

@@ -197,9 +197,8 @@ class SubjectBootstrap:
         most = _most_rows(starts, negatives) * _most_rows(
             self._subjects_of(positives)[1], positives
         )
-        precision: npt.DTypeLike = (
-            np.float32 if self.n_subjects**2 * most < _EXACT_HALVES else np.float64
-        )
+        is_small = self.n_subjects**2 * most < _EXACT_HALVES
+        precision: npt.DTypeLike = np.float32 if is_small else np.float64
         for chunk in np.array_split(positives, 1 + len(positives) // _PAIR_ROWS):
             winners, own_starts = self._subjects_of(chunk)
             margins = scores[chunk][:, None] - scores[negatives][None, :]
