@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchmark.seeding import seed_of
 from benchmark.trial import Study, Trial, remembered
 
 _SLICES_AT_ONCE = 16
+_MOST_INT16 = 2**15
 
 
 class RankedMaps:
@@ -27,23 +29,40 @@ class RankedMaps:
 
     Args:
         images: Study of the images, by the method.
+        importance: [n, 1, *S] maps of the images.
         quantiles: Shares of the foreground that are compared as the tops of two maps.
+
+    Attributes:
+        unrankable: [n] whether each map ranks nothing.
     """
 
-    def __init__(self, images: Study, quantiles: Sequence[float]) -> None:
-        foreground = images.foreground
-        self.importance = images.ranked(images.maps())
-        reasons = reason_unrankable(self.importance, foreground)
+    def __init__(self, images: Study, importance: Tensor, quantiles: Sequence[float]) -> None:
+        foreground, ties = images.foreground, images.streams("ties")
+        reasons = reason_unrankable(importance, foreground)
         self.unrankable = np.array([reason is not None for reason in reasons])
-        # Halves of whole numbers, which float32 holds exactly up to 2**23.
-        self._ranks = centred_ranks(self.importance, foreground).float()
-        finite = self.importance.nan_to_num(0.0, 0.0, 0.0)
-        order = descending_order(finite, foreground, images.streams("ties"))
-        self.tops = top_masks(order, foreground, quantiles)
+        self._shape = foreground.shape[2:]
+        # Twice the ranks are whole numbers, and masks are bits: a fifth of the memory.
+        small = torch.int16 if math.prod(self._shape) < _MOST_INT16 else torch.int32
+        doubled, tops = [], []
+        for start in range(0, len(importance), _SLICES_AT_ONCE):
+            rows = slice(start, start + _SLICES_AT_ONCE)
+            values, inside = importance[rows], foreground[rows]
+            doubled.append((2 * centred_ranks(values, inside)).nan_to_num(0.0).to(small))
+            order = descending_order(values.nan_to_num(0.0, 0.0, 0.0), inside, ties[rows])
+            tops.append(np.packbits(top_masks(order, inside, quantiles).flatten(2).numpy(), axis=2))
+        self._doubled, self._tops = torch.cat(doubled), np.concatenate(tops)
 
     def ranks(self, rows: slice | Rows) -> Tensor:
         """Return the ranks minus their mean in some images, [k, P] float64; 0 outside."""
-        return self._ranks[rows].double()
+        ranks = self._doubled[rows].double() / 2
+        ranks[torch.from_numpy(self.unrankable[rows])] = float("nan")
+        return ranks
+
+    def top(self, column: int) -> Tensor:
+        """Return the masks of the tops at one of the shares, [n, *S]."""
+        pixels = math.prod(self._shape)
+        flat = np.unpackbits(self._tops[:, column], axis=1, count=pixels).astype(np.bool_)
+        return torch.from_numpy(flat).view(-1, *self._shape)
 
 
 def compare(
@@ -80,7 +99,7 @@ def compare_tops(
     first: RankedMaps, second: RankedMaps, partners: Sequence[Rows], column: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return the overlap of two methods' tops of one image, and that with partners, each [n]."""
-    tops, others = first.tops[:, column], second.tops[:, column]
+    tops, others = first.top(column), second.top(column)
     overlap = np.where(first.unrankable | second.unrankable, np.nan, iou(tops, others).numpy())
     return overlap, np.mean([iou(tops, others[partner]).numpy() for partner in partners], axis=0)
 
@@ -101,7 +120,10 @@ def panel_maps(images: Study, quantiles: tuple[float, ...]) -> dict[str, RankedM
 def _ranked_maps(
     trial: Trial, protocol: str, rows: Rows, quantiles: tuple[float, ...]
 ) -> RankedMaps:
-    return RankedMaps(Study(trial, protocol).of(rows), quantiles)
+    images = Study(trial, protocol).of(rows)
+    # Once they are ranked, nobody asks for the maps of the panel again.
+    importance = images.ranked(trial.maps(rows, keep=False))
+    return RankedMaps(images, importance, quantiles)
 
 
 def partner_of(images: Study, number: int) -> Rows:
@@ -117,7 +139,9 @@ def partner_of(images: Study, number: int) -> Rows:
     return partner
 
 
-def region_masses(maps: FloatArray, regions: npt.NDArray[np.int64], count: int) -> FloatArray:
+def region_masses(
+    maps: FloatArray, regions: npt.NDArray[np.signedinteger], count: int
+) -> FloatArray:
     """Return the mass of each map on each of its regions, [n, count], NaN where it has fewer."""
     table = np.full((len(maps), count), np.nan)
     for row, (map_, of_image) in enumerate(zip(maps, regions, strict=True)):

@@ -13,8 +13,10 @@ from functools import partial
 from itertools import combinations
 
 import numpy as np
+from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
+from benchmark.maps.ranking import reason_unrankable
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict
 from benchmark.trial import Keeping, Study
@@ -44,20 +46,22 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         images = study.balanced(self.config.subjects)
-        own = measures.RankedMaps(images, self.config.quantiles)
-        images.note_unrankable(own.importance)
+        ranked = images.ranked(images.maps())
+        images.note_unrankable(ranked)
+        own = measures.RankedMaps(images, ranked, self.config.quantiles)
         partners = [measures.partner_of(images, number) for number in range(self.config.partners)]
-        self._foretell(images, own, partners)
+        self._foretell(images, ranked, partners)
         self._agree(images, own, partners)
 
-    def _foretell(self, images: Study, own: measures.RankedMaps, partners: Sequence[Rows]) -> None:
+    def _foretell(self, images: Study, ranked: Tensor, partners: Sequence[Rows]) -> None:
         """Compare the map's mass on regions with what removing them does."""
         count = self.config.regions
         effects = effects_of(images.trial, images.rows, count)
         regions = regions_of(images.trial, images.rows, count)
-        maps = own.importance[:, 0].double().numpy()
+        maps = ranked[:, 0].numpy().copy()
         # A map that cannot be ranked has mass all the same, in proportion to the regions' areas.
-        maps[own.unrankable] = np.nan
+        reasons = reason_unrankable(ranked, images.foreground)
+        maps[[reason is not None for reason in reasons]] = np.nan
         mass = measures.region_masses(maps, regions, count)
         score = measures.rank_correlations(mass, effects)
         of_others = [measures.region_masses(maps[partner], regions, count) for partner in partners]

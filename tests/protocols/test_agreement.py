@@ -17,17 +17,18 @@ from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch, Cohort
 from benchmark.explainer import Control, Explainer
+from benchmark.maps.masks import descending_order, top_masks
 from benchmark.maps.partition import cut, masses
 from benchmark.maps.similarity import centred_ranks
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort
 from benchmark.reading import Reading, find, summarise
 from benchmark.running.cells import conclude
 from benchmark.target import Target
-from benchmark.trial import Peers, Trial
+from benchmark.trial import Peers, Study, Trial
 from benchmark.trial.interventions.partition import effects_of, regions_of
 from benchmark.trial.removal import masking_rows
 from protocols.agreement import Agreement, AgreementConfig
-from protocols.agreement.measures import classes, concordance
+from protocols.agreement.measures import RankedMaps, classes, concordance
 
 CONFIG = AgreementConfig(
     panel=("cam", "gradcam", "gradcampp", "layercam", "saliency"),
@@ -103,6 +104,35 @@ def test_masses_add_up_to_the_map() -> None:
     regions = cut(foreground, 5, np.random.default_rng(1), (1.0, 1.0))
     values = np.random.default_rng(2).random((9, 9))
     assert masses(values, regions).sum() == pytest.approx(values.sum())
+
+
+def test_ranks_and_tops_are_kept_small_and_exact() -> None:
+    """If it fails, agreement compares maps that were rounded to save memory."""
+    trial = _trial(Saliency())
+    images = Study(trial, "agreement")
+    maps = images.ranked(images.maps()).clone()
+    maps[3], maps[5, 0, 8, 8] = 1.0, float("nan")
+    quantiles = (0.05, 0.2)
+    kept = RankedMaps(images, maps, quantiles)
+    expected = centred_ranks(maps, images.foreground)
+    assert expected[3].isnan().all()
+    torch.testing.assert_close(kept.ranks(slice(None)), expected, rtol=0, atol=0, equal_nan=True)
+    order = descending_order(maps.nan_to_num(0.0), images.foreground, images.streams("ties"))
+    tops = top_masks(order, images.foreground, quantiles)
+    for column in range(len(quantiles)):
+        assert torch.equal(kept.top(column), tops[:, column])
+
+
+def test_maps_of_the_panel_do_not_stay_in_memory() -> None:
+    """If it fails, memory grows with every subject by the maps of a whole panel."""
+    trial = _trial(Saliency())
+    rows = masking_rows(trial, CONFIG.subjects)
+    PROTOCOL.readings(trial)
+    for member in PANEL.values():
+        other, before = trial.on(explainer=member), trial.passes.snapshot()
+        other.maps(rows)
+        drew = trial.passes.since(before).forward > 0
+        assert drew == (member.name != trial.explainer.name)
 
 
 def test_a_map_of_the_effects_foretells_them_and_noise_does_not() -> None:

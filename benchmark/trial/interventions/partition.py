@@ -15,12 +15,13 @@ from benchmark.trial.trial import Trial
 
 
 @remembered()
-def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.int64]:
+def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.signedinteger]:
     """Return the cells of test images, [n, *S]; the same for every explainer and model."""
     test, spacing, cuts = trial.test, trial.cohort.geometry.spacing, []
     for row in rows:
         generator = stream(trial.runtime.suite, "regions", test.keys[row])
-        cuts.append(cut(test.anatomy.foreground[row, 0], count, generator, spacing))
+        cells = cut(test.anatomy.foreground[row, 0], count, generator, spacing)
+        cuts.append(cells.astype(np.min_scalar_type(-count)))  # kept as long as the process runs
     return np.stack(cuts)
 
 

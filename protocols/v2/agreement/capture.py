@@ -13,7 +13,7 @@ from benchmark.maps.partition import OUTSIDE, masses
 
 def capture(
     maps: FloatArray,
-    cells: npt.NDArray[np.int64],
+    cells: npt.NDArray[np.signedinteger],
     effects: FloatArray,
     marked: int,
     generators: Sequence[np.random.Generator],

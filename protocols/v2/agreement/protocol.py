@@ -68,7 +68,7 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
         cells = regions_of(trial, images.rows, config.regions)
 
         def measure(maps: Tensor) -> FloatArray:
-            values = maps[:, 0].double().numpy().copy()
+            values = maps[:, 0].numpy().copy()
             reasons = reason_unrankable(maps, images.foreground)
             values[[reason is not None for reason in reasons]] = np.nan
             return capture(values, cells, effects, config.marked, images.streams("cells"))
