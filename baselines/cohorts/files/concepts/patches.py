@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from baselines.cohorts.files.cohort_toml import CohortFile
-from baselines.cohorts.files.fitting import FittedMask
 from baselines.cohorts.files.formats.reading import ScanReader
 from baselines.cohorts.files.formats.scan import Source
 from baselines.cohorts.files.layout import find_layout
-from baselines.cohorts.files.window import find_window
 from benchmark.arrays import ImageArray
 from benchmark.cohort import Cohort
 from benchmark.concept import ConceptImages
@@ -89,9 +87,13 @@ def _read(name: str, path: Path, recipe: CohortFile) -> ImageArray:
     placed = {"slice": None}
     own = recipe.model_copy(update=as_stored if scan.affine is None else placed)
     layout = find_layout(scan, own)
-    whole = FittedMask(np.ones(layout.shape, dtype=np.bool_), None)
-    window = find_window(scan, whole, layout, recipe.intensity)
-    return window.scale(layout.arrange(scan.voxels))
+    values: ImageArray = np.asarray(layout.arrange(scan.voxels), dtype=np.float32)
+    if strays := int((~np.isfinite(values)).sum()):
+        raise CohortError(f"The {scan.source} has {strays} voxels that are NaN or infinite.")
+    # Not by a window of its own: a patch may be of one grey, or as dark as the images get.
+    low, high = (np.float32(bound or 0) for bound in (recipe.intensity.low, recipe.intensity.high))
+    scaled: ImageArray = ((values - low) / (high - low)).clip(0, 1)
+    return scaled
 
 
 def _raised_cosine(shape: Sequence[int]) -> ImageArray:
