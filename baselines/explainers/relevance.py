@@ -12,6 +12,7 @@ leave them out, and what reaches the image sums to the target up to the stabilis
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -176,10 +177,8 @@ class LRPComposite(_Relevance):
 
 
 def _rules_of_zennit() -> ModuleType:
-    """Return zennit's rules; its package imports torchvision, for which no other run should wait."""
-    from zennit import rules
-
-    return rules
+    """Return zennit's rules; it imports torchvision, which no other run should wait for."""
+    return importlib.import_module("zennit.rules")
 
 
 def _shares(

@@ -287,7 +287,11 @@ class Classifier(nn.Module):
         Raises:
             ClassifierError: If the network holds what cannot be copied.
         """
-        memo = {id(self.passes): self.passes, id(self._resume): None, id(self.streamlining): None}
+        memo: dict[int, object] = {
+            id(self.passes): self.passes,
+            id(self._resume): None,
+            id(self.streamlining): None,
+        }
         if tensors is not None:
             own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
             memo |= {id(own[name]): tensor for name, tensor in tensors.items()}

@@ -145,7 +145,7 @@ class _Course:
 
     def tasks(self) -> list[Task]:
         """Return what is left as tasks, with what each may cost and which prepares its model."""
-        tasks = []
+        tasks: list[Task] = []
         for runner in self._runners:
             own = tasks_of(self._left(runner))
             costs = [len(task.cells) * runner.map_cost(task.cells[0]) for task in own]
