@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
-from benchmark.maps.ranking import a_few_each, is_many
+from benchmark.maps.ranking import a_few_each, is_many, sort_stably
 
 _CHUNK_PIXELS = 2**24
 
@@ -48,7 +48,7 @@ def descending_order(
     if not torch.equal(values.isfinite(), inside):
         raise InputError("Expected maps that are finite in the foreground but got one that is not.")
     shuffled = _on_device([generator.permutation(values.shape[1]) for generator in jitter], values)
-    by_value = values.gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
+    _, by_value = sort_stably(values.gather(1, shuffled), descending=True)
     return shuffled.gather(1, by_value)
 
 
