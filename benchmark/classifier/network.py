@@ -183,7 +183,7 @@ class Classifier(nn.Module):
         """Black image [1, 1, *S] that is sent through to learn the shapes of a network."""
         return torch.zeros(1, 1, *self.input_shape, dtype=self.dtype, device=self.device)
 
-    @property
+    @cached_property
     def maps_shape(self) -> tuple[int, ...]:
         """Shape [K, *s] of an image's feature maps; finding it out counts as no pass."""
         with torch.no_grad():
@@ -191,11 +191,7 @@ class Classifier(nn.Module):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Parts with parameters, from the head to the stem; each parameter is in one of them.
-
-        What the trunk holds by itself, such as a class token, belongs to the stem, and what the
-        pool holds to the head.
-        """
+        """Parts with parameters, from the head to the stem; each parameter is in one of them."""
         return find_stages(self)
 
     @cached_property
@@ -225,13 +221,10 @@ class Classifier(nn.Module):
         if layout.is_declared:
             return self
         turned = Turned(layout.order)
-        other = copy.copy(self)
-        other._modules = self._modules.copy()
-        other.__dict__.pop("feature_grid", None)
+        other = self._with_modules_of_its_own()
         layers = self.trunk._modules if isinstance(self.trunk, nn.Sequential) else {"0": self.trunk}
         other.trunk = nn.Sequential(OrderedDict(layers, turned=turned))
         other.pool = nn.Sequential(turned.inverse, self.pool)
-        other.streamlining = None
         other._layouts = {len(layers) + 1: MapsLayout(tuple(range(len(layout.order))))}
         return other
 
@@ -281,8 +274,7 @@ class Classifier(nn.Module):
         """Return an independent copy that counts its passes into the same counter.
 
         Args:
-            tensors: Tensors by name that the copy takes as they are, in place of copies of its own;
-                scripted parts copy them all the same.
+            tensors: Tensors by name that it shares; scripted parts copy theirs all the same.
 
         Raises:
             ClassifierError: If the network holds what cannot be copied.
@@ -318,16 +310,21 @@ class Classifier(nn.Module):
         if layer not in names:
             raise UnsupportedError(f"it has no layer {layer!r}; known: {', '.join(names)}")
         count = names.index(layer) + 1
-        other = copy.copy(self)
-        other._modules = self._modules.copy()
-        other.__dict__.pop("feature_grid", None)
+        other = self._with_modules_of_its_own()
         if self._resume is not None and self._resume[0] >= count:
             other._resume = None
         other.trunk = self.trunk[:count]
         other.pool = nn.Sequential(self.trunk[count:], self.pool)
         # The layers in between may work in place, whatever the pool does.
-        other.streamlining = None
         other.handling = replace(self.handling, writes_maps=True, halved=None)
+        return other
+
+    def _with_modules_of_its_own(self) -> Classifier:
+        """Return the same model, whose trunk and pool may be exchanged."""
+        other = copy.copy(self)
+        other._modules, other.streamlining = self._modules.copy(), None
+        for known in ("feature_grid", "maps_shape"):
+            other.__dict__.pop(known, None)
         return other
 
     def streamlined(self) -> Classifier:
@@ -396,9 +393,8 @@ class Classifier(nn.Module):
     def resume_after(self, stages: int, memory: PrefixMemory, of: Hashable = None) -> None:
         """Take the activations after the first children of a sequential trunk from ``memory``.
 
-        This is for copies that share these stages with ``of``, or with all others of the memory. It
-        holds for passes that need no gradient of the images, with no hook on the stages; any other
-        pass goes through the whole trunk.
+        This is for copies that share these stages with ``of``, or with all of the memory. A pass
+        that needs the gradient of the images, or meets a hook, goes through the whole trunk.
         """
         if isinstance(self.trunk, nn.Sequential) and 0 < stages < len(self.trunk):
             self._resume = (stages, memory, of)
