@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 import stat
@@ -133,3 +135,14 @@ def store_errors(path: Path, passing: tuple[type[OSError], ...] = ()) -> Iterato
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(f"{path} cannot be read or written: {reason}.") from error
+
+
+def hash_files(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files below a folder with their names."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    hashes = {
+        file.relative_to(path.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if "__pycache__" not in file.parts
+    }
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

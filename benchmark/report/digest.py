@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.protocol import SanityProtocol
+from benchmark.records.files import hash_files
 from benchmark.records.identity import sha256_of
 from benchmark.records.record import Record
 from benchmark.results.explained_model import ExplainedModel
@@ -28,7 +29,7 @@ def report_digest(
     """Return the hash of a report's inputs, of the engine's code and of its protocols' code."""
     return sha256_of(
         {
-            "engine": _source_hash(PACKAGE),
+            "engine": hash_files(PACKAGE),
             "matplotlib": matplotlib.__version__,
             "records": [record.checksum for record in records],
             "explained_models": [_describe(model) for model in explained_models],
@@ -46,19 +47,7 @@ def _describe_protocol(protocol: type[SanityProtocol[Any]]) -> list[object]:
     if module is None or file is None or not Path(file).is_file():
         return [protocol.title, *values]
     # The figures of a protocol may stand in any file of its package.
-    return [_source_hash(Path(file).parent if module.__package__ else Path(file)), *values]
-
-
-def _source_hash(path: Path) -> str:
-    """Return the hash of a file, or of all files below a folder with their names."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sha256_of(
-        {
-            file.relative_to(path.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files
-            if "__pycache__" not in file.parts
-        }
-    )
+    return [hash_files(Path(file).parent if module.__package__ else Path(file)), *values]
 
 
 def _describe(model: ExplainedModel) -> dict[str, object]:

@@ -14,10 +14,18 @@ import torch
 from benchmark.arrays import Arrays, ImageArray
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
-from benchmark.explainer import NO_EXPLAINER, Explainer, NoExplainer, Polarity, why_unsupported
+from benchmark.explainer import (
+    NO_EXPLAINER,
+    Control,
+    Explainer,
+    NoExplainer,
+    Polarity,
+    why_unsupported,
+)
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.protocol import Exhibit, exhibit_purpose
+from benchmark.reading import SCORED
 from benchmark.records.record import Record
 from benchmark.seeding import stream_name
 from benchmark.trial import ArrayArchive, Runtime, Trial
@@ -92,12 +100,18 @@ def explained_model(
     measured = {
         record.names.explainer for record in records if record.readings and record.state != "failed"
     }
+    # Whoever was scored was supported; to ask again may send images through the network.
+    scored = {record.names.explainer for record in records if record.state == SCORED}
     # A control that needs the truth has it where a signal was planted, yet no map of the cohort.
     has_truth = bool(trial.cohort.anatomy.rois)
     kept = {
         name: explainer
         for name, explainer in explainers.items()
-        if name in measured and why_unsupported(explainer, trial.classifier, has_truth) is None
+        if name in measured
+        and (
+            (name in scored and not isinstance(explainer, Control))
+            or why_unsupported(explainer, trial.classifier, has_truth) is None
+        )
     }
     if not kept and NO_EXPLAINER not in measured:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import numpy.typing as npt
 import torch
 
 from benchmark.arrays import Arrays
+from benchmark.classifier import Classifier
+from benchmark.classifier import proofs as proving
 from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, StoreError
@@ -26,6 +29,8 @@ from benchmark.plugins.cohort_checks import (
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.kinds import P
 from benchmark.records.arrays import ArrayFolder
+from benchmark.records.files import hash_files
+from benchmark.records.provenance import processor_name
 from benchmark.records.registry import read_card
 from benchmark.records.store import Store
 from benchmark.running.cells import CellRunner
@@ -34,6 +39,7 @@ from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell, Selection, Suite
 from benchmark.training import Recipe
 from benchmark.trial import ArrayArchive, Peers, Runtime
+from benchmark.trial.keeping import kept_or
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def load_runner(
     with entry.loading():
         source = entry.create()
         classifier = load_fitted(source, cohort, runtime.device)
-        for remark in prove(classifier, images_to_prove_on(cohort, runtime.device)):
+        for remark in _remarks_on(classifier, cohort, runtime):
             progress.remarked(remark)
     for warning in _warnings_of_experiment(entry):
         progress.remarked(warning)
@@ -165,6 +171,26 @@ def load_runners(
         load_runner(plan, cells, cohorts[cohort], runtime, progress)
         for (cohort, _), cells in pairs.items()
     ]
+
+
+def _remarks_on(classifier: Classifier, cohort: Cohort, runtime: Runtime) -> Sequence[str]:
+    """Return what the proofs of a network remark; what an earlier run proved stays proven.
+
+    Proofs cost as much as half of a finished run. They hold for this network on these images, as
+    long as neither they nor torch nor the machine is another.
+    """
+
+    def find() -> dict[str, npt.NDArray[np.generic]]:
+        remarks = prove(classifier, images_to_prove_on(cohort, runtime.device))
+        return {"remarks": np.array(json.dumps(remarks))}
+
+    device = runtime.device
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    network = classifier.name, classifier.identity_sha256, cohort.fingerprint
+    proofs = hash_files(Path(proving.__file__).parent)
+    identity = "\n".join(("proofs", *network, proofs, torch.__version__, machine))
+    remarks: list[str] = json.loads(str(kept_or(runtime.archive, identity, find)["remarks"]))
+    return remarks
 
 
 def _warnings_of_experiment(entry: Entry[P]) -> list[str]:
