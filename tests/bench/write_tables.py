@@ -66,12 +66,8 @@ def _floors(runs: Sequence[dict[str, Numbers]]) -> list[str]:
 
 def _growth(runs: Sequence[dict[str, Numbers]]) -> list[str]:
     """Return a row for each protocol: what subjects and pixels add."""
-    lines = [
-        _line(
-            "protocol", "MB a further subject", "seconds, twice the subjects", "four times pixels"
-        ),
-        _line("---", "---", "---", "---"),
-    ]
+    heads = ("protocol", "MB a further subject", "of which cohort")
+    lines = [_line(*heads, "twice the subjects", "four times the pixels"), _line(*["---"] * 5)]
     for name, numbers in runs[-1].items():
         if "megabytes_per_subject" not in numbers:
             continue
@@ -81,6 +77,7 @@ def _growth(runs: Sequence[dict[str, Numbers]]) -> list[str]:
             _line(
                 protocol,
                 " → ".join(_number(run, name, "megabytes_per_subject") for run in runs),
+                _number(runs[-1], name, "megabytes_of_cohort_per_subject"),
                 " → ".join(_ratio(run, name) for run in runs),
                 " → ".join(_ratio(run, side) for run in runs),
             )
