@@ -44,7 +44,7 @@ def exchange(
     ours = _tensors(other)
     with torch.no_grad():
         for name in (*parameters, *buffers):
-            if ours[name].data_ptr() != theirs[name].data_ptr():
+            if ours[name] is not theirs[name]:
                 ours[name].copy_(theirs[name])
     # Stages run from the head to the stem: the later in the list, the earlier in a pass.
     stemmost = max(index for index, stage in enumerate(all_stages) if stage in stages)
