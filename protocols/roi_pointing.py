@@ -132,6 +132,14 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
 
     def _scores(self, images: Study, maps: Tensor, regions: Regions) -> Scores:
         """Return every statistic of every region off one set of maps [n, 1, *S]."""
+        # A few images at a time, since what is made of a map takes twenty times its memory.
+        parts = [
+            self._scores_of_few(images.only(rows.numpy()), some, regions)
+            for some, rows in ranking.a_few_each(maps, torch.from_numpy(images.rows))
+        ]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _scores_of_few(self, images: Study, maps: Tensor, regions: Regions) -> Scores:
         ranked, foreground = images.ranked(maps), images.foreground
         order = ranking.rank_pixels(ranked, foreground)
         magnitudes = maps.abs().double()

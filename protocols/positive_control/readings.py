@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
+from benchmark.maps.ranking import a_few_each, rank_pixels
 from benchmark.reading import Condition, Reading, Sample
 from benchmark.seeding import seed_of
 from benchmark.statistics.significance import swap_p
@@ -131,13 +132,19 @@ def _read_sites(
     truth = torch.from_numpy(planted.trial.test.anatomy.rois[SITE][images.rows])
     images.note_unrankable(ranked)
     decoys = _decoys(images.trial, images.rows, config.decoys)
-    above = above_decoys(ranked, truth, decoys, images.foreground)
-    images.read(PositiveControlStatistics.ap_above_decoys, above, where)
-    if where["strength"] != NONE:
-        spacing = images.trial.cohort.geometry.spacing
-        scores = site_scores(ranked, truth, images.foreground, config.quantiles, spacing)
-        for measured, values, at in scores:
-            images.read(measured, values, {**where, **at})
+    spacing = images.trial.cohort.geometry.spacing
+    above, scored = [], []
+    # A few images at a time, since what is made of a map takes twenty times its memory.
+    for few, site, inside, *others in a_few_each(ranked, truth, images.foreground, *decoys):
+        order = rank_pixels(few, inside)
+        above.append(above_decoys(few, site, others, inside, order))
+        if where["strength"] != NONE:
+            scores = site_scores(few, site, inside, config.quantiles, spacing, order)
+            scored.append(list(scores))
+    images.read(PositiveControlStatistics.ap_above_decoys, np.concatenate(above), where)
+    for parts in zip(*scored, strict=True):
+        measured, _, at = parts[0]
+        images.read(measured, np.concatenate([values for _, values, _ in parts]), {**where, **at})
 
 
 def _read_restored(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
-from benchmark.maps import localisation, ranking
+from benchmark.maps import localisation
 from benchmark.maps.masks import descending_order, shape_matched, top_masks
+from benchmark.maps.ranking import Ranking
 from benchmark.reading import Condition, Statistic
 from protocols.positive_control.statistics import PositiveControlStatistics
 
@@ -21,12 +22,14 @@ def site_scores(
     foreground: Tensor,
     quantiles: Sequence[float],
     spacing: Sequence[float],
+    order: Ranking,
 ) -> Iterator[tuple[Statistic, FloatArray, Mapping[str, Condition]]]:
     """Yield statistic, values [n] and conditions of every score of maps against their sites.
 
-    Importance, truth and foreground are [n, 1, *S]; the spacing of voxels is in mm.
+    Importance, truth and foreground are [n, 1, *S]; the spacing of voxels is in mm. ``order`` is
+    the ranking of the importance.
     """
-    measured, order = PositiveControlStatistics, ranking.rank_pixels(ranked, foreground)
+    measured = PositiveControlStatistics
     pixels, size = foreground.flatten(1).sum(1), (truth & foreground).flatten(1).sum(1)
     ap = localisation.average_precision(ranked, truth, foreground, order).numpy()
     chance = localisation.expected_average_precision(truth, foreground).numpy()
@@ -45,10 +48,9 @@ def site_scores(
 
 
 def above_decoys(
-    ranked: Tensor, truth: Tensor, decoys: Sequence[Tensor], foreground: Tensor
+    ranked: Tensor, truth: Tensor, decoys: Sequence[Tensor], foreground: Tensor, order: Ranking
 ) -> FloatArray:
     """Return average precision at the site minus its mean at sites without a signal, [n]."""
-    order = ranking.rank_pixels(ranked, foreground)
     precisions = [
         localisation.average_precision(ranked, site, foreground, order).numpy()
         for site in (truth, *decoys)
