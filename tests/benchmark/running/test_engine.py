@@ -16,7 +16,9 @@ import pytest
 import torch
 from paths import ROOT, SUPPORT
 from runs import CPU, build_plan, build_suite, score, write_suite
+from torch import Tensor
 
+from benchmark.classifier import Classifier
 from benchmark.errors import CohortError, PluginError, StoreError
 from benchmark.plugins.catalogue import Catalogue, Shelf
 from benchmark.plugins.entry import Entry
@@ -29,6 +31,7 @@ from benchmark.running.engine import Settings, run
 from benchmark.running.plan import make_plan
 from benchmark.running.progress import Silence
 from benchmark.running.suite import Cell, Selection
+from benchmark.running.workers import loading
 from benchmark.trial import Trial
 
 BOTH = ("Loading", "Second")
@@ -102,6 +105,30 @@ def test_a_second_run_computes_no_pass_and_gives_the_same(tmp_path: Path) -> Non
         np.testing.assert_array_equal(
             second.explained[0].attributions[name], first.explained[0].attributions[name]
         )
+
+
+def test_a_network_is_proven_once_and_its_remarks_are_said_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a finished run proves its network again, or an unproven one is scored."""
+    proven: list[str] = []
+
+    def prove(classifier: Classifier, images: Tensor) -> tuple[str, ...]:
+        proven.append(classifier.name)
+        return ("It rounds.",)
+
+    monkeypatch.setattr(loading, "prove", prove)
+    store, suite = Store(tmp_path / "store"), build_suite()
+    heard = [Heard(), Heard(), Heard(), Heard()]
+    run(build_plan(["Bright"]), store, Settings(CPU), heard[0])
+    run(build_plan(["Dark"]), store, Settings(CPU), heard[1])
+    assert len(proven) == 1
+    run(build_plan(["Dark"]), store, Settings(CPU, fresh=True), heard[2])
+    assert len(proven) == 2, "fresh takes nothing for granted"
+    other = suite.model_copy(update={"cohorts": (fakes.spec("OtherCohort"),)})
+    run(build_plan(["Dark"], other), store, Settings(CPU), heard[3])
+    assert len(proven) == 3, "it was proven on other images"
+    assert [one.remarks for one in heard] == [["It rounds."]] * 4
 
 
 def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
