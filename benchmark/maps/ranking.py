@@ -60,7 +60,8 @@ def ranks(values: Tensor, foreground: Tensor) -> Tensor:
     """
     if is_many(values):
         return torch.cat([ranks(*pair) for pair in a_few_each(values, foreground)])
-    flat, inside = flatten(values, foreground)
+    _check_fit(values, foreground)
+    flat, inside = values.flatten(1), foreground.flatten(1)  # as they are: doubles sort slowly
     ordered, order = sort_stably(torch.where(inside, flat, math.inf))
     first, last = _tie_runs(ordered)
     averaged = (first + last).double() / 2 + 1
