@@ -203,4 +203,8 @@ def _known_mean(values: Sequence[FloatArray]) -> FloatArray:
     stacked = np.stack(values)
     known = np.isfinite(stacked)
     sums, counts = np.where(known, stacked, 0).sum(0), known.sum(0)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    # A third of three times a value is not always the value, and a map that looks at no model must
+    # score on copies exactly what it does on the model.
+    is_same = known.all(0) & (stacked == stacked[0]).all(0)
+    return np.where(is_same, stacked[0], means)
