@@ -1,15 +1,16 @@
-"""Copies of a network that have some stages of another: partly randomised ones above all.
+"""Randomised copies of a network, and those that have some stages of another.
 
 The running statistics of what follows the first exchanged stage are taken anew, by one pass of a
-few images. Of a walk over the stages, copy by copy, most of these passes run through stages that
-another copy went through before with the same images. What leaves the first stages as they were
-begins behind them, and so does what took all first stages from the donor, whose statistics were
-taken from the same images. Both give the same statistics to the bit.
+few images; or they are given, as such a pass left them in an earlier process. Of a walk over the
+stages, copy by copy, most of these passes run through stages that another copy went through before
+with the same images. What leaves the first stages as they were begins behind them, and so does what
+took all first stages from the donor, whose statistics were taken from the same images. Both give
+the same statistics to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -21,19 +22,40 @@ from benchmark.classifier.buffers.running_statistics import (
     learning_output,
     learns_in_norms_alone,
     reestimate_statistics,
+    restore_statistics,
 )
 from benchmark.classifier.passes import PrefixMemory
-from benchmark.classifier.redrawing import Stage, require_fresh
+from benchmark.classifier.redrawing import Stage, hidden_weights, redraw, require_fresh
+from benchmark.errors import ClassifierError
 
 if TYPE_CHECKING:
     from benchmark.classifier.network import Classifier
+
+# Running statistics of a copy by name, as ``Classifier.statistics`` gives them.
+Statistics = Mapping[str, Tensor]
+
+
+def randomise(classifier: Classifier, seed: int, images: Tensor | Statistics) -> Classifier:
+    """Return a copy with every parameter redrawn; see ``Classifier.randomised``."""
+    if (reason := hidden_weights(classifier)) is not None:
+        raise ClassifierError(
+            f"Model {classifier.name!r} cannot be randomised: {reason}; give the network as it was "
+            "before, in floating point."
+        )
+    other = classifier.copy()
+    other.name = f"{classifier.name}~{seed}"
+    fresh = redraw(other, seed) | _take_statistics(other, images, other)
+    parameters = [name for name, _ in classifier.named_parameters()]
+    buffers = [name for name, _ in classifier.named_buffers() if name not in fresh]
+    require_fresh(classifier.name, classifier, other, parameters, buffers)
+    return other
 
 
 def exchange(
     classifier: Classifier,
     donor: Classifier,
     stages: Sequence[Stage],
-    images: Tensor,
+    images: Tensor | Statistics,
     prefixes: PrefixMemory | None,
 ) -> Classifier:
     """Return a copy with some stages of a donor; see ``Classifier.partly``."""
@@ -62,7 +84,7 @@ def exchange(
         if all(f"{prefix}.{name}" in kept for name in _tensors(part, recurse=False))
     }
 
-    def run() -> None:
+    def run(images: Tensor) -> None:
         if prefixes is None or begin is None:
             other(images)
             return
@@ -70,13 +92,28 @@ def exchange(
         activations = begin.activations(classifier.preprocessing(images), prefixes)
         other.tail(other.maps_after(begin.count, activations))
 
-    fresh = reestimate_statistics(other, run, unchanged)
+    fresh = _take_statistics(other, images, run, unchanged)
     buffers = [name for name in buffers if name not in fresh]
     require_fresh(classifier.name, classifier, other, parameters, buffers)
     if prefixes is not None and begin is not None:
         count = min(begin.count, len(_children(classifier)) - 1)
         other.resume_after(count, prefixes, begin.network)
     return other
+
+
+def _take_statistics(
+    other: Classifier,
+    images: Tensor | Statistics,
+    run: Callable[[Tensor], object],
+    unchanged: Collection[str] = (),
+) -> set[str]:
+    """Set a copy's statistics, by a pass or as they are given, and return their names."""
+    if isinstance(images, Tensor):
+        names = reestimate_statistics(other, lambda: run(images), unchanged)
+    else:
+        names = restore_statistics(other, images)
+    other.reestimated = frozenset(names)
+    return names
 
 
 def _copy(classifier: Classifier, donor: Classifier, exchanged: Sequence[str]) -> Classifier:

@@ -16,18 +16,18 @@ from torch.nn.parameter import UninitializedParameter
 
 from benchmark.classifier.architecture import architecture_sha256, network_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
-from benchmark.classifier.buffers.running_statistics import reestimate_statistics
-from benchmark.classifier.exchange import exchange
+from benchmark.classifier.buffers.running_statistics import named_tensors
+from benchmark.classifier.exchange import Statistics, exchange, randomise
 from benchmark.classifier.layout import MapsLayout, Turned, find_layout
 from benchmark.classifier.parts import Handling, examine_parts, single
 from benchmark.classifier.passes import PassCounter, PrefixMemory
-from benchmark.classifier.redrawing import Stage, find_stages, hidden_weights, redraw, require_fresh
+from benchmark.classifier.redrawing import Stage, find_stages
 from benchmark.classifier.resizing import grid_before, resize
 from benchmark.classifier.streamlining import streamline
 from benchmark.errors import ClassifierError, UnsupportedError, short_message
 from benchmark.feature_grid import FeatureGrid, trace_grid
 
-_EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
+_NOT_IN_NUMPY = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,8 @@ class Classifier(nn.Module):
         self._resume: tuple[int, PrefixMemory, Hashable] | None = None
         self._layouts: dict[int, MapsLayout] = {}
         self.streamlining: tuple[object, int] | None = None
+        # Names of what a randomised copy took from images.
+        self.reestimated: frozenset[str] = frozenset()
         self.handling = Handling()
         self.eval()
         if any(isinstance(values, UninitializedParameter) for values in self.parameters()):
@@ -246,7 +248,7 @@ class Classifier(nn.Module):
                     "tensor, so its weights have no identity; give the network in floating point."
                 )
             plain = tensor.detach().cpu().contiguous()
-            if plain.dtype in (torch.bfloat16, *_EIGHT_BITS):  # types that NumPy does not have
+            if plain.dtype in _NOT_IN_NUMPY:
                 digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
                 plain = plain.reshape(-1).view(torch.uint8)
             else:
@@ -327,6 +329,14 @@ class Classifier(nn.Module):
             other.__dict__.pop(known, None)
         return other
 
+    @property
+    def statistics(self) -> dict[str, Tensor]:
+        """Running statistics by name that a randomised copy took from images; others have none."""
+        tensors = named_tensors(self)
+        taken = {name: tensors[name].detach() for name in sorted(self.reestimated)}
+        lacking = {name for name, values in taken.items() if values.dtype in _NOT_IN_NUMPY}
+        return {n: values.float() if n in lacking else values for n, values in taken.items()}
+
     def streamlined(self) -> Classifier:
         """Return a copy for passes without parameters' gradients, 1.3 times as fast on two cores.
 
@@ -336,7 +346,7 @@ class Classifier(nn.Module):
         """
         return streamline(self)[0]
 
-    def randomised(self, seed: int, images: Tensor) -> Classifier:
+    def randomised(self, seed: int, images: Tensor | Statistics) -> Classifier:
         """Return a copy ``name~seed`` with every parameter redrawn and statistics taken anew.
 
         Each parameter is drawn from its module's own initialiser, on a stream of its own, so two
@@ -346,30 +356,19 @@ class Classifier(nn.Module):
         Args:
             seed: Seed of the redrawn parameters.
             images: [M, 1, *S] training images that running statistics are taken from; with the
-                trained ones activations are squashed, and a method is flattered.
+                trained ones activations are squashed, and a method is flattered. Or the statistics
+                that this very copy took from them before, as its ``statistics``.
 
         Raises:
             ClassifierError: If a parameter stayed as it was, or a buffer that training fills.
         """
-        if (reason := hidden_weights(self)) is not None:
-            raise ClassifierError(
-                f"Model {self.name!r} cannot be randomised: {reason}; give the network as it was "
-                "before, in floating point."
-            )
-        other = self.copy()
-        other.name = f"{self.name}~{seed}"
-        fresh = redraw(other, seed)
-        fresh |= reestimate_statistics(other, lambda: other(images))
-        parameters = [name for name, _ in self.named_parameters()]
-        buffers = [name for name, _ in self.named_buffers() if name not in fresh]
-        require_fresh(self.name, self, other, parameters, buffers)
-        return other
+        return randomise(self, seed, images)
 
     def partly(
         self,
         donor: Classifier,
         stages: Sequence[Stage],
-        images: Tensor,
+        images: Tensor | Statistics,
         prefixes: PrefixMemory | None = None,
     ) -> Classifier:
         """Return a copy with some stages of a donor of the same architecture.
@@ -380,7 +379,7 @@ class Classifier(nn.Module):
         Args:
             donor: Network that gives its stages.
             stages: Stages of this network that are replaced.
-            images: [M, 1, *S] training images.
+            images: [M, 1, *S] training images, or statistics, as of ``randomised``.
             prefixes: Memory of activations that this network's copies share. The statistics of the
                 donor must then be of the same images: where all first stages are its own, they are
                 taken over.

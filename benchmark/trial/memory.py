@@ -14,6 +14,7 @@ import numpy as np
 from benchmark.trial.keeping import ArrayArchive, Keeping, kept_or, kept_value_or
 
 if TYPE_CHECKING:
+    from benchmark.trial.models import Models
     from benchmark.trial.trial import Trial
 
 T = TypeVar("T")
@@ -109,11 +110,13 @@ def remembered(
     return decorate
 
 
-def kept_for(trial: Trial, key: Hashable, keeping: Keeping | None, compute: Callable[[], T]) -> T:
+def kept_for(
+    trial: Trial | Models, key: Hashable, keeping: Keeping | None, compute: Callable[[], T]
+) -> T:
     """Return the value that an earlier run kept for a trial's cohort, or make and keep it.
 
     Args:
-        trial: Trial, whose archive, cohort, streams and kind of device join the key.
+        trial: Trial, or models, whose archive, cohort, streams and kind of device join the key.
         key: All else that decides the value, of plain parts.
         keeping: How it is kept; None keeps nothing.
         compute: Function that makes it.

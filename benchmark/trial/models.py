@@ -14,11 +14,12 @@ from torch import Tensor
 
 from benchmark.arrays import FloatArray
 from benchmark.classifier import Classifier
+from benchmark.classifier.exchange import Statistics
 from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of
 from benchmark.training.relatives import Relative, from_arrays, load_committed, relation, to_arrays
 from benchmark.trial.maps import lane_of
-from benchmark.trial.memory import Memory, kept_or, return_memory
+from benchmark.trial.memory import Keeping, Memory, kept_for, kept_or, return_memory
 from benchmark.trial.runtime import Peers, Runtime
 
 RANDOM_COPIES = 3
@@ -76,12 +77,37 @@ class Models:
 
     def randomised(self, copy: int) -> Classifier:
         """Return a fully randomised copy, by its number below ``RANDOM_COPIES``."""
-        return self.memory.once(
-            ("randomised", self.identity, copy),
-            lambda: self.classifier.randomised(
-                seed_of(self.runtime.suite, "randomised", copy), self.reestimation_images()
-            ),
-        )
+
+        def make(number: int, images: Tensor | Statistics) -> Classifier:
+            seed = seed_of(self.runtime.suite, "randomised", number)
+            return self.classifier.randomised(seed, images)
+
+        key = ("randomised", self.identity, copy)
+        return self.memory.once(key, lambda: self.copies("randomised", (copy,), make)[0])
+
+    def copies(
+        self, kind: str, parts: Sequence[A], make: Callable[[A, Tensor | Statistics], Classifier]
+    ) -> list[Classifier]:
+        """Return randomised copies, whose running statistics later processes find.
+
+        Weights are drawn by seed and need no keeping; statistics cost a pass of every image.
+
+        Args:
+            kind: What decides the copies beside network, cohort, suite and parts.
+            parts: What each copy is made by; its ``repr`` must tell copies apart.
+            make: Function from such a part, and from images or kept statistics, to the copy.
+        """
+        made: list[Classifier] = []
+
+        def take() -> list[dict[str, Tensor]]:
+            images = self.reestimation_images()
+            made.extend(make(part, images) for part in parts)
+            return [copy.statistics for copy in made]
+
+        # Another torch may draw other weights from the same seed.
+        key = ("statistics", kind, self.identity, torch.__version__, *parts)
+        kept = kept_for(self, key, Keeping("1"), take)
+        return made or [make(part, known) for part, known in zip(parts, kept, strict=True)]
 
     def reestimation_images(self) -> Tensor:
         """Return the images that batch norm is re-estimated on, [M, 1, *S].

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from benchmark.classifier import Classifier, PrefixMemory
+from benchmark.classifier.exchange import Statistics
 from benchmark.trial import Trial, remembered
 
 CASCADE, BOTTOM_UP, INDEPENDENT = "cascade", "bottom_up", "independent"
@@ -50,7 +53,7 @@ def altered(trial: Trial, stages: frozenset[int], copy: int) -> Trial:
     """
     if len(stages) == len(trial.classifier.stages):
         return trial.randomised(copy)
-    return trial.on(classifier=_redrawn(trial, stages, copy))
+    return trial.on(classifier=_redrawn(trial, copy)[stages])
 
 
 def forget_activations(trial: Trial) -> None:
@@ -64,7 +67,15 @@ def _activations(trial: Trial) -> PrefixMemory:
 
 
 @remembered(by_model=True)
-def _redrawn(trial: Trial, stages: frozenset[int], copy: int) -> Classifier:
+def _redrawn(trial: Trial, copy: int) -> dict[frozenset[int], Classifier]:
+    """Return all partly randomised copies of the walks that one fully randomised copy gives to."""
     model, donor = trial.classifier, trial.randomised(copy).classifier
-    chosen = [model.stages[number] for number in sorted(stages)]
-    return model.partly(donor, chosen, trial.models.reestimation_images(), _activations(trial))
+    stages, activations = model.stages, _activations(trial)
+    chosen = dict.fromkeys(tuple(sorted(step.stages)) for step in steps(model))
+    parts = [numbers for numbers in chosen if len(numbers) < len(stages)]
+
+    def make(numbers: tuple[int, ...], images: Tensor | Statistics) -> Classifier:
+        return model.partly(donor, [stages[number] for number in numbers], images, activations)
+
+    copies = trial.models.copies(f"walks {copy}", parts, make) if parts else []
+    return {frozenset(numbers): other for numbers, other in zip(parts, copies, strict=True)}

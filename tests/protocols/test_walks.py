@@ -104,6 +104,27 @@ def test_shared_activations_change_no_copy(build: object, dimensions: int) -> No
                     assert torch.equal(shared(batch)[0], whole(batch)[0])
 
 
+@pytest.mark.parametrize(("build", "dimensions"), MODELS)
+def test_kept_statistics_change_no_copy(build: object, dimensions: int) -> None:
+    """If it fails, a later process scores other copies than the first, or pays for them again."""
+    model = build(dimensions)  # type: ignore[operator]
+    images, others = build_images(8, model.input_shape), build_images(3, model.input_shape, seed=1)
+    donor = model.randomised(3, images)
+    before = model.passes.snapshot()
+    same = model.randomised(3, donor.statistics)
+    assert model.passes.since(before).forward == 0
+    assert same.weights_sha256 == donor.weights_sha256
+    for step in steps(model):
+        stages = [model.stages[number] for number in sorted(step.stages)]
+        first = model.partly(donor, stages, images, PrefixMemory())
+        before = model.passes.snapshot()
+        later = model.partly(same, stages, first.statistics, PrefixMemory())
+        assert model.passes.since(before).forward == 0
+        assert later.weights_sha256 == first.weights_sha256
+        with torch.no_grad():
+            assert torch.equal(later(others)[0], first(others)[0])
+
+
 def test_copies_of_a_walk_have_their_weights_in_common_and_statistics_of_their_own() -> None:
     """If it fails, dozens of copies of a large network fill the memory, or one spoils the rest."""
     model, images = trained(), build_images(8)

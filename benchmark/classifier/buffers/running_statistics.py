@@ -21,7 +21,7 @@ Where a layer is called several times in a pass, the moments of all calls are po
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
@@ -44,6 +44,7 @@ _BATCH_NORM_OPERATORS = {
 }
 _FORWARDS = {_BatchNorm.forward, nn.SyncBatchNorm.forward, _InstanceNorm.forward}
 _MEAN, _VARIANCE = "running_mean", "running_var"
+_CALLS = "num_batches_tracked"
 _STATISTICS = ("running", "moving", "ema_")
 
 _Args = tuple[Any, ...]
@@ -101,10 +102,25 @@ def reestimate_statistics(
     }
     if not norms and not others:
         return set()  # nothing to learn, such as where the head alone was exchanged
-    names = {f"{name}.{buffer}" for name in norms for buffer in (_MEAN, _VARIANCE)}
+    names = {f"{name}.{buffer}" for name in norms for buffer in (_MEAN, _VARIANCE, _CALLS)}
     with torch.no_grad(), _training(list(norms.values())), _taking(others) as taken:
         run()
     return names | taken
+
+
+def restore_statistics(module: nn.Module, statistics: Mapping[str, Tensor]) -> set[str]:
+    """Set running statistics by name as an earlier pass left them, and return their names."""
+    tensors = named_tensors(module)
+    with torch.no_grad():
+        for name, values in statistics.items():
+            tensors[name].copy_(values)
+    return set(statistics)
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers by name, those that two parts share by both names."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
 
 
 def learns_in_norms_alone(module: nn.Module) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from images import build_images
+from odd_networks import Half
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
@@ -22,6 +24,8 @@ from benchmark.classifier import Classifier
 from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
 from benchmark.classifier.buffers.running_statistics import reestimate_statistics
 from benchmark.errors import ClassifierError
+from benchmark.records.arrays import ArrayFolder
+from benchmark.trial.keeping import Keeping, kept_value_or
 
 SHAPE, WIDTH, IMAGES = (20, 20), 6, 8
 
@@ -464,6 +468,23 @@ def test_a_partly_randomised_copy_changes_from_its_first_stage_on(kind: str) -> 
         if values.is_floating_point():
             is_early = name.startswith("trunk.1.")
             assert torch.equal(values, after.get_buffer(name)) == is_early, name
+
+
+@pytest.mark.parametrize(
+    "kind", ["own", "torchvision's frozen", "BatchNorm2d", "functional", "half precision"]
+)
+def test_kept_statistics_of_any_norm_make_the_same_copy(kind: str, tmp_path: Path) -> None:
+    """If it fails, a later process scores another copy than the first."""
+    norms = {"own": Moving, "half precision": nn.BatchNorm2d} | BY_CHANNEL
+    classifier = trained(norms[kind](WIDTH))
+    if kind == "half precision":
+        classifier = Classifier("half", Half(classifier.trunk), classifier.head, SHAPE)
+    first = classifier.randomised(0, images())
+    assert first.statistics
+    archive, keeping = ArrayFolder(tmp_path, lambda: None), Keeping("1")
+    for _ in range(2):
+        kept = kept_value_or(archive, "copy", keeping, lambda: first.statistics)
+    assert classifier.randomised(0, kept).weights_sha256 == first.weights_sha256
 
 
 def table_of_waves() -> Tensor:
