@@ -22,6 +22,13 @@ class Kinds(StrEnum):
     PROTOCOLS = "protocols"
 
 
+class Engines(StrEnum):
+    """What can carry out a run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 COHORT_HELP = "Name, cohort.toml or its folder."
 MODEL_HELP = "Name, model.toml, its folder, torchvision.NAME, or path/to/file.py:Class."
 Models = Annotated[
@@ -41,7 +48,20 @@ Workers = Annotated[
     typer.Option(
         min=1,
         help="Processes of one thread each. Default: one for each core where several explainers "
-        "are named and no GPU is used, else 1.",
+        "are named and no GPU is used, else 1; of a Ray cluster, one for each core or GPU.",
+    ),
+]
+Engine = Annotated[
+    Engines,
+    typer.Option(
+        "--engine", help="Processes of this machine, or of a Ray cluster (docs/clusters.md)."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="HOST:PORT of a Ray cluster, or 'auto' on a machine of one. Default: RAY_ADDRESS, "
+        "else Ray is started on this machine."
     ),
 ]
 Store = Annotated[Path, typer.Option(help="Where finished cells are kept.")]

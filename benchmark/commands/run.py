@@ -22,7 +22,10 @@ from benchmark.running import device as devices
 from benchmark.running import engine
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
+from benchmark.running.workers import executor as executors
 from benchmark.running.workers import processes
+from benchmark.running.workers.cluster import connection
+from benchmark.running.workers.cluster import executor as ray_executor
 
 
 def run(
@@ -49,6 +52,8 @@ def run(
         str | None, typer.Option(help="i/N: every N-th method, i from 0 or from 1.")
     ] = None,
     workers: options.Workers = None,
+    engine_name: options.Engine = options.Engines.LOCAL,
+    address: options.Address = None,
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
 ) -> None:
     """Score explainers; what the store holds already is taken from there."""
@@ -56,7 +61,10 @@ def run(
         # Said at once; of protocols that were named, some may ask about the model alone.
         raise typer.BadParameter("Missing option '--explainer'.")
     with exit_on_error():
-        settings = engine.Settings(devices.resolve_device(device), batch_size, fresh)
+        executor = _on_cluster(engine_name, address, workers, device)
+        # The cluster may have a GPU where this machine has none.
+        here = "auto" if executor is not None and device == "cuda" else device
+        settings = engine.Settings(devices.resolve_device(here), batch_size, fresh)
         selection = suites.Selection(
             tuple(explainer or ()), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
         )
@@ -75,9 +83,8 @@ def run(
         terminal.print_notices(errors, plan.models.values())
         terminal.print_lines(errors, plan.notices)
         with terminal.Bars(errors) as bars:
-            finished = engine.run(
-                plan, cells, settings, bars, _executor(workers, len(wanted), settings)
-            )
+            executor = executor or _on_this_machine(workers, len(wanted), settings)
+            finished = engine.run(plan, cells, settings, bars, executor)
 
         protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
         results = summary.summarise_records(finished.records, protocols, json_file is not None)
@@ -93,12 +100,28 @@ def run(
         raise typer.Exit(_exit_code(finished.records, wanted))
 
 
-def _executor(
+def _on_this_machine(
     workers: int | None, methods: int, settings: engine.Settings
-) -> processes.WorkerProcesses | None:
-    """Return what measures the cells elsewhere, or None where this process does."""
+) -> executors.Executor | None:
+    """Return what measures the cells in other processes, or None where this one does."""
     count = processes.count_for(methods, settings.device) if workers is None else workers
     return processes.WorkerProcesses(count) if count > 1 else None
+
+
+def _on_cluster(
+    engine_name: options.Engines, address: str | None, workers: int | None, device: str
+) -> executors.Executor | None:
+    """Return what measures the cells on a Ray cluster, or None where none was asked for.
+
+    Raises:
+        InputError: If Ray is not installed, or no cluster answers.
+    """
+    if engine_name is not options.Engines.RAY:
+        if address is not None:
+            raise InputError("`--address` is of a Ray cluster; it goes with `--engine ray`.")
+        return None
+    resolved = connection.resolve_address(address)
+    return ray_executor.RayExecutor(resolved, workers, device)
 
 
 def _cost_lines(plan: plans.Plan, finished: engine.Finished, store: stores.Store) -> Iterator[str]:

@@ -13,9 +13,9 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -42,9 +42,14 @@ class _WrongKindError(PluginError):
 
 @dataclass
 class Shelf(Generic[P]):
-    """All plugins of one kind."""
+    """All plugins of one kind.
+
+    Attributes:
+        sources: Sources of files by path, which are taken instead of the files.
+    """
 
     kind: Kind[P]
+    sources: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @cached_property
     def entries(self) -> tuple[Entry[P], ...]:
@@ -137,7 +142,7 @@ class Shelf(Generic[P]):
 
     def _from_path(self, path: Path, class_name: str) -> Entry[P]:
         try:
-            source = path.read_bytes()
+            source = self.sources[str(path)] if str(path) in self.sources else path.read_bytes()
         except OSError as error:
             raise PluginError(
                 f"The {self.kind.name} file {path} cannot be read: {error.strerror}."
@@ -256,13 +261,18 @@ class Shelf(Generic[P]):
 
 
 class Catalogue:
-    """Every plugin that a run may name, on a shelf for each kind."""
+    """Every plugin that a run may name, on a shelf for each kind.
 
-    def __init__(self) -> None:
-        self.explainers = Shelf(EXPLAINERS)
-        self.models = Shelf(MODELS)
-        self.cohorts = Shelf(COHORTS)
-        self.protocols = Shelf(PROTOCOLS)
+    Args:
+        sources: Sources of plugins' files by path, for a machine that does not have the files.
+    """
+
+    def __init__(self, sources: Mapping[str, bytes] | None = None) -> None:
+        own = sources or {}
+        self.explainers = Shelf(EXPLAINERS, own)
+        self.models = Shelf(MODELS, own)
+        self.cohorts = Shelf(COHORTS, own)
+        self.protocols = Shelf(PROTOCOLS, own)
 
     def find(self, spec: str, kind: str) -> Entry[Any]:
         """Return a plugin of whatever kind a file's class is, or by its name on a shelf.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from benchmark.classifier.proofs import prove
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError, StoreError
 from benchmark.model_source import images_to_prove_on, load_fitted
-from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.catalogue import Catalogue, split_path
 from benchmark.plugins.cohort_checks import (
     load_cohort,
     refuse_small_groups,
@@ -67,6 +67,7 @@ class Request:
         store: Folder of the store; each process opens it by itself.
         settings: How to compute.
         began: Time at which the run began by the clock of the store's file system, in nanoseconds.
+        sources: Sources of plugins by path, for machines that do not have the files.
     """
 
     suite: Suite
@@ -74,6 +75,23 @@ class Request:
     store: Path
     settings: Settings
     began: int
+    sources: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def read_sources(self) -> dict[str, bytes]:
+        """Return the sources of all plugins that are named by ``path/to/file.py:Class``."""
+        chosen = self.suite.select(self.selection)
+        specs = (*chosen.explainers, *chosen.cohorts, *chosen.models, *chosen.protocols)
+        paths = {split_path(spec)[0] for spec in (*specs, *self.suite.explainer)}
+        return {str(Path(path)): Path(path).read_bytes() for path in paths if path.endswith(".py")}
+
+    def elsewhere(self, store: Path) -> Request:
+        """Return the request for a machine with a store of its own.
+
+        Of what is in there, a fresh run is to use nothing that was there before: it gets a folder
+        of its own.
+        """
+        folder = store / f"fresh-{self.began}" if self.settings.fresh else store / "kept"
+        return replace(self, store=folder, began=0)
 
     def make_plan(self) -> Plan:
         """Return the plan, which holds at least the cells of the run.
@@ -81,7 +99,7 @@ class Request:
         Raises:
             InputError: If a plugin is no longer to be found.
         """
-        return make_plan(Catalogue(), self.suite, self.selection)
+        return make_plan(Catalogue(self.sources), self.suite, self.selection)
 
     def archive(self, store: Store) -> ArrayArchive:
         """Return the archive of a store; of a fresh run, what this run put into it alone."""

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
+import pickle
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
 
-from benchmark.running.suite import Cell
-from benchmark.running.workers.child import serve
+from benchmark.running.workers.assignment import Assignment
 from benchmark.running.workers.loading import Request
-from benchmark.running.workers.messages import (
-    CellDone,
-    CellLost,
-    CellStarted,
-    Message,
-    Refused,
-    TaskDone,
-)
+from benchmark.running.workers.messages import Message, Refused
+from benchmark.running.workers.spawned import GRACE, SpawnedProcess
 from benchmark.running.workers.task import Agenda, Task
-from benchmark.running.workers.threads import one_thread
 
 # A worker with a network of a few million parameters takes between 1 and 1.9 GB on slices.
 _MEMORY = 2 * 2**30
 _MEMINFO = Path("/proc/meminfo")
-_GRACE = 5.0  # seconds in which a process that is asked to stop leaves what it does
 _PATIENCE = 1.0  # seconds after which processes are looked at that have sent nothing
 _FRUITLESS = 3
 
@@ -82,11 +70,12 @@ class WorkerProcesses:
                 _hand_out(request, agenda, processes, max(1, self._count - fruitless))
                 for process in _wait(processes):
                     yield from process.follow(agenda)
-                    fruitless = 0 if process.has_begun else fruitless + process.has_ended
+                    has_begun = process.assignment.has_begun
+                    fruitless = 0 if has_begun else fruitless + process.has_ended
                 if fruitless >= _FRUITLESS:
                     yield Refused(
                         f"{fruitless} worker processes ended before they had begun a cell, the "
-                        f"last {process.describe_end()}; `--workers 1` works without them."
+                        f"last {process.spawned.describe_end()}; `--workers 1` works without them."
                     )
                 processes = [process for process in processes if not process.has_ended]
         finally:
@@ -94,103 +83,45 @@ class WorkerProcesses:
 
 
 class _Process:
-    """A process, the task that it has in hand, and the cells of it that are not done.
+    """A process and what it has in hand.
 
     Attributes:
-        pair: Cohort and model that it has loaded.
-        task: Task in hand.
-        has_begun: Whether it has begun any cell.
+        assignment: Task in hand.
+        spawned: The process itself.
         has_ended: Whether it is gone.
-        connection: Connection to it.
     """
 
     def __init__(self, request: Request, pair: tuple[str, str]) -> None:
-        self.pair = pair
-        self.task: Task | None = None
-        self.has_begun = self.has_ended = False
-        self._left: list[Cell] = []
-        self._at: tuple[Cell, float] | None = None  # the cell that it is at, and since when
-        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs,), name="medsanity worker")
-        with one_thread(), _no_interrupt():
-            self._process.start()
-        theirs.close()  # so that the connection ends when the process does
-        self._send((request, pair))
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the process has ended, though what it has started may hold its connection."""
-        return not self._process.is_alive() and not self.connection.poll()
+        self.assignment = Assignment(pair)
+        self.has_ended = False
+        self.spawned = SpawnedProcess()
+        self.spawned.send(pickle.dumps((request, pair)))
 
     def begin(self, task: Task) -> None:
         """Give the process a task."""
-        self.task, self.pair, self._left = task, task.pair, list(task.cells)
-        self._send(task)
+        self.assignment.begin(task)
+        self.spawned.send(pickle.dumps(task))
 
     def follow(self, agenda: Agenda) -> Iterator[Message]:
         """Yield the next message, and tell the agenda where it ends the task."""
         try:
-            if self.is_gone:
-                raise EOFError
-            message: Message = self.connection.recv()
-        except (EOFError, OSError):
+            message: Message = pickle.loads(self.spawned.receive())
+        except EOFError:
             yield from self._bury(agenda)
             return
-        match message:
-            case CellStarted(cell):
-                self.has_begun, self._at = True, (cell, time.monotonic())
-            case CellDone(cell):
-                self._left.remove(cell)
-                self._at = None
-            case TaskDone() | Refused() if self.task is not None:
-                agenda.finish(self.task)
-                self.task = None
+        self.assignment.note(message, agenda)
         yield message
-
-    def describe_end(self) -> str:
-        """Return a clause about how the process ended by itself."""
-        code = self._process.exitcode
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            cause = ", as the system does where memory runs out" if name == "SIGKILL" else ""
-            return f"by {name}{cause}"
-        return f"with the code {code}"
-
-    def stop(self) -> None:
-        """Ask the process to leave what it does; one that has nothing in hand is ended."""
-        self.connection.close()
-        if self.task is None:
-            self._process.kill()
-        else:
-            self._process.terminate()
-
-    def end(self, seconds: float) -> None:
-        """Wait for the process to end, and end it by force where it does not."""
-        self._process.join(seconds)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
 
     def _bury(self, agenda: Agenda) -> Iterator[Message]:
         """Give up the cell in hand, and give back to the agenda what was to come after it."""
-        self.connection.close()
-        self.end(_GRACE)
+        self.spawned.connection.close()
+        self.spawned.end()
         self.has_ended = True
-        if self.task is None:
+        if self.assignment.cell is None:
+            self.assignment.give_back(agenda)
             return
-        if self._at is not None:
-            cell, since = self._at
-            self._left.remove(cell)
-            reason = f"The process that measured it ended {self.describe_end()}."
-            yield CellLost(cell, reason, time.monotonic() - since)
-        agenda.finish(self.task, self._left)
-
-    def _send(self, message: object) -> None:
-        try:
-            self.connection.send(message)
-        except OSError:
-            return  # it has ended, as reading from it will show
+        reason = f"The process that measured it ended {self.spawned.describe_end()}."
+        yield from self.assignment.give_up(agenda, reason)
 
 
 def _hand_out(request: Request, agenda: Agenda, processes: list[_Process], count: int) -> None:
@@ -199,7 +130,8 @@ def _hand_out(request: Request, agenda: Agenda, processes: list[_Process], count
     A process that must wait for a model's preparation loads the model meanwhile.
     """
     for process in processes:
-        if process.task is None and (task := agenda.take(process.pair)) is not None:
+        own = process.assignment
+        if own.task is None and (task := agenda.take(own.pair)) is not None:
             process.begin(task)
     while len(processes) < count and (pair := agenda.next_pair(len(processes))):
         processes.append(_Process(request, pair))
@@ -209,36 +141,23 @@ def _hand_out(request: Request, agenda: Agenda, processes: list[_Process], count
 
 def _wait(processes: Sequence[_Process]) -> list[_Process]:
     """Return the processes that have sent something or have ended, waiting a while for one."""
-    ready = wait([process.connection for process in processes], timeout=_PATIENCE)
-    return [process for process in processes if process.connection in ready or process.is_gone]
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Let processes that are started inside never hear of Ctrl-C, which reaches the whole group.
-
-    For this process it is put off until the end.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # which would otherwise be started inside, and lift the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    ready = wait([process.spawned.connection for process in processes], timeout=_PATIENCE)
+    return [
+        process
+        for process in processes
+        if process.spawned.connection in ready or process.spawned.is_gone
+    ]
 
 
 def _stop(processes: Sequence[_Process]) -> None:
     """End processes through their ``finally`` clauses, and by force those that take too long."""
     try:
         for process in processes:
-            process.stop()
-        deadline = time.monotonic() + _GRACE
+            process.spawned.stop(is_busy=process.assignment.task is not None)
+        deadline = time.monotonic() + GRACE
         for process in processes:
-            process.end(max(0.0, deadline - time.monotonic()))
+            process.spawned.end(max(0.0, deadline - time.monotonic()))
     except KeyboardInterrupt:  # pressed again
         for process in processes:
-            process.end(0.0)
+            process.spawned.end(0.0)
         raise

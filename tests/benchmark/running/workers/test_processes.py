@@ -18,7 +18,7 @@ from benchmark.records.store import Store
 from benchmark.running.engine import Finished, Settings, run
 from benchmark.running.progress import Silence
 from benchmark.running.suite import Cell
-from benchmark.running.workers import processes
+from benchmark.running.workers import processes, spawned
 from benchmark.running.workers.processes import WorkerProcesses, count_for
 
 PROTOCOLS = ("Loading", "Fatal", "Second")
@@ -118,7 +118,7 @@ def test_processes_that_never_begin_end_the_run_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a run whose processes cannot be started starts them for ever."""
-    monkeypatch.setattr(processes, "serve", sys.exit)
+    monkeypatch.setattr(spawned, "serve", sys.exit)
     with pytest.raises(InputError, match=r"3 .* the last with the code 1; `--workers 1`"):
         measure(tmp_path / "store", Course(), count=2)
     assert multiprocessing.active_children() == []

@@ -1,0 +1,1 @@
+"""Carries out tasks on the machines of a Ray cluster."""
