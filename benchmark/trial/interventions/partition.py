@@ -9,12 +9,12 @@ import torch
 from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.partition import cut
 from benchmark.seeding import stream
-from benchmark.trial.memory import kept_or, remembered
+from benchmark.trial.memory import Keeping, kept_or, remembered
 from benchmark.trial.removal import imputers, respond, substitutes
 from benchmark.trial.trial import Trial
 
 
-@remembered()
+@remembered(keeping=Keeping("1"))
 def regions_of(trial: Trial, rows: Rows, count: int) -> npt.NDArray[np.signedinteger]:
     """Return the cells of test images, [n, *S]; the same for every explainer and model."""
     test, spacing, cuts = trial.test, trial.cohort.geometry.spacing, []
