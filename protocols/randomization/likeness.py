@@ -34,8 +34,9 @@ class Likeness:
     def __init__(self, images: Study, maps: Tensor, quantile: float) -> None:
         foreground, ranked = images.foreground, images.ranked(maps)
         self._foreground, self._ranked = foreground, ranked
-        self._ranks = centred_ranks(ranked, foreground)
-        self._signed = centred_ranks(maps, foreground)
+        # Halves of whole numbers, which float32 holds exactly up to 2**23.
+        self._ranks = centred_ranks(ranked, foreground).float()
+        self._signed = centred_ranks(maps, foreground).float()
         self._hog = hog_features(ranked, foreground) if maps.ndim == 4 else None
         self._reasons = reason_unrankable(ranked, foreground)
         order = descending_order(ranked.nan_to_num(0.0, 0.0, 0.0), foreground, images.streams())
@@ -48,8 +49,8 @@ class Likeness:
         dimensions only), and overlap of the top. NaN where a map cannot be ranked.
         """
         similarities = {
-            SPEARMAN: rank_correlation(self._ranks, other._ranks),
-            SIGNED: rank_correlation(self._signed, other._signed),
+            SPEARMAN: rank_correlation(self._ranks.double(), other._ranks.double()),
+            SIGNED: rank_correlation(self._signed.double(), other._signed.double()),
             SSIM: ssim(self._ranked, other._ranked, self._foreground),
         }
         if self._hog is not None and other._hog is not None:
