@@ -11,10 +11,12 @@ from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 
 from benchmark import errors
+from benchmark.arrays import Arrays
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.classifier.side_effects import watch
 from benchmark.cohort import Cohort
@@ -32,7 +34,7 @@ from benchmark.results.explained_model import ExplainedModel, explained_model
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell
-from benchmark.trial import Peers, Runtime, Trial
+from benchmark.trial import ArrayArchive, Peers, Runtime, Trial
 from benchmark.trial.memory import Memory, return_memory
 
 
@@ -166,8 +168,7 @@ class CellRunner:
             outcome, log = self._attempt(cell)
         is_changed = self.trial.classifier.weights_sha256 != self._weights_sha256
         if is_changed and outcome.state != FAILED:
-            reason = f"Explainer {cell.explainer!r} changed the network's weights."
-            outcome = Outcome("failed", reason)
+            outcome = Outcome("failed", _changed_weights(cell.explainer))
         if is_changed or (outcome.state == FAILED and effects.changes):
             self._reload(cell)
         spent = self.trial.passes.since(before)
@@ -215,7 +216,10 @@ class CellRunner:
             torch.cuda.empty_cache()
 
     def _trial_of(self, explainer: str) -> Trial:
-        runtime = replace(self._runtime, announce=self._announce)
+        archive = self._runtime.archive
+        if archive is not None:
+            archive = _WatchedArchive(archive, self.trial.classifier, explainer)
+        runtime = replace(self._runtime, announce=self._announce, archive=archive)
         return replace(self.trial, explainer=self._explainers[explainer], runtime=runtime)
 
     def _reason(self, cell: Cell, error: BaseException) -> str:
@@ -284,6 +288,40 @@ class CellRunner:
     def _names(self, cell: Cell) -> Names:
         cohort, protocol = self.trial.cohort.name, cell.protocol
         return Names(cohort=cohort, model=cell.model, explainer=cell.explainer, protocol=protocol)
+
+
+class _WatchedArchive:
+    """An archive that keeps nothing which was made of a network after an explainer changed it.
+
+    What other explainers find there would otherwise be of another network than its name says.
+
+    Args:
+        archive: Archive.
+        classifier: Network on trial.
+        explainer: Name of the explainer on trial, which is blamed.
+    """
+
+    def __init__(self, archive: ArrayArchive, classifier: Classifier, explainer: str) -> None:
+        self._archive, self._classifier, self._explainer = archive, classifier, explainer
+        self._weights_sha256 = classifier.weights_sha256
+
+    def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
+        """Return the arrays that are kept, or None."""
+        return self._archive.load(identity)
+
+    def save(self, identity: str, arrays: Arrays) -> None:
+        """Keep the arrays.
+
+        Raises:
+            AttributionError: If the weights are no longer those that the trial began with.
+        """
+        if self._classifier.weights_sha256 != self._weights_sha256:
+            raise errors.AttributionError(_changed_weights(self._explainer))
+        self._archive.save(identity, arrays)
+
+
+def _changed_weights(explainer: str) -> str:
+    return f"Explainer {explainer!r} changed the network's weights."
 
 
 def conclude(protocol: AnyProtocol, readings: Sequence[Reading]) -> Outcome:

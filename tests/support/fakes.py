@@ -26,6 +26,7 @@ from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import Reading, Statistic, Verdict, find, statistic, summarise
 from benchmark.target import Target
 from benchmark.trial import Study, Trial
+from benchmark.trial.region_effects import region_effects
 
 FILE = Path(__file__)
 SLOWNESS = "FAKE_SECONDS"
@@ -293,6 +294,18 @@ class Redrawing(Loading):
         readings = super().readings(trial)
         trial.draw(np.arange(len(trial.test)))
         return readings
+
+
+class Removing(Redrawing):
+    """Draws maps, and then asks what depends on cohort and model alone."""
+
+    name = "removing"
+
+    def readings(self, trial: Trial) -> list[Reading]:
+        readings = super().readings(trial)
+        effects = region_effects(trial, np.arange(len(trial.test)), 2)["blur"]
+        sample = trial.sample()
+        return [*readings[:2], Reading("gap", sample, effects.after.mean(1))]
 
 
 class Undefined(Loading):

@@ -217,6 +217,16 @@ def test_a_changed_network_is_noticed_and_scores_nobody_else(tmp_path: Path) -> 
     assert after.readings == alone.readings
 
 
+def test_what_is_made_of_a_changed_network_is_kept_for_nobody(tmp_path: Path) -> None:
+    """If it fails, methods of later runs are scored by what another network did."""
+    suite = build_suite(("Removing",))
+    (spoiled,) = score(["Meddling"], tmp_path / "store", suite).records
+    assert "'meddling' changed the network's weights" in str(spoiled.reason)
+    (after,) = score(["Bright"], tmp_path / "store", suite).records
+    (alone,) = score(["Bright"], tmp_path / "alone", suite).records
+    assert after.readings == alone.readings
+
+
 def test_failures_are_tried_again_and_refusals_are_not(tmp_path: Path) -> None:
     score(["Raising", "Picky"], tmp_path / "store", build_suite(("Loading", "Undefined")))
     again = score(["Raising", "Picky"], tmp_path / "store", build_suite(("Loading", "Undefined")))
