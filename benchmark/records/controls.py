@@ -54,7 +54,15 @@ class ControlRecords:
         """
         path = self._path(cohort, model)
         text = None if path is None else self._read(path).get(identity_sha256)
-        return None if text is None else Record.from_json(text, f"The record in {path}")
+        if path is None or text is None:
+            return None
+        record = Record.from_json(text, f"The record in {path}")
+        if record.identity_sha256 != identity_sha256:
+            raise StoreError(
+                f"The published controls {path} are damaged: the record of "
+                f"{record.identity_sha256[:12]} stands under {identity_sha256[:12]}."
+            )
+        return record
 
     def beside(self, records: Sequence[Record]) -> list[Record]:
         """Return the controls that stand beside records: of their cohorts, networks and protocols.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,16 @@ def test_a_damaged_file_is_named(tmp_path: Path, published: Path, damage: bytes 
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] if isinstance(damage, str) else damage)
     with pytest.raises(StoreError, match=str(path)):
+        score(tmp_path / "store", published)
+
+
+def test_a_record_under_the_name_of_another_is_refused(tmp_path: Path, published: Path) -> None:
+    """If it fails, one control is shown with the scores of another, and judges by them."""
+    (path,) = published.iterdir()
+    lines = lzma.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+    (one, record), (other, second) = (line.split(" ", 1) for line in lines)
+    path.write_bytes(lzma.compress(f"{one} {second}{other} {record}".encode()))
+    with pytest.raises(StoreError, match="stands under"):
         score(tmp_path / "store", published)
 
 
