@@ -16,8 +16,9 @@ def _leave(code: object) -> None:
         return
     try:
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed by whoever started the command
+                stream.flush()
     except OSError:  # a pipe that nobody reads any more; Python has a way of its own to say so
         return
     os._exit(code or 0)

@@ -118,6 +118,21 @@ def test_help_and_usage_errors_wait_for_no_torch() -> None:
         assert words in " ".join(output.replace("│", " ").split()), arguments
 
 
+_ENDING = """
+import runpy, sys, types
+sys.modules["torch"] = types.ModuleType("torch")  # as in a command that has computed something
+runpy.run_module("benchmark", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("--version >&-", 0), ("rum 2>&-", 2)])
+def test_a_command_ends_alike_where_nobody_hears_it(command: str, code: int) -> None:
+    """If it fails, a job whose output is closed ends with a traceback in place of its exit code."""
+    line = ["sh", "-c", f'exec "$0" -c "$1" {command}', sys.executable, _ENDING]
+    done = subprocess.run(line, cwd=ROOT, timeout=60, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 def test_a_command_that_cannot_be_imported_hurts_only_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
