@@ -22,7 +22,7 @@ from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.explainer import Control, check_independence, why_unsupported
 from benchmark.target import Target, own_margin
-from benchmark.trial.memory import ArrayArchive, kept_or
+from benchmark.trial.memory import ArrayArchive, Keeping, kept_for, kept_or
 
 if TYPE_CHECKING:
     from benchmark.trial.trial import Trial
@@ -144,15 +144,19 @@ def _batch(trial: Trial, rows: Rows) -> Batch:
 
 def _check_once(trial: Trial, batch: Batch, target: Target, made: Tensor) -> None:
     """Check on the explainer's first batch that its maps do not depend on the batch."""
+    key = _first_batch_key(trial)
 
     def check() -> None:
         alone = batch.take(slice(1))
         check_independence(trial.explainer, trial.classifier, alone, target, made[:1])
 
-    trial.once(_first_batch_key(trial), check)
+    def check_or_know() -> None:
+        kept_for(trial, (*key, trial.model_identity), Keeping("1"), check)
+
+    trial.once(key, check_or_know)
 
 
-def _first_batch_key(trial: Trial) -> Hashable:
+def _first_batch_key(trial: Trial) -> tuple[Hashable, ...]:
     return "maps depend on no batch", trial.explainer_identity
 
 

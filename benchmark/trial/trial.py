@@ -175,19 +175,14 @@ class Trial:
         """Non-negative maps that rank pixels, [N, 1, *S] float32 on the host."""
         return importance(self.attributions, self.explainer.polarity)
 
-    def maps(self, rows: Rows, *, keep: bool = True) -> Tensor:
+    def maps(self, rows: Rows) -> Tensor:
         """Return the signed maps of some test rows, target own margin, [n, 1, *S] on the host.
 
         What was drawn before is not drawn again; otherwise as ``attributions``.
-
-        Args:
-            rows: [n] test rows.
-            keep: Whether to keep the maps that are drawn now for whoever asks later.
         """
         if self.memory.holds(self._maps_key("all")):
             return self.attributions[torch.from_numpy(rows)]
-        kept = self.once(self._maps_key("some"), dict[int, Tensor])
-        drawn = kept if keep else dict(kept)
+        drawn = self.once(self._maps_key("some"), dict[int, Tensor])
         missing = np.array([row for row in rows.tolist() if row not in drawn], dtype=np.int64)
         if len(missing):
             maps = draw_maps(self, missing, None, self.lane, kept=True)

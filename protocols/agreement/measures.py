@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,31 +19,44 @@ from benchmark.maps.partition import masses
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.similarity import centred_ranks, iou, rank_correlation
 from benchmark.seeding import seed_of
-from benchmark.trial import Study, Trial, remembered
+from benchmark.trial import Keeping, Study, Trial, remembered
+from benchmark.trial.maps import draw_maps
 
 _SLICES_AT_ONCE = 16
 _MOST_INT16 = 2**15
 
 
+@dataclass(frozen=True, eq=False)
 class RankedMaps:
     """One method's maps of some images, ranked once for all that they are compared with.
 
-    Args:
-        images: Study of the images, by the method.
-        importance: [n, 1, *S] maps of the images.
-        quantiles: Shares of the foreground that are compared as the tops of two maps.
+    Twice the ranks are whole numbers, and masks are bits: a fifth of the memory.
 
     Attributes:
+        doubled: [n, P] twice the ranks minus their mean, as whole numbers; 0 outside.
+        packed: [n, Q, B] masks of the tops, eight pixels a byte.
         unrankable: [n] whether each map ranks nothing.
+        shape: Shape of an image.
     """
 
-    def __init__(self, images: Study, importance: Tensor, quantiles: Sequence[float]) -> None:
+    doubled: Tensor
+    packed: npt.NDArray[np.uint8]
+    unrankable: BoolArray
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, images: Study, importance: Tensor, quantiles: Sequence[float]) -> RankedMaps:
+        """Return the maps [n, 1, *S] of a study's images, ranked.
+
+        Args:
+            images: Study of the images, by the method.
+            importance: [n, 1, *S] maps of the images.
+            quantiles: Shares of the foreground that are compared as the tops of two maps.
+        """
         foreground, ties = images.foreground, images.streams("ties")
         reasons = reason_unrankable(importance, foreground)
-        self.unrankable = np.array([reason is not None for reason in reasons])
-        self._shape = foreground.shape[2:]
-        # Twice the ranks are whole numbers, and masks are bits: a fifth of the memory.
-        small = torch.int16 if math.prod(self._shape) < _MOST_INT16 else torch.int32
+        shape = tuple(foreground.shape[2:])
+        small = torch.int16 if math.prod(shape) < _MOST_INT16 else torch.int32
         doubled, tops = [], []
         for start in range(0, len(importance), _SLICES_AT_ONCE):
             rows = slice(start, start + _SLICES_AT_ONCE)
@@ -50,19 +64,20 @@ class RankedMaps:
             doubled.append((2 * centred_ranks(values, inside)).nan_to_num(0.0).to(small))
             order = descending_order(values.nan_to_num(0.0, 0.0, 0.0), inside, ties[rows])
             tops.append(np.packbits(top_masks(order, inside, quantiles).flatten(2).numpy(), axis=2))
-        self._doubled, self._tops = torch.cat(doubled), np.concatenate(tops)
+        unrankable = np.array([reason is not None for reason in reasons])
+        return cls(torch.cat(doubled), np.concatenate(tops), unrankable, shape)
 
     def ranks(self, rows: slice | Rows) -> Tensor:
         """Return the ranks minus their mean in some images, [k, P] float64; 0 outside."""
-        ranks = self._doubled[rows].double() / 2
+        ranks = self.doubled[rows].double() / 2
         ranks[torch.from_numpy(self.unrankable[rows])] = float("nan")
         return ranks
 
     def top(self, column: int) -> Tensor:
         """Return the masks of the tops at one of the shares, [n, *S]."""
-        pixels = math.prod(self._shape)
-        flat = np.unpackbits(self._tops[:, column], axis=1, count=pixels).astype(np.bool_)
-        return torch.from_numpy(flat).view(-1, *self._shape)
+        pixels = math.prod(self.shape)
+        flat = np.unpackbits(self.packed[:, column], axis=1, count=pixels).astype(np.bool_)
+        return torch.from_numpy(flat).view(-1, *self.shape)
 
 
 def compare(
@@ -105,25 +120,28 @@ def compare_tops(
 
 
 def panel_maps(images: Study, quantiles: tuple[float, ...]) -> dict[str, RankedMaps]:
-    """Return the maps of every member of the panel but the method itself, made once for all."""
+    """Return the maps of every member of the panel but the method itself, made once for all.
+
+    Whoever asks first makes the method's own too: of processes side by side the others find them.
+    """
     trial = images.trial
     has_truth = bool(trial.cohort.anatomy.rois)
-    return {
+    members = {
         name: _ranked_maps(trial.on(explainer=member), images.protocol, images.rows, quantiles)
         for name, member in trial.peers.panel.items()
-        if name != trial.explainer.name
-        and why_unsupported(member, trial.classifier, has_truth) is None
+        if why_unsupported(member, trial.classifier, has_truth) is None
     }
+    return {name: maps for name, maps in members.items() if name != trial.explainer.name}
 
 
-@remembered(by_model=True, by_explainer=True)
+@remembered(by_model=True, by_explainer=True, keeping=Keeping("1", (RankedMaps,)))
 def _ranked_maps(
     trial: Trial, protocol: str, rows: Rows, quantiles: tuple[float, ...]
 ) -> RankedMaps:
     images = Study(trial, protocol).of(rows)
-    # Once they are ranked, nobody asks for the maps of the panel again.
-    importance = images.ranked(trial.maps(rows, keep=False))
-    return RankedMaps(images, importance, quantiles)
+    # Not by ``Trial.maps``: once they are ranked, nobody asks for the maps of the panel again.
+    maps = draw_maps(trial, rows, None, trial.lane, kept=True)
+    return RankedMaps.of(images, images.ranked(maps), quantiles)
 
 
 def partner_of(images: Study, number: int) -> Rows:

@@ -48,7 +48,7 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
         images = study.balanced(self.config.subjects)
         ranked = images.ranked(images.maps())
         images.note_unrankable(ranked)
-        own = measures.RankedMaps(images, ranked, self.config.quantiles)
+        own = measures.RankedMaps.of(images, ranked, self.config.quantiles)
         partners = [measures.partner_of(images, number) for number in range(self.config.partners)]
         self._foretell(images, ranked, partners)
         self._agree(images, own, partners)

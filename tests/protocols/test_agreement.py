@@ -113,7 +113,7 @@ def test_ranks_and_tops_are_kept_small_and_exact() -> None:
     maps = images.ranked(images.maps()).clone()
     maps[3], maps[5, 0, 8, 8] = 1.0, float("nan")
     quantiles = (0.05, 0.2)
-    kept = RankedMaps(images, maps, quantiles)
+    kept = RankedMaps.of(images, maps, quantiles)
     expected = centred_ranks(maps, images.foreground)
     assert expected[3].isnan().all()
     torch.testing.assert_close(kept.ranks(slice(None)), expected, rtol=0, atol=0, equal_nan=True)

@@ -25,6 +25,7 @@ from benchmark.plugins.examples import SHAPE_3D, build_classifier, build_cohort
 from benchmark.protocol import ProtocolConfig, SanityProtocol
 from benchmark.reading import Reading, Statistic, Verdict, find, statistic, summarise
 from benchmark.target import Target
+from benchmark.training import Recipe
 from benchmark.trial import Study, Trial
 from benchmark.trial.region_effects import region_effects
 
@@ -84,6 +85,15 @@ class TinyModel(ModelSource):
 
     def load(self, input_shape: Sequence[int]) -> Classifier:
         return build_classifier(len(input_shape), input_shape=input_shape)
+
+
+class QuickModel(TinyModel):
+    """The same, whose relatives are trained in a moment."""
+
+    name = "quick_model"
+    recipe = Recipe(
+        epochs=2, batch_size=4, learning_rate=2e-2, weight_decay=0.0, shift=0, mirror=False
+    )
 
 
 class TornModel(ModelSource):
