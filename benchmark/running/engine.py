@@ -197,11 +197,14 @@ class _Course:
 
     def describe_stop(self) -> str:
         """Return a sentence for a run that is stopped here: what is done, and how to go on."""
-        total = len(self._runner_of)
-        kept = sum(record.state != FAILED for record in self._records.values())
+        finished = [record for record in self._records.values() if record.state != FAILED]
+        kept = sum(self._store.holds(record.identity_sha256) for record in finished)
+        published = len(finished) - kept
+        total = len(self._runner_of) - published
+        beside = f", beside {published} published controls" if published else ""
         return (
-            f"Stopped: {kept} of {total} cells are finished and kept in {self._store.path}; the "
-            f"same command measures the other {total - kept} when it is run again."
+            f"Stopped: {kept} of {total} cells are finished and kept in {self._store.path}"
+            f"{beside}; the same command measures the other {total - kept} when it is run again."
         )
 
     def _done(self, cell: Cell, record: Record, measured: bool) -> None:

@@ -18,7 +18,8 @@ from benchmark.records.record import Outcome, largest_difference
 from benchmark.records.store import Store
 from benchmark.running.engine import Finished, Settings, run
 from benchmark.running.plan import make_plan
-from benchmark.running.suite import Selection, Suite
+from benchmark.running.progress import Silence
+from benchmark.running.suite import Cell, Selection, Suite
 
 SUITE = build_suite(health=[fakes.spec("DarkAligned"), fakes.spec("Dark")])
 
@@ -54,6 +55,24 @@ def test_controls_that_nobody_asked_for_are_not_measured(tmp_path: Path, publish
     measured = {record.identity_sha256: record for record in Store(tmp_path / "first").records()}
     for record in finished.records[1:]:
         assert largest_difference(measured[record.identity_sha256], record) < 1e-6
+
+
+def test_a_stopped_run_tells_published_controls_from_what_it_kept(
+    tmp_path: Path, published: Path
+) -> None:
+    """If it fails, Ctrl-C says that cells are kept which a store does not hold."""
+
+    class Interrupted(Silence):
+        def cell_started(self, cell: Cell, passes: int) -> None:
+            if cell.protocol == "second":
+                raise KeyboardInterrupt
+
+    suite = build_suite(("Loading", "Second"), health=SUITE.health)
+    plan = make_plan(Catalogue(), suite, Selection((fakes.spec("Bright"),)))
+    plan = replace(plan, controls=ControlRecords(published))
+    expected = r"1 of 4 cells .* kept in .*, beside 2 published controls; .* the other 3 when"
+    with pytest.raises(KeyboardInterrupt, match=expected):
+        run(plan, Store(tmp_path / "store"), Settings(CPU), Interrupted())
 
 
 def test_a_control_that_is_asked_for_by_name_is_measured(tmp_path: Path, published: Path) -> None:
