@@ -111,21 +111,17 @@ class CellRunner:
         passes = self.trial.passes
         try:
             for cell in cells:
-                identity = self._identity(cell).sha256
-                kept = store.get(identity)
-                if kept is None and not fresh:
-                    kept = self._plan.published(cell, identity)
-                if kept is not None and not fresh:
-                    record, measured = kept, False
-                else:
+                record = None if fresh else self.recall(cell, store)
+                is_measured = record is None
+                if record is None:
                     progress.cell_started(cell, self.expected_passes(cell))
                     passes.listener = partial(progress.advanced, cell)
                     self._announce = partial(progress.preparing, cell)
-                    record, measured = self._commit(cell, kept, store), True
-                self.note_passes(cell, record)
-                yield cell, record.renamed(self._names(cell)), measured
+                    record = self._commit(cell, store)
+                    self.note_passes(cell, record)
+                yield cell, record.renamed(self._names(cell)), is_measured
                 self._trial_of(cell.explainer).forget_altered_maps()
-                if measured:
+                if is_measured:
                     return_memory()
         finally:
             passes.listener = self._announce = None
@@ -149,7 +145,8 @@ class CellRunner:
         """Return the maps to show, which come from the archive without a pass."""
         return explained_model(self.trial, self._explainers, records)
 
-    def _commit(self, cell: Cell, kept: Record | None, store: Store) -> Record:
+    def _commit(self, cell: Cell, store: Store) -> Record:
+        kept = store.get(self._identity(cell).sha256)  # to be measured again, as by ``--fresh``
         record, log = self._measure(cell)
         if kept is not None and record.state != FAILED:
             tolerance = self._plan.protocol(cell.protocol).tolerance
