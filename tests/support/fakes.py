@@ -31,11 +31,20 @@ from benchmark.trial.region_effects import region_effects
 
 FILE = Path(__file__)
 SLOWNESS = "FAKE_SECONDS"
+NODE, GATES = "FAKE_NODE", "FAKE_GATES"
 
 
 def spec(name: str) -> str:
     """Return how a class of this file is named on the command line."""
     return f"{FILE}:{name}"
+
+
+def _wait_at_gate(cell: str) -> None:
+    """On a node of a test's cluster, say that a cell is there, and wait until it is let go."""
+    if folder := os.environ.get(GATES):
+        Path(folder, f"{cell}.{os.environ[NODE]}").touch()
+        while not Path(folder, f"{cell}.open").exists():
+            time.sleep(0.02)
 
 
 class TinyCohort(CohortSource):
@@ -248,6 +257,7 @@ class Loading(SanityProtocol[LoadingConfig]):
 
     def readings(self, trial: Trial) -> list[Reading]:
         time.sleep(float(os.environ.get(SLOWNESS, "0")))
+        _wait_at_gate(f"{trial.explainer.name}-{self.name}")
         if trial.runtime.batch_size > self.config.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         truth, foreground = trial.test.truth, trial.test.anatomy.foreground

@@ -63,6 +63,8 @@ def connected(address: str | None) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         where = f"the cluster at {address}" if address else "Ray on this machine"
         raise InputError(f"Cannot connect with {where}: {short_message(error)}") from error
+    # Lost machines are told of by the run; Ray would print pages of their logs between its lines.
+    ray._private.worker._worker_logs_enabled = False
     try:
         yield
     finally:
