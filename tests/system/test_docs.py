@@ -275,14 +275,15 @@ def test_the_documented_commands_run(folder: Path, command: str) -> None:
 
 def test_the_commands_of_jobs_have_the_options_that_they_name() -> None:
     """If it fails, a job waits in a queue for a night to hear that there is no such option."""
-    commands, named = get_command(app).commands, []
+    commands, named = get_command(app).commands, set[str]()
     for _, _, body in _blocks("docs/clusters.md"):
         for command in re.findall(r"python -m benchmark (.+)", body):
             name, *words = shlex.split(command)
             known = {option for each in commands[name].params for option in each.opts}
-            named += [word for word in words if word.startswith("--")]
-            assert set(named) <= known, command
-    assert {"--engine", "--address", "--shard"} <= set(named)
+            options = {word for word in words if word.startswith("--")}
+            assert options <= known, command
+            named |= options
+    assert {"--engine", "--address", "--shard"} <= named
     (job,) = [body for language, _, body in _blocks("docs/clusters.md") if language == "yaml"]
     spec = yaml.safe_load(job)["spec"]
     assert spec["entrypoint"].startswith("python -m benchmark run ")
