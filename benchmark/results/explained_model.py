@@ -109,7 +109,7 @@ def explained_model(
         for name, explainer in explainers.items()
         if name in measured
         and (
-            (name in scored and not isinstance(explainer, Control))
+            (name in scored and not isinstance(explainer, Control | NoExplainer))
             or why_unsupported(explainer, trial.classifier, has_truth) is None
         )
     }
