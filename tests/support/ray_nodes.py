@@ -1,7 +1,9 @@
 """A cluster of Ray nodes on this machine, each in processes that can be killed together.
 
-Run as a script, it kills a node at each of five moments of a run, and says whether its records are
-those of one process: ``python tests/support/ray_nodes.py``.
+Run as a script, it kills a node at each of five moments of a run, asks for sixteen workers on two
+cores, and says whether the records are those of one process::
+
+    PYTHONPATH=.:tests/support python tests/support/ray_nodes.py
 """
 
 from __future__ import annotations
@@ -10,24 +12,26 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fakes
-import psutil
 import ray
 from ray.cluster_utils import Cluster
 from runs import CPU, build_plan, build_suite, score
 
+from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.record import Record
 from benchmark.records.store import Store
 from benchmark.running.engine import Finished, Settings, run
+from benchmark.running.plan import make_plan
 from benchmark.running.progress import Silence
-from benchmark.running.suite import Cell
+from benchmark.running.suite import Cell, Selection
 from benchmark.running.workers.cluster.executor import RayExecutor
 
+MANY = ("Dark", "Bright", "Powered", "Compared", "Flat", "Sloped", "Picky", "Raising")
 METHODS, PROTOCOLS = ("Dark", "Bright", "Raising"), ("Loading", "Second")
 # What has happened, and how often, when a node is killed. The first method prepares the model by
 # its two cells; then the others go on side by side.
@@ -70,8 +74,10 @@ class Nodes:
         """Kill all processes of a node at once, without a word to anybody."""
         self._cluster.remove_node(self._nodes[name], allow_graceful=False)
 
-    def workers(self) -> list[psutil.Process]:
+    def workers(self) -> list[Any]:
         """Return the worker processes of all nodes."""
+        import psutil  # which Ray brings along, and makes known when it is imported itself
+
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -152,29 +158,58 @@ def without_machine(record: Record) -> str:
     return json.dumps(content)
 
 
-def _kill_at_each_moment(say: Callable[[str], None]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        gates = Path(folder, "gates")
-        gates.mkdir()
-        alone = score(METHODS, Path(folder, "alone"), build_suite(PROTOCOLS))
-        with cluster(2, gates) as nodes:
-            for moment, kill_at in {"never": ("never", 0), **MOMENTS}.items():
-                began, course = time.monotonic(), Gatekeeper(nodes, kill_at)
-                finished = measure(nodes, Path(folder, f"store {moment}"), course)
-                same = [*map(without_machine, finished.records)] == [
-                    *map(without_machine, alone.records)
-                ]
-                say(
-                    f"node killed {moment}: records {'equal' if same else 'DIFFER'}, "
-                    f"{course.seen['begun']} cells begun, {course.seen['done']} done, "
-                    f"{finished.passes.forward} forward passes ({alone.passes.forward} alone), "
-                    f"{time.monotonic() - began:.1f} s"
-                )
-                if moment != "never":
-                    nodes.add()
+def _are_same(finished: Finished, alone: Finished) -> str:
+    first, second = ([*map(without_machine, each.records)] for each in (finished, alone))
+    return "equal" if first == second else "DIFFER"
+
+
+def _kill_at_each_moment(nodes: Nodes, folder: Path) -> None:
+    alone = score(METHODS, folder / "alone", build_suite(PROTOCOLS))
+    for moment, kill_at in {"never": ("never", 0), **MOMENTS}.items():
+        began, course = time.monotonic(), Gatekeeper(nodes, kill_at)
+        finished = measure(nodes, folder / f"store {moment}", course)
+        logging.info(
+            f"node killed {moment}: records {_are_same(finished, alone)}, "
+            f"{course.seen['begun']} cells begun, {course.seen['done']} done, "
+            f"{finished.passes.forward} forward passes ({alone.passes.forward} alone), "
+            f"{time.monotonic() - began:.1f} s"
+        )
+        if moment != "never":
+            nodes.add()
+
+
+def _ask_many_workers(nodes: Nodes, folder: Path, count: int = 16) -> None:
+    """Measure as many tasks as workers, on two cores."""
+    cohorts = tuple(map(fakes.spec, ("TinyCohort", "OtherCohort")))
+    selection = Selection(tuple(map(fakes.spec, MANY)), cohorts)
+    plan = make_plan(Catalogue(), build_suite(PROTOCOLS), selection)
+    alone = run(plan, Store(folder / "one"), Settings(CPU))
+    executor = RayExecutor(nodes.address, count)
+    most, course = 0, Gatekeeper(nodes)
+
+    class Counting(Gatekeeper):
+        def cell_started(self, cell: Cell, passes: int) -> None:
+            nonlocal most
+            most = max(most, len(nodes.workers()))
+            course.cell_started(cell, passes)
+
+    finished = run(plan, Store(folder / "many"), Settings(CPU), Counting(nodes), executor)
+    logging.info(
+        f"{count} workers, of which {most} at a time: records {_are_same(finished, alone)}, "
+        f"{finished.passes.forward} forward passes ({alone.passes.forward} alone)"
+    )
+
+
+def _main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "gates").mkdir()
+        with cluster(2, folder / "gates") as nodes:
+            _kill_at_each_moment(nodes, folder)
+            _ask_many_workers(nodes, folder)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     ray.logger.setLevel(logging.CRITICAL)
-    _kill_at_each_moment(logging.info)
+    _main()

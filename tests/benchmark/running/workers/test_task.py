@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from runs import build_record
+
 from benchmark.explainer import NO_EXPLAINER
 from benchmark.running.suite import Cell
+from benchmark.running.workers.assignment import Assignment
+from benchmark.running.workers.messages import CellDone, CellLost, CellStarted, TaskDone
 from benchmark.running.workers.task import PREPARED, Agenda, Task, tasks_of
 
 
@@ -63,3 +67,33 @@ def test_what_a_lost_process_left_is_taken_up_before_others_go_on() -> None:
     assert agenda.take() is None
     agenda.finish(Task(first.cells[1:]))
     assert agenda.take() == later
+
+
+def test_a_cell_is_given_back_or_given_up_with_what_was_to_come_after_it() -> None:
+    """If it fails, a machine that dies takes cells along, or one cell kills machine after machine.
+
+    The third cell is in hand when the worker is lost.
+    """
+    task = Task(cells("x", protocols="abcd"))
+    for is_given_up in (False, True):
+        agenda, assignment = Agenda([task]), Assignment(task.pair)
+        assignment.begin(agenda.take() or task)
+        for cell in task.cells[:2]:
+            assignment.note(CellStarted(cell), agenda)
+            record = build_record()
+            assignment.note(CellDone(cell, record, True, 1, 0), agenda)
+        assert assignment.next_cell == task.cells[2], "it has not been begun"
+        assignment.note(CellStarted(task.cells[2]), agenda)
+        if is_given_up:
+            (lost,) = assignment.give_up(agenda, "No more.")
+            assert isinstance(lost, CellLost)
+            assert (lost.cell, lost.reason) == (task.cells[2], "No more.")
+        else:
+            assignment.give_back(agenda)
+        assert assignment.task is None
+        left = agenda.take()
+        assert left is not None
+        assert left.cells == task.cells[2 + is_given_up :]
+        assignment.begin(left)
+        assignment.note(TaskDone(), agenda)
+        assert agenda.is_done
