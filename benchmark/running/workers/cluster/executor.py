@@ -147,7 +147,7 @@ def _describe_wait(kind: str) -> str:
     return (
         f"For {_LONGEST_WAIT / 60:.0f} minutes no machine of the Ray cluster has taken up a "
         f"worker, which needs a {kind} and {_MEMORY / 2**30:.0f} GB; the cluster has "
-        f"{amount:g} {kind}s."
+        f"{amount:g} {kind}s. `--workers N` asks for no memory."
     )
 
 
