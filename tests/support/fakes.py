@@ -295,13 +295,18 @@ class Second(Loading):
 
 
 class Fatal(Loading):
-    """Ends its process without a word where it is asked about the bright map."""
+    """Ends its process without a word where it is asked about the bright map.
+
+    Asked about the dark one, it goes on twice, as where a library forks and does not end the copy.
+    """
 
     name = "fatal"
 
     def readings(self, trial: Trial) -> list[Reading]:
         if trial.explainer.name == "bright":
             os._exit(7)
+        if trial.explainer.name == "dark" and hasattr(os, "fork"):
+            os.fork()
         return super().readings(trial)
 
 

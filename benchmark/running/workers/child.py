@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from multiprocessing import parent_process
@@ -16,6 +17,8 @@ from benchmark.running.allocator import tune_allocator
 
 if TYPE_CHECKING:
     from benchmark.running.workers.loading import Request
+
+_GRACE = 5.0  # seconds in which what is done is left through its ``finally`` clauses
 
 
 def serve(connection: Connection) -> None:
@@ -40,10 +43,15 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _follow_parent() -> None:
-    """Stop this process when the command is gone that started it, as where a queue ends a job."""
+    """Stop this process when the command is gone that started it, as where a queue ends a job.
+
+    A plugin that goes on all the same is left no longer than the command would leave it.
+    """
     if (parent := parent_process()) is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os._exit(1)
 
 
 def _work(connection: Connection) -> None:
@@ -56,15 +64,24 @@ def _work(connection: Connection) -> None:
     worker = Worker(request)
     with suppress(InputError):  # which the first task will meet, and report
         worker.load(pair)
+    send = partial(_send, connection, os.getpid())
     while True:
-        worker.measure(connection.recv(), partial(_send, connection))
+        worker.measure(connection.recv(), send)
 
 
-def _send(connection: Connection, message: object) -> None:
+def _send(connection: Connection, worker: int, message: object) -> None:
     """Send a message, and leave whatever is done where nobody hears it any more.
 
     An error would pass for one of the cell at hand, and be kept as its result.
+
+    Args:
+        connection: Connection to whoever asked.
+        worker: Number of the worker's process. A plugin may have forked it, and left the copy to
+            go on with what it was copied in.
+        message: Message.
     """
+    if os.getpid() != worker:
+        os._exit(1)
     try:
         connection.send(message)
     except OSError:

@@ -58,9 +58,9 @@ class SpawnedProcess:
         """Return a clause about how the process ended by itself."""
         code = self._process.exitcode
         if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            cause = ", as the system does where memory runs out" if name == "SIGKILL" else ""
-            return f"by {name}{cause}"
+            names = {known.value: known.name for known in signal.Signals}
+            cause = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+            return f"by {names.get(-code, f'signal {-code}')}{cause}"
         return f"with the code {code}"
 
     def stop(self, is_busy: bool) -> None:
