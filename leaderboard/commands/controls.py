@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from benchmark import reading
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import InputError
 from benchmark.plugins import catalogue as catalogues
-from benchmark.reading import FAILED as FAILED_CELL
 from benchmark.records import controls as published
 from benchmark.records import store as stores
 from benchmark.records.files import check_folder
@@ -57,7 +57,7 @@ def controls(
         errors = terminal.make_console(stderr=True)
         with terminal.Bars(errors) as bars:
             finished = engine.run(plan, cells, settings, bars)
-        if any(record.state == FAILED_CELL for record in finished.records):
+        if any(record.state == reading.FAILED for record in finished.records):
             terminal.print_lines(errors, ["Cells failed; nothing was written."])
             raise typer.Exit(FAILED)
         paths = published.write_controls(folder, finished.records)
