@@ -12,10 +12,9 @@ leave them out, and what reaches the image sums to the target up to the stabilis
 
 from __future__ import annotations
 
-import importlib
 from abc import abstractmethod
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -178,7 +177,9 @@ class LRPComposite(_Relevance):
 
 def _rules_of_zennit() -> ModuleType:
     """Return zennit's rules; it imports torchvision, which no other run should wait for."""
-    return importlib.import_module("zennit.rules")
+    from zennit import rules
+
+    return cast("ModuleType", rules)
 
 
 def _shares(

@@ -243,7 +243,7 @@ def test_nothing_measured_exits_with_4_even_if_controls_were(tmp_path: Path) -> 
         (["--report", "FILE/inside"], "cannot be made"),
         (["--json", "FOLDER"], "is a folder"),
         (["--json", "FILE/out.json"], "cannot be made"),
-        (["--engine", "ray"], "No such option"),
+        (["--engine", "spark"], "Invalid value for '--engine'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exits_with_2_before_computing(
