@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import scipy
+import pandas as pd
 
 from benchmark.arrays import FloatArray
 from benchmark.errors import InputError
@@ -110,7 +110,8 @@ def page_trend(values: npt.ArrayLike, *, permutations: int = 10_000, seed: int =
     complete = table[~np.isnan(table).any(axis=1)]
     if not len(complete):
         return PageTrend(math.nan, math.nan)
-    ranks: FloatArray = scipy.stats.rankdata(complete, axis=1)
+    # Those of scipy.stats are the same, and take twice as long to import as pandas, which is here.
+    ranks: FloatArray = pd.DataFrame(complete).rank(axis=1).to_numpy()
     # The null permutes within rows; sorted, it does not depend on their order.
     ranks = ranks[np.lexsort(ranks.T)]
     weights = np.arange(1.0, ranks.shape[1] + 1)

@@ -1,11 +1,14 @@
-"""Metrics of Captum: infidelity and sensitivity of a map (Yeh et al. 2019)."""
+"""Metrics of Captum: infidelity and sensitivity of a map (Yeh et al. 2019).
+
+Captum loads pyplot and takes half a second to import, so it is imported where a metric is asked:
+the catalogue imports this file in every run.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from captum.metrics import infidelity, sensitivity_max
 from pydantic import Field
 from torch import Tensor
 
@@ -45,6 +48,8 @@ class Infidelity(Guest[InfidelityConfig]):
 
     def value_of(self, question: Question) -> float:
         """Return the infidelity of one map, in squared units of the margin."""
+        from captum.metrics import infidelity  # slow, and the catalogue imports this file
+
         target, classifier = own_margin(question.group), question.trial.classifier
 
         def perturb(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,6 +93,8 @@ class SensitivityMax(Guest[SensitivityConfig]):
 
     def value_of(self, question: Question) -> float:
         """Return the sensitivity of one map."""
+        from captum.metrics import sensitivity_max  # slow, and the catalogue imports this file
+
         classifier = question.trial.classifier
 
         def explain(images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 from baselines.cohorts.template import View
 from benchmark.arrays import FloatArray
@@ -11,6 +10,9 @@ from benchmark.arrays import FloatArray
 
 def smooth_field(view: View, knot_spacing: float, rng: np.random.Generator) -> FloatArray:
     """Return a cubic spline [*S] through standard normal knots about ``knot_spacing`` mm apart."""
+    # Slow to import, and committed cohorts are read without it.
+    from scipy.interpolate import make_interp_spline
+
     extents = [count * size for count, size in zip(view.shape, view.spacing, strict=True)]
     knots = [max(4, round(extent / knot_spacing) + 1) for extent in extents]
     field = rng.standard_normal(knots)
