@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from benchmark.classifier.layers import OWN_HOOKS
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -20,10 +22,12 @@ def order_gradients(module: nn.Module) -> None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a module or a part of it has a hook that this file did not set."""
+    """Return whether a module or a part of it has a hook that the classifier did not set."""
+    own = (_order, *OWN_HOOKS)
     return any(
-        part._forward_pre_hooks or any(hook is not _order for hook in part._forward_hooks.values())
+        hook not in own
         for part in module.modules()
+        for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
     )
 
 

@@ -18,6 +18,7 @@ from benchmark.classifier.architecture import architecture_sha256, network_sha25
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
 from benchmark.classifier.buffers.running_statistics import named_tensors
 from benchmark.classifier.exchange import Statistics, exchange, randomise
+from benchmark.classifier.layers import pool_channels_last
 from benchmark.classifier.layout import MapsLayout, Turned, find_layout
 from benchmark.classifier.parts import Handling, examine_parts, single
 from benchmark.classifier.passes import PassCounter, PrefixMemory
@@ -120,6 +121,7 @@ class Classifier(nn.Module):
             examine_parts(self)  # a first pass shapes lazy layers
         self.requires_grad_(False)
         order_gradients(self)
+        pool_channels_last(self)
         self.handling = examine_parts(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

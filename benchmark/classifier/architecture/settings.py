@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from benchmark.classifier.layers import OWN_HOOKS
+
 # Bookkeeping of every torch module, which says nothing of what it computes; hooks do.
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _BOOKKEEPING = frozenset(vars(nn.Module())) | {"call_super_init", "dump_patches"}
@@ -40,8 +42,11 @@ def own_attributes(part: nn.Module) -> dict[str, object]:
         return {}
     held = vars(part)
     attributes = {name: value for name, value in held.items() if name not in _BOOKKEEPING}
-    hooks = {name: list(held[name].values()) for name in _HOOKS if held.get(name)}
-    return attributes | hooks
+    hooks = {
+        name: [hook for hook in (held.get(name) or {}).values() if hook not in OWN_HOOKS]
+        for name in _HOOKS
+    }
+    return attributes | {name: set_hooks for name, set_hooks in hooks.items() if set_hooks}
 
 
 def callables(values: Iterable[object], depth: int = 0) -> Iterator[object]:
