@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import exit_on_error
-from benchmark.records import store
+from benchmark.records.storage import merging
 
 
 def merge(
@@ -18,5 +18,7 @@ def merge(
 ) -> None:
     """Make one store of several."""
     with exit_on_error():
-        count = store.merge(stores, into)
-        terminal.make_console().print(f"{into} holds {count} finished cells", markup=False)
+        console = terminal.make_console()
+        with terminal.FileBar(console) as bar:
+            count = merging.merge(stores, into, bar.show)
+        console.print(f"{into} holds {count} finished cells", markup=False)

@@ -103,6 +103,23 @@ class Bars(Progress):
             self.remove_task(bar)
 
 
+class FileBar(Progress):
+    """A bar of files that are read or written, which vanishes; nothing in a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed()
+        remaining = TextColumn("left"), TimeRemainingColumn()
+        hidden = not console.is_terminal
+        super().__init__(*columns, *remaining, console=console, transient=True, disable=hidden)
+        self._steps: dict[str, TaskID] = {}
+
+    def show(self, step: str, done: int, total: int) -> None:
+        """Show how many of the files of a step are done."""
+        if step not in self._steps:
+            self._steps[step] = self.add_task(step, total=total)
+        self.update(self._steps[step], completed=done, total=total)
+
+
 class TrainingBar(Progress):
     """A bar of the epochs of a training with loss and AUROC; in a pipe, a line per epoch."""
 

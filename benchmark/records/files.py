@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmark.errors import InputError, StoreError
+from benchmark.records.storage.claims import REFUSED, take_name
+from benchmark.records.storage.owners import temporary_beside
 
 _LONGEST_NAME = 300  # of a path in a message
+_BLOCK = 4096  # a full disk may still take an empty file
+_STRAYS = ("desktop.ini", "thumbs.db")
 
 
 def read_bounded(path: Path, kind: str, error_class: type[InputError], most_bytes: int) -> bytes:
@@ -55,9 +58,24 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    probe = folder / ".writable"
-    write_atomically(probe, b"")
-    probe.unlink(missing_ok=True)
+    show_writable(folder)
+
+
+def show_writable(folder: Path) -> None:
+    """Show that a file can be written to a folder.
+
+    Raises:
+        StoreError: If it cannot.
+    """
+    probe = temporary_beside(folder / "writable")
+    try:
+        try:
+            probe.write_bytes(bytes(_BLOCK))
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"The folder {folder} cannot be written to: {reason}.") from error
 
 
 def check_file(path: Path) -> None:
@@ -94,11 +112,11 @@ def write_atomically(path: Path, content: bytes | memoryview, replace: bool = Tr
             with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                _sync(file.fileno())
             if replace:
                 temporary.replace(path)
             else:
-                os.link(temporary, path)
+                take_name(temporary, path)
             _sync_folder(path.parent)
         finally:
             with suppress(OSError):
@@ -108,21 +126,32 @@ def write_atomically(path: Path, content: bytes | memoryview, replace: bool = Tr
 def _sync_folder(folder: Path) -> None:
     if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # a folder that one may write to, and not list
+        return
+    try:
+        _sync(handle)
     finally:
         os.close(handle)
 
 
-def temporary_beside(path: Path) -> Path:
-    """Return a free path for what is to take the place of another when it is finished."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+def _sync(handle: int) -> None:
+    """Wait until the disk holds a file or folder; a file system that cannot say so may refuse."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
 
 
-def is_temporary(path: Path) -> bool:
-    """Return whether a path is one of ``temporary_beside``, left by a process that was killed."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+def is_stray(name: str) -> bool:
+    """Return whether a file's name is one that systems and editors leave in any folder.
+
+    Those are hidden files, such as ``.DS_Store``, ``._x`` and ``.nfs000``, backups and locks of
+    editors, such as ``x.json~`` and ``#x.json#``, and what Windows puts into folders.
+    """
+    return name.startswith((".", "#", "~$")) or name.endswith("~") or name.lower() in _STRAYS
 
 
 @contextmanager

@@ -42,6 +42,10 @@ SCHEMA_VERSION = 1
 VerdictWord = Literal["pass", "fail"]
 
 
+class VersionError(StoreError):
+    """A record was written by another version of medsanity, which alone can read it."""
+
+
 class SealedModel(StrictModel):
     """Base of records, whose checksum covers all of their other fields."""
 
@@ -170,14 +174,27 @@ class Record(SealedModel):
         """Read a record, and refuse anything that ``to_json`` would not have written.
 
         Raises:
+            VersionError: If it has another schema version, or fields that this one does not know.
             StoreError: If it is not JSON, a key stands twice, a number is NaN or infinite, a field
-                is unknown or missing, or a checksum does not match.
+                is missing, or a checksum does not match.
         """
         try:
-            parse_strictly(text)
+            fields = parse_strictly(text)
+            version = fields.get("schema_version") if isinstance(fields, dict) else SCHEMA_VERSION
+            if isinstance(version, int) and version != SCHEMA_VERSION:
+                raise VersionError(
+                    f"{source} has schema version {version}, and this version of medsanity reads "
+                    f"{SCHEMA_VERSION}; use the version that wrote it, or another store."
+                )
             return cls.model_validate_json(text)
         except ValidationError as error:
             key, message = first_fault(error)
+            kinds = {fault["type"] for fault in error.errors(include_url=False)}
+            if kinds == {"extra_forbidden"}:
+                raise VersionError(
+                    f"{source} has the field {key[:80]!r}, which this version of medsanity does "
+                    "not know; use the version that wrote it, or another store."
+                ) from error
             raise StoreError(
                 f"{source} is damaged or foreign, at {key or 'the whole'!r}: {message}."
             ) from error

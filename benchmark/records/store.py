@@ -8,26 +8,31 @@
     arrays/<sha256>.npz           attribution maps and embeddings; a cache that may be deleted
 
 A file appears under its name only when all of it is on disk, so a process that is killed at any
-moment leaves whole files behind, and temporary ones that the next run sweeps up.
+moment leaves whole files behind, and temporary ones that the next run sweeps up. What else lies in
+the folders, such as the hidden files of systems and the backups of editors, is passed over. A
+record that another version of medsanity wrote is neither read nor replaced.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from benchmark.errors import StoreError
 from benchmark.reading import FAILED
 from benchmark.records.arrays import ArrayFolder
-from benchmark.records.files import is_temporary, store_errors, write_atomically
-from benchmark.records.record import Record
+from benchmark.records.files import is_stray, show_writable, store_errors, write_atomically
+from benchmark.records.record import Record, VersionError
+from benchmark.records.storage.owners import is_left_over, is_temporary
 
 _FORMAT = 1
 _MARKER, _MARK = "store.json", f'{{"format": {_FORMAT}}}\n'
 _FOLDERS = ("records", "failures", "arrays")
-_STALE_SECONDS = 24 * 60 * 60
+RECORD = ".json"
+_IDENTITY = re.compile(r"[0-9a-f]{64}")
 
 
 class Store:
@@ -54,7 +59,12 @@ class Store:
         with store_errors(self.path):
             for name in _FOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / _MARKER, _MARK.encode())
+        if (self.path / _MARKER).exists():
+            show_writable(self.path)
+        else:
+            with suppress(FileExistsError):  # another process makes the same store
+                write_atomically(self.path / _MARKER, _MARK.encode(), replace=False)
+        self._check()  # that other process may be of another version
         self._sweep()
         self._prepared = True
 
@@ -95,10 +105,11 @@ class Store:
                 written.
         """
         self.prepare()
-        failure = self.path / "failures" / f"{record.identity_sha256}.json"
         if record.state == FAILED:
-            write_atomically(failure.with_suffix(".log"), log.encode())
-            write_atomically(failure, record.to_json().encode())
+            failure = self._failure_path(record.identity_sha256)
+            if not _is_of_another_version(failure):
+                write_atomically(failure.with_suffix(".log"), log.encode())
+                write_atomically(failure, record.to_json().encode())
             return
         path = self._record_path(record.identity_sha256)
         try:
@@ -107,6 +118,15 @@ class Store:
             kept = _read(path)
             if kept.content != record.content:
                 raise StoreError(contradiction(kept, record, path)) from None
+        self.forget_failure(record.identity_sha256)
+
+    def forget_failure(self, identity_sha256: str) -> None:
+        """Drop the failed attempt of a cell that is finished now.
+
+        Raises:
+            StoreError: If it cannot be dropped.
+        """
+        failure = self._failure_path(identity_sha256)
         with store_errors(failure):
             failure.unlink(missing_ok=True)
             failure.with_suffix(".log").unlink(missing_ok=True)
@@ -117,14 +137,17 @@ class Store:
         Raises:
             StoreError: If a file is damaged.
         """
-        return _read_folder(self.path / "records")
+        return _read_all(self.path / "records")
 
     def failures(self) -> Iterator[Record]:
         """Yield the latest attempt of each failed cell, by identity."""
-        return _read_folder(self.path / "failures")
+        return _read_all(self.path / "failures")
 
     def _record_path(self, identity_sha256: str) -> Path:
         return self.path / "records" / f"{identity_sha256}.json"
+
+    def _failure_path(self, identity_sha256: str) -> Path:
+        return self.path / "failures" / f"{identity_sha256}.json"
 
     def _check(self) -> None:
         with store_errors(self.path):
@@ -132,12 +155,11 @@ class Store:
                 return
             if not self.path.is_dir():
                 raise StoreError(f"The store {self.path} is a file; a folder was expected.")
-            names = {path.name for path in self.path.iterdir() if not is_temporary(path)}
+            names = {path.name for path in self.path.iterdir() if not is_stray(path.name)}
             if _MARKER not in names:
                 # A process that was killed while making the store has left empty folders at most.
-                if names <= set(_FOLDERS) and not any(
-                    any((self.path / name).iterdir()) for name in names
-                ):
+                held = (path.name for name in names & set(_FOLDERS) for path in self._list(name))
+                if names <= set(_FOLDERS) and all(map(is_stray, held)):
                     return
                 raise StoreError(
                     f"The folder {self.path} holds other things and is not a store; "
@@ -146,17 +168,27 @@ class Store:
             marker = (self.path / _MARKER).read_text("utf-8")
         if marker != _MARK:
             raise StoreError(
-                f"The store {self.path} has the format {marker.strip()!r}, "
-                f"but this version reads format {_FORMAT}."
+                f"The store {self.path} has the format {marker.strip()[:60]!r}, but this version "
+                f"of medsanity reads format {_FORMAT}; use the version that made it, or another "
+                "store."
             )
 
+    def _list(self, name: str) -> Iterator[Path]:
+        return (self.path / name).iterdir()
+
     def _sweep(self) -> None:
-        """Remove what killed runs left; a young temporary file may belong to a running one."""
-        oldest = time.time() - _STALE_SECONDS
-        for folder in (self.path, *(self.path / name for name in _FOLDERS)):
-            for path in filter(is_temporary, folder.iterdir()):
+        """Remove what killed runs left, and nothing that a living one is writing."""
+        left = [path for path in self.path.iterdir() if is_temporary(path)]
+        left += [path for name in _FOLDERS for path in self._list(name) if is_temporary(path)]
+        if not left:
+            return
+        marker = self.path / _MARKER
+        with suppress(OSError):
+            marker.touch()  # the time by the clock that dated what is left
+            now = marker.stat().st_mtime_ns
+            for path in left:
                 with suppress(OSError):
-                    if path.stat().st_mtime < oldest:
+                    if is_left_over(path, now):
                         path.unlink()
 
 
@@ -184,62 +216,63 @@ def read_records(folder: Path) -> list[Record]:
     if not folder.is_dir():
         raise StoreError(f"The folder of records {folder} does not exist.")
     if is_store(folder):
-        folder = folder / "records"
-    return list(_read_folder(folder))
+        return list(Store(folder).records())
+    return [_read(folder / name) for name in _list_names(folder)]
 
 
-def merge(stores: Sequence[Path], into: Path) -> int:
-    """Copy cells and arrays of stores into one, and return how many finished cells it then holds.
-
-    All contradictions are found before anything is written.
+def read_file(path: Path) -> tuple[Record, bytes]:
+    """Return a record of a store, and the content of its file.
 
     Raises:
-        StoreError: If a folder is no store, or two hold different results under one identity.
+        StoreError: If the file cannot be read, is damaged, or is of another version.
     """
-    target = Store(into)
-    merged = {record.identity_sha256: record for record in target.records()}
-    failures: dict[str, tuple[Record, str]] = {}
-    for path in stores:
-        if not is_store(path):
-            raise StoreError(f"The folder {path} is not a store; it has no {_MARKER}.")
-        source = Store(path)
-        for record in source.records():
-            kept = merged.setdefault(record.identity_sha256, record)
-            if kept.content != record.content:
-                raise StoreError(contradiction(kept, record, path))
-        for record in source.failures():
-            log = path / "failures" / f"{record.identity_sha256}.log"
-            with store_errors(log):
-                text = log.read_text("utf-8") if log.exists() else ""
-            failures[record.identity_sha256] = (record, text)
-    target.prepare()
-    for record in merged.values():
-        target.put(record)
-    for identity, (record, log_text) in failures.items():
-        if identity not in merged:
-            target.put(record, log_text)
-    for path in stores:
-        for file in sorted((path / "arrays").glob("*.npz")):
-            with store_errors(file):
-                if not (into / "arrays" / file.name).exists():
-                    write_atomically(into / "arrays" / file.name, file.read_bytes())
-    return len(merged)
+    with store_errors(path):
+        content = path.read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise StoreError(f"The record {path} is damaged or foreign: it is not UTF-8.") from error
+    record = Record.from_json(text, f"The record {path}")
+    if path.stem != record.identity_sha256:
+        raise StoreError(f"The record {path} belongs under the name {record.identity_sha256}.json.")
+    return record, content
 
 
-def _read_folder(folder: Path) -> Iterator[Record]:
+def list_identities(folder: Path) -> list[str]:
+    """Return the identities of the records in a folder of a store, sorted; nothing else counts.
+
+    Raises:
+        StoreError: If the folder cannot be read.
+    """
+    names = (name.removesuffix(RECORD) for name in _list_names(folder))
+    return sorted(name for name in names if _IDENTITY.fullmatch(name))
+
+
+def _list_names(folder: Path) -> list[str]:
+    """Return the names of files that may be records, without those of systems and editors."""
     with store_errors(folder):
-        paths = sorted(folder.glob("*.json"))
-    yield from map(_read, paths)
+        if not folder.exists():
+            return []
+        with os.scandir(folder) as scan:  # names alone, since there may be 100,000
+            names = [entry.name for entry in scan if entry.name.endswith(RECORD)]
+    return sorted(name for name in names if not is_stray(name))
+
+
+def _read_all(folder: Path) -> Iterator[Record]:
+    for identity in list_identities(folder):
+        yield _read(folder / f"{identity}{RECORD}")
 
 
 def _read(path: Path) -> Record:
-    with store_errors(path):
-        text = path.read_bytes()
+    return read_file(path)[0]
+
+
+def _is_of_another_version(path: Path) -> bool:
+    """Return whether a file holds a record that another version of medsanity wrote."""
     try:
-        decoded = text.decode()
-    except UnicodeDecodeError as error:
-        raise StoreError(f"The record {path} is damaged or foreign: it is not UTF-8.") from error
-    record = Record.from_json(decoded, f"The record {path}")
-    if path.stem != record.identity_sha256:
-        raise StoreError(f"The record {path} belongs under the name {record.identity_sha256}.json.")
-    return record
+        _read(path)
+    except VersionError:
+        return True
+    except StoreError:  # it is missing or damaged
+        return False
+    return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import StoreError
-from benchmark.records.files import temporary_beside
+from benchmark.records.storage.owners import temporary_beside
 
 MARKER = "report.json"
 _KIND = "medsanity report"

@@ -21,7 +21,8 @@ from benchmark.errors import InputError, StoreError
 from benchmark.model_source import ModelSource
 from benchmark.plugins.catalogue import MODEL_FILE, split_path
 from benchmark.records.experiment import ExperimentCard
-from benchmark.records.files import is_temporary, store_errors, temporary_beside, write_atomically
+from benchmark.records.files import store_errors, write_atomically
+from benchmark.records.storage.owners import is_temporary, temporary_beside
 from benchmark.records.toml_file import format_toml
 from benchmark.results.table import write_table
 from benchmark.training.findings import Comparison

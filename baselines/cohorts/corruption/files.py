@@ -18,7 +18,8 @@ from baselines.cohorts.files.reader import read_cohort
 from benchmark.arrays import BoolArray
 from benchmark.cohort import SPLITS, Cohort
 from benchmark.errors import CohortError
-from benchmark.records.files import check_folder, temporary_beside
+from benchmark.records.files import check_folder
+from benchmark.records.storage.owners import temporary_beside
 
 COHORT_FILE, RECORD = "cohort.toml", "corruption.json"
 SCHEMA_VERSION = "1"

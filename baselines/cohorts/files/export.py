@@ -21,7 +21,7 @@ from baselines.cohorts.files.participants import PARTICIPANTS
 from benchmark.arrays import FloatArray
 from benchmark.cohort import Cohort
 from benchmark.errors import CohortError
-from benchmark.records.files import temporary_beside
+from benchmark.records.storage.owners import temporary_beside
 
 _BIDS_VERSION = "1.10.0"
 _MASKS = "derivatives/medsanity"

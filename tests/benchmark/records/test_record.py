@@ -88,7 +88,7 @@ def test_an_infinite_value_is_none_and_says_so() -> None:
         (seal_again(lambda value: value.update(colour="red")), "colour"),
         (seal_again(lambda value: value["provenance"].update(host="x")), "provenance.host"),
         (seal_again(lambda value: value.pop("reason")), "reason"),
-        (seal_again(lambda value: value.update(schema_version=2)), "schema_version"),
+        (seal_again(lambda value: value.update(schema_version=2)), "schema version 2"),
         (seal_again(lambda value: value.update(state="done")), "state"),
         (seal_again(lambda value: value["resources"].update(seconds="1")), "seconds"),
         (seal_again(lambda value: value.update(identity_sha256="0" * 64)), "identity_sha256"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from runs import build_record
 from benchmark.errors import StoreError
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Outcome
-from benchmark.records.store import Store, merge, read_records
+from benchmark.records.storage.merging import merge
+from benchmark.records.store import Store, read_records
 
 FAILED = Outcome("failed", "ValueError: out of ideas")
 
@@ -162,23 +162,6 @@ def test_a_store_whose_maker_was_killed_is_still_one(tmp_path: Path) -> None:
     """Folders come before the marker; a kill between them must not lock the user out."""
     (tmp_path / "store" / "records").mkdir(parents=True)
     Store(tmp_path / "store").put(build_record())
-
-
-def test_temporary_files_of_killed_runs_are_swept_and_those_of_living_ones_not(
-    tmp_path: Path,
-) -> None:
-    store = Store(tmp_path / "store")
-    store.prepare()
-    old, young = (store.path / "records" / f".{name}.json.1.ab.tmp" for name in ("old", "young"))
-    for path in (old, young):
-        path.write_text("{")
-    two_days_ago = time.time() - 2 * 24 * 60 * 60
-    os.utime(old, (two_days_ago, two_days_ago))
-    again = Store(tmp_path / "store")
-    assert list(again.records()) == []
-    again.prepare()
-    assert not old.exists()
-    assert young.exists()
 
 
 def test_arrays_come_back_bit_by_bit(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from benchmark.plugins.entry import Entry
 from benchmark.records import provenance
 from benchmark.records.provenance import collect_provenance
 from benchmark.records.record import Record
-from benchmark.records.store import Store, merge
+from benchmark.records.storage.merging import merge
+from benchmark.records.store import Store
 from benchmark.results.explained_model import recall_explained_models
 from benchmark.running.engine import Settings, run
 from benchmark.running.plan import make_plan

@@ -14,7 +14,8 @@ import ray
 import torch
 
 from benchmark.errors import DeviceError
-from benchmark.records.files import temporary_beside, write_atomically
+from benchmark.records.files import write_atomically
+from benchmark.records.storage.owners import temporary_beside
 from benchmark.running.suite import Cell
 from benchmark.running.workers.cluster.connection import connected
 from benchmark.running.workers.cluster.machine import Origin

@@ -1,0 +1,1 @@
+"""How files of a store get their names, and whose they are until then."""
