@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmark.reading import Reading, find
 from benchmark.records.files import write_atomically
+from leaderboard.published.budget import Budget
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.record import MOST_BYTES, PublishedRecord, seal_of
 from leaderboard.published.sidecar import MOST_PACKED, unpack
@@ -43,8 +44,13 @@ class Contents:
     faults: tuple[Fault, ...]
 
 
-def read_folder(folder: Path) -> Contents:
+def read_folder(folder: Path, budget: Budget | None = None) -> Contents:
     """Return every record below a folder, and the fault of every other file.
+
+    Args:
+        folder: Folder of records.
+        budget: Processor time after which no further file is read; None for a folder of one's own,
+            whose size is no stranger's choice.
 
     Raises:
         FaultError: ``no-records`` where the folder does not exist.
@@ -55,6 +61,12 @@ def read_folder(folder: Path) -> Contents:
     faults: list[Fault] = []
     for path in walk(folder, faults):
         location = relative_path(path, folder)
+        try:
+            if budget is not None:
+                budget.check(location)
+        except FaultError as error:
+            faults.append(error.fault)
+            break
         if path.suffix == RECORD:
             try:
                 records[location] = read_record(folder, location)
@@ -168,8 +180,14 @@ def walk(folder: Path, faults: list[Fault]) -> Iterator[Path]:
             return
         folders = []
         for entry in entries:
-            path, mode = Path(entry.path), entry.stat(follow_symlinks=False).st_mode
+            path = Path(entry.path)
             location = relative_path(path, folder)
+            try:
+                mode = entry.stat(follow_symlinks=False).st_mode
+            except OSError as error:
+                detail = f"it cannot be read: {error.strerror}"
+                faults.append(Fault("unreadable", location, detail))
+                continue
             if stat.S_ISLNK(mode):
                 faults.append(Fault("symlink", location, "a link could lead anywhere"))
             elif stat.S_ISREG(mode):

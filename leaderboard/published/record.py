@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
+    FailFast,
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
@@ -91,7 +92,8 @@ class PublishedRecord(SealedModel):
     state: State
     reason: Text | None
     verdict: VerdictWord | None
-    scores: tuple[Row, ...]
+    # One wrong row is enough: a hundred thousand messages about them would fill the memory.
+    scores: Annotated[tuple[Row, ...], FailFast()]
     readings: SidecarSeal | None
     provenance: Provenance
     resources: Resources

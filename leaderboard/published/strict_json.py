@@ -10,23 +10,29 @@ from benchmark.records.strict_json import RefusedJsonError, parse_strictly
 from leaderboard.published.fault import FaultError
 
 DEEPEST = 32
+# A value costs a reader some hundred bytes of memory, and a file of two bytes each holds many.
+MOST_VALUES = 2**16
 _DIGITS = 20
+# The longest that Python writes of a float has 24 characters.
+_LONGEST_FLOAT = 40
 # A string without an end matches as well: tried anew from each of its quotes, it would take hours.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_SIGN = re.compile(r"[\[\]{},:]")
 
 
-def parse(content: bytes, location: str, most_bytes: int) -> object:
+def parse(content: bytes, location: str, most_bytes: int, most_values: int = MOST_VALUES) -> object:
     """Return the value of a JSON file, refusing what two readers might read differently.
 
     Args:
         content: Content of the file.
         location: Path of the file, for messages.
         most_bytes: Size beyond which a file is refused.
+        most_values: Number of keys, values and brackets beyond which it is refused.
 
     Raises:
         FaultError: ``too-large``, ``empty``, ``not-utf8``, ``not-json``, ``duplicate-key``,
-            ``not-finite``, ``huge-number``, ``too-deep`` or ``lone-surrogate``.
+            ``not-finite``, ``huge-number``, ``too-deep``, ``too-many-values`` or
+            ``lone-surrogate``.
     """
     if len(content) > most_bytes:
         raise FaultError("too-large", location, f"it has more than {most_bytes:,} bytes")
@@ -36,7 +42,7 @@ def parse(content: bytes, location: str, most_bytes: int) -> object:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FaultError("not-utf8", location, f"byte {error.start} is not UTF-8") from error
-    _check_depth(text, location)
+    _check_structure(text, location, most_values)
     try:
         value = parse_strictly(text, _float, _int)
     except RefusedJsonError as refused:
@@ -51,16 +57,26 @@ def parse(content: bytes, location: str, most_bytes: int) -> object:
     return value
 
 
-def _check_depth(text: str, location: str) -> None:
-    """Refuse deep nesting before a recursive reader meets it."""
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+def _check_structure(text: str, location: str, most_values: int) -> None:
+    """Refuse deep nesting and very many values before a reader meets them."""
+    depth, count = 0, 1
+    for match in _SIGN.finditer(_STRING.sub("", text)):
+        sign = match.group()
+        if sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
         if depth > DEEPEST:
             raise FaultError("too-deep", location, f"it is nested deeper than {DEEPEST} levels")
+        count += sign not in "]}"
+        if count > most_values:
+            detail = f"it has more than {most_values:,} keys and values"
+            raise FaultError("too-many-values", location, detail)
 
 
 def _float(text: str) -> float:
+    if len(text) > _LONGEST_FLOAT:
+        raise RefusedJsonError("huge-number", f"a number is written with {len(text)} characters")
     value = float(text)
     if not math.isfinite(value):
         raise RefusedJsonError("huge-number", f"{text[:40]} is beyond any number of 64 bits")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmark.errors import StoreError
 from leaderboard.published import folder as folders
+from leaderboard.published.budget import Budget
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.folder import RECORD, SIDECAR, read_bytes, relative_path, write_records
 from leaderboard.published.record import MOST_BYTES, PublishedRecord
@@ -24,9 +25,10 @@ from leaderboard.published.sidecar import MOST_PACKED
 from leaderboard.submission.manifest import MANIFEST, MOST_MANIFEST, PART, Manifest
 
 RECORDS, SOURCE = "records", "source"
-MOST_SOURCE = 2**20
-# Suite v1 makes 5 MB of 30 files on three models.
-MOST_FILES, MOST_TOTAL = 4_000, 2**28
+MOST_SOURCE = 2**18
+# Suite v1 makes 0.5 MB of 32 files on three models, with records of 10 kB. A record needs some
+# thirty times its size in memory where it is made to.
+MOST_FILES, MOST_TOTAL, MOST_OF_RECORDS = 1_000, 2**26, 2**23
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
         return None, faults
     records: tuple[PublishedRecord, ...] = ()
     if (workspace / RECORDS).is_dir():
-        contents = folders.read_folder(workspace / RECORDS)
+        contents = folders.read_folder(workspace / RECORDS, Budget())
         faults += [
             replace(fault, location=f"{RECORDS}/{fault.location}") for fault in contents.faults
         ]
@@ -196,7 +198,7 @@ def _check_free(record: PublishedRecord, into: Path) -> None:
 def _copy(folder: Path, workspace: Path, faults: list[Fault]) -> dict[str, str]:
     """Copy the files that a bundle may hold, and return the hash of each by its path."""
     hashes: dict[str, str] = {}
-    bytes_left = MOST_TOTAL
+    bytes_left, record_bytes_left = MOST_TOTAL, MOST_OF_RECORDS
     for path in folders.walk(folder, faults):
         location = relative_path(path, folder)
         fault = _misfit(location)
@@ -206,12 +208,17 @@ def _copy(folder: Path, workspace: Path, faults: list[Fault]) -> dict[str, str]:
         if fault is not None:
             faults.append(fault)
             continue
+        most = min(_most_bytes(location), bytes_left)
+        if location.endswith(RECORD):
+            most = min(most, record_bytes_left)
         try:
-            content = read_bytes(path, location, min(_most_bytes(location), bytes_left))
+            content = read_bytes(path, location, most)
         except FaultError as error:
             faults.append(error.fault)
             continue
         bytes_left -= len(content)
+        if location.endswith(RECORD):
+            record_bytes_left -= len(content)
         copy = workspace / location
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from benchmark.reading import Reading, find
 from benchmark.records.identity import PluginIdentity, sha256_of
+from leaderboard.published.budget import Budget
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.fields import Scale
 from leaderboard.published.folder import read_readings
@@ -22,6 +23,8 @@ from leaderboard.submission.bundle import Bundle
 
 # Six digits in a record, eighteen bits in its sidecar.
 _ROUNDING = 1e-5
+# A protocol may read some parts of each image.
+_MOST_PARTS = 64
 # Returns the state and verdict that readings lead to.
 Judge = Callable[[Sequence[Reading]], tuple[str, str | None]]
 # Cohort, model and protocol.
@@ -101,8 +104,13 @@ def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
     about_manifest = _manifest_faults(bundle, standard)
     faults = [Fault(name, "manifest.json", detail) for name, detail in about_manifest]
     faults += _bundle_faults(bundle, standard)
+    budget = Budget()
     for record in bundle.records:
         location = f"records/{record.path}"
+        try:
+            budget.check(location)
+        except FaultError as error:
+            return [*faults, error.fault]
         named_faults = list(_record_faults(record, bundle))
         if (expected := standard.cells.get(cell_key(record))) is None:
             known = sorted({" × ".join(key) for key in standard.cells})
@@ -252,7 +260,12 @@ def _sample_faults(
 ) -> Iterator[NamedFault]:
     """Compare a sidecar's images with the cohort; a protocol may plant groups and rename parts."""
     subjects = {subject for subject, _ in people.values()}
-    for sample in dict.fromkeys(reading.sample for reading in readings):
+    # Readings share their samples; hashing the keys of each would take most of the time.
+    samples = {id(reading.sample): reading.sample for reading in readings}
+    for sample in samples.values():
+        if len(sample) > _MOST_PARTS * len(people):
+            yield "too-many-images", f"its sidecar reads {len(sample):,} parts of {len(people)}"
+            return
         if strangers := sorted(set(sample.subjects) - subjects):
             detail = f"{len(strangers)} in its sidecar are not of the cohort: {strangers[0][:40]}"
             yield "unknown-subject", detail
