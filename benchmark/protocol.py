@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,6 +178,26 @@ class SanityProtocol(ABC, Generic[ConfigT]):
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
+
+    @classmethod
+    def score_of_noise(cls, readings: Sequence[Reading]) -> float:
+        """Return the score that a map of noise has, from which a score is to be measured.
+
+        By default it is 0 where the score itself is 0 in expectation for noise. Elsewhere
+        ``chance`` is how much better than noise the score is, and is taken off it. A protocol whose
+        ``chance`` is another quantity has a method of its own.
+
+        Args:
+            readings: Readings of any map.
+        """
+        score, excess = find(readings, cls.primary), find(readings, cls.chance)
+        if cls.chance == cls.primary or score is None or excess is None:
+            return 0.0
+        statistic = cls.statistic(cls.primary)
+        sign = -1.0 if statistic.direction == "lower" else 1.0
+        value, lead = (summarise(each, statistic.aggregate) for each in (score, excess))
+        level = value.estimate - sign * lead.estimate
+        return level if math.isfinite(level) else 0.0
 
     def measure(self, study: Study) -> None:
         """Measure, and note every reading in the study.

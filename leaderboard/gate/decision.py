@@ -5,6 +5,10 @@ Where scores moved, paired non-inferiority over subjects is tested with a margin
 where the one-sided 95 % lower bound of new − old lies above −δ, regresses where the upper bound
 lies below it, and is inconclusive in between. The 90 % interval that is shown has both bounds.
 
+δ is a share of what the method had to lose: the distance of its old score from that of noise. A
+method that was not certainly better than noise had nothing to lose, and δ is a constant. Scale and
+direction of a score are the protocol's own, not what the file of a baseline says of them.
+
 The claim that all cells hold is an intersection of claims, each of which is tested at 5 % (Berger
 1982), so passes need no correction. The claim that some cell regressed is a union, so regressions
 are corrected by Holm over all cells whose scores moved.
@@ -25,6 +29,7 @@ from benchmark.records.identity import Identity, Names
 from benchmark.results.paired import on_images, resample_pair
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.significance import holm
+from leaderboard.published.fields import Scale
 from leaderboard.published.record import PublishedRecord
 
 Outcome = Literal["failed", "regression", "inconclusive", "pass", "unchanged"]
@@ -32,7 +37,11 @@ Outcome = Literal["failed", "regression", "inconclusive", "pass", "unchanged"]
 # From the worst to the best.
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ALPHA = 0.05
-MARGIN = 0.02
+# Largest loss that is no regression, as a share of what the method had above noise.
+MARGIN = 0.1
+MOST_MARGIN = 1 / 3
+# The same in units of the score, for a method that had nothing above noise.
+NOTHING_TO_LOSE = 0.02
 # Share of the subjects that may lose their value, to a constant map or one that is not finite.
 MOST_LOST = 0.05
 # Published values have six significant digits.
@@ -49,11 +58,13 @@ class Pair:
         old: Record of the baseline.
         new: Record that was measured now; None where the cell failed.
         failure: Reason why it failed.
+        chance: Score that a map of noise has.
     """
 
     old: PublishedRecord
     new: PublishedRecord | None
     failure: str = ""
+    chance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class Decision:
         outcome: Outcome, of which ``unchanged`` and ``pass`` are good.
         reason: Clause that explains the outcome.
         notes: Other differences, which decide nothing.
+        margin: Largest drop of this score that is no regression, δ; NaN where nothing was compared.
     """
 
     names: Names
@@ -92,6 +104,7 @@ class Decision:
     reason: str
     change: Change = field(default_factory=Change)
     notes: tuple[str, ...] = ()
+    margin: float = _NAN
 
     @property
     def scored(self) -> bool:
@@ -102,12 +115,15 @@ class Decision:
 def judge(pairs: Sequence[Pair], margin: float = MARGIN) -> list[Decision]:
     """Decide on every cell; the family of Holm's correction is the cells whose scores moved.
 
-    The margin δ > 0 is in units of the score; a smaller drop is no regression.
+    Args:
+        pairs: Old and new record of each cell.
+        margin: Largest loss that is no regression, as a share of the distance between the old
+            score and that of noise, between 0 and ``MOST_MARGIN``.
     """
     drafts = [_draft(pair, margin) for pair in pairs]
     adjusted = holm([decision.change.p for decision in drafts])
     return [
-        _conclude(draft, float(p), margin) if not math.isnan(p) else draft
+        _conclude(draft, float(p)) if not math.isnan(p) else draft
         for draft, p in zip(drafts, adjusted, strict=True)
     ]
 
@@ -142,27 +158,54 @@ def why_incomparable(old: Identity, new: Identity) -> str | None:
     return None
 
 
+def why_other_scale(old: Scale, new: Scale) -> str | None:
+    """Return why scores of two records cannot be subtracted, or None."""
+    for part, what in (("statistic", "score"), ("aggregate", "rule that makes one number of it")):
+        before, now = getattr(old, part), getattr(new, part)
+        if before != now:
+            return f"by its file the {what} was {before!r}, and the protocol's is {now!r}"
+    return None
+
+
 def _draft(pair: Pair, margin: float) -> Decision:
     """Return a decision where no test is needed, and elsewhere a draft with a p-value."""
     old, new = pair.old, pair.new
     if new is None:
         return Decision(old.names, "failed", pair.failure or "it failed", Change(old=_score(old)))
     notes = _notes(old, new)
+    # What the baseline's file says of the scale may be anything.
+    old = old.model_copy(update={"scale": new.scale})
+    pair = replace(pair, old=old)
     if old.state != SCORED or new.state != SCORED:
         return replace(_decide_by_state(old, new), notes=notes)
-    if old.scale.gate and (old.verdict, new.verdict) == ("pass", "fail"):
+    if new.scale.gate and (old.verdict, new.verdict) == ("pass", "fail"):
         reason = f"the verdict was pass and is fail: {new.reason or 'no reason is given'}"
         return Decision(old.names, "regression", reason, _change(old, new)[0], notes)
     before, now = _both(old, new)
     golden = len(before.sample) == len(old.scores) and _all_close(before, now, new.scale.tolerance)
     change, error = _change(old, new)
-    if golden and not change.difference.estimate < -margin:
+    allowed = _allowed_drop(pair, margin)
+    if golden and not change.difference.estimate < -allowed:
         reason = "every subject has the value that it had"
-        return Decision(old.names, "unchanged", reason, change, notes)
+        return Decision(old.names, "unchanged", reason, change, notes, allowed)
     if (lost := _share_lost(old, new)) > MOST_LOST:
         reason = f"{lost:.0%} of the subjects lost their value, more than {MOST_LOST:.0%}"
-        return Decision(old.names, "regression", reason, change, notes)
-    return replace(_with_p_value(old, change, error, margin), notes=notes)
+        return Decision(old.names, "regression", reason, change, notes, allowed)
+    return replace(_with_p_value(old, change, error, allowed), notes=notes, margin=allowed)
+
+
+def _allowed_drop(pair: Pair, margin: float) -> float:
+    """Return the largest drop of a score that is no regression, in units of the score."""
+    old, chance = pair.old, pair.chance
+    if old.score is None:
+        return NOTHING_TO_LOSE
+    estimates, drawn = distributions([old.score], old.scale.aggregate)
+    # The sign by which a score above noise is positive, whichever way is better.
+    sign = {"higher": 1.0, "lower": -1.0, "none": float(np.sign(estimates[0] - chance))}
+    above = sign[old.scale.direction] * (estimates[0] - chance)
+    spread = float(np.nanstd(drawn)) if np.isfinite(drawn).any() else _NAN
+    certain = old.scale.aggregate == "constant" or above > stats.norm.ppf(1 - ALPHA) * spread
+    return margin * float(above) if certain and above > 0 else NOTHING_TO_LOSE
 
 
 def _with_p_value(old: PublishedRecord, change: Change, error: float, margin: float) -> Decision:
@@ -184,18 +227,18 @@ def _with_p_value(old: PublishedRecord, change: Change, error: float, margin: fl
     return Decision(old.names, "inconclusive", "", replace(change, p=p))
 
 
-def _conclude(draft: Decision, adjusted: float, margin: float) -> Decision:
-    change = replace(draft.change, adjusted=adjusted)
+def _conclude(draft: Decision, adjusted: float) -> Decision:
+    change, margin = replace(draft.change, adjusted=adjusted), draft.margin
     low, high = change.difference.low, change.difference.high
     outcome: Outcome = "inconclusive"
     if low > -margin:
-        outcome, reason = "pass", f"a drop of {margin:g} or more is ruled out"
+        outcome, reason = "pass", f"a drop of {margin:.2g} or more is ruled out"
     elif not high < -margin:  # also where there is no limit
-        reason = f"the interval holds a drop of {margin:g}"
+        reason = f"the interval holds a drop of {margin:.2g}"
     elif adjusted < ALPHA:
-        outcome, reason = "regression", f"it dropped by more than {margin:g}"
+        outcome, reason = "regression", f"it dropped by more than {margin:.2g}"
     else:
-        reason = f"a drop of more than {margin:g} is not certain among so many cells"
+        reason = f"a drop of more than {margin:.2g} is not certain among so many cells"
     return replace(draft, outcome=outcome, reason=reason, change=change)
 
 
@@ -284,6 +327,12 @@ def _notes(old: PublishedRecord, new: PublishedRecord) -> tuple[str, ...]:
             notes.append(f"the {part}'s version was {versions[0]} and is {versions[1]}")
     if was.explainer.config != now.explainer.config:
         notes.append("the explainer's settings differ")
+    for part in ("direction", "gate", "tolerance"):
+        before, own = getattr(old.scale, part), getattr(new.scale, part)
+        if before != own:
+            notes.append(
+                f"the baseline's file has the {part} {before}, the protocol has {own}, which counts"
+            )
     devices = [record.provenance.device for record in (old, new)]
     if devices[0] != devices[1]:
         notes.append(f"it was measured on {devices[0]} and now on {devices[1]}")

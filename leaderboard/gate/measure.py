@@ -19,7 +19,14 @@ from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell, Selection, Suite
 from leaderboard.gate import baseline as baselines
 from leaderboard.gate.baseline import cell_label
-from leaderboard.gate.decision import Pair, judge, why_incomparable
+from leaderboard.gate.decision import (
+    MARGIN,
+    MOST_MARGIN,
+    Pair,
+    judge,
+    why_incomparable,
+    why_other_scale,
+)
 from leaderboard.gate.report import Report
 from leaderboard.published.folder import write_records
 from leaderboard.published.pseudonyms import Pseudonyms
@@ -37,10 +44,11 @@ class Request:
         baseline: Folder of published records, or a store, or a folder of a store's records.
         suite: Suite, whose controls are gated only where they are asked for.
         store: Store that finished cells are kept in and taken from; None measures everything anew.
-        margin: Largest drop that is no regression, above 0, in units of the score.
+        margin: Largest loss that is no regression, as a share of what a method had above noise.
+        allow_missing: Whether cells without a baseline are left out; else they are an error.
 
     Raises:
-        InputError: If the margin is not above 0 and finite.
+        InputError: If the margin is not above 0 and below a third.
     """
 
     baseline: Path
@@ -48,13 +56,15 @@ class Request:
     selection: Selection
     settings: engine.Settings
     store: Path | None
-    margin: float
+    margin: float = MARGIN
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a margin that is not above 0 and finite."""
-        if not 0 < self.margin < float("inf"):
+        """Refuse a margin that is not above 0 and below a third."""
+        if not 0 < self.margin < MOST_MARGIN:
             raise InputError(
-                f"Expected a margin above 0, in units of the score, but got {self.margin:g}."
+                "Expected a margin above 0 and below 1/3, the share that a method may lose of what "
+                f"it had above noise, but got {self.margin:g}."
             )
 
     @property
@@ -76,11 +86,14 @@ def compare(request: Request, progress: Progress | None = None) -> Report:
     plan = make_plan_of(request)
     old = baselines.read_baseline(request.baseline, request.suite, plan)
     cells = _gated(plan, old, request)
+    others = [cell for cell in plan.cells if cell not in cells]
+    missing = [Names.model_validate(cell, from_attributes=True) for cell in others]
+    _refuse_missing(missing, request)
     pairs, ungated = _pairs(_only(plan, cells), request, old, progress)
     if not pairs:
         raise baselines.NoBaselineError(f"The baseline {request.baseline} is of other cohorts.")
-    others = [cell for cell in plan.cells if cell not in cells]
-    ungated += [Names.model_validate(cell, from_attributes=True) for cell in others]
+    _refuse_missing(ungated, request)  # the name of a cohort's file is known now
+    ungated += missing
     decisions = judge(pairs, request.margin)
     still_open = {decision.names for decision in decisions if decision.outcome == "inconclusive"}
     second = _on_reserve(request, plan, still_open, progress) if still_open else {}
@@ -110,23 +123,29 @@ def update(
     if reserve:
         larger = _enlarged(request, plan)
         kept[request.reserve] = baselines.read_own_baseline(request.reserve, larger.suite, plan)
-        records, failures = _measure(_larger_cells(larger, plan), larger, progress)
-        sizes = {record.names: len(record.scores) for record in measured[request.baseline][0]}
-        enlarged = [record for record in records if len(record.scores) > sizes.get(record.names, 0)]
-        measured[request.reserve] = enlarged, failures
-    failed = [failure for _, failures in measured.values() for failure in failures.items()]
+        of_reserve = _measure(_larger_cells(larger, plan), larger, progress)
+        sizes = {record.names: len(record.scores) for record in measured[request.baseline].records}
+        enlarged = [
+            record
+            for record in of_reserve.records
+            if len(record.scores) > sizes.get(record.names, 0)
+        ]
+        measured[request.reserve] = replace(of_reserve, records=enlarged)
+    failed = [failure for each in measured.values() for failure in each.failures.items()]
     if failed:
         lines = [f"{cell_label(names)} failed: {reason}" for names, reason in failed]
         return [*lines, "nothing was written"], FAILED
     lines = []
-    for folder, (records, _) in measured.items():
-        olds = [kept[folder].get(record.names) for record in records]
-        changes = list(zip(records, map(_what_changed, olds, records), strict=True))
+    for folder, each in measured.items():
+        changes = [
+            (record, _what_changed(kept[folder].get(record.names), record, each.chance))
+            for record in each.records
+        ]
         write_records(folder, [(record, None) for record, change in changes if change])
         changed = [(cell_label(record.names), change) for record, change in changes if change]
         lines += [f"{folder.name}: {label}: {change}" for label, change in changed]
     lines.append(f"baseline: {request.baseline}, {len(lines)} cells written")
-    scored = any(record.state == "scored" for records, _ in measured.values() for record in records)
+    scored = any(record.state == "scored" for each in measured.values() for record in each.records)
     return lines, DONE if scored else NOTHING_MEASURED
 
 
@@ -155,44 +174,73 @@ def _gated(plan: Plan, old: Mapping[Names, PublishedRecord], request: Request) -
     return cells
 
 
+def _refuse_missing(missing: Sequence[Names], request: Request) -> None:
+    """Refuse cells without a baseline, which anybody could make by deleting a file of it."""
+    if missing and not request.allow_missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise baselines.NoBaselineError(
+            f"The baseline {request.baseline} lacks {cell_label(missing[0])}{more}; "
+            "--update-baseline adds what it measures, and --allow-missing gates the others."
+        )
+
+
 def _pairs(
     plan: Plan, request: Request, old: Mapping[Names, PublishedRecord], progress: Progress | None
 ) -> tuple[list[Pair], list[Names]]:
     """Measure a plan, and return its cells with their baselines, and those without one."""
-    records, failures = _measure(plan, request, progress)
+    measured = _measure(plan, request, progress)
     pairs = []
-    for record in records:
+    for record in measured.records:
         if (before := old.get(record.names)) is None:
             continue
-        if (why := why_incomparable(before.identity, record.identity)) is not None:
+        why = why_incomparable(before.identity, record.identity)
+        if (why := why or why_other_scale(before.scale, record.scale)) is not None:
             raise InputError(
                 f"{cell_label(record.names)} cannot be compared with its baseline: {why}; if that "
                 "is meant, write a new one with --update-baseline."
             )
-        pairs.append(Pair(before, record))
-    for names, reason in failures.items():
+        pairs.append(Pair(before, record, chance=measured.chance[record.names]))
+    for names, reason in measured.failures.items():
         if (before := old.get(names)) is not None:
             pairs.append(Pair(before, None, reason))
-    measured = [*(record.names for record in records), *failures]
-    return pairs, [names for names in measured if names not in old]
+    all_names = [*(record.names for record in measured.records), *measured.failures]
+    return pairs, [names for names in all_names if names not in old]
 
 
-def _measure(
-    plan: Plan, request: Request, progress: Progress | None
-) -> tuple[list[PublishedRecord], dict[Names, str]]:
-    """Return the published records of a plan's cells, and why other cells failed."""
+@dataclass(frozen=True)
+class _Measured:
+    """What came of a plan's cells.
+
+    Attributes:
+        records: Published records of the cells that did not fail.
+        failures: Reason for which each other cell failed.
+        chance: Score that a map of noise has, for each cell that did not fail.
+    """
+
+    records: list[PublishedRecord]
+    failures: dict[Names, str]
+    chance: dict[Names, float]
+
+
+def _measure(plan: Plan, request: Request, progress: Progress | None) -> _Measured:
+    """Measure a plan's cells."""
     # Without a store of the user nothing is reused, since the code may have changed.
     store_folder = nullcontext(request.store) if request.store else tempfile.TemporaryDirectory()
     with store_folder as folder:
         finished = engine.run(plan, Store(Path(folder)), request.settings, progress)
     pseudonyms = Pseudonyms(baselines.salt_of(request.suite))
     failed = [record for record in finished.records if record.state == "failed"]
-    records = [
-        baselines.publish_bare(record, plan, pseudonyms)
-        for record in finished.records
-        if record.state != "failed"
-    ]
-    return records, {record.names: record.reason or "it failed" for record in failed}
+    kept = [record for record in finished.records if record.state != "failed"]
+    return _Measured(
+        records=[baselines.publish_bare(record, plan, pseudonyms) for record in kept],
+        failures={record.names: record.reason or "it failed" for record in failed},
+        chance={
+            record.names: plan.protocols[record.names.protocol].plugin.score_of_noise(
+                record.to_readings()
+            )
+            for record in kept
+        },
+    )
 
 
 def _on_reserve(
@@ -233,13 +281,16 @@ def _larger_cells(larger: Request, plan: Plan) -> Plan:
     return _only(larger_plan, [cell for cell in larger_plan.cells if cell.protocol in changed])
 
 
-def _what_changed(old: PublishedRecord | None, new: PublishedRecord) -> str | None:
+def _what_changed(
+    old: PublishedRecord | None, new: PublishedRecord, chance: Mapping[Names, float]
+) -> str | None:
     """Return a text about what a new record changes, or None where it changes nothing."""
     if old is None:
         return "new"
-    if (why := why_incomparable(old.identity, new.identity)) is not None:
+    why = why_incomparable(old.identity, new.identity) or why_other_scale(old.scale, new.scale)
+    if why is not None:
         return why
-    (decision,) = judge([Pair(old, new)])
+    (decision,) = judge([Pair(old, new, chance=chance[new.names])])
     change, parts = decision.change, list(decision.notes)
     if decision.outcome != "unchanged":
         parts.insert(0, f"score {change.old:.4f} → {change.new:.4f}")

@@ -25,9 +25,10 @@ def fail_if_worse(
     baseline: str | Path,
     protocols: Sequence[str] = (),
     model: str | None = None,
-    margin: float = 0.02,
+    margin: float = 0.1,
     suite: str = "v1",
     device: str = "auto",
+    allow_missing: bool = False,
 ) -> None:
     """Fail the test where an explainer got worse than its baseline, or that is not certain.
 
@@ -36,9 +37,10 @@ def fail_if_worse(
         baseline: Folder of published records, or a store.
         protocols: Names of protocols; the suite's unless given.
         model: Name or path of a model; the suite's unless given.
-        margin: Largest drop of a score that is no regression.
+        margin: Largest loss that is no regression, as a share of what the method had above noise.
         suite: Version, or path of a ``.toml`` file.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+        allow_missing: Whether cells without a baseline are left out; else they are an error.
 
     Raises:
         InputError: If something is unknown, or there is no baseline.
@@ -53,7 +55,7 @@ def fail_if_worse(
     selection = suites.Selection((explainer,), models=models, protocols=tuple(protocols))
     settings = engine.Settings(devices.resolve_device(device))
     request = measure.Request(
-        Path(baseline), suites.load_suite(suite), selection, settings, None, margin
+        Path(baseline), suites.load_suite(suite), selection, settings, None, margin, allow_missing
     )
     compared = measure.compare(request)
     if report.exit_code(compared) != 0:

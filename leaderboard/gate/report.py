@@ -20,9 +20,9 @@ from benchmark.commands.exits import DONE, FAILED, INCONCLUSIVE, NOTHING_MEASURE
 from benchmark.records.identity import Names
 from benchmark.statistics.bootstrap import Interval
 from leaderboard.gate.baseline import cell_label
-from leaderboard.gate.decision import OUTCOMES, Change, Decision, worst
+from leaderboard.gate.decision import NOTHING_TO_LOSE, OUTCOMES, Change, Decision, worst
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _WIDTH = 31
 _PICTURE = "worse ← 0 → better"
 # Characters that XML 1.0 does not allow.
@@ -36,6 +36,7 @@ class Report:
     """Result of a gate.
 
     Attributes:
+        margin: Largest loss that is no regression, as a share of what a method had above noise.
         decisions: Decisions, one a cell.
         ungated: Cells that were asked for and have no baseline.
         enlarged: Cells that were decided on the larger sample.
@@ -52,7 +53,7 @@ def headline(report: Report) -> str:
     """Return one line: how many cells ended how, the worst first."""
     counts = Counter(decision.outcome for decision in report.decisions)
     numbers = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    return f"gate: {numbers or 'no cell'} (margin {report.margin:g})"
+    return f"gate: {numbers or 'no cell'} (margin {report.margin:.0%})"
 
 
 def lines(report: Report) -> list[str]:
@@ -86,7 +87,7 @@ def to_markdown(report: Report) -> str:
             _number(change.new),
             _interval(difference),
             str(difference.n_subjects or "–"),
-            f"`{bar(difference, report.margin, reach)}`",
+            f"`{bar(difference, decision.margin, reach)}`",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     decisions = _ordered(report.decisions)
@@ -95,7 +96,8 @@ def to_markdown(report: Report) -> str:
     noted += [(names, "no baseline, not gated") for names in report.ungated]
     notes = [f"- {escaped(cell_label(names))}: {escaped(note)}" for names, note in noted]
     legend = (
-        f"A negative difference is worse. `┊` marks the margin −{report.margin:g}, `│` no change, "
+        f"A negative difference is worse. `┊` marks a loss of {report.margin:.0%} of what the "
+        "method had above noise, which is the margin, `│` no change, "
         "`●` the difference and `━` its interval; an interval wholly right of `┊` passes, one "
         "wholly left of it regresses."
     )
@@ -148,6 +150,7 @@ def to_json(report: Report) -> str:
                 "outcome": decision.outcome,
                 "reason": decision.reason,
                 **_numbers(decision.change),
+                "margin": _known(decision.margin),
                 "enlarged": decision.names in report.enlarged,
                 "notes": list(decision.notes),
             }
@@ -166,7 +169,9 @@ def bar(difference: Interval, margin: float, reach: float) -> str:
         return round(share * (_WIDTH - 1))
 
     signs = ["·"] * _WIDTH
-    signs[column_of(-margin)], signs[column_of(0.0)] = "┊", "│"
+    if not math.isnan(margin):
+        signs[column_of(-margin)] = "┊"
+    signs[column_of(0.0)] = "│"
     if math.isnan(difference.estimate):
         return "".join(signs)
     if not math.isnan(difference.low):
@@ -194,7 +199,9 @@ def _reach(report: Report) -> float:
         for limit in (decision.change.difference.low, decision.change.difference.high)
         if not math.isnan(limit)
     ]
-    return min(max([2 * report.margin, *limits]), 10 * report.margin)
+    margins = [decision.margin for decision in report.decisions if decision.margin > 0]
+    widest = max(margins, default=NOTHING_TO_LOSE)
+    return min(max([2 * widest, *limits]), 10 * widest)
 
 
 def _sentence(decision: Decision) -> str:

@@ -50,6 +50,11 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
     twin_model = Retrained(seed=1)
     label_model = Memorised(seed=2, accuracy=0.95)
 
+    @classmethod
+    def score_of_noise(cls, readings: Sequence[Reading]) -> float:
+        """Return 0: noise has learned nothing; ``chance`` is the similarity to the twin's map."""
+        return 0.0
+
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         trial, config = study.trial, self.config

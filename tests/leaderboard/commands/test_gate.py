@@ -86,6 +86,8 @@ def test_a_method_that_got_worse_fails_the_build(tmp_path: Path) -> None:
     [
         ((), 5, "--update-baseline writes one"),
         (("--margin", "0"), 2, "margin above 0"),
+        (("--margin", "0.34"), 2, "below 1/3"),
+        (("--allow-missing", "--update-baseline"), 2, "goes with a comparison"),
         (("--reserve",), 2, "goes with --update-baseline"),
         (("--protocol", "nothing"), 2, "Unknown protocol"),
     ],
@@ -109,6 +111,39 @@ def test_a_damaged_baseline_is_no_baseline(tmp_path: Path) -> None:
     assert "cannot be read" in found.output
 
 
+def test_a_cell_that_is_missing_from_a_baseline_is_no_cell_that_holds(tmp_path: Path) -> None:
+    """If it fails, who deletes one file of a baseline turns the gate off."""
+    write_suite(tmp_path, protocols=("Loading", "Second"))
+    assert gate(tmp_path, "Bright", "--update-baseline").exit_code == 0
+    first, *_ = (tmp_path / "baseline").rglob("loading.json")
+    first.unlink()
+    found = gate(tmp_path, "Bright")
+    assert (found.exit_code, "lacks bright · loading" in found.output) == (5, True), found.output
+    assert gate(tmp_path, "Bright", "--allow-missing").exit_code == 0
+
+
+def test_outputs_replace_nothing_but_outputs(tmp_path: Path) -> None:
+    """If it fails, a slip of a path costs a record, or a file of somebody's own."""
+    assert gate(tmp_path, "Bright", "--update-baseline").exit_code == 0
+    (record,) = (tmp_path / "baseline").rglob("*.json")
+    own = tmp_path / "own.txt"
+    own.write_text("mine")
+    before = record.read_bytes()
+    free = tmp_path / "free.xml"
+    for more in (
+        ("--junit", record),
+        ("--summary", record.with_name("new.md")),
+        ("--json", own),
+        ("--junit", free, "--summary", free),
+    ):
+        found = gate(tmp_path, "Bright", *more)
+        assert found.exit_code == 2, found.output
+    assert (record.read_bytes(), own.read_text(), free.exists()) == (before, "mine", False)
+    for _ in range(2):  # its own files it does replace
+        outputs = ("--junit", free, "--summary", tmp_path / "s.md", "--json", tmp_path / "g.json")
+        assert gate(tmp_path, "Bright", *outputs).exit_code == 0
+
+
 def test_the_fixture_fails_a_test_where_a_method_got_worse(tmp_path: Path) -> None:
     """If it fails, those who prefer a test are not guarded."""
     good = plugin(tmp_path / "good", "return (1 - images) ** 4")
@@ -126,7 +161,7 @@ def _of_the_board(baseline: Path, protocol: str, layer: str = "last") -> Decisio
         suite = suite.model_copy(update={"explainer": {"gradcam_aligned": {"layer": layer}}})
     selection = Selection(("gradcam_aligned",), protocols=(protocol,))
     settings = Settings(torch.device("cpu"))
-    (one,) = compare(Request(baseline, suite, selection, settings, None, 0.02)).decisions
+    (one,) = compare(Request(baseline, suite, selection, settings, None)).decisions
     return one
 
 
@@ -158,4 +193,4 @@ def test_planted_bugs_are_caught_on_the_reference_model(
         bugs.append(_of_the_board(baseline, "positive_control"))
     for one in bugs:
         assert one.outcome == "regression"
-        assert one.change.difference.high < -0.02
+        assert one.change.difference.high < -one.margin

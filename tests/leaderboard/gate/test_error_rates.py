@@ -18,12 +18,13 @@ import pytest
 from paths import DATA
 from publications import SCALE, published, sealed
 
+from benchmark.reading import distributions
 from leaderboard.gate.decision import Pair, judge
 from leaderboard.published.record import PublishedRecord
 
 PROTOCOLS: dict[str, dict[str, Any]] = json.loads((DATA / "gate_scores.json").read_text("utf-8"))
 SUBJECTS, RERUNS, DROPS = 64, 300, 90
-DROP = 0.05
+DROP = 1 / 3  # of the score, whose chance is 0
 
 
 @lru_cache(maxsize=32)
@@ -37,8 +38,10 @@ def _old(protocol: str, explainer: str, sample: str = "scores") -> PublishedReco
 
 
 def _again(old: PublishedRecord, sd: float, drop: float, seed: int) -> PublishedRecord:
-    """Return another run: every subject's score moves at random, and all by ``drop`` on top."""
-    drawn = np.random.default_rng(seed).normal(-drop, sd, len(old.scores))
+    """Return another run: every score moves at random, and all lose this share on top."""
+    assert old.score is not None
+    lost = drop * float(distributions([old.score], old.scale.aggregate)[0][0])
+    drawn = np.random.default_rng(seed).normal(-lost, sd, len(old.scores))
     rows = [
         # A ratio falls by the drop where its numerators fall by as much of their denominators.
         (*row[:3], round(row[3] + (move if row[4] is None else move * abs(row[4])), 6), row[4])
@@ -76,23 +79,27 @@ def test_unchanged_methods_hardly_ever_regress(protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 def test_a_drop_is_found_at_the_number_of_subjects_of_the_suite(protocol: str) -> None:
-    """If it fails, a drop of 0.05 goes through: it must be found in 90 % of the runs.
+    """If it fails, the loss of a third goes through: it must be found in 90 % of the runs.
 
     delta_t is the exception: its random masks move a subject's score by 0.11 from seed to seed, so
-    that 64 subjects tell a drop of 0.05 from one of 0.02 in two runs out of three. There it must
-    at least never pass for a score that held; with the reserve it is found, see below.
+    that 64 subjects leave it open in one run out of three. There it must at least hardly ever pass
+    for a score that held; with the reserve it is found, see below.
     """
     found = _outcomes(protocol, DROP, DROPS)
-    if protocol == "delta_t":
-        assert found["pass"] <= 0.05 * DROPS
-    else:
+    assert found["pass"] <= 0.05 * DROPS
+    if protocol != "delta_t":
         assert found["regression"] >= 0.9 * DROPS
 
 
 def test_the_reserve_finds_what_the_subjects_of_the_suite_leave_open() -> None:
-    """If it fails, enlarging the sample finds no more, or raises alarms for nothing."""
+    """If it fails, enlarging the sample finds no more, or raises alarms for nothing.
+
+    One of the three methods is hardly better than noise, and a third of nothing is not found.
+    """
     assert _outcomes("delta_t", 0.0, RERUNS, "reserve")["regression"] <= 0.05 * RERUNS
-    assert _outcomes("delta_t", DROP, DROPS, "reserve")["regression"] >= 0.9 * DROPS
+    found = _outcomes("delta_t", DROP, DROPS, "reserve")
+    assert found["regression"] >= 0.75 * DROPS
+    assert found["pass"] <= 0.05 * DROPS
 
 
 def test_many_cells_together_hardly_ever_regress() -> None:
