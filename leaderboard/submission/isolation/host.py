@@ -1,0 +1,302 @@
+"""Asks a worker for maps, and holds it to giving an image the same map whenever it is asked.
+
+The scorer runs here, with cohort, truth and protocols; the worker is sent networks, images and
+targets. It is told neither which protocol asks nor whom an image shows. Images of a batch are
+shuffled, and now and then images of earlier requests, whatever they were asked for, are mixed and
+asked for again: a map that depends on the time, the neighbours or the number of a request differs.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+import pickle
+import random
+import sys
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.classifier import Classifier
+from benchmark.classifier.side_effects import versions
+from benchmark.cohort import Batch
+from benchmark.errors import AttributionError, NotAssessableError, PluginError, UnsupportedError
+from benchmark.explainer import same_map
+from benchmark.target import Target
+from leaderboard.published.fault import plain
+from leaderboard.submission.isolation import facts
+from leaderboard.submission.isolation.connection import Allowance, Connection, WorkerError
+from leaderboard.submission.isolation.wire import Header
+
+_RAISED: dict[str, type[Exception]] = {
+    "plugin": PluginError,
+    "unsupported": UnsupportedError,
+    "not assessable": NotAssessableError,
+}
+# Every so many requests, on average, images of earlier ones are asked for again.
+_BETWEEN_REPEATS = 24
+_MOST_REPEATED_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class Source:
+    """File and class of a method.
+
+    Attributes:
+        file: Name of the file, without its folder.
+        content: The file.
+        class_name: Name of the class in it.
+        sha256: SHA-256 of the file.
+    """
+
+    file: str
+    content: bytes = field(repr=False)
+    class_name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a map is asked of: a method, a network, a target and images to compare with."""
+
+    explainer: int
+    network: int
+    target: Target
+    references: int | None
+
+
+@dataclass
+class Asked:
+    """Images [n, 1, *S] that were asked about, and the maps that were given for them."""
+
+    images: list[Tensor]
+    maps: list[Tensor]
+    count: int = 0
+
+
+class Host:
+    """A method in a worker.
+
+    Args:
+        source: The method.
+        allowance: What the worker may use.
+        walled: Whether it runs behind bubblewrap's walls.
+
+    Raises:
+        PluginError: If the method cannot be loaded.
+        WorkerError: If the worker cannot be started, or misbehaved.
+    """
+
+    def __init__(self, source: Source, allowance: Allowance, walled: bool = True) -> None:
+        self.source = source
+        self._connection = Connection(allowance, walled)
+        self._random = random.SystemRandom()
+        self._numbers = itertools.count()
+        self._networks: weakref.WeakKeyDictionary[Classifier, tuple[int, object]]
+        self._networks = weakref.WeakKeyDictionary()
+        self._references: dict[str, int] = {}
+        self._gone: dict[str, list[int]] = {"explainers": [], "networks": []}
+        self._asked: OrderedDict[Question, Asked] = OrderedDict()
+        self._asked_bytes = 0
+        said = self._say(
+            "load",
+            0,
+            file=source.file,
+            source=source.content,
+            class_name=source.class_name,
+            sha256=source.sha256,
+        )[0]
+        self.facts = facts.checked(facts.Facts, said, source.class_name)
+
+    @property
+    def fault(self) -> WorkerError | None:
+        """Fault that the worker was ended by, or None."""
+        return self._connection.fault
+
+    def close(self) -> None:
+        """End the worker."""
+        self._connection.close()
+
+    def make(self, owner: object, settings: dict[str, object]) -> tuple[int, facts.Made]:
+        """Make a method for as long as its owner lives; return its number and what it says."""
+        number = next(self._numbers)
+        said, _ = self._say("make", 0, explainer=number, settings=settings)
+        weakref.finalize(owner, self._gone["explainers"].append, number)
+        return number, facts.checked(facts.Made, said, self.source.class_name)
+
+    def supports(self, explainer: int, classifier: Classifier) -> str | None:
+        """Return why a method cannot explain a network, or None where it can."""
+        network = self._network(classifier)
+        said, _ = self._say("supports", 0, explainer=explainer, network=network)
+        reason = facts.checked(facts.Support, said, self.source.class_name).reason
+        return None if reason is None else plain(reason)
+
+    def passes_on(self, explainer: int, classifier: Classifier) -> tuple[int, int]:
+        """Return the passes that a method declares for a network."""
+        network = self._network(classifier)
+        said, _ = self._say("passes_on", 0, explainer=explainer, network=network)
+        return facts.checked(facts.Declared, said, self.source.class_name).passes
+
+    def explain(
+        self, explainer: int, classifier: Classifier, batch: Batch, target: Target
+    ) -> Tensor:
+        """Return the maps [B, 1, *S] float32 of a batch, in its order.
+
+        Raises:
+            AttributionError: If the method raised an error, or gave an image another map before.
+            WorkerError: If the worker is of no more use.
+        """
+        question = Question(
+            explainer, self._network(classifier), target, self._known_references(batch)
+        )
+        images = batch.images.detach().cpu().contiguous()
+        maps, passes = self._ask(question, images)
+        classifier.passes.add_forward(passes[0])
+        classifier.passes.add_backward(passes[1])
+        self._note(question, images, maps)
+        if self._random.randrange(_BETWEEN_REPEATS) == 0:
+            self.ask_again(len(images))
+        return maps
+
+    def ask_again(self, count: int) -> None:
+        """Ask once more about images of earlier requests, mixed, and compare the maps.
+
+        Raises:
+            AttributionError: If one has another map now.
+        """
+        question = self._random.choice(list(self._asked))
+        asked = self._asked[question]
+        chosen = self._random.choices(range(len(asked.images)), k=count)
+        maps, _ = self._ask(question, torch.stack([asked.images[place] for place in chosen]))
+        for place, again in zip(chosen, maps, strict=True):
+            if not same_map(asked.maps[place], again):
+                self._connection.end(
+                    "map-differs",
+                    "an image got another map when it was asked for again among other images",
+                )
+                raise self._fault_of_worker()
+
+    def _ask(self, question: Question, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        order = list(range(len(images)))
+        self._random.shuffle(order)
+        shuffled = images[order]
+        said, content = self._say(
+            "explain",
+            4 * images.numel(),
+            explainer=question.explainer,
+            network=question.network,
+            images=shuffled.numpy(),
+            target=pickle.dumps(question.target),
+            references=question.references,
+        )
+        counted = facts.checked(facts.Counted, said, self.source.class_name)
+        if len(content) != 4 * images.numel():
+            self._connection.end("worker-garbage", "the worker answered without any map")
+            raise self._fault_of_worker()
+        given = torch.from_numpy(np.frombuffer(bytearray(content), dtype="<f4").copy())
+        maps = torch.empty(images.shape, dtype=torch.float32)
+        maps[order] = given.view(images.shape)
+        return maps, counted.passes
+
+    def _note(self, question: Question, images: Tensor, maps: Tensor) -> None:
+        """Keep some images of each question, drawn evenly from all that were asked about it."""
+        asked = self._asked.setdefault(question, Asked([], []))
+        self._asked.move_to_end(question)
+        room = len(images)
+        for image, its_map in zip(images, maps, strict=True):
+            asked.count += 1
+            if len(asked.images) < room:
+                asked.images.append(image.clone())
+                asked.maps.append(its_map.clone())
+                self._asked_bytes += image.nbytes + its_map.nbytes
+            elif (place := self._random.randrange(asked.count)) < len(asked.images):
+                asked.images[place], asked.maps[place] = image.clone(), its_map.clone()
+        while self._asked_bytes > _MOST_REPEATED_BYTES and len(self._asked) > 1:
+            _, old = self._asked.popitem(last=False)
+            self._asked_bytes -= sum(each.nbytes for each in (*old.images, *old.maps))
+
+    def _network(self, classifier: Classifier) -> int:
+        """Return the number of a network in the worker, and send it there if it is new."""
+        state = tuple(versions(classifier))
+        number, known = self._networks.get(classifier, (-1, None))
+        if known == state:
+            return number
+        if known is not None:  # it was written into since
+            self._gone["networks"].append(number)
+        number = next(self._numbers)
+        try:
+            content = _pack(classifier)
+        except Exception as error:  # whatever a network's parts raise
+            raise AttributionError(
+                f"The network {classifier.name!r} cannot be sent to an isolated method: {error}"
+            ) from error
+        self._say("know", 0, sources=_sources_of(classifier), networks={number: content})
+        weakref.finalize(classifier, self._gone["networks"].append, number)
+        self._networks[classifier] = number, state
+        return number
+
+    def _known_references(self, batch: Batch) -> int | None:
+        references = batch.references
+        if references is None:
+            return None
+        number = self._references.get(references.sha256)
+        if number is None:
+            number = self._references[references.sha256] = len(self._references)
+            mean, group = (
+                tensor.detach().cpu().numpy() for tensor in (references.mean, references.group)
+            )
+            self._say("refer", 0, number=number, mean=mean, group=group, sha256=references.sha256)
+        return number
+
+    def _say(self, name: str, expected: int, /, **arguments: object) -> tuple[Header, bytes]:
+        if gone := {kind: numbers[:] for kind, numbers in self._gone.items() if numbers}:
+            for kind, numbers in gone.items():
+                del self._gone[kind][: len(numbers)]
+            dropped = set(gone.get("networks", ())), set(gone.get("explainers", ()))
+            for question in list(self._asked):
+                if question.network in dropped[0] or question.explainer in dropped[1]:
+                    old = self._asked.pop(question)
+                    self._asked_bytes -= sum(each.nbytes for each in (*old.images, *old.maps))
+            everything: dict[str, list[int]] = {"explainers": [], "networks": []} | gone
+            self._connection.ask("forget", 0, **everything)
+        header, payload = self._connection.ask(name, expected, **arguments)
+        if "error" in header:
+            self._raise(header)
+        return header, payload
+
+    def _raise(self, header: Header) -> NoReturn:
+        failure = facts.checked(facts.Failure, header, self.source.class_name)
+        raise _RAISED.get(failure.error, AttributionError)(plain(failure.message))
+
+    def _fault_of_worker(self) -> WorkerError:
+        assert self._connection.fault is not None
+        return self._connection.fault
+
+
+def _pack(classifier: Classifier) -> bytes:
+    """Return a network as a worker gets it, without what would say where it comes from."""
+    bare = copy.copy(classifier)
+    bare.name, bare.source, bare._resume, bare.streamlining = "network", None, None, None
+    bare.reestimated = frozenset()
+    file = io.BytesIO()
+    pickle.Pickler(file, protocol=5).dump(bare)
+    return file.getvalue()
+
+
+def _sources_of(classifier: Classifier) -> dict[str, tuple[str, bytes]]:
+    """Return the sources of files that a network's parts were defined in, by module."""
+    sources: dict[str, tuple[str, bytes]] = {}
+    for part in classifier.modules():
+        module = sys.modules.get(type(part).__module__)
+        if module is None or not hasattr(module, "__source_sha256__") or not module.__file__:
+            continue
+        path = Path(module.__file__)
+        sources[module.__name__] = f"/network/{path.name}", path.read_bytes()
+    return sources
