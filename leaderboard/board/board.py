@@ -11,7 +11,7 @@ from benchmark.reading import Direction, State
 from benchmark.records.record import VerdictWord
 from benchmark.results.result import Number, truth_is_one
 from benchmark.statistics.bootstrap import Interval
-from leaderboard.published.fields import Method, Tier
+from leaderboard.published.fields import LATER_TIERS, Method, Tier
 
 Status = Literal["ranked", "gate failed", "not ranked", "control"]
 DECIMALS = 4
@@ -152,9 +152,10 @@ class Row(_Extended):
         standing: Place in the ranking, if it is ranked.
         cells: A cell for each protocol, in the order of ``Board.protocols``.
         owed: What it says more where scores are owed; None on other boards.
+        reproduced: Number of its records that are reproduced or more, where others were sampled.
     """
 
-    only_where_owed = ("owed",)
+    only_where_owed = ("owed", "reproduced")
 
     explainer: str
     version: str
@@ -168,6 +169,7 @@ class Row(_Extended):
     standing: Standing | None
     cells: tuple[BoardCell, ...]
     owed: OwedRow | None = None
+    reproduced: int = 0
 
     @property
     def total(self) -> Number | None:
@@ -323,6 +325,11 @@ class Board(_Plain):
     def has_many_cohorts(self) -> bool:
         """Whether a model's name alone does not say which cohort it is on."""
         return len({model.cohort for model in self.models}) > 1
+
+    @property
+    def has_later_tiers(self) -> bool:
+        """Whether a row has a tier that suite v1 was published without."""
+        return any(row.tier in LATER_TIERS for model in self.models for row in model.rows)
 
     @property
     def ranked(self) -> set[str]:

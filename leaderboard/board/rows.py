@@ -43,13 +43,16 @@ def make_row(
     """
     first = next(iter(own.values()))
     explainer = first.identity.explainer
+    tiers = [record.tier for record in own.values()]
+    tier = min(tiers, key=TIERS.index)
+    again = sum(TIERS.index(own_tier) > TIERS.index("sampled") for own_tier in tiers)
     return Row(
         explainer=explainer.name,
         version=explainer.version,
         config={key: _scalar(value) for key, value in sorted(explainer.config.items())},
         method=first.method,
         submitter=first.submitter,
-        tier=min((record.tier for record in own.values()), key=TIERS.index),
+        tier=tier,
         source_sha256=explainer.source_sha256,
         status=why[0],
         reason=why[1],
@@ -62,6 +65,7 @@ def make_row(
             )
             for protocol in protocols
         ),
+        reproduced=again if tier == "sampled" else 0,
     )
 
 

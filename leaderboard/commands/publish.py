@@ -33,7 +33,7 @@ def publish(
     suite: options.Suite = "v1",
     submitter: options.Submitter = "medsanity",
     tier: Annotated[
-        str, typer.Option(help="Who vouches: self-reported, reproduced or audited.")
+        str, typer.Option(help="Who vouches; docs/board.md says what a tier means.")
     ] = "self-reported",
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for pictures of maps; shows images of subjects.")

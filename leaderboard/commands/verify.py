@@ -6,6 +6,7 @@ import json
 import math
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -24,6 +25,7 @@ from leaderboard.published import fault as faults
 from leaderboard.submission import bundle as bundles
 from leaderboard.submission import checks, process, rules, screening, standard
 from leaderboard.submission import rerun as reruns
+from leaderboard.submission.admission import admit, tiers
 
 
 def verify(
@@ -32,7 +34,9 @@ def verify(
         Path | None, typer.Option(help="Records of the board. Default: those of the suite.")
     ] = None,
     suite: options.Suite = "v1",
-    cells: Annotated[int, typer.Option(min=1, help="How many are run again.")] = 10,
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="How many are run again. [default: all]")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Decides which. [default: drawn and told]")
     ] = None,
@@ -41,13 +45,13 @@ def verify(
     device: options.Device = "cpu",
     rerun: Annotated[bool, typer.Option("--rerun/--no-rerun", help="Run cells again.")] = True,
     into: Annotated[
-        Path | None, typer.Option(help="Add the records here, as reproduced, if all is well.")
+        Path | None, typer.Option(help="Add the records here, each with its tier, if all is well.")
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the faults here.")
     ] = None,
 ) -> None:
-    """Check a submission, run some of its cells again, and name every fault."""
+    """Check a submission, run its cells again, and name every fault."""
     with exit_on_error():
         console = terminal.make_console()
         board = rules.read_rules(suite)
@@ -55,14 +59,15 @@ def verify(
         if json_file is not None:
             check_file(json_file)
         drawn = secrets.randbelow(2**32) if seed is None else seed
-        sampling = reruns.Sampling(cells, drawn, chosen, process.Limits(timeout, memory))
+        most = bundles.MOST_FILES if cells is None else cells
+        sampling = reruns.Sampling(most, drawn, chosen, process.Limits(timeout, memory))
         with tempfile.TemporaryDirectory(prefix="medsanity-verify-") as temporary:
             copy, homes = Path(temporary, "bundle"), Path(temporary, "processes")
             copy.mkdir()
             homes.mkdir()
             opened, problems = bundles.open_bundle(bundle, copy)
             own = standard.load_cells(board, rules.load_references(records, board))
-            again = False
+            confirmed = tiers.Confirmation()
             if opened is not None:
                 place = f"source/{opened.manifest.source}"
                 problems += checks.verify(opened, own.standard)
@@ -70,20 +75,23 @@ def verify(
                 if not problems:
                     _print_scores(console, opened)
                 if rerun and not problems:
-                    problems += _run_again(console, opened, (board, own, sampling), homes)
-                    again = True
-            terminal.print_lines(
-                console, [*map(str, problems), _conclusion(problems, rerun, again)]
-            )
-            if json_file is not None:
-                write_text(json_file, _json(bundle, problems, sampling if again else None))
-            if problems or opened is None:
-                raise typer.Exit(FAILED)
-            if into is not None and again:
-                paths = bundles.admit(opened, into)
-                terminal.print_lines(console, [f"{len(paths)} records: {into}"])
-            elif into is not None:
-                console.print("nothing was added, since nothing was run again", markup=False)
+                    confirmed, found = _run_again(console, opened, (board, own, sampling), homes)
+                    problems += found
+        # The copy is gone: what is told and added was read before a plugin ran.
+        told = () if opened is None else opened.records
+        again = bool(confirmed.rerun)
+        line = _faults(problems, rerun, again) if problems else confirmed.conclude(told)
+        terminal.print_lines(console, [*map(str, problems), line])
+        if json_file is not None:
+            tier = "self-reported" if problems else confirmed.tier(told)
+            seed_of_rerun = drawn if again else None
+            write_text(json_file, _json(bundle, problems, (tier, confirmed, seed_of_rerun)))
+        if problems or opened is None:
+            raise typer.Exit(FAILED)
+        if into is not None and again:
+            _add(console, opened, confirmed, into)
+        elif into is not None:
+            console.print("nothing was added, since nothing was run again", markup=False)
 
 
 def _run_again(
@@ -91,13 +99,24 @@ def _run_again(
     bundle: bundles.Bundle,
     given: tuple[rules.Rules, standard.Cells, reruns.Sampling],
     homes: Path,
-) -> list[faults.Fault]:
+) -> tuple[tiers.Confirmation, list[faults.Fault]]:
     again = reruns.Rerun(bundle, *given, homes)
     counts = f"{len(again.chosen)} of {len(bundle.records)}"
     line = f"{counts} cells are run again (--seed {given[-1].seed})"
     terminal.print_lines(console, [line])
     with console.status("") as status:
-        return again.run(lambda step: status.update(f"running again: {step}"))
+        problems = again.run(lambda step: status.update(f"running again: {step}"))
+    paths = frozenset(record.path for record in again.chosen)
+    return tiers.Confirmation(paths, reruns.why_not_isolated()), problems
+
+
+def _add(
+    console: Console, bundle: bundles.Bundle, confirmed: tiers.Confirmation, into: Path
+) -> None:
+    added = admit.admit(bundle, confirmed.tier_of, into)
+    counts = Counter(record.tier for record in added)
+    words = ", ".join(f"{count} {tier}" for tier, count in sorted(counts.items()))
+    terminal.print_lines(console, [f"{len(added)} records ({words}): {into}"])
 
 
 def _print_scores(console: Console, bundle: bundles.Bundle) -> None:
@@ -119,24 +138,26 @@ def _print_scores(console: Console, bundle: bundles.Bundle) -> None:
     console.print(table)
 
 
-def _conclusion(problems: Sequence[faults.Fault], wanted: bool, again: bool) -> str:
-    if problems:
-        names = ", ".join(dict.fromkeys(fault.name for fault in problems))
-        stopped = "; nothing was run again" if wanted and not again else ""
-        return f"{len(problems)} faults: {names}{stopped}"
-    if again:
-        return "no fault; the cells that were run again came out the same: reproduced"
-    return "no fault, but nothing was run again: self-reported"
+def _faults(problems: Sequence[faults.Fault], wanted: bool, again: bool) -> str:
+    names = ", ".join(dict.fromkeys(fault.name for fault in problems))
+    stopped = "; nothing was run again" if wanted and not again else ""
+    return f"{len(problems)} faults: {names}{stopped}"
 
 
-def _json(bundle: Path, problems: Sequence[faults.Fault], sampling: reruns.Sampling | None) -> str:
+def _json(
+    bundle: Path,
+    problems: Sequence[faults.Fault],
+    outcome: tuple[str, tiers.Confirmation, int | None],
+) -> str:
+    tier, confirmed, seed = outcome
+    again = {"cells": len(confirmed.rerun), "seed": seed, "not_isolated": confirmed.not_isolated}
     report = {
         "bundle": str(bundle),
         "faults": [
             {"name": name, "place": faults.plain(location), "detail": faults.plain(detail)}
             for name, location, detail in map(astuple, problems)
         ],
-        "rerun": None if sampling is None else {"cells": sampling.cells, "seed": sampling.seed},
-        "tier": "reproduced" if sampling is not None and not problems else "self-reported",
+        "rerun": again if confirmed.rerun else None,
+        "tier": tier,
     }
     return json.dumps(report, indent=2) + "\n"

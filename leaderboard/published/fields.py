@@ -19,8 +19,11 @@ from benchmark.reading import Aggregate, Direction
 from benchmark.records.identity import Sha256, StrictModel, first_fault
 from leaderboard.published.fault import FaultError
 
-Tier = Literal["self-reported", "reproduced", "audited"]
+# From the weakest to the strongest. Records of suite v1 were published before there were the second
+# and the third.
+Tier = Literal["self-reported", "checked", "sampled", "reproduced", "audited"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
+LATER_TIERS: tuple[Tier, ...] = ("checked", "sampled")
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 

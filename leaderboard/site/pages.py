@@ -11,7 +11,13 @@ from leaderboard.board.board import Board
 from leaderboard.site import view
 from leaderboard.site.view import ModelView, RowView
 
-_TIER_MARKS = {"self-reported": "○", "reproduced": "◐", "audited": "●"}
+_TIER_MARKS = {
+    "self-reported": "○",
+    "checked": "◔",
+    "sampled": "◔",
+    "reproduced": "◐",
+    "audited": "●",
+}
 
 
 class Pages:
@@ -40,6 +46,7 @@ class Pages:
             marks=view.MARKS,
             tier_marks=_TIER_MARKS,
             many_cohorts=board.has_many_cohorts,
+            later_tiers=board.owed or board.has_later_tiers,
         )
 
     def index(self) -> str:

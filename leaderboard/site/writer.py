@@ -25,7 +25,7 @@ from benchmark.records.files import write_atomically
 from leaderboard.board import changes
 from leaderboard.board.board import Board
 from leaderboard.published.fault import FaultError
-from leaderboard.published.fields import NAME_PATTERN
+from leaderboard.published.fields import LATER_TIERS, NAME_PATTERN
 from leaderboard.published.folder import holds
 from leaderboard.site import figures as drawings
 from leaderboard.site.pages import Pages, read_part
@@ -83,6 +83,10 @@ def _render(board: Board, overlays: Mapping[str, bytes], versioned: bool) -> dic
         files[f"methods/{name}.html"] = pages.method(name, entries, overlays).encode()
     texts = {"index.html": pages.index(), "board.csv": to_csv(board), BOARD: board.to_json()}
     texts |= {name: read_part(name) for name in _PARTS}
+    if not (board.owed or board.has_later_tiers):
+        # Suite v1 was published without them, and its board stays the same to the byte.
+        for tier in LATER_TIERS:
+            texts[SCHEMA] = texts[SCHEMA].replace(f'    "{tier}",\n', "")
     return files | {name: text.encode() for name, text in texts.items()}
 
 

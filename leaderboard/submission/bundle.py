@@ -20,7 +20,7 @@ from leaderboard.published import folder as folders
 from leaderboard.published.budget import Budget
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.folder import RECORD, SIDECAR, read_bytes, relative_path, write_records
-from leaderboard.published.record import MOST_BYTES, PublishedRecord
+from leaderboard.published.record import MOST_BYTES, PublishedRecord, seal_of
 from leaderboard.published.sidecar import MOST_PACKED
 from leaderboard.submission.manifest import MANIFEST, MOST_MANIFEST, PART, Manifest
 
@@ -38,12 +38,14 @@ class Bundle:
     Attributes:
         folder: Copy of its plain files, which nobody else writes to.
         records: Records without a fault, by path.
+        sidecars: Content of the sidecar of each record that has one, by the record's path.
         source: Content of the plugin's file.
     """
 
     folder: Path
     manifest: Manifest
     records: tuple[PublishedRecord, ...]
+    sidecars: Mapping[str, bytes]
     source: bytes
 
     @property
@@ -140,59 +142,29 @@ def open_bundle(folder: Path, workspace: Path) -> tuple[Bundle | None, list[Faul
             faults.append(Fault("file-missing", source_path, "the plugin's file is not there"))
         return None, faults
     records: tuple[PublishedRecord, ...] = ()
+    sidecars: dict[str, bytes] = {}
     if (workspace / RECORDS).is_dir():
         contents = folders.read_folder(workspace / RECORDS, Budget())
         faults += [
             replace(fault, location=f"{RECORDS}/{fault.location}") for fault in contents.faults
         ]
-        records = contents.records
+        records, sidecars = contents.records, _sidecars(workspace / RECORDS, contents.records)
     source = (workspace / source_path).read_bytes()
     faults += _source_faults(manifest, source, source_path)
-    return Bundle(workspace, manifest, records, source), faults
+    return Bundle(workspace, manifest, records, sidecars, source), faults
 
 
-def admit(bundle: Bundle, into: Path) -> list[Path]:
-    """Write a faultless bundle's records into a folder, as reproduced: all of them or none.
-
-    Raises:
-        FaultError: ``name-taken`` where the folder has records of another method by this name, or
-            other results of the same cells.
-        StoreError: If a file cannot be written; the folder is then restored.
-    """
-    published = []
-    for record in bundle.records:
-        _check_free(record, into)
-        sidecar = None
+def _sidecars(folder: Path, records: Sequence[PublishedRecord]) -> dict[str, bytes]:
+    """Return the content of the sidecars, each of which has the hash that its record names."""
+    contents = {}
+    for record in records:
         if record.readings is not None:
-            sidecar_path = record.path.removesuffix(RECORD) + SIDECAR
-            sidecar = read_bytes(bundle.records_folder / sidecar_path, sidecar_path, MOST_PACKED)
-        published.append((record.resealed({"tier": "reproduced"}), sidecar))
-    paths = [into / record.path for record in bundle.records]
-    written = [file for path in paths for file in (path, path.with_suffix(SIDECAR))]
-    old_contents = {path: path.read_bytes() if path.is_file() else None for path in written}
-    try:
-        return write_records(into, published)
-    except BaseException:
-        for path, content in old_contents.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
-        raise
-
-
-def _check_free(record: PublishedRecord, into: Path) -> None:
-    """Refuse to overwrite records of another method, or other results of this one."""
-    folder = (into / record.path).parent
-    for path in sorted(folder.glob(f"*{RECORD}")) if folder.is_dir() else ():
-        location = relative_path(path, into)
-        kept = folders.read_record(into, location)
-        same_method = kept.identity.explainer == record.identity.explainer
-        same_submitter = kept.submitter == record.submitter
-        same_cell = location != record.path or kept.identity_sha256 == record.identity_sha256
-        if not (same_method and same_submitter and same_cell):
-            detail = f"{into} holds another record of {record.names.explainer!r} there"
-            raise FaultError("name-taken", location, detail)
+            location = record.path.removesuffix(RECORD) + SIDECAR
+            content = read_bytes(folder / location, location, MOST_PACKED)
+            if seal_of(content) != record.readings:
+                raise FaultError("sidecar-checksum", location, "it changed while it was read")
+            contents[record.path] = content
+    return contents
 
 
 def _copy(folder: Path, workspace: Path, faults: list[Fault]) -> dict[str, str]:

@@ -30,6 +30,11 @@ from leaderboard.submission.standard import Cells
 _BLIND_IMAGES = 8
 
 
+def why_not_isolated() -> str | None:
+    """Return why a re-run cannot keep the plugin from its scorer, or None if it does."""
+    return "the plugin runs with the rights of whoever verifies it"
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Choice of at most so many cells, drawn by the seed, and how they are run again."""

@@ -19,6 +19,7 @@ def test_a_method_in_a_file_of_its_own_comes_onto_the_page_as_reproduced(
     """If it fails, the author of a method cannot get onto the board with one file."""
     submit(tmp_path, plugin(), monkeypatch)
     monkeypatch.setattr(rerun, "call", commands.call)
+    monkeypatch.setattr(rerun, "why_not_isolated", lambda: None)
     records = tmp_path / "records"
     told, faults = verify(tmp_path, "--into", records)
     assert (told.exit_code, faults) == (0, []), told.output

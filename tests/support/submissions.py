@@ -183,6 +183,13 @@ def forge(folder: Path, change: Callable[[Reading], Reading], name: str = FIRST)
     edit_record(folder, lambda fields: fields.update(scores=rows), name)
 
 
+def inflate(reading: Reading) -> Reading:
+    """Return a score that is better than what was measured."""
+    if reading.statistic != SCALE.statistic:
+        return reading
+    return replace(reading, values=reading.values * 1.01)
+
+
 def tree(folder: Path) -> dict[str, str]:
     """Return what lies below a folder, with hashes."""
     return {

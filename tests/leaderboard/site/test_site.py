@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote
@@ -26,6 +27,7 @@ from leaderboard.site import writer as site
 from leaderboard.site.labels import Spot, place_labels
 from leaderboard.site.pages import Pages
 from leaderboard.site.table import to_csv
+from leaderboard.site.view import explainers_of
 from leaderboard.site.writer import write_site
 
 FEW = (
@@ -141,6 +143,19 @@ def test_nothing_of_the_board_is_left_to_the_script(board: Board, out: Path) -> 
     assert "tie group" in text
     for word in ("unhealthy", "not known", "self-reported", "reproduced", "audited"):
         assert word in text
+
+
+def test_a_sample_is_told_with_how_many_of_how_many(tmp_path: Path, board: Board) -> None:
+    """If it fails, one record that was run again vouches for those that were not."""
+    first = board.models[0]
+    rows = (first.rows[0].model_copy(update={"tier": "sampled", "reproduced": 1}), *first.rows[1:])
+    models = (first.model_copy(update={"rows": rows}), *board.models[1:])
+    changed = board.model_copy(update={"models": models})
+    pages = Pages(changed, False, defaultdict(lambda: (1, 1)))
+    page = pages.method(rows[0].explainer, explainers_of(changed)[rows[0].explainer], ())
+    count = sum(cell.state != "missing" for cell in rows[0].cells)
+    assert f"(1 of {count} records were run again)" in Reader(page).text
+    assert "by a run of this very record, in isolation" in Reader(pages.index()).text
 
 
 def test_a_method_page_says_where_it_comes_from_and_how_to_repeat_it(out: Path) -> None:

@@ -6,25 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from submissions import (
-    FIRST,
-    FOLDER,
-    PROTOCOLS,
-    SOURCE,
-    build_published,
-    copy,
-    edit_all,
-    edit_manifest,
-    sha256,
-    tree,
-    write_valid,
-)
+from submissions import FIRST, FOLDER, PROTOCOLS, SOURCE, edit_manifest, sha256, tree, write_valid
 
 from benchmark.errors import StoreError
 from leaderboard.published.fault import FaultError
-from leaderboard.published.folder import load_folder, write_records
 from leaderboard.submission import bundle as module
-from leaderboard.submission.bundle import Bundle, admit, check_out, open_bundle
+from leaderboard.submission.bundle import Bundle, check_out, open_bundle
 from leaderboard.submission.manifest import MANIFEST, Manifest
 
 
@@ -116,63 +103,6 @@ def test_a_manifest_is_written_in_one_way(valid: Path) -> None:
     fields["files"] = dict(reversed(fields["files"].items()))
     with pytest.raises(FaultError, match="not-canonical"):
         Manifest.from_json((json.dumps(fields, indent=1) + "\n").encode())
-
-
-def test_records_are_admitted_as_reproduced(valid: Path, tmp_path: Path) -> None:
-    """If it fails, the board does not say that somebody else got the same scores."""
-    into = tmp_path / "records"
-    paths = admit(opened(valid, tmp_path / "copy"), into)
-    assert len(paths) == len(PROTOCOLS)
-    assert {one.tier for one in load_folder(into)} == {"reproduced"}
-    before = tree(into)
-    admit(opened(valid, tmp_path / "again"), into)
-    assert tree(into) == before
-
-
-@pytest.mark.parametrize("change", ["submitter", "version", "seed"])
-def test_records_of_another_stay_as_they_are(change: str, valid: Path, tmp_path: Path) -> None:
-    """If it fails, whoever takes a name overwrites the scores of who had it first."""
-    into = tmp_path / "records"
-    admit(opened(valid, tmp_path / "copy"), into)
-    before = tree(into)
-    other = copy(valid, tmp_path / "other")
-    if change == "submitter":
-        edit_all(other, lambda fields: fields.update(submitter="Another"))
-    elif change == "version":
-        edit_all(other, lambda fields: fields["identity"]["explainer"].update(version="2.0"))
-    else:
-        edit_all(other, lambda fields: fields["identity"].update(seed=4))
-    with pytest.raises(FaultError, match="name-taken"):
-        admit(opened(other, tmp_path / "second"), into)
-    assert tree(into) == before
-
-
-def test_one_record_in_the_way_keeps_all_out(valid: Path, tmp_path: Path) -> None:
-    """If it fails, half a submission is on the board."""
-    into = tmp_path / "records"
-    write_records(into, [build_published("third", source=b"another source")])
-    before = tree(into)
-    with pytest.raises(FaultError, match="name-taken"):
-        admit(opened(valid, tmp_path / "copy"), into)
-    assert tree(into) == before
-
-
-def test_a_disk_that_is_full_halfway_leaves_the_records_as_they_were(
-    valid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If it fails, half a submission is on the board."""
-    into = tmp_path / "records"
-    bundle = opened(valid, tmp_path / "copy")
-
-    def half(folder: Path, records: object) -> None:
-        assert isinstance(records, list)
-        write_records(folder, records[:1])
-        raise StoreError("no space left")
-
-    monkeypatch.setattr(module, "write_records", half)
-    with pytest.raises(StoreError):
-        admit(bundle, into)
-    assert not [path for path in into.rglob("*") if path.is_file()]
 
 
 def test_what_is_checked_is_what_is_used(valid: Path, tmp_path: Path) -> None:

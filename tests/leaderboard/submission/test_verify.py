@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import commands
-import fakes
 import numpy as np
 import numpy.typing as npt
 import pytest
 from paths import ROOT
 from publications import published, scores_of, sealed
-from submissions import copy, edit_manifest, edit_record, forge, sha256, tree
+from submissions import copy, edit_manifest, edit_record, forge, inflate, sha256, tree
 from verifying import invoke, plugin, submit, verify
 
 from benchmark.records.provenance import Provenance
@@ -93,14 +92,20 @@ def no_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rerun, "call", call_unless_check)
 
 
-@pytest.mark.usefixtures("forked")
+@pytest.fixture
+def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the re-run say that it keeps the plugin from its scorer."""
+    monkeypatch.setattr(rerun, "why_not_isolated", lambda: None)
+
+
+@pytest.mark.usefixtures("forked", "isolated")
 def test_an_honest_submission_is_reproduced_and_added(honest: Path, tmp_path: Path) -> None:
     """If it fails, nobody can submit anything."""
     before, into = tree(honest / "bundle"), tmp_path / "records"
     told, faults = verify(honest, "--seed", 5, "--into", into)
     assert (told.exit_code, faults) == (0, []), told.output
     assert "2 of 2 cells are run again (--seed 5)" in told.output
-    assert "reproduced" in told.output
+    assert "(2 reproduced)" in told.output
     added = load_folder(into)
     assert [(one.names.protocol, one.tier) for one in added] == [
         ("loading", "reproduced"),
@@ -110,6 +115,37 @@ def test_an_honest_submission_is_reproduced_and_added(honest: Path, tmp_path: Pa
     # Once more is no change; a second method by that name is refused.
     again, faults = verify(honest, "--no-rerun", "--records", into)
     assert (again.exit_code, faults) == (0, [])
+
+
+@pytest.mark.usefixtures("no_contract", "isolated")
+def test_a_forged_cell_that_a_sample_missed_is_not_called_reproduced(
+    honest: Path, tmp_path: Path
+) -> None:
+    """If it fails, whoever forges one cell of many hopes for the sample, and wins."""
+    bundle, into = copy(honest / "bundle", tmp_path / "bundle"), tmp_path / "records"
+    forge(bundle, inflate, "records/tiny/tiny_model/mine/loading")
+    for seed in range(8):
+        told, faults = verify(honest, "--cells", 1, "--seed", seed, "--into", into, bundle=bundle)
+        if told.exit_code == 0:
+            break
+        assert faults == ["score-differs"]
+    tiers = {record.names.protocol: record.tier for record in load_folder(into)}
+    assert tiers == {"loading": "sampled", "second": "reproduced"}
+    report = json.loads((honest / "told.json").read_text())
+    assert (report["tier"], report["rerun"]["cells"]) == ("sampled", 1)
+    told, faults = verify(honest, "--into", into, bundle=bundle)
+    assert (told.exit_code, faults) == (1, ["score-differs"])
+
+
+@pytest.mark.usefixtures("no_contract")
+def test_without_isolation_nothing_is_called_reproduced(honest: Path, tmp_path: Path) -> None:
+    """If it fails, a plugin that shared a process with its scorer is called reproduced."""
+    into = tmp_path / "records"
+    told, faults = verify(honest, "--into", into)
+    assert (told.exit_code, faults) == (0, []), told.output
+    assert "not in isolation" in told.output
+    assert {record.tier for record in load_folder(into)} == {"checked"}
+    assert json.loads((honest / "told.json").read_text())["tier"] == "checked"
 
 
 def test_without_running_anything_it_stays_self_reported(honest: Path, tmp_path: Path) -> None:
@@ -167,17 +203,12 @@ def test_scores_inflated_without_a_contradiction_are_found_out(
     bundle = copy(honest / "bundle", tmp_path / "bundle")
     for name in ("loading", "second"):
         place = f"records/tiny/tiny_model/mine/{name}"
-        forge(bundle, lambda one: one if one.statistic != "share" else inflated(one), place)
+        forge(bundle, inflate, place)
     static, faults = verify(honest, "--no-rerun", bundle=bundle)
     assert (static.exit_code, faults) == (0, [])
     told, faults = verify(honest, "--cells", 1, bundle=bundle)
     assert (told.exit_code, faults) == (1, ["score-differs"])
     assert "12 of 12 scores differ by more than 1e-06" in told.output
-
-
-def inflated(reading: fakes.Reading) -> fakes.Reading:
-    values = np.asarray(reading.values) * 1.01
-    return fakes.Reading(reading.statistic, reading.sample, values, reading.conditions)
 
 
 @pytest.mark.usefixtures("no_contract")
