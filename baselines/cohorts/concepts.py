@@ -21,6 +21,7 @@ from baselines.cohorts.committed_file import (
     FOLDER,
     Bytes,
     CommittedArrays,
+    intensities_of,
     read_arrays,
     write_arrays,
 )
@@ -115,13 +116,13 @@ def read_concepts(path: Path, cohort: str) -> dict[str, Concept]:
     arrays = read_arrays(path, cohort)
     people = arrays.participants
     subjects = tuple(people["subject"])
-    absent = ConceptImages(_scaled(arrays.images), subjects)
+    absent = ConceptImages(intensities_of(arrays.images), subjects)
     concepts = {}
     for name, change in CHANGES.items():
         columns = [f"{name}:{column}" for column in change.covariates]
         added = people[columns].sum(axis=1).to_numpy(dtype=float) if columns else None
         concepts[name] = Concept(
-            shown=ConceptImages(_scaled(arrays.partners[name]), subjects),
+            shown=ConceptImages(intensities_of(arrays.partners[name]), subjects),
             absent=absent,
             paired=True,
             description=change.description,
@@ -174,7 +175,3 @@ def generate_concepts(posed: bool = False) -> CommittedArrays:
 def write_concepts(path: Path, posed: bool = False) -> None:
     """Generate the images and write them as a compressed npz, all of it or nothing."""
     write_arrays(path, generate_concepts(posed), zipfile.ZIP_LZMA)
-
-
-def _scaled(images: Bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return images.astype(np.float32) / np.float32(255)

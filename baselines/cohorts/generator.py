@@ -20,11 +20,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.ndimage import binary_fill_holes
 from scipy.special import expit
 
+from baselines.cohorts.committed_file import Bytes, intensities_of
 from baselines.cohorts.rendering.fields import smooth_field
 from baselines.cohorts.rendering.scanner import SCANNERS, Scan, scan_tissue
 from baselines.cohorts.template import View, load_template
@@ -32,8 +32,6 @@ from benchmark.arrays import BoolArray, FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
 from benchmark.errors import CohortError
 from benchmark.seeding import stream
-
-Bytes = npt.NDArray[np.uint8]
 
 SIDES: Mapping[str, int] = {"hippocampus_left": -1, "hippocampus_right": 1}
 """Name of each region, and the sign of its x in MNI space: left is negative."""
@@ -257,7 +255,7 @@ def build_cohort(
     """
     return Cohort(
         name=name,
-        images=images.astype(np.float32) / np.float32(255),
+        images=intensities_of(images),
         participants=participants,
         anatomy=Anatomy(
             foreground=masks["foreground"],

@@ -30,7 +30,13 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from baselines.cohorts.committed_file import FOLDER, CommittedArrays, read_arrays, write_arrays
+from baselines.cohorts.committed_file import (
+    FOLDER,
+    CommittedArrays,
+    intensities_of,
+    read_arrays,
+    write_arrays,
+)
 from benchmark.arrays import FloatArray, Rows
 from benchmark.cohort import Anatomy, Cohort, Geometry, split_by_subject
 from benchmark.cohort_source import CohortSource
@@ -74,7 +80,7 @@ class Hippocampus(CohortSource):
 
 def build_cohort(name: str, content: CommittedArrays, affine: FloatArray) -> Cohort:
     """Return the cohort of slices or volumes, of which every pixel is foreground."""
-    images = content.images.astype(np.float32) / np.float32(255)
+    images = intensities_of(content.images)
     return Cohort(
         name=name,
         images=images,

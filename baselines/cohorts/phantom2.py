@@ -15,11 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from baselines.cohorts.committed_file import (
     FOLDER,
     CommittedArrays,
+    intensities_of,
     read_arrays,
     read_normals,
     write_arrays,
@@ -92,10 +91,9 @@ def generate_arrays() -> CommittedArrays:
 def build_cohort(name: str, content: CommittedArrays, normals: ImageArray | None = None) -> Cohort:
     """Return the cohort of a phantom's arrays with poses, partners and, where given, normals."""
     masks, view = content.masks, coronal_view()
-    scale = np.float32(255)
     return Cohort(
         name=name,
-        images=content.images.astype(np.float32) / scale,
+        images=intensities_of(content.images),
         participants=content.participants,
         anatomy=Anatomy(
             foreground=masks["foreground"],
@@ -104,7 +102,7 @@ def build_cohort(name: str, content: CommittedArrays, normals: ImageArray | None
             truth=tuple(SIDES),
         ),
         geometry=Geometry(view.spacing, view.affine, poses=content.poses),
-        partners=content.partners[OTHER_GROUP].astype(np.float32) / scale,
+        partners=intensities_of(content.partners[OTHER_GROUP]),
         normals=normals,
     )
 

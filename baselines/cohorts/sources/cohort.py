@@ -19,7 +19,13 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from baselines.cohorts.committed_file import Bytes, CommittedArrays, read_arrays, write_arrays
+from baselines.cohorts.committed_file import (
+    Bytes,
+    CommittedArrays,
+    intensities_of,
+    read_arrays,
+    write_arrays,
+)
 from baselines.cohorts.generator import ELLIPSOID_VOLUME, draw_person, render
 from baselines.cohorts.posed import PosedSubject, draw_motion, gather
 from baselines.cohorts.sources.walls import FluidWall
@@ -155,19 +161,19 @@ def make_subject(
 
 def build_cohort(design: SourceDesign, content: CommittedArrays) -> Cohort:
     """Return the cohort of a design's arrays, whose groups are the labels of its first source."""
-    scale, view = np.float32(255), coronal_view()
+    view = coronal_view()
     sources = {
         source: Source(
             labels=labels_of(content.participants[size_column(roi)]),
             rois=(roi,),
-            partners=content.partners[source].astype(np.float32) / scale,
+            partners=intensities_of(content.partners[source]),
         )
         for source, roi in design.rois.items()
     }
     first = next(iter(sources.values()))
     return Cohort(
         name=design.name,
-        images=content.images.astype(np.float32) / scale,
+        images=intensities_of(content.images),
         participants=content.participants,
         anatomy=Anatomy(
             foreground=content.masks["foreground"],

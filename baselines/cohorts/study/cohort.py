@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.cohorts.committed_file import Bytes, CommittedArrays, write_arrays
+from baselines.cohorts.committed_file import Bytes, CommittedArrays, intensities_of, write_arrays
 from baselines.cohorts.generator import SECTORS, SIDES, Person, render
 from baselines.cohorts.rendering.scanner import Scan
 from baselines.cohorts.study.design import (
@@ -100,10 +100,10 @@ def generate_arrays(design: StudyDesign) -> CommittedArrays:
 
 def build_cohort(content: CommittedArrays, name: str = "phantom_study") -> Cohort:
     """Return the cohort of a study's arrays."""
-    scale, view, masks = np.float32(255), coronal_view(), content.masks
+    view, masks = coronal_view(), content.masks
     return Cohort(
         name=name,
-        images=content.images.astype(np.float32) / scale,
+        images=intensities_of(content.images),
         participants=content.participants,
         anatomy=Anatomy(
             foreground=masks["foreground"],
@@ -114,8 +114,8 @@ def build_cohort(content: CommittedArrays, name: str = "phantom_study") -> Cohor
             parents=SUBFIELDS,
         ),
         geometry=Geometry(view.spacing, view.affine, registered=True),
-        partners=content.partners[_OTHER_GROUP].astype(np.float32) / scale,
-        normals=content.partners[_NORMAL].astype(np.float32) / scale,
+        partners=intensities_of(content.partners[_OTHER_GROUP]),
+        normals=intensities_of(content.partners[_NORMAL]),
     )
 
 
