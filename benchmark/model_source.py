@@ -111,4 +111,5 @@ def images_to_prove_on(cohort: Cohort, device: torch.device | str = "cpu") -> Te
     rows = np.flatnonzero(in_training if in_training.any() else ~in_training)
     rows = rows[np.argsort(np.array(cohort.keys)[rows])]
     first = [rows[cohort.groups[rows] == group][:count] for group, count in enumerate(_OF_GROUP)]
-    return cohort.batch(np.concatenate(first), device).images
+    # No whole batch: that would make the union of the regions of every image in the cohort.
+    return torch.from_numpy(np.ascontiguousarray(cohort.images[np.concatenate(first)])).to(device)

@@ -155,17 +155,21 @@ def test_tuning_the_allocator_is_harmless_anywhere(monkeypatch: pytest.MonkeyPat
     assert tune_allocator() is False
 
 
-def test_threads_wait_passively_unless_the_user_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If it fails, a run takes five times as long where another process keeps a core busy."""
-    policies = []
-    for policy in ("ACTIVE", None):
-        if policy is None:
-            monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(
+    ("variable", "own", "usual"),
+    [("OMP_WAIT_POLICY", "ACTIVE", "PASSIVE"), ("OPENBLAS_THREAD_TIMEOUT", "26", "4")],
+)
+def test_threads_wait_passively_unless_the_user_decides(
+    variable: str, own: str, usual: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, a run takes up to five times as long where another process keeps a core busy."""
+    for setting, expected in ((own, own), (None, usual)):
+        if setting is None:
+            monkeypatch.delenv(variable)
         else:
-            monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+            monkeypatch.setenv(variable, setting)
         assert call("list", "methods").exit_code == 2
-        policies.append(os.environ["OMP_WAIT_POLICY"])
-    assert policies == ["ACTIVE", "PASSIVE"]
+        assert os.environ[variable] == expected
 
 
 def test_a_run_tells_scores_health_and_where_things_are(tmp_path: Path) -> None:
