@@ -24,6 +24,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from benchmark.plain_text import one_line
+
 __all__ = [
     "AttributionError",
     "ClassifierError",
@@ -44,17 +46,25 @@ __all__ = [
 _NAMES = 6
 
 
+def message_of(error: BaseException) -> str:
+    """Return the message of an error, also of one whose class does not give it away."""
+    try:
+        return str(error)
+    except BaseException:  # the author's own code; anything may come back
+        return "its message cannot be read"
+
+
 def short_message(error: BaseException) -> str:
-    """Return the type of an error and the first line of its message.
+    """Return the type of an error and the first line of its message, as printable text.
 
     A first line that ends with a colon announces the others, as where a state dict does not fit;
     they then follow, and of a long list of names the first ones and their number.
     """
-    lines = [" ".join(line.split()) for line in str(error).strip().splitlines()]
+    lines = [" ".join(line.split()) for line in message_of(error).strip().splitlines()]
     if not lines:
-        return type(error).__name__
+        return one_line(type(error).__name__)
     rest = [_shorten(line) for line in lines[1:] if line] if lines[0].endswith(":") else []
-    return f"{type(error).__name__}: {' '.join([lines[0], *rest])}"
+    return one_line(f"{type(error).__name__}: {' '.join([lines[0], *rest])}")
 
 
 def _shorten(line: str) -> str:

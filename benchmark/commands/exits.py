@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, message_of, short_message
+from benchmark.plain_text import one_line, printable
 
 DONE, FAILED, BAD_INPUT, INCONCLUSIVE, NOTHING_MEASURED, NO_BASELINE = range(6)
 INTERRUPTED = 130
@@ -25,7 +26,7 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(printable(message_of(error)), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except SystemExit as error:  # typer's own way out is another exception
         if isinstance(error.__context__, BrokenPipeError):  # nobody reads on, as after `| head`
@@ -33,10 +34,16 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
         line = traceback.extract_tb(error.__traceback__)[-1]
         typer.echo(
             f"The program was ended by {line.filename}:{line.lineno}, in {line.name}, with the "
-            f"code {error.code}: a plugin raises an error, and leaves the ending to this command.",
+            f"code {one_line(str(error.code))}: a plugin raises an error, and leaves the ending to "
+            "this command.",
             err=True,
         )
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt as error:
-        typer.echo(str(error) or stopped, err=True)
+        typer.echo(printable(message_of(error)) or stopped, err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except Exception:
+        raise
+    except BaseException as error:  # of a plugin's own making, which nothing else would catch
+        typer.echo(f"The program was ended by a plugin's {short_message(error)}.", err=True)
+        raise typer.Exit(BAD_INPUT) from error

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,10 +18,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import TimeElapsedColumn as Elapsed
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.explainer import Control
+from benchmark.plain_text import printable
 from benchmark.plugins.clause import Finding
 from benchmark.plugins.entry import Entry
 from benchmark.reading import FAILED, shared_bootstrap
@@ -41,9 +43,23 @@ _PIPED_WIDTH = 160
 _MARKS = {True: "✓", False: "✗", None: "?"}
 
 
+class PlainConsole(Console):
+    """A console that writes out the control codes of whatever text it is given."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield segments of what is printed; only the console's own hold control codes."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and (text := printable(segment.text)) != segment.text:
+                yield Segment(text, segment.style)
+            else:
+                yield segment
+
+
 def make_console(stderr: bool = False) -> Console:
     """Return a console; into a file or pipe it writes wide lines, so that nothing is cut off."""
-    console = Console(stderr=stderr, highlight=False)
+    console = PlainConsole(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
     return console

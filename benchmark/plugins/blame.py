@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from benchmark.errors import short_message
+from benchmark.errors import message_of, short_message
 
 _FROZEN = (
     "The network's parameters are frozen and the images ask for no gradient: begin with "
@@ -99,7 +99,7 @@ def short_author_line(error: BaseException, plugin_file: str) -> str:
 def advice_on(error: BaseException) -> str | None:
     """Return how to mend what an explainer's code raised, or None where it can be anything."""
     for each in _chain(error):
-        message = str(each)
+        message = message_of(each)
         for pattern, advice in _ADVICE:
             if re.search(pattern, message):
                 return advice

@@ -23,17 +23,20 @@ from types import ModuleType
 from typing import Any, Generic
 
 from benchmark.errors import PluginError, UnknownNameError, short_message
+from benchmark.plain_text import one_line
 from benchmark.plugins.blame import located_message
 from benchmark.plugins.entry import Entry, with_majors
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 from benchmark.plugins.neighbours import check_neighbour, import_neighbour
+from benchmark.stopping import is_stop
 
 BUILT_IN = "built-in"
 MODEL_FILE = "model.toml"
 COHORT_FILE = "cohort.toml"
 LIBRARIES = ("torchvision", "timm", "monai")
 GUESTS = ("quantus", "captum")
-PLUGIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
+PLUGIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
+_LONGEST_VERSION = 100
 
 
 class _WrongKindError(PluginError):
@@ -126,7 +129,9 @@ class Shelf(Generic[P]):
                 module = importlib.import_module(f"{self.kind.package}.{file.name}")
                 classes = self._classes(module)
                 entries = [self._entry(each, file.name, BUILT_IN, location) for each in classes]
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if is_stop(error):
+                    raise
                 yield self._broken(file.name, BUILT_IN, location, error)
                 continue
             yield from entries
@@ -136,7 +141,9 @@ class Shelf(Generic[P]):
             origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
             try:
                 entry = self._entry(self._checked(point.load(), point.value), point.name, origin)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if is_stop(error):
+                    raise
                 entry = self._broken(point.name, origin, point.value, error)
             yield entry
 
@@ -243,8 +250,14 @@ class Shelf(Generic[P]):
         name = getattr(plugin, "name", None)
         if not isinstance(name, str) or not PLUGIN_NAME.fullmatch(name):
             raise PluginError(
-                f"{location} has the name {name!r}, but a name needs letters, digits, "
-                "'.', '_', '+' or '-', since files are called by it."
+                f"{location} has the name {name!r:.80}, but a name needs letters, digits, "
+                "'.', '_', '+' or '-', 100 at most, since files are called by it."
+            )
+        version = getattr(plugin, "version", "")
+        if isinstance(version, str) and version != one_line(version, _LONGEST_VERSION):
+            raise PluginError(
+                f"{location} has the version {version!r:.80}, but a version is one line of at most "
+                f"{_LONGEST_VERSION} printable characters, such as '1.0'."
             )
         if missing := [key for key in self.kind.requires if not hasattr(plugin, key)]:
             raise PluginError(f"{location} must set {', '.join(missing)}.")
@@ -366,7 +379,9 @@ def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
     sys.modules[name] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         del sys.modules[name]
         raise PluginError(
             f"{path} cannot be imported: {located_message(error, str(path))}"

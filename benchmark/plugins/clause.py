@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal
 from benchmark.errors import ContractError, short_message
 from benchmark.plugins.blame import author_line
 from benchmark.plugins.kinds import P
+from benchmark.stopping import is_stop
 
 State = Literal["held", "broken", "not asked"]
 
@@ -91,7 +92,9 @@ class Check:
             return Finding(self, "not asked", str(reason))
         except Broken as fault:
             return self._broken(fault, str(fault), fault.mend, fault.partial)
-        except (Exception, SystemExit) as error:  # the plugin's own code; anything may come back
+        except BaseException as error:  # the plugin's own code; anything may come back
+            if is_stop(error):
+                raise
             return self._broken(error, short_message(error).rstrip("."), self.advise(error))
 
     def _broken(

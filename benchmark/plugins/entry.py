@@ -15,6 +15,7 @@ from benchmark.errors import InputError, PluginError
 from benchmark.explainer import Explainer
 from benchmark.plugins.blame import file_of, located_message
 from benchmark.plugins.kinds import P
+from benchmark.stopping import is_stop
 
 BY_NETWORK = "by network"
 
@@ -125,7 +126,9 @@ class Entry(Generic[P]):
             return build(**self.chosen_settings) if self.argument is None else build(self.argument)
         except InputError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise self._fault("made", error) from error
 
     @contextmanager
@@ -139,7 +142,9 @@ class Entry(Generic[P]):
             yield
         except InputError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise self._fault("loaded", error) from error
 
     def _fault(self, what: str, error: BaseException) -> PluginError:

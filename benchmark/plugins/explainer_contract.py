@@ -20,6 +20,7 @@ from benchmark.explainer import Control, Explainer, same_map, why_unsupported
 from benchmark.plugins.blame import advice_on, advice_on_array, advice_on_none
 from benchmark.plugins.clause import Broken, Contract, NotAsked, clause
 from benchmark.plugins.examples import Example
+from benchmark.stopping import is_stop
 from benchmark.target import Margin
 
 _IMAGES = 2
@@ -253,7 +254,9 @@ class ExplainerContract(Contract[Explainer]):
             try:
                 maps = explainer.attribute_batch(model, batch, _TARGET)
                 explainer.check_map(maps, batch.images)
-            except (Exception, SystemExit) as error:  # the author's code; anything may come back
+            except BaseException as error:  # the author's code; anything may come back
+                if is_stop(error):
+                    raise
                 faults.append((example, error))
         return faults
 

@@ -23,6 +23,7 @@ from pydantic import (
 
 from benchmark.arrays import FloatArray
 from benchmark.errors import StoreError
+from benchmark.plain_text import one_line
 from benchmark.reading import FAILED, SCORED, Condition, Reading, Sample, State
 from benchmark.records.identity import (
     Count,
@@ -159,7 +160,7 @@ class Record(SealedModel):
             identity_sha256=identity.sha256,
             names=names,
             state=outcome.state,
-            reason=outcome.reason,
+            reason=_harmless(outcome.reason),
             verdict=outcome.verdict,
             samples=tuple(SampleEntry.model_validate(vars(sample)) for sample in positions),
             readings=tuple(readings),
@@ -280,16 +281,22 @@ def _form_and_numbers(record: Record) -> tuple[object, list[float]]:
 def _to_entry(reading: Reading, sample: int) -> ReadingEntry:
     """Return a reading of that sample; an infinite value becomes none, with a reason."""
     infinite = np.flatnonzero(np.isinf(reading.values))
-    reasons = {reading.sample.keys[row]: "infinite value" for row in infinite}
+    reasons = {key: _harmless(reason) for key, reason in reading.reasons.items()}
+    reasons |= {reading.sample.keys[row]: "infinite value" for row in infinite}
     below = reading.denominators
     return ReadingEntry(
         statistic=reading.statistic,
         sample=sample,
         conditions=dict(sorted(reading.conditions.items())),
         values=_to_plain(reading.values),
-        reasons={**reading.reasons, **reasons},
+        reasons=reasons,
         denominators=None if below is None else _to_plain(below),
     )
+
+
+def _harmless(reason: Any) -> Any:  # noqa: ANN401 # what a plugin gave; the record takes text alone
+    """Return a reason as a printable line."""
+    return one_line(reason) if isinstance(reason, str) else reason
 
 
 def _to_plain(values: FloatArray) -> tuple[float | None, ...]:

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -22,11 +22,12 @@ from benchmark.classifier.side_effects import watch
 from benchmark.cohort import Cohort
 from benchmark.explainer import NO_EXPLAINER, Control, Explainer, NoExplainer, why_unsupported
 from benchmark.model_source import load_fitted
+from benchmark.plain_text import printable
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, SCORED, Reading, find
-from benchmark.records.identity import Identity, Names, PluginIdentity, first_fault
+from benchmark.records.identity import Identity, Names, PluginIdentity, canonical_json, first_fault
 from benchmark.records.provenance import collect_provenance, peak_memory
 from benchmark.records.record import Outcome, Record, Resources, VerdictWord, largest_difference
 from benchmark.records.store import Store, contradiction
@@ -34,8 +35,12 @@ from benchmark.results.explained_model import ExplainedModel, explained_model
 from benchmark.running.plan import Plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell
+from benchmark.stopping import is_stop
 from benchmark.trial import ArrayArchive, Peers, Runtime, Trial
 from benchmark.trial.memory import Memory, return_memory
+
+_LONGEST_IDENTITY = 200_000  # bytes of a cell's settings, which every record of it holds
+_LONGEST_LOG = 100_000  # characters of a traceback, whose end says most
 
 
 class CellRunner:
@@ -89,7 +94,7 @@ class CellRunner:
         """Names of the explainers that follow this model: neither controls nor unsupported."""
         has_truth, names = bool(self.trial.cohort.anatomy.rois), set()
         for name, explainer in self._explainers.items():
-            with suppress(Exception, SystemExit):  # its cells will fail by it, each with a reason
+            with _suppress_faults():  # its cells will fail by it, each with a reason
                 refusal = why_unsupported(explainer, self.trial.classifier, has_truth)
                 if refusal is None and not isinstance(explainer, Control | NoExplainer):
                     names.add(name)
@@ -182,8 +187,11 @@ class CellRunner:
         except ValidationError as error:
             key, message = first_fault(error)
             reason = f"The protocol's readings cannot be recorded, at {key}: {message}."
-            outcome = Outcome("failed", reason)
-            return Record.seal(identity, names, outcome, provenance, resources), str(error)
+        except (ValueError, TypeError) as error:  # text that no file can hold, or no text
+            reason = f"The protocol's readings cannot be recorded: {errors.short_message(error)}."
+        return Record.seal(
+            identity, names, Outcome("failed", reason), provenance, resources
+        ), reason
 
     def _reload(self, cell: Cell) -> None:
         """Take a network that was changed from its source again, and forget what was made of it."""
@@ -199,15 +207,18 @@ class CellRunner:
                 protocol = self._plan.protocol(cell.protocol)
                 return conclude(protocol, protocol.readings(self._trial_of(cell.explainer))), ""
             except errors.UnsupportedError as error:
-                return Outcome("unsupported", str(error)), ""
+                return Outcome("unsupported", errors.message_of(error)), ""
             except errors.NotAssessableError as error:
-                return Outcome("not assessable", str(error)), ""
+                return Outcome("not assessable", errors.message_of(error)), ""
             except errors.StoreError:
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if is_stop(error):
+                    raise
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if not out_of_memory or self._runtime.batch_size == 1:
-                    return Outcome("failed", self._reason(cell, error)), traceback.format_exc()
+                    log = printable(traceback.format_exc()[-_LONGEST_LOG:])
+                    return Outcome("failed", self._reason(cell, error)), log
             # Not inside the handler, where the traceback would keep the tensors alive.
             self._runtime = replace(self._runtime, batch_size=self._runtime.batch_size // 2)
             torch.cuda.empty_cache()
@@ -250,18 +261,17 @@ class CellRunner:
     def map_cost(self, cell: Cell) -> int:
         """Return the passes of one map as its explainer declares them, at least one."""
         if cell.explainer not in self._map_costs:
-            try:
+            self._map_costs[cell.explainer] = 1
+            with _suppress_faults():  # ``check`` says so; a wrong declaration stops no run
                 passes = self._explainers[cell.explainer].passes_on(self.trial.classifier)
                 self._map_costs[cell.explainer] = max(1, sum(passes))
-            except (Exception, SystemExit):  # ``check`` says so; a wrong declaration stops no run
-                self._map_costs[cell.explainer] = 1
         return self._map_costs[cell.explainer]
 
     def _identity(self, cell: Cell) -> Identity:
         plan, explainer = self._plan, self._explainers[cell.explainer]
         entry = plan.explainers.get(cell.explainer)
         try:
-            return Identity(
+            identity = Identity(
                 suite=plan.suite.version,
                 cohort_fingerprint=self.trial.cohort.fingerprint,
                 weights_sha256=self._weights_sha256,
@@ -275,16 +285,42 @@ class CellRunner:
                 protocol=plan.protocol_identity(cell.protocol, self.trial.cohort),
                 seed=cell.seed,
             )
+            size = len(canonical_json(identity.model_dump(mode="json")).encode())
         except ValidationError as error:
             key, message = first_fault(error)
             raise errors.PluginError(
                 f"Version and config of {cell.explainer!r} and {cell.protocol!r} must be plain "
                 f"text and JSON, but {key}: {message}."
             ) from error
+        except errors.InputError:
+            raise
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            raise errors.PluginError(
+                f"Version and config of {cell.explainer!r} and {cell.protocol!r} cannot be read: "
+                f"{errors.short_message(error)}."
+            ) from error
+        if size > _LONGEST_IDENTITY:
+            raise errors.PluginError(
+                f"Version and config of {cell.explainer!r} and {cell.protocol!r} have {size} "
+                f"characters, and may have {_LONGEST_IDENTITY}."
+            )
+        return identity
 
     def _names(self, cell: Cell) -> Names:
         cohort, protocol = self.trial.cohort.name, cell.protocol
         return Names(cohort=cohort, model=cell.model, explainer=cell.explainer, protocol=protocol)
+
+
+@contextmanager
+def _suppress_faults() -> Iterator[None]:
+    """Pass over whatever a plugin raises."""
+    try:
+        yield
+    except BaseException as error:
+        if is_stop(error):
+            raise
 
 
 class _WatchedArchive:

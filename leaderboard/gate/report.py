@@ -13,10 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from xml.etree import ElementTree
 
 from benchmark.commands.exits import DONE, FAILED, INCONCLUSIVE, NOTHING_MEASURED
+from benchmark.plain_text import printable
 from benchmark.records.identity import Names
 from benchmark.statistics.bootstrap import Interval
 from leaderboard.gate.baseline import cell_label
@@ -25,9 +25,6 @@ from leaderboard.gate.decision import NOTHING_TO_LOSE, OUTCOMES, Change, Decisio
 SCHEMA_VERSION = 2
 _WIDTH = 31
 _PICTURE = "worse ← 0 → better"
-# Characters that XML 1.0 does not allow.
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_xml = partial(_NO_XML.sub, "�")
 _SIGNS = {"unchanged": "✅", "pass": "✅", "inconclusive": "❔", "regression": "❌", "failed": "❌"}
 
 
@@ -122,16 +119,18 @@ def to_junit(report: Report) -> str:
     suite = ElementTree.SubElement(root, "testsuite", {"name": "medsanity gate", **totals})
     for decision in _ordered(report.decisions):
         names = decision.names
-        class_name = ".".join(_xml(part) for part in (names.cohort, names.model, names.explainer))
-        attributes = {"classname": class_name, "name": _xml(names.protocol)}
+        class_name = ".".join(
+            printable(part) for part in (names.cohort, names.model, names.explainer)
+        )
+        attributes = {"classname": class_name, "name": printable(names.protocol)}
         case = ElementTree.SubElement(suite, "testcase", attributes)
         if decision.outcome in ("regression", "inconclusive", "failed"):
             kind = "error" if decision.outcome == "failed" else "failure"
-            failure = {"type": decision.outcome, "message": _xml(_sentence(decision))}
-            ElementTree.SubElement(case, kind, failure).text = _xml("\n".join(decision.notes))
+            failure = {"type": decision.outcome, "message": printable(_sentence(decision))}
+            ElementTree.SubElement(case, kind, failure).text = printable("\n".join(decision.notes))
         else:
             output = ElementTree.SubElement(case, "system-out")
-            output.text = _xml("\n".join([_sentence(decision), *decision.notes]))
+            output.text = printable("\n".join([_sentence(decision), *decision.notes]))
     ElementTree.indent(root)
     text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
@@ -183,7 +182,7 @@ def bar(difference: Interval, margin: float, reach: float) -> str:
 
 def escaped(text: str) -> str:
     """Return text that Markdown and HTML show as it stands, in one line."""
-    flat = html.escape(" ".join(text.split()), quote=False)
+    flat = html.escape(" ".join(printable(text).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#+!|~@-])", r"\\\1", flat)
 
 

@@ -29,6 +29,7 @@ PURE = ("published", "board", "site")
 KNOWN_TO_PURE = (
     "arrays",
     "errors",
+    "plain_text",
     "reading",
     "seeding",
     "statistics",

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from benchmark.running.allocator import tune_allocator
+from benchmark.stopping import StopRequest
 
 if TYPE_CHECKING:
     from benchmark.running.workers.loading import Request
@@ -39,7 +40,7 @@ def serve(connection: Connection) -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Leave whatever is done through its ``finally`` clauses, as Ctrl-C would."""
-    raise KeyboardInterrupt
+    raise StopRequest
 
 
 def _follow_parent() -> None:
@@ -85,4 +86,4 @@ def _send(connection: Connection, worker: int, message: object) -> None:
     try:
         connection.send(message)
     except OSError:
-        raise KeyboardInterrupt from None
+        raise StopRequest from None
