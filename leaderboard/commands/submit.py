@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -24,9 +26,15 @@ from benchmark.running import device as devices
 from benchmark.running import engine
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
+from leaderboard.published import fault as faults_of_bundles
 from leaderboard.published import fields, folder
 from leaderboard.published import record as records
 from leaderboard.submission import bundle, from_plugins, manifest, rules, screening
+from leaderboard.submission.isolation import availability, connection, proxy
+from leaderboard.submission.isolation import host as hosts
+
+# Memory as verify gives it by default; an author may take the time that it takes.
+_GIB, _SECONDS = 8, 30 * 86_400
 
 
 def submit(
@@ -41,16 +49,26 @@ def submit(
     device: options.Device = "auto",
     batch_size: options.BatchSize = 64,
     store: options.Store = options.STORE,
+    isolation: Annotated[
+        bool, typer.Option("--isolation/--no-isolation", help="Shut the method in, as verify does.")
+    ] = True,
 ) -> None:
     """Check a method, score it by a board's suite, and write a bundle to submit."""
-    with exit_on_error():
+    with exit_on_error(), contextlib.ExitStack() as stack:
+        console = terminal.make_console()
         source = rules.check_single_file(plugin)
         board = rules.read_rules(suite, model or ())
         settings = engine.Settings(devices.resolve_device(device), batch_size)
         # Controls are on the board already.
         alone = board.suite.model_copy(update={"health": ()})
-        selection = suites.Selection((plugin,), models=board.models)
-        plan = plans.make_plan(catalogues.Catalogue(), alone, selection).with_maps()
+        catalogue, spec = catalogues.Catalogue(), plugin
+        reason = _why_not_isolated(isolation, str(settings.device))
+        if reason is None:
+            spec = _shut_in(source, catalogue, stack)
+        else:
+            console.print(f"not isolated: {reason}", markup=False)
+        selection = suites.Selection((spec,), models=board.models)
+        plan = plans.make_plan(catalogue, alone, selection).with_maps()
         (entry,) = plan.explainers.values()
         content, card = _manifest(source, entry, board, (name, submitter))
         bundle.check_out(out)
@@ -58,7 +76,6 @@ def submit(
         archive = stores.Store(store)
         archive.prepare()
 
-        console = terminal.make_console()
         findings = contract.run_checks(contract.checks_of(entry.plugin))
         if any(finding.state == "broken" for finding in findings):
             console.print(terminal.findings_table(findings))
@@ -78,6 +95,32 @@ def submit(
         bundle.make_bundle(out, card, published, content)
         line = f"bundle: {out} with {len(published)} records; next: verify {out}"
         terminal.print_lines(console, [line])
+
+
+def _why_not_isolated(wanted: bool, device: str) -> str | None:
+    """Return why the method runs in this process, or None where it is shut in."""
+    if not wanted:
+        return "the method can read cohorts and change scores here, which verify will not allow"
+    reason = availability.available(device)
+    return reason and f"{reason}; what the method reads beside its arguments shows in verify alone"
+
+
+def _shut_in(
+    source: tuple[Path, str], catalogue: catalogues.Catalogue, stack: contextlib.ExitStack
+) -> str:
+    """Load a method in a worker, until the stack ends, and return its name in the catalogue."""
+    path, class_name = source
+    if not path.is_file():
+        raise PluginError(f"The explainer file {path} cannot be read: there is no such file.")
+    content = folder.read_bytes(path.resolve(), str(path), bundle.MOST_SOURCE)
+    sha256 = hashlib.sha256(content).hexdigest()
+    method = hosts.Source(path.name, content, class_name, sha256)
+    try:
+        host = hosts.Host(method, connection.Allowance(_SECONDS, _SECONDS, _GIB))
+    except connection.WorkerError as error:
+        raise faults_of_bundles.FaultError(error.name, str(path), error.detail) from error
+    stack.callback(host.close)
+    return proxy.enter(host, catalogue, str(path)).name
 
 
 def _manifest(

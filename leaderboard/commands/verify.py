@@ -23,7 +23,7 @@ from benchmark.records.files import check_file, write_text
 from benchmark.running import device as devices
 from leaderboard.published import fault as faults
 from leaderboard.submission import bundle as bundles
-from leaderboard.submission import checks, process, rules, screening, standard
+from leaderboard.submission import checks, rules, screening, standard
 from leaderboard.submission import rerun as reruns
 from leaderboard.submission.admission import admit, tiers
 
@@ -40,8 +40,8 @@ def verify(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Decides which. [default: drawn and told]")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each process.")] = 1800,
-    memory: Annotated[float, typer.Option(min=1, help="GiB for each process, on Linux.")] = 8,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each cell.")] = 1800,
+    memory: Annotated[float, typer.Option(min=1, help="GiB for the worker, on Linux.")] = 8,
     device: options.Device = "cpu",
     rerun: Annotated[bool, typer.Option("--rerun/--no-rerun", help="Run cells again.")] = True,
     into: Annotated[
@@ -60,7 +60,7 @@ def verify(
             check_file(json_file)
         drawn = secrets.randbelow(2**32) if seed is None else seed
         most = bundles.MOST_FILES if cells is None else cells
-        sampling = reruns.Sampling(most, drawn, chosen, process.Limits(timeout, memory))
+        sampling = reruns.Sampling(most, drawn, chosen, reruns.Limits(timeout, memory))
         with tempfile.TemporaryDirectory(prefix="medsanity-verify-") as temporary:
             copy, homes = Path(temporary, "bundle"), Path(temporary, "processes")
             copy.mkdir()
@@ -107,7 +107,7 @@ def _run_again(
     with console.status("") as status:
         problems = again.run(lambda step: status.update(f"running again: {step}"))
     paths = frozenset(record.path for record in again.chosen)
-    return tiers.Confirmation(paths, reruns.why_not_isolated()), problems
+    return tiers.Confirmation(paths, reruns.why_not_isolated(given[-1].device)), problems
 
 
 def _add(

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import torch
 
-from benchmark.explainer import SAME_MAP, map_distance
 from leaderboard.published.fault import Fault
 from leaderboard.published.record import PublishedRecord, Row
-from leaderboard.submission.process import Maps
 
 # Both sides are rounded to six digits.
 _ROUNDING = 1e-5
@@ -55,21 +50,6 @@ def compare(submitted: PublishedRecord, again: PublishedRecord, location: str) -
         detail = f"the mean score is {shift:.3g} away from that here, more than rounding explains"
         faults.append(Fault("score-differs", location, detail))
     return faults
-
-
-def map_faults(kept: Maps, blind: Maps, location: str) -> list[Fault]:
-    """Return a fault where a protocol's maps [n, 1, *S] are not those that are made without one."""
-    apart = math.inf
-    if kept.shape == blind.shape:
-        both = [torch.from_numpy(maps.astype(float)) for maps in (kept, blind)]
-        apart = max(map(map_distance, *both), default=0.0)
-    if apart <= SAME_MAP:
-        return []
-    detail = (
-        f"an image gets another map under the protocol than by itself, with no truth at hand and "
-        f"another model asked before: they are {apart:.0%} of their norm apart, not 5 % at most"
-    )
-    return [Fault("map-differs", location, detail)]
 
 
 def _state_and_verdict(record: PublishedRecord) -> str:

@@ -1,38 +1,64 @@
-"""Runs cells of a submission again, and checks its plugin in other ways."""
+"""Runs cells of a submission again, with its method shut in a worker, and compares the results.
+
+Cohorts, networks, protocols and scores stay in this process. Only the maps come from the worker.
+"""
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+import torch
 from pydantic import ValidationError
 
-from benchmark.arrays import Rows
-from benchmark.classifier.architecture import network_sha256
+from benchmark import contract
+from benchmark.errors import InputError
+from benchmark.explainer import Explainer
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.reading import FAILED
+from benchmark.records.record import Record
+from benchmark.records.store import Store
+from benchmark.running import engine
+from benchmark.running.plan import Plan, make_plan
+from benchmark.running.progress import Progress
+from benchmark.running.suite import Cell, Selection
 from leaderboard.published.fault import Fault, FaultError, plain
 from leaderboard.published.fields import schema_fault
-from leaderboard.published.folder import read_bytes
 from leaderboard.published.record import PublishedRecord, publish
-from leaderboard.submission import process
 from leaderboard.submission.bundle import Bundle
-from leaderboard.submission.checks import CellKey, cell_key
-from leaderboard.submission.comparison import compare, map_faults
-from leaderboard.submission.manifest import MOST_MANIFEST
-from leaderboard.submission.process import Limits, Maps, ProcessResult, call, fault_of
+from leaderboard.submission.checks import cell_key
+from leaderboard.submission.comparison import compare
+from leaderboard.submission.from_plugins import method_of
+from leaderboard.submission.isolation.availability import available
+from leaderboard.submission.isolation.connection import Allowance, WorkerError
+from leaderboard.submission.isolation.host import Host, Source
+from leaderboard.submission.isolation.proxy import enter
 from leaderboard.submission.rules import Rules
 from leaderboard.submission.standard import Cells
 
-# Enough that a map which is another under a protocol shows, and few enough to take a moment.
-_BLIND_IMAGES = 8
 
-
-def why_not_isolated() -> str | None:
+def why_not_isolated(device: str = "cpu") -> str | None:
     """Return why a re-run cannot keep the plugin from its scorer, or None if it does."""
-    return "the plugin runs with the rights of whoever verifies it"
+    return available(device)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a worker.
+
+    Attributes:
+        seconds: Time for each request; in all it has as much for each cell.
+        gib: Address space; without effect on a GPU, whose driver maps all of its memory.
+    """
+
+    seconds: float
+    gib: float
+
+    def allowance(self, cells: int) -> Allowance:
+        """Return what a worker may use for so many cells and the contract."""
+        return Allowance(self.seconds, self.seconds * (cells + 1), self.gib)
 
 
 @dataclass(frozen=True)
@@ -46,17 +72,17 @@ class Sampling:
 
 
 class Rerun:
-    """Runs some of a bundle's cells again, each in a process of its own."""
+    """Runs some of a bundle's cells again, with its method in a worker.
+
+    Where a worker cannot be shut in, it is a process with the rights of its user.
+    """
 
     def __init__(
         self, bundle: Bundle, rules: Rules, cells: Cells, sampling: Sampling, workspace: Path
     ) -> None:
         self._bundle, self._rules, self._cells = bundle, rules, cells
         self._sampling, self._workspace = sampling, workspace
-        self._plugin = f"{bundle.plugin.resolve()}:{bundle.manifest.class_name}"
-        self._gpu = sampling.device.startswith("cuda")
-        self._count = 0
-        self._blind: dict[tuple[str, str], Maps | None] = {}
+        self._location = f"source/{bundle.manifest.source}"
 
     @property
     def chosen(self) -> tuple[PublishedRecord, ...]:
@@ -68,99 +94,130 @@ class Rerun:
     def run(self, progress: Callable[[str], None]) -> list[Fault]:
         """Run the cells and return all faults; ``progress`` gets the name of each step first."""
         progress("contract")
-        faults = self._contract()
-        for record in self.chosen:
-            progress(f"{record.names.model} × {record.names.protocol}")
-            try:
-                faults += self._run_cell(record)
-            except FaultError as error:
-                faults.append(error.fault)
-        return faults
-
-    def _contract(self) -> list[Fault]:
-        home = self._home()
-        out, location = home / "contract.json", f"source/{self._bundle.manifest.source}"
-        result = self._call(["benchmark", "check", self._plugin, "--json", str(out)], home)
-        if fault := fault_of(result, location, self._sampling.limits):
-            return [fault]
+        manifest, chosen = self._bundle.manifest, self.chosen
+        source = Source(
+            manifest.source, self._bundle.source, manifest.class_name, manifest.source_sha256
+        )
+        walled = why_not_isolated(self._sampling.device) is None
+        host = None
         try:
-            clauses = json.loads(read_bytes(out, location, MOST_MANIFEST))["clauses"]
-            broken = [clause for clause in clauses if clause["state"] == "broken"]
-            details = [f"{clause['clause']}: {clause['detail']}" for clause in broken]
-            return [Fault("contract-broken", location, plain(text)[:400]) for text in details]
-        except (FaultError, ValueError, LookupError, TypeError, RecursionError):
-            detail = f"the check left nothing to read: {result.last_line}"
-            return [Fault("rerun-failed", location, detail)]
+            host = Host(source, self._sampling.limits.allowance(len(chosen)), walled)
+            catalogue = Catalogue()
+            entry = enter(host, catalogue, self._location)
+            if entry.name != manifest.explainer:
+                detail = (
+                    f"the class calls itself {entry.name!r}, the manifest {manifest.explainer!r}"
+                )
+                return [Fault("identity-differs", self._location, detail)]
+            faults = self._contract(entry.plugin, host)
+            plan, records = self._plan(catalogue, chosen)
+            judge = _Judge(self._rules, self._cells, host, entry.plugin, records, progress)
+            store = Store(self._workspace / "store")
+            store.prepare()
+            engine.run(plan, store, engine.Settings(torch.device(self._sampling.device)), judge)
+            return faults + judge.faults
+        except FaultError as error:
+            return [error.fault]
+        except WorkerError as error:
+            return [Fault(error.name, self._location, error.detail)]
+        except InputError as error:
+            return [Fault("rerun-failed", self._location, plain(str(error))[:400])]
+        finally:
+            if host is not None:
+                host.close()
 
-    def _run_cell(self, record: PublishedRecord) -> list[Fault]:
-        home, location = self._home(), f"records/{record.path}"
-        specs, store = self._cells.specs[cell_key(record)], home / "store"
-        suite = self._suite(home, specs)
-        options = ["--suite", str(suite), "--store", str(store), "--report", "none"]
-        command = ["benchmark", "run", "--explainer", self._plugin, *options]
-        result = self._call([*command, "--device", self._sampling.device], home)
-        if (fault := fault_of(result, location, self._sampling.limits)) and result.code != 4:
-            return [fault]
-        measured = process.read_result(store, record, result, location)
-        scale = self._cells.standard.cells[cell_key(record)].scale
-        names = self._rules.pseudonyms
+    def _contract(self, plugin: type[Explainer], host: Host) -> list[Fault]:
+        findings = contract.run_checks(contract.checks_of(plugin))
+        if host.fault is not None:
+            raise host.fault
+        broken = [finding for finding in findings if finding.state == "broken"]
+        details = [f"{finding.check.name}: {finding.detail}" for finding in broken]
+        return [Fault("contract-broken", self._location, plain(text)[:400]) for text in details]
+
+    def _plan(
+        self, catalogue: Catalogue, chosen: tuple[PublishedRecord, ...]
+    ) -> tuple[Plan, dict[Cell, PublishedRecord]]:
+        """Return a plan of the chosen cells in an order that nobody knows, and their records."""
+        suite = self._rules.suite.model_copy(update={"health": ()})
+        selection = Selection((self._bundle.manifest.explainer,), models=self._rules.models)
+        plan = make_plan(catalogue, suite, selection)
+        by_names = {}
+        for record in chosen:
+            cohort, _, _ = self._cells.specs[cell_key(record)]
+            names = record.names
+            key = (catalogue.cohorts.find(cohort).name, names.model, names.protocol)
+            by_names[key] = record
+        records = {
+            cell: by_names[cell.cohort, cell.model, cell.protocol]
+            for cell in plan.cells
+            if cell.explainer == self._bundle.manifest.explainer
+            and (cell.cohort, cell.model, cell.protocol) in by_names
+        }
+        cells = list(records)
+        random.SystemRandom().shuffle(cells)
+        return replace(plan, cells=tuple(cells)), records
+
+
+class _Judge(Progress):
+    """Compares each cell with its record as soon as it is measured.
+
+    Attributes:
+        faults: Faults so far.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        cells: Cells,
+        host: Host,
+        plugin: type[Explainer],
+        records: dict[Cell, PublishedRecord],
+        progress: Callable[[str], None],
+    ) -> None:
+        self._rules, self._cells = rules, cells
+        self._host, self._plugin = host, plugin
+        self._records, self._progress = records, progress
+        self.faults: list[Fault] = []
+
+    def cell_started(self, cell: Cell, passes: int) -> None:
+        """Say which cell is run again."""
+        self._progress(f"{cell.model} × {cell.protocol}")
+
+    def cell_done(self, cell: Cell, record: Record, measured: bool) -> None:
+        """Compare a cell, and stop where the worker is of no more use.
+
+        Raises:
+            FaultError: The fault that the worker was ended by.
+        """
+        submitted = self._records[cell]
+        location = f"records/{submitted.path}"
+        if (fault := self._host.fault) is not None:
+            raise FaultError(fault.name, location, fault.detail)
         try:
-            by = names, record.submitter
-            again, _ = publish(measured, record.method, scale, *by, joins=record.joins)
+            self.faults += self._compare(submitted, record, location)
+        except FaultError as error:
+            self.faults.append(error.fault)
+
+    def _compare(self, submitted: PublishedRecord, measured: Record, location: str) -> list[Fault]:
+        if measured.identity_sha256 != submitted.identity_sha256:
+            difference = _difference(measured, submitted)
+            detail = f"expected {submitted.identity_sha256[:12]}, but {difference}"
+            raise FaultError("identity-differs", location, detail)
+        if measured.state == FAILED:
+            reason = plain(measured.reason or "it gave no reason")
+            raise FaultError("rerun-failed", location, reason[:400])
+        scale = self._cells.standard.cells[cell_key(submitted)].scale
+        by = self._rules.pseudonyms, submitted.submitter
+        method = method_of(self._plugin, submitted.method.title)
+        try:
+            again, _ = publish(measured, method, scale, *by, joins=submitted.joins)
         except ValidationError as error:
             raise schema_fault(error, location) from error
-        faults = compare(record, again, location)
-        if (kept := self._kept_maps(record, store)) is not None:
-            faults += self._compare_blind(record, kept, specs)
-        return faults
+        return compare(submitted, again, location)
 
-    def _kept_maps(self, record: PublishedRecord, store: Path) -> Maps | None:
-        """Return the maps that the protocol was given of some test images."""
-        test = self._cells.tests[record.names.cohort]
-        identity = record.identity
-        network = network_sha256(identity.weights_sha256, identity.architecture_sha256)
-        maps = process.archived_maps(store, test.fingerprint, network)
-        if maps is None or len(maps) != len(test):
-            return None
-        # Maps are kept in the order of keys.
-        positions = np.argsort(np.argsort(np.array(test.keys)))
-        return maps[positions[self._rows(record.names.cohort)]]
 
-    def _compare_blind(self, record: PublishedRecord, kept: Maps, specs: CellKey) -> list[Fault]:
-        location, pair = f"records/{record.path}", (record.names.cohort, record.names.model)
-        if pair not in self._blind:
-            home = self._home()
-            out, rows = home / "maps.npz", self._rows(pair[0])
-            module, listed = "leaderboard.submission.blind_maps", ",".join(map(str, rows.tolist()))
-            command = [module, self._plugin, str(self._suite(home, specs)), self._sampling.device]
-            result = self._call([*command, listed, str(out)], home)
-            fault = fault_of(result, location, self._sampling.limits)
-            if fault is None and result.code:
-                detail = f"by itself it gives no map: {result.last_line}"
-                fault = Fault("map-differs", location, detail)
-            if fault is not None:
-                return [fault]
-            maps = process.read_arrays(out).get("maps")
-            self._blind[pair] = None if maps is None else np.asarray(maps, dtype=np.float32)
-        if (blind := self._blind[pair]) is None:
-            return [Fault("map-differs", location, "by itself it gives no map")]
-        return map_faults(kept, blind, location)
-
-    def _rows(self, cohort: str) -> Rows:
-        count = len(self._cells.tests[cohort])
-        drawn = random.Random(self._sampling.seed).sample(range(count), min(_BLIND_IMAGES, count))
-        return np.array(sorted(drawn), dtype=np.int64)
-
-    def _suite(self, home: Path, specs: CellKey) -> Path:
-        path = home / "suite.toml"
-        path.write_text(self._rules.only(specs), encoding="utf-8")
-        return path
-
-    def _call(self, arguments: Sequence[str], home: Path) -> ProcessResult:
-        return call(arguments, home, self._sampling.limits, self._gpu)
-
-    def _home(self) -> Path:
-        self._count += 1
-        home = self._workspace / f"process {self._count}"
-        home.mkdir()
-        return home
+def _difference(measured: Record, submitted: PublishedRecord) -> str:
+    for name, value in submitted.identity:
+        if getattr(measured.identity, name) != value:
+            return f"its {name.replace('_', ' ')} is another one here"
+    return "another cell was measured"

@@ -17,15 +17,12 @@ from pathlib import Path
 
 from paths import ROOT
 
-from leaderboard.submission.process import Limits, ProcessResult
-
 _IMPORTED = ["torch", "torchvision", "captum.attr", "zennit.composites", "scipy.stats", "nibabel"]
 _IMPORTED += [
     "matplotlib.figure",
     "sklearn.linear_model",
     "benchmark.commands.app",
     "benchmark.running.engine",
-    "leaderboard.submission.blind_maps",
 ]
 
 
@@ -46,17 +43,6 @@ def run(
     paths = [str(path) for path in (ROOT, installed, folder) if path is not None]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
     return _run_in_fork([module, *arguments], folder, environment, list(reversed(paths)))
-
-
-def call(arguments: Sequence[str], home: Path, limits: Limits, gpu: bool = False) -> ProcessResult:
-    """Run a module as ``leaderboard.submission.process.call`` does, in a fork and without limits.
-
-    For what a re-run finds. The real one is tested by itself, and in the documented commands.
-    """
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
-    done = _run_in_fork(arguments, home, environment, [str(ROOT)])
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return ProcessResult(done.returncode, lines[-1] if lines else "")
 
 
 def _run_in_fork(

@@ -46,6 +46,7 @@ def submit(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, name: str =
         patched.setattr(contract, "run_checks", lambda _: [])
         out, store = folder / "bundle", folder / "store"
         options = ["--suite", suite, "--store", store, "--device", "cpu", "--submitter", "Someone"]
+        options += ["--no-isolation"]
         told = invoke("submit", f"{plugin}:Mine", "--name", "My CAM", "--out", out, *options)
     assert told.exit_code == 0, told.output
     return out

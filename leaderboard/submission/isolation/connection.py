@@ -235,5 +235,8 @@ def _wait(descriptor: int, event: int, deadline: float) -> None:
     """
     poll = select.poll()
     poll.register(descriptor, event)
-    if (left := deadline - time.monotonic()) <= 0 or not poll.poll(left * 1000):
-        raise TimeoutError
+    # In steps, since poll refuses waits of more than 24 days.
+    while (left := deadline - time.monotonic()) > 0:
+        if poll.poll(1000 * min(left, 3600)):
+            return
+    raise TimeoutError

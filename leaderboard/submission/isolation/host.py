@@ -105,15 +105,19 @@ class Host:
         self._gone: dict[str, list[int]] = {"explainers": [], "networks": []}
         self._asked: OrderedDict[Question, Asked] = OrderedDict()
         self._asked_bytes = 0
-        said = self._say(
-            "load",
-            0,
-            file=source.file,
-            source=source.content,
-            class_name=source.class_name,
-            sha256=source.sha256,
-        )[0]
-        self.facts = facts.checked(facts.Facts, said, source.class_name)
+        try:
+            said, _ = self._say(
+                "load",
+                0,
+                file=source.file,
+                source=source.content,
+                class_name=source.class_name,
+                sha256=source.sha256,
+            )
+            self.facts = facts.checked(facts.Facts, said, source.class_name)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def fault(self) -> WorkerError | None:

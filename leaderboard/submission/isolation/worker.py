@@ -126,18 +126,19 @@ class Worker:
         """Return the passes that were counted, and the maps of some images as bytes."""
         classifier = self._networks[network]
         classifier.passes = PassCounter()
-        tensor = torch.as_tensor(images)
+        known = None if references is None else self._references[references]
+        tensor = torch.as_tensor(images).to(classifier.device)
         batch = Batch(
             rows=np.zeros(len(tensor), dtype=np.int64),
             keys=("",) * len(tensor),
             images=tensor,
             foreground=torch.ones_like(tensor, dtype=torch.bool),
             truth=None,
-            references=None if references is None else self._references[references],
+            references=known and known.to(tensor.device),
         )
         maps: Tensor = self._explainers[explainer](classifier, batch, pickle.loads(target))
         counted = [classifier.passes.forward, classifier.passes.backward]
-        content = maps.detach().to(torch.float32).contiguous().numpy()
+        content = maps.detach().to("cpu", torch.float32).contiguous().numpy()
         return {"passes": counted}, content.data.cast("B")
 
     def describe(self, error: BaseException) -> Header:
