@@ -39,3 +39,19 @@ class CohortSource(ABC):
         Raises:
             CohortError: If its files are missing, unreadable or contradict each other.
         """
+
+    def draw(self, seed: int) -> Cohort | None:
+        """Return the cohort with new subjects in its test split, or None where there are no others.
+
+        A cohort that is generated can be drawn again; scores on people whom nobody has seen then
+        tell whether those on the published ones were looked up. All other splits stay as they are,
+        since networks were trained on them. New subjects have names of their own, by which the
+        random streams of protocols are named.
+
+        Args:
+            seed: Decides the subjects.
+
+        Raises:
+            CohortError: If the published subjects were drawn by this seed.
+        """
+        return None

@@ -18,6 +18,7 @@ from baselines.cohorts.committed_file import (
 from baselines.cohorts.concepts import DATA as CONCEPTS
 from baselines.cohorts.concepts import read_concepts
 from baselines.cohorts.generator import build_cohort, make_cohort
+from baselines.cohorts.rendering.redrawn import TEST, name_subjects, refuse_own_seed, replace_test
 from baselines.cohorts.template import coronal_view
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
@@ -43,6 +44,20 @@ class Phantom(CohortSource):
         """Return the cohort that ships with the package."""
         concepts = DeferredConcepts(lambda: read_concepts(CONCEPTS, self.name))
         return replace(read_phantom(DATA, NORMALS), concepts=concepts)
+
+    def draw(self, seed: int) -> Cohort:
+        """Return the cohort with new test subjects, in four seconds; see the base class."""
+        refuse_own_seed(seed, (SEED,), self.name)
+        content = replace_test(read_arrays(DATA, self.name), draw_test(seed))
+        view = coronal_view()
+        return build_cohort(self.name, view, content.images, content.participants, content.masks)
+
+
+def draw_test(seed: int) -> CommittedArrays:
+    """Return the arrays of as many test subjects as are published, drawn by another seed."""
+    cohort = make_cohort(Phantom.name, coronal_view(), {TEST: COUNTS[TEST]}, seed)
+    names = name_subjects(seed, len(cohort))
+    return _arrays_of(replace(cohort, participants=cohort.participants.assign(subject=names)))
 
 
 def generate_phantom() -> Cohort:
@@ -78,9 +93,12 @@ def read_phantom(path: Path, normals: Path | None = None) -> Cohort:
 
 def write_phantom(path: Path) -> None:
     """Generate the cohort and write it as a compressed npz, all of it or nothing."""
-    cohort = generate_phantom()
+    write_arrays(path, _arrays_of(generate_phantom()))
+
+
+def _arrays_of(cohort: Cohort) -> CommittedArrays:
     anatomy = cohort.anatomy
     masks = {"foreground": anatomy.foreground, **anatomy.rois}
     masks |= {f"control:{name}": mask for name, mask in anatomy.control_rois.items()}
     images = np.rint(cohort.images * 255).astype(np.uint8)
-    write_arrays(path, CommittedArrays(images, cohort.participants, masks))
+    return CommittedArrays(images, cohort.participants, masks)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +36,7 @@ from baselines.cohorts.generator import (
 )
 from baselines.cohorts.phantom import COUNTS, SEED
 from baselines.cohorts.posed import PosedSubject, draw_motion, gather
+from baselines.cohorts.rendering.redrawn import TEST, name_subjects, refuse_own_seed, replace_test
 from baselines.cohorts.template import coronal_view
 from benchmark.arrays import FloatArray, ImageArray
 from benchmark.cohort import Anatomy, Cohort, Geometry
@@ -64,15 +66,23 @@ class Phantom2(CohortSource):
         concepts = DeferredConcepts(lambda: read_concepts(CONCEPTS, self.name))
         return replace(build_cohort(self.name, content, normals), concepts=concepts)
 
+    def draw(self, seed: int) -> Cohort:
+        """Return the cohort with new test subjects, in two seconds; see the base class."""
+        refuse_own_seed(seed, (SEED,), self.name)
+        fresh = generate_arrays({TEST: COUNTS[TEST]}, seed)
+        people = fresh.participants.assign(subject=name_subjects(seed, len(fresh.participants)))
+        fresh = replace(fresh, participants=people)
+        return build_cohort(self.name, replace_test(read_arrays(DATA, self.name), fresh))
 
-def motion_of(number: int) -> FloatArray:
+
+def motion_of(number: int, seed: int = SEED) -> FloatArray:
     """Return the rigid motion [4, 4] in mm of subject ``number``, from 1."""
-    return draw_motion(stream(Phantom2.name, SEED, number, "pose"))
+    return draw_motion(stream(Phantom2.name, seed, number, "pose"))
 
 
-def make_subject(number: int, group: int, motion: FloatArray) -> PosedSubject:
+def make_subject(number: int, group: int, motion: FloatArray, seed: int = SEED) -> PosedSubject:
     """Return subject ``number``, from 1, of ``phantom`` after a rigid motion [4, 4] in mm."""
-    rng = subject_stream(number, SEED)
+    rng = subject_stream(number, seed)
     person = draw_person(rng, group)
     view = coronal_view().moved(motion)
     same_draws = copy.deepcopy(rng)
@@ -81,11 +91,15 @@ def make_subject(number: int, group: int, motion: FloatArray) -> PosedSubject:
     return PosedSubject(person, view.affine, image, {OTHER_GROUP: partner}, masks)
 
 
-def generate_arrays() -> CommittedArrays:
+def generate_arrays(counts: Mapping[str, int] = COUNTS, seed: int = SEED) -> CommittedArrays:
     """Return the cohort made anew, in five seconds; each pixel within a grey level of the file."""
-    people = draw_groups(COUNTS, SEED)
+    people = draw_groups(counts, seed)
     groups = people["group"].tolist()
-    return gather(people, lambda row: make_subject(row + 1, groups[row], motion_of(row + 1)))
+
+    def make(row: int) -> PosedSubject:
+        return make_subject(row + 1, groups[row], motion_of(row + 1, seed), seed)
+
+    return gather(people, make)
 
 
 def build_cohort(name: str, content: CommittedArrays, normals: ImageArray | None = None) -> Cohort:

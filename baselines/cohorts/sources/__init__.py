@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from baselines.cohorts.committed_file import FOLDER
-from baselines.cohorts.sources.cohort import SourceDesign, read_sources
+from baselines.cohorts.sources.cohort import SourceDesign, read_sources, redraw_sources
 from baselines.cohorts.sources.walls import THIRD_VENTRICLE
 from benchmark.cohort import Cohort
 from benchmark.cohort_source import CohortSource
@@ -33,3 +33,7 @@ class Sources(CohortSource):
     def load(self) -> Cohort:
         """Return the cohort that ships with the package."""
         return read_sources(DATA, DESIGN)
+
+    def draw(self, seed: int) -> Cohort:
+        """Return the cohort with new test subjects, in two seconds; see the base class."""
+        return redraw_sources(DATA, DESIGN, seed)

@@ -28,6 +28,7 @@ from baselines.cohorts.committed_file import (
 )
 from baselines.cohorts.generator import ELLIPSOID_VOLUME, draw_person, render
 from baselines.cohorts.posed import PosedSubject, draw_motion, gather
+from baselines.cohorts.rendering.redrawn import name_subjects, refuse_own_seed, replace_test
 from baselines.cohorts.sources.walls import FluidWall
 from baselines.cohorts.template import coronal_view
 from benchmark.arrays import BoolArray, Rows
@@ -94,24 +95,33 @@ def draw_sizes(design: SourceDesign) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def labels_of(sizes: pd.Series[float]) -> Rows:
-    """Return 1 for each size below the median of all, and 0 for the others, [N]."""
-    return np.asarray(sizes < sizes.median(), dtype=np.int64)
+def labels_of(sizes: pd.Series[float], median: float | None = None) -> Rows:
+    """Return 1 for each size below the median, that of all where none is given, else 0, [N]."""
+    return np.asarray(sizes < (sizes.median() if median is None else median), dtype=np.int64)
 
 
-def generate_arrays(design: SourceDesign) -> CommittedArrays:
+def medians_of(design: SourceDesign, sizes: pd.DataFrame) -> dict[str, float]:
+    """Return the size of each source, by name, below which its label is 1."""
+    return {source: float(sizes[size_column(roi)].median()) for source, roi in design.rois.items()}
+
+
+def generate_arrays(
+    design: SourceDesign, medians: Mapping[str, float] | None = None
+) -> CommittedArrays:
     """Return a cohort's arrays, in 7 seconds; each pixel is the same within a grey level anywhere.
 
-    The group of a subject is its label by the design's first source.
+    The group of a subject is its label by the design's first source. Where ``medians`` are given,
+    labels and partners are told by them instead of those of the subjects themselves.
     """
     sizes = draw_sizes(design)
     columns = {source: size_column(roi) for source, roi in design.rois.items()}
-    own = _records(sizes)
+    own, middles = _records(sizes), medians or medians_of(design, sizes)
     mirrored = {
-        source: _records(sizes.assign(**{column: 2 * sizes[column].median() - sizes[column]}))
+        source: _records(sizes.assign(**{column: 2 * middles[source] - sizes[column]}))
         for source, column in columns.items()
     }
-    groups = labels_of(sizes[next(iter(columns.values()))])
+    first = next(iter(columns))
+    groups = labels_of(sizes[columns[first]], middles[first])
 
     def make(row: int) -> PosedSubject:
         changed = {source: records[row] for source, records in mirrored.items()}
@@ -159,12 +169,15 @@ def make_subject(
     )
 
 
-def build_cohort(design: SourceDesign, content: CommittedArrays) -> Cohort:
+def build_cohort(
+    design: SourceDesign, content: CommittedArrays, medians: Mapping[str, float] | None = None
+) -> Cohort:
     """Return the cohort of a design's arrays, whose groups are the labels of its first source."""
     view = coronal_view()
+    middles = medians or medians_of(design, content.participants)
     sources = {
         source: Source(
-            labels=labels_of(content.participants[size_column(roi)]),
+            labels=labels_of(content.participants[size_column(roi)], middles[source]),
             rois=(roi,),
             partners=intensities_of(content.partners[source]),
         )
@@ -193,6 +206,25 @@ def read_sources(path: Path, design: SourceDesign) -> Cohort:
     Raises:
         CohortError: If there is no such file, it cannot be read, or is that of another design.
     """
+    return build_cohort(design, _read(path, design))
+
+
+def redraw_sources(path: Path, design: SourceDesign, seed: int) -> Cohort:
+    """Return the cohort in a file with new test subjects, labelled by the sizes that split the old.
+
+    Raises:
+        CohortError: As :func:`read_sources` does, or if the seed is the design's own.
+    """
+    refuse_own_seed(seed, (design.seed,), design.name)
+    content = _read(path, design)
+    medians = medians_of(design, content.participants)
+    fresh = generate_arrays(replace(design, seed=seed, train=0), medians)
+    people = fresh.participants.assign(subject=name_subjects(seed, design.test))
+    content = replace_test(content, replace(fresh, participants=people))
+    return build_cohort(design, content, medians)
+
+
+def _read(path: Path, design: SourceDesign) -> CommittedArrays:
     content = read_arrays(path, design.name)
     expected = {size_column(roi) for roi in design.rois.values()}
     if missing := sorted(expected - set(content.participants.columns)):
@@ -200,7 +232,7 @@ def read_sources(path: Path, design: SourceDesign) -> Cohort:
             f"The data {path} of cohort {design.name!r} lack the size {missing[0]!r}; "
             "they were made for other structures."
         )
-    return build_cohort(design, content)
+    return content
 
 
 def write_sources(path: Path, design: SourceDesign) -> None:
