@@ -18,8 +18,8 @@ from benchmark.records import store as stores
 from benchmark.records.files import check_file, write_text
 from benchmark.report import writer
 from benchmark.results import result, summary
+from benchmark.running import allocator, engine
 from benchmark.running import device as devices
-from benchmark.running import engine
 from benchmark.running import plan as plans
 from benchmark.running import suite as suites
 from benchmark.running.workers import executor as executors
@@ -61,15 +61,19 @@ def run(
         # Said at once; of protocols that were named, some may ask about the model alone.
         raise typer.BadParameter("Missing option '--explainer'.")
     with exit_on_error():
-        executor = _on_cluster(engine_name, address, workers, device)
-        # The cluster may have a GPU where this machine has none.
-        here = "auto" if executor is not None and device == "cuda" else device
-        settings = engine.Settings(devices.resolve_device(here), batch_size, fresh)
-        selection = suites.Selection(
-            tuple(explainer or ()), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
-        )
-        chosen = suites.load_suite(suite)
-        plan = plans.make_plan(catalogues.Catalogue(), chosen, selection)
+        with allocator.without_collection():
+            executor = _on_cluster(engine_name, address, workers, device)
+            # The cluster may have a GPU where this machine has none.
+            here = "auto" if executor is not None and device == "cuda" else device
+            settings = engine.Settings(devices.resolve_device(here), batch_size, fresh)
+            selection = suites.Selection(
+                tuple(explainer or ()),
+                tuple(cohort or ()),
+                tuple(model or ()),
+                tuple(protocol or ()),
+            )
+            chosen = suites.load_suite(suite)
+            plan = plans.make_plan(catalogues.Catalogue(), chosen, selection)
         if shard is not None:
             plan = plan.shard(*_parse_shard(shard))
         cells = stores.Store(store)

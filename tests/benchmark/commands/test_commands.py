@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from benchmark.records.store import Store
 from benchmark.report import writer
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.running import engine
-from benchmark.running.allocator import tune_allocator
+from benchmark.running.allocator import tune_allocator, without_collection
 from benchmark.running.plan import unsupported_pairs
 from benchmark.running.suite import load_suite
 
@@ -153,6 +155,25 @@ def test_tuning_the_allocator_is_harmless_anywhere(monkeypatch: pytest.MonkeyPat
     assert isinstance(tune_allocator(), bool)
     monkeypatch.setattr(sys, "platform", "win32")
     assert tune_allocator() is False
+
+
+def test_garbage_is_collected_again_once_everything_is_imported() -> None:
+    """If it fails, a long run keeps every figure and every failed cell in memory until its end."""
+    for is_enabled in (True, False):
+        (gc.enable if is_enabled else gc.disable)()
+        try:
+            with suppress(ImportError), without_collection():
+                inside = gc.isenabled()
+                raise ImportError("a plugin that is broken")
+            assert not inside
+            assert gc.isenabled() is is_enabled
+        finally:
+            gc.enable()
+    assert gc.get_freeze_count() > 0
+    frozen = gc.get_freeze_count()
+    with without_collection():
+        _ = [[number] for number in range(1000)]
+    assert gc.get_freeze_count() <= frozen
 
 
 @pytest.mark.parametrize(
