@@ -21,6 +21,11 @@ from benchmark.trial import Study
 SPEARMAN, SIGNED, SSIM, HOG, TOP = "spearman", "spearman_signed", "ssim", "hog", "top"
 
 
+def measures_in(dimensions: int) -> tuple[str, ...]:
+    """Return the names of the measures of images of two or three dimensions."""
+    return (SPEARMAN, SIGNED, SSIM, *((HOG,) if dimensions == 2 else ()), TOP)
+
+
 class Likeness:
     """Some maps as all five measures see them, ready to be compared with many others.
 

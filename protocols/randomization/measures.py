@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from benchmark.maps.similarity import entropy, spearman
 from benchmark.seeding import stream
 from benchmark.target import own_margin
 from benchmark.trial import Memory, Study, Trial, remembered
-from protocols.randomization.likeness import Likeness
+from protocols.randomization.likeness import Likeness, measures_in
 from protocols.randomization.statistics import RandomizationConfig
 from protocols.randomization.walks import Step, altered, forget_activations, steps
 
@@ -24,10 +25,15 @@ Similarities = dict[str, FloatArray]
 
 # Noisy pixels at a time: those of all slices of suite v1, and of a volume or two.
 _NOISY_PIXELS = 2**24
+# As many as the suites ask about, so that theirs are ranked once.
+_COMPARED_AT_ONCE = 64
 
 
 class OwnMaps:
     """An explainer's maps of some images on the model itself, compared with its other maps.
+
+    Ranks and features take several times the memory of the maps that they are made of, so they are
+    made of so many images at a time.
 
     Args:
         images: Study of the images.
@@ -36,36 +42,93 @@ class OwnMaps:
 
     def __init__(self, images: Study, quantile: float) -> None:
         self.images, self._quantile = images, quantile
-        self.maps = images.maps()
-        self._likeness = Likeness(images, self.maps, quantile)
+        images.maps()  # drawn all at once, so that lanes are full
+        starts = range(0, len(images.rows), _COMPARED_AT_ONCE)
+        self._parts = [slice(start, start + _COMPARED_AT_ONCE) for start in starts]
 
     @property
     def none(self) -> Similarities:
         """No similarity by any measure, [n] NaN."""
-        return dict.fromkeys(self._likeness.to(self._likeness), np.full(len(self.maps), np.nan))
+        measures = measures_in(len(self.images.trial.cohort.shape))
+        return dict.fromkeys(measures, np.full(len(self.images.rows), np.nan))
 
     def likeness(self, others: Sequence[Tensor]) -> Similarities:
         """Return the mean similarity to several sets of maps [n, 1, *S], [n] by measure."""
-        similarities = [self._likeness.to(self._see(maps)) for maps in others]
-        return {
-            measure: np.mean([similarity[measure] for similarity in similarities], axis=0)
-            for measure in similarities[0]
-        }
+        return self._mean_likeness([maps.__getitem__ for maps in others])
 
-    def entropy_rise(self, others: Sequence[Tensor]) -> FloatArray:
-        """Return by which share the maps' entropy rises in others, in the mean, [n]."""
-        own = self._entropy(self.maps)
-        rises = np.mean([self._entropy(maps) / own - 1 for maps in others], axis=0)
+    def likeness_on(self, models: Sequence[Trial]) -> Similarities:
+        """Return the mean similarity to the maps on several other models, [n] by measure."""
+        return self._mean_likeness([_maps_in_parts(model, self.images.rows) for model in models])
+
+    def entropy_rise_on(self, models: Sequence[Trial]) -> FloatArray:
+        """Return by which share the maps' entropy rises on other models, in the mean, [n]."""
+        own = self._entropy_on(self.images.trial)
+        rises = np.mean([self._entropy_on(model) / own - 1 for model in models], axis=0)
         return np.where(own > 0, rises, np.nan)
 
-    def _entropy(self, maps: Tensor) -> FloatArray:
-        return entropy(self.images.ranked(maps), self.images.foreground).numpy()
+    def _entropy_on(self, model: Trial) -> FloatArray:
+        maps_of, images = _maps_in_parts(model, self.images.rows), self.images
+        bits = [
+            entropy(images.ranked(maps_of(part)), images.only(images.rows[part]).foreground)
+            for part in self._parts
+        ]
+        return torch.cat(bits).numpy()
 
-    def _see(self, maps: Tensor) -> Likeness:
-        """Return maps ready for comparison; those that no model moves are ready already."""
+    def _mean_likeness(self, others: Sequence[Callable[[slice], Tensor]]) -> Similarities:
+        parts = []
+        for part in self._parts:
+            own = self._likeness(part)
+            similarities = [own.likeness.to(own.see(maps_of(part))) for maps_of in others]
+            parts.append(
+                {
+                    measure: np.mean([similarity[measure] for similarity in similarities], axis=0)
+                    for measure in similarities[0]
+                }
+            )
+        return {measure: np.concatenate([part[measure] for part in parts]) for measure in parts[0]}
+
+    def _likeness(self, part: slice) -> _Part:
+        if len(self._parts) > 1:
+            return self._see(part)
+        return self._only_part
+
+    @cached_property
+    def _only_part(self) -> _Part:
+        return self._see(self._parts[0])
+
+    def _see(self, part: slice) -> _Part:
+        images = self.images.only(self.images.rows[part])
+        maps = images.maps()
+        return _Part(images, maps, self._quantile, Likeness(images, maps, self._quantile))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of an explainer's own maps, ready for comparison.
+
+    Attributes:
+        images: Study of their images.
+        maps: The maps [k, 1, *S].
+        quantile: Share of the foreground that is compared as the top.
+        likeness: The maps as all measures see them.
+    """
+
+    images: Study
+    maps: Tensor
+    quantile: float
+    likeness: Likeness
+
+    def see(self, maps: Tensor) -> Likeness:
+        """Return other maps ready for comparison; those that no model moves are ready already."""
         if torch.equal(maps, self.maps):
-            return self._likeness
-        return Likeness(self.images, maps, self._quantile)
+            return self.likeness
+        return Likeness(self.images, maps, self.quantile)
+
+
+def _maps_in_parts(model: Trial, rows: Rows) -> Callable[[slice], Tensor]:
+    """Return a function from some of the rows to their maps on a model, all of them drawn now."""
+    model.maps(rows)
+    return lambda part: model.maps(rows[part])
 
 
 def walk(own: OwnMaps, config: RandomizationConfig) -> Iterator[tuple[Step, Similarities, Tensor]]:

@@ -60,10 +60,10 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
         trial, config = study.trial, self.config
         images = study.balanced(config.subjects)
         own = OwnMaps(images, config.quantile)
-        copies = [trial.randomised(copy).maps(images.rows) for copy in range(RANDOM_COPIES)]
-        full, twin, no_twin = own.likeness(copies), own.none, self.twin_model.missing(trial)
+        copies = [trial.randomised(copy) for copy in range(RANDOM_COPIES)]
+        full, twin, no_twin = own.likeness_on(copies), own.none, self.twin_model.missing(trial)
         if no_twin is None:
-            twin = own.likeness([self.twin_model.on(trial).maps(images.rows)])
+            twin = own.likeness_on([self.twin_model.on(trial)])
         for measure, similarity in full.items():
             ceiling, at = twin[measure], by_measure(measure)
             contrast = ceiling - similarity
@@ -71,7 +71,7 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
             read_similarity(images, self.twin, ceiling, at, no_twin)
             read_similarity(images, self.full, similarity, at)
             read_similarity(images, self.contrast, contrast, at, no_twin)
-        read_similarity(images, self.entropy_rise, own.entropy_rise(copies))
+        read_similarity(images, self.entropy_rise, own.entropy_rise_on(copies))
         images.constant(self.covered, changed_share(trial))
 
         walked = study.balanced(config.walk_subjects)

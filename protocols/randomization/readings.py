@@ -55,7 +55,7 @@ def read_permuted_labels(
         accuracy = need.reached(model)
         images.constant(measured.training_accuracy, accuracy)
         if accuracy >= need.accuracy:
-            similarities = own.likeness([model.maps(images.rows)])
+            similarities = own.likeness_on([model])
         else:
             missing = "labels not memorised"
     for measure, values in similarities.items():

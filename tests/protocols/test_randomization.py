@@ -146,3 +146,11 @@ def test_a_subjects_value_depends_on_that_subject_alone(kind: type[Explainer]) -
         for size, cohort in ((64, cohort_of()), (1, cohort_of().take(order)), (7, cohort_of()))
     ]
     assert_same_values(runs, PROTOCOL.tolerance)
+
+
+def test_maps_are_compared_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, scores move once a cohort has more subjects than are compared at a time."""
+    at_once = values_by_key(_readings(GradCAM))
+    monkeypatch.setattr("protocols.randomization.measures._COMPARED_AT_ONCE", 5)
+    in_parts = values_by_key(PROTOCOL.readings(_trial(GradCAM())))
+    assert_same_values([at_once, in_parts], 0)

@@ -139,7 +139,7 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
         walked = study.balanced(config.walk_subjects)
         ours, ceilings = OwnMaps(walked, config.quantile), Similarities()
         if self.twin_model.missing(trial) is None:
-            ceilings = ours.likeness([self.twin_model.on(trial).maps(walked.rows)])
+            ceilings = ours.likeness_on([self.twin_model.on(trial)])
         cascade = read_walks(ours, config, ceilings)
         read_smoothed(study.balanced(config.smooth_subjects), config)
         others = {"twin": self.twin_model, "memorised": self.label_model}
