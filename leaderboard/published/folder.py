@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.reading import Reading, find
-from benchmark.records.files import write_atomically
+from benchmark.records.files import is_stray, store_errors, write_atomically
 from leaderboard.published.budget import Budget
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.record import MOST_BYTES, PublishedRecord, seal_of
@@ -47,6 +47,8 @@ class Contents:
 def read_folder(folder: Path, budget: Budget | None = None) -> Contents:
     """Return every record below a folder, and the fault of every other file.
 
+    What systems and editors leave, and a killed process's temporary files, are passed over.
+
     Args:
         folder: Folder of records.
         budget: Processor time after which no further file is read; None for a folder of one's own,
@@ -67,6 +69,8 @@ def read_folder(folder: Path, budget: Budget | None = None) -> Contents:
         except FaultError as error:
             faults.append(error.fault)
             break
+        if any(map(is_stray, location.split("/"))):
+            continue
         if path.suffix == RECORD:
             try:
                 records[location] = read_record(folder, location)
@@ -145,12 +149,13 @@ def write_records(
     paths = []
     for record, sidecar in published:
         path = folder / record.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if sidecar is not None:
-            _write(path.with_suffix(SIDECAR), sidecar)
-        _write(path, record.to_json().encode())
-        if sidecar is None:
-            path.with_suffix(SIDECAR).unlink(missing_ok=True)
+        with store_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if sidecar is not None:
+                _write(path.with_suffix(SIDECAR), sidecar)
+            _write(path, record.to_json().encode())
+            if sidecar is None:
+                path.with_suffix(SIDECAR).unlink(missing_ok=True)
         paths.append(path)
     return paths
 

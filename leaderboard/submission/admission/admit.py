@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from benchmark.errors import StoreError
+from benchmark.records.files import is_stray, write_atomically
 from leaderboard.published import folder as folders
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import TIERS, Tier
@@ -43,10 +46,12 @@ def admit(
         write_records(into, published)
     except BaseException:
         for path, content in old_contents.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
+            with suppress(OSError, StoreError):  # the first error is the one to tell
+                if content is None:
+                    path.unlink(missing_ok=True)
+                elif not folders.holds(path, content):
+                    # Whole or not at all: on a full disk the file that stands there is worth more.
+                    write_atomically(path, content)
         raise
     return [record for record, _ in published]
 
@@ -54,7 +59,8 @@ def admit(
 def _check_free(record: PublishedRecord, into: Path) -> None:
     """Refuse to overwrite records of another method, or other results of this one."""
     folder = (into / record.path).parent
-    for path in sorted(folder.glob(f"*{RECORD}")) if folder.is_dir() else ():
+    paths = sorted(folder.glob(f"*{RECORD}")) if folder.is_dir() else []
+    for path in (path for path in paths if not is_stray(path.name)):
         location = relative_path(path, into)
         kept = folders.read_record(into, location)
         same_method = kept.identity.explainer == record.identity.explainer
