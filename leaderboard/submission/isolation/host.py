@@ -157,6 +157,7 @@ class Host:
             AttributionError: If the method raised an error, or gave an image another map before.
             WorkerError: If the worker is of no more use.
         """
+        self._forget()
         question = Question(
             explainer, self._network(classifier), target, self._known_references(batch)
         )
@@ -175,6 +176,9 @@ class Host:
         Raises:
             AttributionError: If one has another map now.
         """
+        self._forget()
+        if not self._asked:
+            return
         question = self._random.choice(list(self._asked))
         asked = self._asked[question]
         chosen = self._random.choices(range(len(asked.images)), k=count)
@@ -223,8 +227,7 @@ class Host:
             elif (place := self._random.randrange(asked.count)) < len(asked.images):
                 asked.images[place], asked.maps[place] = image.clone(), its_map.clone()
         while self._asked_bytes > _MOST_REPEATED_BYTES and len(self._asked) > 1:
-            _, old = self._asked.popitem(last=False)
-            self._asked_bytes -= sum(each.nbytes for each in (*old.images, *old.maps))
+            self._drop(next(iter(self._asked)))
 
     def _network(self, classifier: Classifier) -> int:
         """Return the number of a network in the worker, and send it there if it is new."""
@@ -260,20 +263,28 @@ class Host:
         return number
 
     def _say(self, name: str, expected: int, /, **arguments: object) -> tuple[Header, bytes]:
-        if gone := {kind: numbers[:] for kind, numbers in self._gone.items() if numbers}:
-            for kind, numbers in gone.items():
-                del self._gone[kind][: len(numbers)]
-            dropped = set(gone.get("networks", ())), set(gone.get("explainers", ()))
-            for question in list(self._asked):
-                if question.network in dropped[0] or question.explainer in dropped[1]:
-                    old = self._asked.pop(question)
-                    self._asked_bytes -= sum(each.nbytes for each in (*old.images, *old.maps))
-            everything: dict[str, list[int]] = {"explainers": [], "networks": []} | gone
-            self._connection.ask("forget", 0, **everything)
         header, payload = self._connection.ask(name, expected, **arguments)
         if "error" in header:
             self._raise(header)
         return header, payload
+
+    def _forget(self) -> None:
+        """Let the worker forget what nobody can ask about any more."""
+        gone = {kind: numbers[:] for kind, numbers in self._gone.items()}
+        if not any(gone.values()):
+            return
+        for kind, numbers in gone.items():
+            # Others may be added meanwhile, whenever an object is collected.
+            del self._gone[kind][: len(numbers)]
+        for question in list(self._asked):
+            if question.network in gone["networks"] or question.explainer in gone["explainers"]:
+                self._drop(question)
+        self._say("forget", 0, **gone)
+
+    def _drop(self, question: Question) -> None:
+        """Drop the images and maps of a question."""
+        asked = self._asked.pop(question)
+        self._asked_bytes -= sum(each.nbytes for each in (*asked.images, *asked.maps))
 
     def _raise(self, header: Header) -> NoReturn:
         failure = facts.checked(facts.Failure, header, self.source.class_name)
