@@ -139,6 +139,35 @@ def total_intervals(blocks: Sequence[Block], resamples: int = RESAMPLES) -> list
     return intervals
 
 
+def simultaneous_widths(
+    blocks: Sequence[Block], resamples: int = RESAMPLES, level: float = _LEVEL
+) -> tuple[FloatArray, FloatArray]:
+    """Return K totals and the half-widths of intervals that hold all true totals together.
+
+    The largest of all pivots decides how many standard errors an interval reaches (max-t), so that
+    totals that go together cost little. A total that is the same in every subject has no width.
+
+    Args:
+        blocks: Samples of different subjects, whose means add up to the totals; a sample that is
+            subtracted has its values negated.
+        resamples: Number of bootstrap replicates.
+        level: Share of data sets in which they do.
+
+    Raises:
+        InputError: If there is no block, blocks do not fit, or one holds fewer than 20 subjects.
+    """
+    ordered = _checked(blocks)
+    if (smallest := min(len(block.groups) for block in ordered)) < FEWEST_SUBJECTS:
+        raise InputError(f"Expected at least {FEWEST_SUBJECTS} subjects but got {smallest}.")
+    totals: FloatArray = np.sum([block.values.mean(0) for block in ordered], axis=0)
+    errors, t_values = _pivots(ordered, resamples)
+    uncertain = errors > ROUNDING
+    if not uncertain.any():
+        return totals, np.zeros_like(totals)
+    critical = float(np.quantile(np.abs(t_values[:, uncertain]).max(axis=1), level))
+    return totals, np.where(uncertain, critical * errors, 0.0)
+
+
 @dataclass(frozen=True)
 class _Subjects:
     """Values [n, M] of subjects in sorted order, with their groups [n] and a cohort's name."""

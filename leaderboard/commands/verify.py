@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmark import reading
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
+from benchmark.errors import InputError
 from benchmark.records.files import check_file, write_text
 from benchmark.running import device as devices
 from leaderboard.published import fault as faults
@@ -26,6 +27,7 @@ from leaderboard.submission import bundle as bundles
 from leaderboard.submission import checks, rules, screening, standard
 from leaderboard.submission import rerun as reruns
 from leaderboard.submission.admission import admit, tiers
+from leaderboard.submission.draw import drawing
 
 
 def verify(
@@ -43,6 +45,10 @@ def verify(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each cell.")] = 1800,
     memory: Annotated[float, typer.Option(min=1, help="GiB for the worker, on Linux.")] = 8,
     device: options.Device = "cpu",
+    draw: Annotated[
+        str | None,
+        typer.Option(help="Also score new subjects, drawn by this seed, or by one at 'random'."),
+    ] = None,
     rerun: Annotated[bool, typer.Option("--rerun/--no-rerun", help="Run cells again.")] = True,
     into: Annotated[
         Path | None, typer.Option(help="Add the records here, each with its tier, if all is well.")
@@ -60,6 +66,7 @@ def verify(
             check_file(json_file)
         drawn = secrets.randbelow(2**32) if seed is None else seed
         most = bundles.MOST_FILES if cells is None else cells
+        seed_of_draw = _seed_of_draw(draw)
         sampling = reruns.Sampling(most, drawn, chosen, reruns.Limits(timeout, memory))
         with tempfile.TemporaryDirectory(prefix="medsanity-verify-") as temporary:
             copy, homes = Path(temporary, "bundle"), Path(temporary, "processes")
@@ -67,6 +74,10 @@ def verify(
             homes.mkdir()
             opened, problems = bundles.open_bundle(bundle, copy)
             own = standard.load_cells(board, rules.load_references(records, board))
+            fresh = None
+            if seed_of_draw is not None:
+                others = own.standard.others
+                fresh = drawing.Draw(board, others, seed_of_draw, chosen, _new_folder(homes))
             confirmed = tiers.Confirmation()
             if opened is not None:
                 place = f"source/{opened.manifest.source}"
@@ -77,6 +88,8 @@ def verify(
                 if rerun and not problems:
                     confirmed, found = _run_again(console, opened, (board, own, sampling), homes)
                     problems += found
+                    if fresh is not None and not problems:
+                        problems += _draw(console, opened, fresh, sampling.limits, seed_of_draw)
         # The copy is gone: what is told and added was read before a plugin ran.
         told = () if opened is None else opened.records
         again = bool(confirmed.rerun)
@@ -108,6 +121,45 @@ def _run_again(
         problems = again.run(lambda step: status.update(f"running again: {step}"))
     paths = frozenset(record.path for record in again.chosen)
     return tiers.Confirmation(paths, reruns.why_not_isolated(given[-1].device)), problems
+
+
+def _draw(
+    console: Console,
+    bundle: bundles.Bundle,
+    fresh: drawing.Draw,
+    limits: reruns.Limits,
+    seed: int | None,
+) -> list[faults.Fault]:
+    """Score new subjects, and print what was to be expected of the published ones by them."""
+    line = f"{len(fresh.cells)} cells are scored on new subjects (--draw {seed})"
+    terminal.print_lines(console, [line])
+    with console.status("scoring new subjects"):
+        judgement = fresh.judge(bundle, limits)
+    table = Table("cell", "claimed", "on new subjects", "expected of the claim")
+    for difference in judgement.differences:
+        low, high = (difference.expected + sign * difference.width for sign in (-1, 1))
+        numbers = f"{difference.published:.3f}", f"{difference.fresh:.3f}"
+        table.add_row(difference.cell.name, *numbers, f"{low:.3f} to {high:.3f}")
+    console.print(table)
+    terminal.print_lines(console, judgement.notes)
+    return list(judgement.faults)
+
+
+def _seed_of_draw(draw: str | None) -> int | None:
+    """Return the seed of a draw, or None where none is asked for."""
+    if draw is None:
+        return None
+    if draw == "random":
+        return secrets.randbelow(2**32)
+    if not (draw.isascii() and draw.isdigit() and int(draw) < 2**32):
+        raise InputError(f"Expected --draw random, or a seed from 0 to 2³² − 1, but got {draw!r}.")
+    return int(draw)
+
+
+def _new_folder(parent: Path) -> Path:
+    folder = parent / "draw"
+    folder.mkdir()
+    return folder
 
 
 def _add(

@@ -6,7 +6,8 @@ Cohorts, networks, protocols and scores stay in this process. Only the maps come
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,18 @@ class Sampling:
     limits: Limits
 
 
+@contextmanager
+def working_for(bundle: Bundle, device: str, allowance: Allowance) -> Iterator[Host]:
+    """Keep a worker with a bundle's method; it is shut in where this machine can do so."""
+    manifest = bundle.manifest
+    source = Source(manifest.source, bundle.source, manifest.class_name, manifest.source_sha256)
+    host = Host(source, allowance, why_not_isolated(device) is None)
+    try:
+        yield host
+    finally:
+        host.close()
+
+
 class Rerun:
     """Runs some of a bundle's cells again, with its method in a worker.
 
@@ -94,37 +107,33 @@ class Rerun:
     def run(self, progress: Callable[[str], None]) -> list[Fault]:
         """Run the cells and return all faults; ``progress`` gets the name of each step first."""
         progress("contract")
-        manifest, chosen = self._bundle.manifest, self.chosen
-        source = Source(
-            manifest.source, self._bundle.source, manifest.class_name, manifest.source_sha256
-        )
-        walled = why_not_isolated(self._sampling.device) is None
-        host = None
+        bundle, limits, chosen = self._bundle, self._sampling.limits, self.chosen
+        allowance = limits.allowance(len(chosen))
         try:
-            host = Host(source, self._sampling.limits.allowance(len(chosen)), walled)
-            catalogue = Catalogue()
-            entry = enter(host, catalogue, self._location)
-            if entry.name != manifest.explainer:
-                detail = (
-                    f"the class calls itself {entry.name!r}, the manifest {manifest.explainer!r}"
-                )
-                return [Fault("identity-differs", self._location, detail)]
-            faults = self._contract(entry.plugin, host)
-            plan, records = self._plan(catalogue, chosen)
-            judge = _Judge(self._rules, self._cells, host, entry.plugin, records, progress)
-            store = Store(self._workspace / "store")
-            store.prepare()
-            engine.run(plan, store, engine.Settings(torch.device(self._sampling.device)), judge)
-            return faults + judge.faults
+            with working_for(bundle, self._sampling.device, allowance) as host:
+                return self._run(host, chosen, progress)
         except FaultError as error:
             return [error.fault]
         except WorkerError as error:
             return [Fault(error.name, self._location, error.detail)]
         except InputError as error:
             return [Fault("rerun-failed", self._location, plain(str(error))[:400])]
-        finally:
-            if host is not None:
-                host.close()
+
+    def _run(
+        self, host: Host, chosen: tuple[PublishedRecord, ...], progress: Callable[[str], None]
+    ) -> list[Fault]:
+        catalogue, expected = Catalogue(), self._bundle.manifest.explainer
+        entry = enter(host, catalogue, self._location)
+        if entry.name != expected:
+            detail = f"the class calls itself {entry.name!r}, the manifest {expected!r}"
+            return [Fault("identity-differs", self._location, detail)]
+        faults = self._contract(entry.plugin, host)
+        plan, records = self._plan(catalogue, chosen)
+        judge = _Judge(self._rules, self._cells, host, entry.plugin, records, progress)
+        store = Store(self._workspace / "store")
+        store.prepare()
+        engine.run(plan, store, engine.Settings(torch.device(self._sampling.device)), judge)
+        return faults + judge.faults
 
     def _contract(self, plugin: type[Explainer], host: Host) -> list[Fault]:
         findings = contract.run_checks(contract.checks_of(plugin))

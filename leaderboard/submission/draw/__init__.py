@@ -1,0 +1,1 @@
+"""Holds the scores that a submission claims against those of people whom nobody has seen."""
