@@ -67,6 +67,8 @@ def verify(
         drawn = secrets.randbelow(2**32) if seed is None else seed
         most = bundles.MOST_FILES if cells is None else cells
         seed_of_draw = _seed_of_draw(draw)
+        if seed_of_draw is not None and not rerun:
+            raise InputError("--draw runs the method, which --no-rerun forbids; drop one of them.")
         sampling = reruns.Sampling(most, drawn, chosen, reruns.Limits(timeout, memory))
         with tempfile.TemporaryDirectory(prefix="medsanity-verify-") as temporary:
             copy, homes = Path(temporary, "bundle"), Path(temporary, "processes")
