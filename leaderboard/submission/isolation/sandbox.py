@@ -52,6 +52,9 @@ _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/e
 _HOME = "/package"
 _MOST_WRITTEN = 2**28  # bytes in /tmp, and as many in /dev/shm
 
+# What ``benchmark.running.allocator`` sets, as glibc reads it from the environment, so that freed
+# activations stay at hand.
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 32 * 2**20, "MALLOC_TRIM_THRESHOLD_": 512 * 2**20}
 # Variables that say how a computation is carried out; every other one may hold a secret.
 _KEPT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
@@ -97,6 +100,7 @@ def _environment() -> Iterator[str]:
 
 def _variables(package: str, home: str) -> Iterator[tuple[str, str]]:
     yield from ((name, os.environ[name]) for name in _KEPT if name in os.environ)
+    yield from ((name, str(size)) for name, size in _ALLOCATOR.items())
     yield from (("HOME", home), ("TMPDIR", home), ("PATH", "/usr/bin:/bin"), ("USER", "worker"))
     yield from (("PYTHONPATH", package), ("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUTF8", "1"))
 
@@ -108,6 +112,7 @@ def _system() -> Iterator[str]:
             yield from ("--symlink", str(path.readlink()), folder)
         elif path.is_dir():
             yield from ("--ro-bind", folder, folder)
+    yield from ("--perms", "0755", "--dir", "/etc")
     for file in _SYSTEM_FILES:
         yield from ("--ro-bind-try", file, file)
     yield from ("--proc", "/proc", "--dev", "/dev")
