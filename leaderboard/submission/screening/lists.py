@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.resources
+import importlib.util
 import tomllib
 from functools import cache
 from pathlib import Path
 
-import baselines
 import benchmark
 
 
@@ -140,8 +140,10 @@ def _leading() -> frozenset[str]:
 
 def _file_of(module: str) -> Path | None:
     package, *below = module.split(".")
-    root = Path({"benchmark": benchmark, "baselines": baselines}[package].__path__[0])
-    path = root.joinpath(*below)
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]).joinpath(*below)
     files = (path.with_suffix(".py"), path / "__init__.py")
     return next((file for file in files if file.is_file()), None)
 
