@@ -11,6 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from benchmark.reading import Reading, find
 from benchmark.records.identity import PluginIdentity, sha256_of
@@ -72,6 +73,20 @@ class Standard:
     built_in: frozenset[str] = frozenset()
     others: tuple[PublishedRecord, ...] = field(default=(), repr=False)
 
+    @cached_property
+    def most_unscored(self) -> Mapping[str, int]:
+        """The most images that a method on the board leaves without a value, by protocol.
+
+        It is known where the score is a mean over the images that have one, so that a method rises
+        by giving no map where it does badly. An owed score counts such an image as chance.
+        """
+        most: dict[str, int] = {}
+        for record in self.others:
+            if record.scores and not record.scale.owed:
+                protocol = record.names.protocol
+                most[protocol] = max(most.get(protocol, 0), len(_unscored(record)))
+        return most
+
 
 def expectations_of(records: Iterable[PublishedRecord], control: str) -> dict[CellKey, Expectation]:
     """Return the expectation of each cell, made from the trusted records of a control."""
@@ -118,6 +133,7 @@ def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
             named_faults.append(("unknown-cell", detail[:300]))
         else:
             named_faults += [*_identity_faults(record, expected), *_score_faults(record, expected)]
+            named_faults += _gap_faults(record, standard.most_unscored)
             named_faults += _reading_faults(record, bundle, expected)
         faults += [Fault(name, location, detail) for name, detail in named_faults]
     return faults
@@ -215,6 +231,20 @@ def _score_faults(record: PublishedRecord, expected: Expectation) -> Iterator[Na
             yield "subject-missing", detail
         if (added := sorted(rows.keys() - expected.scored)) and not strangers:
             yield "unknown-subject", f"{len(added)} are not scored here, such as {added[0]}"
+
+
+def _gap_faults(record: PublishedRecord, most_unscored: Mapping[str, int]) -> Iterator[NamedFault]:
+    most, unscored = most_unscored.get(record.names.protocol), _unscored(record)
+    if most is not None and not record.scale.owed and len(unscored) > most:
+        yield (
+            "subject-unscored",
+            f"{len(unscored)} images have no value, such as {unscored[0]}, and at most {most} of "
+            "any method on the board; the mean of the others is no score",
+        )
+
+
+def _unscored(record: PublishedRecord) -> list[str]:
+    return [row[0] for row in record.scores if row[3] is None]
 
 
 def _reading_faults(

@@ -10,7 +10,9 @@ Run as a script, it prints the table of ``docs/submit.md``, in about three minut
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TextIO
@@ -32,6 +34,7 @@ RECORDS = ROOT / "leaderboard" / "v1" / "records"
 # Those on which every method can be scored.
 MODELS = ("smallresnet", "smallvgg")
 PROTOCOLS = ("roi_pointing", "positive_control")
+METHODS = ("gradcam", "lrp_composite", "occlusion", "rise", "input_x_gradient")
 SUBJECTS = 64
 BEST = 1.0
 
@@ -72,7 +75,9 @@ def population() -> Population:
     return Population(scores)
 
 
-def share_beyond(method: str, rise: float, draws: int, resamples: int, lifted: int = 0) -> float:
+def share_beyond(
+    method: str, rise: float, draws: int, resamples: int, lifted: int = 0, seed: int = 0
+) -> float:
     """Return in which share of draws a submission lies outside of its bounds.
 
     Args:
@@ -81,8 +86,9 @@ def share_beyond(method: str, rise: float, draws: int, resamples: int, lifted: i
         draws: Number of draws.
         resamples: Number of bootstrap replicates of each.
         lifted: Number of cells in which it looks up; 0 for all.
+        seed: Seed of the draws.
     """
-    generator = stream("draw simulation", method, str(rise), lifted)
+    generator = stream("draw simulation", method, str(rise), lifted, seed)
     people = population()
     cells = sorted(people.scores)
     beyond = 0
@@ -126,19 +132,35 @@ def _reading(values: Array, side: int) -> Reading:
     return Reading("score", Sample(names, names, groups), values)
 
 
-def print_table(out: TextIO, draws: int = 500, resamples: int = 1000) -> None:
+def print_table(
+    out: TextIO, methods: Sequence[str], seed: int, draws: int = 500, resamples: int = 1000
+) -> None:
     """Print the shares of draws in which methods lie outside of their bounds."""
     out.write("| method | honest | .1 everywhere | .2 | .4 | .1 in one cell | .2 | .4 |\n")
     out.write("|---|---|---|---|---|---|---|---|\n")
-    for method in ("gradcam", "lrp_composite", "occlusion", "rise", "input_x_gradient"):
-        shares = [share_beyond(method, 0.0, draws, resamples)]
+    for method in methods:
+        shares = [share_beyond(method, 0.0, draws, resamples, seed=seed)]
         for lifted in (0, 1):
             shares += [
-                share_beyond(method, rise, draws, resamples, lifted) for rise in (0.1, 0.2, 0.4)
+                share_beyond(method, rise, draws, resamples, lifted, seed)
+                for rise in (0.1, 0.2, 0.4)
             ]
         out.write(f"| `{method}` | " + " | ".join(f"{share:.3f}" for share in shares) + " |\n")
         out.flush()
 
 
+def main() -> None:
+    """Print the table of some methods, or of those that ``docs/submit.md`` names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="METHOD", default=METHODS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=500)
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.methods) - set(population().methods))
+    if unknown:
+        parser.error(f"unknown {unknown[0]!r}; known: {', '.join(population().methods)}")
+    print_table(sys.stdout, arguments.methods, arguments.seed, arguments.draws)
+
+
 if __name__ == "__main__":
-    print_table(sys.stdout)
+    main()

@@ -772,6 +772,7 @@ def forgeries() -> Iterator[Case]:
         ("with groups turned", "renamed-subject", turned),
         ("without its worst subject", "subject-missing", without_worst),
         ("of one subject", "subject-missing", lambda one: first(one, 1)),
+        ("with no value of its worst subject", "subject-unscored", worst_nulled),
         ("that failed and says pass", "verdict-differs", lambda one: raised(one, -1.0)),
         ("without what the verdict needs", "verdict-differs", forgotten),
     ):
@@ -804,6 +805,12 @@ def first(one: Reading, count: int) -> Reading:
 
 def without_worst(one: Reading) -> Reading:
     return kept(one, np.flatnonzero(one.values > one.values.min()))
+
+
+def worst_nulled(one: Reading) -> Reading:
+    values = np.where(one.values == one.values.min(), np.nan, one.values)
+    gaps = [key for key, value in zip(one.sample.keys, values, strict=True) if np.isnan(value)]
+    return replace(one, values=values, reasons=dict.fromkeys(gaps, "constant map"))
 
 
 def kept(one: Reading, rows: np.ndarray[Any, Any]) -> Reading:
