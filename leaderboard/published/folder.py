@@ -4,6 +4,10 @@
 
     <cohort>/<model>/<explainer>/<protocol>.json      the record
     <cohort>/<model>/<explainer>/<protocol>.readings  its sidecar
+
+A record and its sidecar change one after the other. Meanwhile a hidden file beside them,
+``.<protocol>.readings``, holds the sidecar that one of both belongs to, so that a reader finds the
+sidecar of the record that is there, at every moment and after a kill. Writing again ends it.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ RECORD, SIDECAR = ".json", ".readings"
 MOST_FILES, DEEPEST = 20_000, 8
 # Rounding to six digits here and to eighteen bits there.
 _ROUNDING = 1e-5
+_MOST_ATTEMPTS = 5  # to read a record that another process is replacing
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,28 @@ def read_record(folder: Path, location: str) -> PublishedRecord:
         FaultError: Named by what is wrong.
     """
     content = read_bytes(folder / location, location, MOST_BYTES)
-    record = PublishedRecord.from_json(content, location)
-    if record.path != location:
-        raise FaultError("misplaced", location, f"a record of these names stands at {record.path}")
+    for _ in range(_MOST_ATTEMPTS):
+        record = PublishedRecord.from_json(content, location)
+        if record.path != location:
+            detail = f"a record of these names stands at {record.path}"
+            raise FaultError("misplaced", location, detail)
+        try:
+            _check_sidecar(folder, record)
+        except FaultError:
+            earlier, content = content, read_bytes(folder / location, location, MOST_BYTES)
+            if content == earlier:
+                raise
+        else:
+            return record
+    raise FaultError("unreadable", location, "it changes all the time")
+
+
+def _check_sidecar(folder: Path, record: PublishedRecord) -> None:
     if record.readings is not None:
         read_readings(folder, record)
-    elif (folder / location).with_suffix(SIDECAR).exists():
-        raise FaultError("sidecar-orphan", location, "the record names no sidecar, but it exists")
-    return record
+    elif (folder / record.path).with_suffix(SIDECAR).exists():
+        detail = "the record names no sidecar, but it exists"
+        raise FaultError("sidecar-orphan", record.path, detail)
 
 
 def read_readings(folder: Path, record: PublishedRecord) -> list[Reading]:
@@ -126,9 +145,11 @@ def read_readings(folder: Path, record: PublishedRecord) -> list[Reading]:
     location = record.path.removesuffix(RECORD) + SIDECAR
     if record.readings is None:
         raise FaultError("sidecar-missing", location, "the record names no sidecar")
-    if not (folder / location).exists():
-        raise FaultError("sidecar-missing", location, "it is not there")
-    content = read_bytes(folder / location, location, MOST_PACKED)
+    content = _pending_content(folder / location, record)
+    if content is None:
+        if not (folder / location).exists():
+            raise FaultError("sidecar-missing", location, "it is not there")
+        content = read_bytes(folder / location, location, MOST_PACKED)
     if not content or seal_of(content) != record.readings:
         raise FaultError("sidecar-checksum", location, "it is not the file that the record names")
     readings = unpack(content, location)
@@ -151,11 +172,7 @@ def write_records(
         path = folder / record.path
         with store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if sidecar is not None:
-                _write(path.with_suffix(SIDECAR), sidecar)
-            _write(path, record.to_json().encode())
-            if sidecar is None:
-                path.with_suffix(SIDECAR).unlink(missing_ok=True)
+            _write_pair(path, record.to_json().encode(), sidecar)
         paths.append(path)
     return paths
 
@@ -257,3 +274,36 @@ def _check_score(record: PublishedRecord, readings: Sequence[Reading], location:
 def _write(path: Path, content: bytes) -> None:
     if not holds(path, content):
         write_atomically(path, content)
+
+
+def _write_pair(path: Path, record: bytes, sidecar: bytes | None) -> None:
+    """Write a record and its sidecar so that a reader has the sidecar of either at every moment."""
+    last = path.with_suffix(SIDECAR)
+    pending = _pending_of(last)
+    if sidecar is None:
+        if last.exists():
+            last.replace(pending)  # the earlier record still finds it there
+        _write(path, record)
+    elif holds(last, sidecar):
+        _write(path, record)
+    else:
+        _write(pending, sidecar)
+        _write(path, record)
+        pending.replace(last)
+    pending.unlink(missing_ok=True)
+
+
+def _pending_of(sidecar: Path) -> Path:
+    return sidecar.with_name(f".{sidecar.name}")
+
+
+def _pending_content(sidecar: Path, record: PublishedRecord) -> bytes | None:
+    """Return the sidecar that a record has while it is being replaced, or was when killed."""
+    pending = _pending_of(sidecar)
+    if not pending.exists():
+        return None
+    try:
+        content = read_bytes(pending, pending.name, MOST_PACKED)
+    except FaultError:  # such as another's hidden folder; what counts is the sidecar itself
+        return None
+    return content if content and seal_of(content) == record.readings else None

@@ -27,7 +27,7 @@ import numpy as np
 import submissions
 import torch
 from faulty_disk import DEATH, FaultyDisk
-from publications import with_sidecar
+from publications import published, sealed, with_sidecar
 from runs import CPU, build_record, build_suite
 
 from benchmark.errors import InputError
@@ -43,8 +43,6 @@ from leaderboard.submission.admission.admit import admit
 from leaderboard.submission.bundle import open_bundle
 
 FAULTS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "kill -9": DEATH}
-# What a record says of the moment of its measurement and not of the method.
-_HEALED = ("sidecar-orphan", "sidecar-checksum", "sidecar-missing")
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,11 @@ def store_contents(folder: Path) -> dict[str, str]:
 
 
 def published_contents(folder: Path) -> dict[str, str]:
-    """Return the checksums of published records; two files of one record come one by one."""
+    """Return the checksums of published records, none of which a reader may be refused."""
     if not folder.exists():
         return {}
     contents = read_folder(folder)
-    others = [fault for fault in contents.faults if fault.name not in _HEALED]
-    assert not others, others
+    assert not contents.faults, contents.faults
     return {record.path: record.checksum for record in contents.records}
 
 
@@ -120,9 +117,11 @@ def admit_bundle(opened: Path, folder: Path) -> None:
 def quick_jobs(inputs: Path) -> list[Job]:
     """Return the jobs that make no pass through a network."""
     shards, bundle = make_shards(inputs), submissions.write_valid(inputs / "bundle")
-    others = [with_sidecar("good"), with_sidecar("poor")]
-    # The scores of one method changed, so that files are replaced as well.
-    earlier = [with_sidecar("good", values=[0.5] * 40)]
+    bare = sealed(published("fair"), readings=None)
+    others = [with_sidecar("good"), with_sidecar("poor"), (bare, None)]
+    # The scores of one method changed, and one has lost its sidecar, so that files are replaced and
+    # removed as well.
+    earlier = [with_sidecar("good", values=[0.5] * 40), with_sidecar("fair")]
     return [
         Job("put", put_all, store_contents),
         Job("merge", partial(merge_shards, shards), store_contents),

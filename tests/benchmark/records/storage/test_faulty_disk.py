@@ -23,3 +23,13 @@ def test_whatever_fails_records_stay_whole_and_are_completed(tmp_path: Path, fau
     scratch.mkdir()
     for job in quick_jobs(tmp_path / "inputs"):
         assert list(faults_of(job, scratch, every=11, code=FAULTS[fault])) == []
+
+
+def test_a_reader_of_published_records_is_never_refused(tmp_path: Path) -> None:
+    """If it fails, a board cannot be built from a folder in which ``publish`` was killed."""
+    if not hasattr(os, "fork"):
+        pytest.skip("processes are forked")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    publish = next(job for job in quick_jobs(tmp_path / "inputs") if job.name == "publish")
+    assert list(faults_of(publish, scratch, code=FAULTS["kill -9"])) == []
