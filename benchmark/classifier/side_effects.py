@@ -15,6 +15,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from benchmark.classifier.network import Classifier
 
+# Names under which torch looks for the code of a layer.
+_RUN = ("forward", "_call_impl", "_slow_forward", "_compiled_call_impl")
+
 
 @dataclass
 class SideEffects:
@@ -86,7 +89,17 @@ def _fingerprint(classifier: Classifier) -> dict[str, object]:
         "the network's gradients": [tensor.grad is None for tensor in tensors],
         "the network's requires_grad flags": [tensor.requires_grad for tensor in tensors],
         "the network's train or eval mode": [part.training for part in parts],
+        # What stands in an instance, or was set on its class, runs instead of the layer's own code.
+        "the network's own code": [
+            (type(part), _own_forward(type(part)), *(vars(part).get(name) for name in _RUN))
+            for part in parts
+        ],
         "the network's hooks": [
             len(getattr(part, hook, None) or ()) for part in parts for hook in hooks
         ],
     }
+
+
+def _own_forward(kind: type) -> object:
+    """Return the ``forward`` of a class as it stands there; scripted modules cannot be asked."""
+    return next((vars(base)["forward"] for base in kind.__mro__ if "forward" in vars(base)), None)

@@ -82,6 +82,12 @@ def leave_requires_grad(classifier: Classifier, images: Tensor) -> Tensor:
     return images
 
 
+def leave_forward(model: Classifier, images: Tensor) -> Tensor:
+    layer = next(model.trunk.modules())
+    layer.forward = torch.nn.Identity().forward  # type: ignore[method-assign]
+    return images.clone()
+
+
 @pytest.mark.parametrize(
     ("behaviour", "message"),
     [
@@ -109,6 +115,7 @@ def leave_requires_grad(classifier: Classifier, images: Tensor) -> Tensor:
         (train, "changed the network's train or eval mode"),
         (leave_forward_hook, "changed the network's hooks"),
         (leave_backward_hook, "changed the network's hooks"),
+        (leave_forward, "changed the network's own code"),
         (leave_gradients, "changed the network's gradients"),
         (leave_requires_grad, "changed the network's requires_grad flags"),
         (lambda _, images: torch.rand_like(images), "drew from the global random state"),
