@@ -17,6 +17,8 @@ import torch
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.plugins.examples import SHAPE_3D, build_classifier, build_cohort
+from benchmark.plugins.foreign import apart, plugin_file
+from benchmark.running.workers import processes
 
 # A package of its own, whose tests run where it is installed; see test_third_party.py.
 collect_ignore = ["third_party"]
@@ -67,3 +69,17 @@ def tiny_cohort() -> Cohort:
 def tiny_cohort_3d() -> Cohort:
     """The same in three dimensions."""
     return build_cohort(SHAPE_3D)
+
+
+@pytest.fixture(autouse=True)
+def _plugins_in_this_process(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run plugins of files in this process, where a test does not ask for what users get.
+
+    A process that measures imports torch first, which takes longer than most tests.
+    """
+    if "as_users_run_it" not in request.keywords:
+        monkeypatch.setattr(processes, "holds_foreign_code", lambda _: False)
+        monkeypatch.setattr(apart, "can_run_apart", lambda: False)
+        monkeypatch.setattr(plugin_file, "can_run_apart", lambda: False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
@@ -24,7 +26,8 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
         stopped: Sentence for Ctrl-C, unless what was stopped knows a better one.
     """
     try:
-        yield
+        with _no_quiet_exit():
+            yield
     except InputError as error:
         typer.echo(printable(message_of(error)), err=True)
         raise typer.Exit(BAD_INPUT) from error
@@ -47,3 +50,23 @@ def exit_on_error(stopped: str = STOPPED) -> Iterator[None]:
     except BaseException as error:  # of a plugin's own making, which nothing else would catch
         typer.echo(f"The program was ended by a plugin's {short_message(error)}.", err=True)
         raise typer.Exit(BAD_INPUT) from error
+
+
+@contextmanager
+def _no_quiet_exit() -> Iterator[None]:
+    """Turn ``os._exit`` into an error: no plugin is to end this process as if all was well.
+
+    Copies that were forked off leave as they like.
+    """
+    process, leave = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave

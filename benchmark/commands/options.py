@@ -51,6 +51,13 @@ Workers = Annotated[
         "are named and no GPU is used, else 1; of a Ray cluster, one for each core or GPU.",
     ),
 ]
+Deadline = Annotated[
+    float,
+    typer.Option(
+        min=1, help="Seconds that a cell may take in a worker process; one that takes longer fails."
+    ),
+]
+DEADLINE = 6 * 60 * 60.0  # that of benchmark.running, whose import takes long
 Engine = Annotated[
     Engines,
     typer.Option(

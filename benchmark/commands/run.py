@@ -52,6 +52,7 @@ def run(
         str | None, typer.Option(help="i/N: every N-th method, i from 0 or from 1.")
     ] = None,
     workers: options.Workers = None,
+    deadline: options.Deadline = options.DEADLINE,
     engine_name: options.Engine = options.Engines.LOCAL,
     address: options.Address = None,
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
@@ -65,7 +66,7 @@ def run(
             executor = _on_cluster(engine_name, address, workers, device)
             # The cluster may have a GPU where this machine has none.
             here = "auto" if executor is not None and device == "cuda" else device
-            settings = engine.Settings(devices.resolve_device(here), batch_size, fresh)
+            settings = engine.Settings(devices.resolve_device(here), batch_size, fresh, deadline)
             selection = suites.Selection(
                 tuple(explainer or ()),
                 tuple(cohort or ()),
@@ -87,7 +88,7 @@ def run(
         terminal.print_notices(errors, plan.models.values())
         terminal.print_lines(errors, plan.notices)
         with terminal.Bars(errors) as bars:
-            executor = executor or _on_this_machine(workers, len(wanted), settings)
+            executor = executor or processes.executor_for(plan, len(wanted), settings, workers)
             finished = engine.run(plan, cells, settings, bars, executor)
 
         protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
@@ -102,14 +103,6 @@ def run(
             page = writer.write_report(folder, finished.records, finished.explained, protocols)
             terminal.print_lines(console, [f"report: {page}"])
         raise typer.Exit(_exit_code(finished.records, wanted))
-
-
-def _on_this_machine(
-    workers: int | None, methods: int, settings: engine.Settings
-) -> executors.Executor | None:
-    """Return what measures the cells in other processes, or None where this one does."""
-    count = processes.count_for(methods, settings.device) if workers is None else workers
-    return processes.WorkerProcesses(count) if count > 1 else None
 
 
 def _on_cluster(

@@ -12,7 +12,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,8 +23,8 @@ from typing import Any, Generic
 
 from benchmark.errors import PluginError, UnknownNameError, short_message
 from benchmark.plain_text import one_line
-from benchmark.plugins.blame import located_message
 from benchmark.plugins.entry import Entry, with_majors
+from benchmark.plugins.foreign.plugin_file import rehearse, run_file
 from benchmark.plugins.kinds import COHORTS, EXPLAINERS, MODELS, PROTOCOLS, Kind, P
 from benchmark.plugins.neighbours import check_neighbour, import_neighbour
 from benchmark.stopping import is_stop
@@ -156,6 +155,7 @@ class Shelf(Generic[P]):
             ) from error
         sha256 = hashlib.sha256(source).hexdigest()
         check_neighbour(self.kind.package)  # before the file blames a package for what it lacks
+        rehearse(path, source, sha256, class_name)
         module = run_file(path, source, sha256)
         names = ", ".join(plugin.__name__ for plugin in self._classes(module)) or "none"
         known = f"{self.kind.name} classes in it: {names}"
@@ -362,31 +362,6 @@ def split_path(spec: str) -> tuple[str, str]:
     """
     path, colon, name = spec.rpartition(":")
     return (path, colon + name) if path.endswith(".py") else (spec, "")
-
-
-def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:
-    """Run a file's source as a module whose name holds its hash.
-
-    The bytes that were hashed are the bytes that run. The name keeps what is cached under a class
-    from outliving an edit of its file.
-    """
-    name = f"medsanity_plugin_{sha256[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    vars(module)["__source_sha256__"] = sha256
-    sys.modules[name] = module
-    try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-    except BaseException as error:
-        if is_stop(error):
-            raise
-        del sys.modules[name]
-        raise PluginError(
-            f"{path} cannot be imported: {located_message(error, str(path))}"
-        ) from error
-    return module
 
 
 def _needs_no_argument(plugin: type) -> bool:

@@ -32,6 +32,7 @@ def gate(
     suite: options.Suite = "v1",
     device: options.Device = "auto",
     batch_size: options.BatchSize = 64,
+    deadline: options.Deadline = options.DEADLINE,
     store: Annotated[
         Path | None,
         typer.Option(help="Keep finished cells here and take them from here. [default: neither]"),
@@ -64,7 +65,7 @@ def gate(
         selection = suites.Selection(
             tuple(explainer), tuple(cohort or ()), tuple(model or ()), tuple(protocol or ())
         )
-        settings = engine.Settings(devices.resolve_device(device), batch_size)
+        settings = engine.Settings(devices.resolve_device(device), batch_size, deadline=deadline)
         request = measure.Request(
             baseline, suites.load_suite(suite), selection, settings, store, margin, allow_missing
         )

@@ -17,6 +17,7 @@ from benchmark.running import engine
 from benchmark.running.plan import Plan, make_plan
 from benchmark.running.progress import Progress
 from benchmark.running.suite import Cell, Selection, Suite
+from benchmark.running.workers import processes
 from leaderboard.gate import baseline as baselines
 from leaderboard.gate.baseline import cell_label
 from leaderboard.gate.decision import (
@@ -227,7 +228,8 @@ def _measure(plan: Plan, request: Request, progress: Progress | None) -> _Measur
     # Without a store of the user nothing is reused, since the code may have changed.
     store_folder = nullcontext(request.store) if request.store else tempfile.TemporaryDirectory()
     with store_folder as folder:
-        finished = engine.run(plan, Store(Path(folder)), request.settings, progress)
+        executor = processes.executor_for(plan, 1, request.settings)
+        finished = engine.run(plan, Store(Path(folder)), request.settings, progress, executor)
     pseudonyms = Pseudonyms(baselines.salt_of(request.suite))
     failed = [record for record in finished.records if record.state == "failed"]
     kept = [record for record in finished.records if record.state != "failed"]

@@ -20,7 +20,8 @@ from torch import nn
 
 from baselines.models.torchvision_network import IMAGENET
 from benchmark.errors import ClassifierError, short_message
-from benchmark.plugins.catalogue import LIBRARIES, run_file, split_path
+from benchmark.plugins.catalogue import LIBRARIES, split_path
+from benchmark.plugins.foreign.plugin_file import run_file
 
 _FAMILIES = (
     *("alexnet", "convnext", "densenet", "efficientnet", "mobilenet", "regnet"),

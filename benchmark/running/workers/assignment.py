@@ -34,12 +34,19 @@ class Assignment:
         self.task: Task | None = None
         self.has_begun = False
         self._left: list[Cell] = []
+        self._since = time.monotonic()  # when the task began, or its last cell ended
         self._at: tuple[Cell, float] | None = None  # the cell that it is at, and since when
 
     @property
     def cell(self) -> Cell | None:
         """Cell that the worker is at, if any."""
         return None if self._at is None else self._at[0]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for which it is at that cell, or has been loading what its task needs."""
+        since = self._since if self._at is None else self._at[1]
+        return 0.0 if self.task is None else time.monotonic() - since
 
     @property
     def next_cell(self) -> Cell | None:
@@ -49,6 +56,7 @@ class Assignment:
     def begin(self, task: Task) -> None:
         """Note that the worker was given a task."""
         self.task, self.pair, self._left = task, task.pair, list(task.cells)
+        self._since = time.monotonic()
 
     def note(self, message: Message, agenda: Agenda) -> None:
         """Note what the worker reports, and tell the agenda where it ends the task."""
@@ -57,7 +65,7 @@ class Assignment:
                 self.has_begun, self._at = True, (cell, time.monotonic())
             case CellDone(cell):
                 self._left.remove(cell)
-                self._at = None
+                self._at, self._since = None, time.monotonic()
             case TaskDone() | Refused() if self.task is not None:
                 agenda.finish(self.task)
                 self.task = None

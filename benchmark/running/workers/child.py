@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from benchmark.plugins.foreign.apart import end_group, limit_memory
 from benchmark.running.allocator import tune_allocator
 from benchmark.stopping import StopRequest
 
@@ -28,6 +29,8 @@ def serve(connection: Connection) -> None:
     The first thing to arrive is the ``Request``, as bytes that are unpickled once the process is
     set up, and a pair of cohort and model to load while no task is there.
     """
+    if hasattr(os, "setsid"):
+        os.setsid()  # so that all that a plugin starts can be ended with this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; one of it acts
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_follow_parent, daemon=True).start()
@@ -35,7 +38,9 @@ def serve(connection: Connection) -> None:
     try:
         _work(connection)
     except (EOFError, ConnectionResetError, KeyboardInterrupt):
-        return  # whoever asked is gone, or has asked to stop; nothing half-written stays behind
+        # Whoever asked is gone, or has asked to stop; nothing half-written stays behind.
+        if (parent := parent_process()) is not None and not parent.is_alive():
+            end_group(os.getpid())
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -52,6 +57,7 @@ def _follow_parent() -> None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE)
+        end_group(os.getpid())
         os._exit(1)
 
 
@@ -62,6 +68,8 @@ def _work(connection: Connection) -> None:
 
     request: Request
     request, pair = connection.recv()
+    if request.settings.device.type == "cpu":  # CUDA reserves more than there is
+        limit_memory()
     worker = Worker(request)
     with suppress(InputError):  # which the first task will meet, and report
         worker.load(pair)

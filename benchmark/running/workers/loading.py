@@ -41,6 +41,9 @@ from benchmark.training import Recipe
 from benchmark.trial import ArrayArchive, Peers, Runtime
 from benchmark.trial.keeping import kept_or
 
+# Beyond what any method of the catalogue takes on a large network, and no whole weekend.
+DEADLINE = 6 * 60 * 60.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -50,11 +53,13 @@ class Settings:
         device: Device that runs the passes.
         batch_size: Number of images per pass; halved where a GPU's memory does not hold them.
         fresh: Whether to measure again what the store already holds.
+        deadline: Seconds that a cell may take in a worker process of this machine.
     """
 
     device: torch.device
     batch_size: int = 64
     fresh: bool = False
+    deadline: float = DEADLINE
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
+from typing import cast
 
 import torch
 
+from benchmark.plugins.entry import Entry
+from benchmark.plugins.foreign.apart import free_memory
+from benchmark.running.plan import Plan
 from benchmark.running.workers.assignment import Assignment
-from benchmark.running.workers.loading import Request
+from benchmark.running.workers.loading import Request, Settings
 from benchmark.running.workers.messages import Message, Refused
 from benchmark.running.workers.spawned import GRACE, SpawnedProcess
 from benchmark.running.workers.task import Agenda, Task
 
 # A worker with a network of a few million parameters takes between 1 and 1.9 GB on slices.
 _MEMORY = 2 * 2**30
-_MEMINFO = Path("/proc/meminfo")
 _PATIENCE = 1.0  # seconds after which processes are looked at that have sent nothing
 _FRUITLESS = 3
 
@@ -34,18 +36,35 @@ def count_for(methods: int, device: torch.device) -> int:
         return 1
     affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows have none
     cores = (os.cpu_count() or 1) if affinity is None else len(affinity(0))
-    free = _free_memory()
+    free = free_memory()
     return max(1, min(methods, cores, cores if free is None else free // _MEMORY))
 
 
-def _free_memory() -> int | None:
-    """Return the bytes of memory that can be used without swapping, or None where unknown."""
-    try:
-        lines = _MEMINFO.read_text("ascii").splitlines()
-    except OSError:  # not Linux
+def executor_for(
+    plan: Plan, methods: int, settings: Settings, workers: int | None = None
+) -> WorkerProcesses | None:
+    """Return what measures a plan in other processes, or None where this one does.
+
+    Args:
+        plan: Plan of a run.
+        methods: Number of its explainers.
+        settings: How to compute.
+        workers: Number of processes that the user asked for, if any.
+    """
+    count = count_for(methods, settings.device) if workers is None else workers
+    if count == 1 and not holds_foreign_code(plan):
         return None
-    amounts = {name: amount.split() for name, _, amount in (line.partition(":") for line in lines)}
-    return int(amounts["MemAvailable"][0]) * 1024 if "MemAvailable" in amounts else None
+    return WorkerProcesses(count, is_alone=count == 1)
+
+
+def holds_foreign_code(plan: Plan) -> bool:
+    """Return whether a plan measures a plugin of a file, which may end the process or hang."""
+    shelves = plan.explainers, plan.panel, plan.protocols
+    return any(
+        entry.source_sha256 is not None
+        for shelf in shelves
+        for entry in cast("Mapping[str, Entry[object]]", shelf).values()
+    )
 
 
 class WorkerProcesses:
@@ -56,10 +75,11 @@ class WorkerProcesses:
 
     Args:
         count: Number of processes side by side, at least one.
+        is_alone: Whether the only one has as many threads as this process.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, is_alone: bool = False) -> None:
+        self._count, self._is_alone = count, is_alone
 
     def carry_out(self, request: Request, agenda: Agenda) -> Generator[Message, None, None]:
         """Yield what the processes report; otherwise as ``Executor.carry_out``."""
@@ -67,15 +87,17 @@ class WorkerProcesses:
         fruitless = 0  # processes in a row that ended before they had begun a cell
         try:
             while not agenda.is_done:
-                _hand_out(request, agenda, processes, max(1, self._count - fruitless))
-                for process in _wait(processes):
-                    yield from process.follow(agenda)
+                count = max(1, self._count - fruitless)
+                _hand_out(request, agenda, processes, count, self._is_alone)
+                for process in _wait(processes, request.settings.deadline):
+                    yield from process.follow(agenda, request.settings.deadline)
                     has_begun = process.assignment.has_begun
                     fruitless = 0 if has_begun else fruitless + process.has_ended
                 if fruitless >= _FRUITLESS:
                     yield Refused(
                         f"{fruitless} worker processes ended before they had begun a cell, the "
-                        f"last {process.spawned.describe_end()}; `--workers 1` works without them."
+                        f"last {process.spawned.describe_end()}; `--workers 1` measures built-in "
+                        "methods without them."
                     )
                 processes = [process for process in processes if not process.has_ended]
         finally:
@@ -91,10 +113,10 @@ class _Process:
         has_ended: Whether it is gone.
     """
 
-    def __init__(self, request: Request, pair: tuple[str, str]) -> None:
+    def __init__(self, request: Request, pair: tuple[str, str], is_alone: bool) -> None:
         self.assignment = Assignment(pair)
         self.has_ended = False
-        self.spawned = SpawnedProcess()
+        self.spawned = SpawnedProcess(is_alone)
         self.spawned.send(pickle.dumps((request, pair)))
 
     def begin(self, task: Task) -> None:
@@ -102,8 +124,15 @@ class _Process:
         self.assignment.begin(task)
         self.spawned.send(pickle.dumps(task))
 
-    def follow(self, agenda: Agenda) -> Iterator[Message]:
+    def follow(self, agenda: Agenda, deadline: float) -> Iterator[Message]:
         """Yield the next message, and tell the agenda where it ends the task."""
+        if self.assignment.seconds > deadline:
+            self.spawned.connection.close()
+            self.spawned.end(0.0)
+            self.has_ended = True
+            reason = f"It took longer than {deadline:g} s, the deadline of a cell (`--deadline`)."
+            yield from self.assignment.give_up(agenda, reason)
+            return
         try:
             message: Message = pickle.loads(self.spawned.receive())
         except EOFError:
@@ -124,7 +153,9 @@ class _Process:
         yield from self.assignment.give_up(agenda, reason)
 
 
-def _hand_out(request: Request, agenda: Agenda, processes: list[_Process], count: int) -> None:
+def _hand_out(
+    request: Request, agenda: Agenda, processes: list[_Process], count: int, is_alone: bool
+) -> None:
     """Give every idle process a task, and start processes as long as there are tasks for them.
 
     A process that must wait for a model's preparation loads the model meanwhile.
@@ -134,18 +165,23 @@ def _hand_out(request: Request, agenda: Agenda, processes: list[_Process], count
         if own.task is None and (task := agenda.take(own.pair)) is not None:
             process.begin(task)
     while len(processes) < count and (pair := agenda.next_pair(len(processes))):
-        processes.append(_Process(request, pair))
+        processes.append(_Process(request, pair, is_alone))
         if (task := agenda.take(pair)) is not None:
             processes[-1].begin(task)
 
 
-def _wait(processes: Sequence[_Process]) -> list[_Process]:
-    """Return the processes that have sent something or have ended, waiting a while for one."""
+def _wait(processes: Sequence[_Process], deadline: float) -> list[_Process]:
+    """Return the processes that have sent something, have ended or take too long.
+
+    It waits a while for one.
+    """
     ready = wait([process.spawned.connection for process in processes], timeout=_PATIENCE)
     return [
         process
         for process in processes
-        if process.spawned.connection in ready or process.spawned.is_gone
+        if process.spawned.connection in ready
+        or process.spawned.is_gone
+        or process.assignment.seconds > deadline
     ]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 
+from benchmark.plugins.foreign.apart import describe_code, end_group
 from benchmark.running.workers.child import serve
 from benchmark.running.workers.threads import one_thread
 
@@ -15,17 +16,20 @@ GRACE = 5.0  # seconds in which a process that is asked to stop leaves what it d
 
 
 class SpawnedProcess:
-    """A process of one thread that measures what it is sent, as ``child.serve`` says.
+    """A process that measures what it is sent, as ``child.serve`` says.
+
+    Args:
+        is_alone: Whether no other runs beside it, so that it may have as many threads as this one.
 
     Attributes:
         connection: Connection to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_alone: bool = False) -> None:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs,), name="medsanity worker")
-        with one_thread(), _no_interrupt():
+        with nullcontext() if is_alone else one_thread(), _no_interrupt():
             self._process.start()
         theirs.close()  # so that the connection ends when the process does
 
@@ -57,11 +61,7 @@ class SpawnedProcess:
     def describe_end(self) -> str:
         """Return a clause about how the process ended by itself."""
         code = self._process.exitcode
-        if code is not None and code < 0:
-            names = {known.value: known.name for known in signal.Signals}
-            cause = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
-            return f"by {names.get(-code, f'signal {-code}')}{cause}"
-        return f"with the code {code}"
+        return "without a code" if code is None else describe_code(code)
 
     def stop(self, is_busy: bool) -> None:
         """Ask the process to leave what it does; one that has nothing in hand is ended."""
@@ -72,11 +72,16 @@ class SpawnedProcess:
             self._process.kill()
 
     def end(self, seconds: float = GRACE) -> None:
-        """Wait for the process to end, and end it by force where it does not."""
+        """Wait for the process to end, and end it by force where it does not.
+
+        Nothing that it has started stays behind, unless that has left its group.
+        """
         self._process.join(seconds)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        if self._process.pid is not None:
+            end_group(self._process.pid)
 
 
 @contextmanager

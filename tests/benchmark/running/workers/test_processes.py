@@ -13,12 +13,13 @@ import torch
 from runs import CPU, build_plan, build_suite, score
 
 from benchmark.errors import InputError
+from benchmark.plugins.foreign import apart
 from benchmark.records.record import Record
 from benchmark.records.store import Store
 from benchmark.running.engine import Finished, Settings, run
 from benchmark.running.progress import Silence
 from benchmark.running.suite import Cell
-from benchmark.running.workers import processes, spawned
+from benchmark.running.workers import spawned
 from benchmark.running.workers.processes import WorkerProcesses, count_for
 
 PROTOCOLS = ("Loading", "Fatal", "Second")
@@ -129,7 +130,7 @@ def test_so_many_processes_as_cores_memory_and_methods_allow(
 ) -> None:
     """If it fails, a machine of many cores and little memory kills what it runs."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(processes, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(apart, "_MEMINFO", tmp_path / "meminfo")
     assert [count_for(methods, CPU) for methods in (1, 2, 32)] == [1, 2, 8]
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    7340032 kB\n")
     assert count_for(32, CPU) == 3
