@@ -27,7 +27,8 @@ class Own:
     """What a value owes to the network.
 
     Attributes:
-        values: [n] the value minus that of the strongest null; 0 where a map ranks nothing.
+        values: [n] the value minus that of the strongest null; where a map ranks nothing, chance
+            minus that null, and never more than 0.
         null: Name of the null that was subtracted, the one of the largest mean.
         subtracted: [n] its values.
     """
@@ -47,7 +48,8 @@ def own(
 
     Args:
         values: [n] a statistic of the maps, larger is better; NaN where a map ranks nothing, which
-            counts as chance: such a subject owes nothing.
+            counts as chance, against the null that every other subject is measured from. A method
+            that owed nothing there instead would rise by giving no map where its null is stronger.
         nulls: What the statistic is without knowledge, by name, each [n]: chance itself, and the
             maps of networks that know nothing of the task. A NaN there counts as chance.
         chance: [n] chance, where it is not among the nulls: a map that the image alone decides
@@ -65,7 +67,9 @@ def own(
     # The first of equals, so that the order of the nulls decides and not rounding.
     strongest = max(known, key=lambda name: float(np.mean(known[name])) if len(chance) else 0.0)
     subtracted = known[strongest]
-    return Own(np.where(np.isnan(values), 0.0, values - subtracted), strongest, subtracted)
+    without_map = np.minimum(0.0, chance - subtracted)
+    owed = np.where(np.isnan(values), without_map, values - subtracted)
+    return Own(owed, strongest, subtracted)
 
 
 def of_mean(values: FloatArray, denominators: FloatArray) -> FloatArray:

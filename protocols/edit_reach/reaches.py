@@ -61,7 +61,7 @@ class MapReaches:
 
     @cached_property
     def owed(self) -> FloatArray:
-        """What the reach owes to the network, [n, Q]; 0 where the map ranks nothing."""
+        """What the reach owes to the network, [n, Q]; see ``own`` for a map that ranks nothing."""
         values = self.own.reach
         return np.column_stack(
             [

@@ -73,7 +73,7 @@ class MapEffects:
 
     @cached_property
     def owed(self) -> FloatArray:
-        """What the effects owe to the network, [n, Q]; 0 where the map ranks nothing.
+        """What the effects owe to the network, [n, Q]; see ``own`` for a map that ranks nothing.
 
         The null is chosen at each share by its mean: edges hold less of an effect than random
         places at small shares and more at large ones, and owe nothing to the network at either.

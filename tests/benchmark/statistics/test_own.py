@@ -25,12 +25,28 @@ def test_the_strongest_null_is_chosen_once_by_its_mean() -> None:
     assert result.values.tolist() == pytest.approx([0.1, 0.5])
 
 
-def test_a_map_that_ranks_nothing_counts_as_chance() -> None:
+def test_a_map_that_ranks_nothing_counts_as_chance_against_the_same_null() -> None:
     """If it fails, a method would gain by abstaining where it would score below its null."""
-    nulls = {"chance": np.zeros(2), "memorised": np.array([np.nan, 0.2])}
-    result = own(np.array([0.5, np.nan]), nulls)
+    nulls = {"chance": np.array([0.0, 0.0, 0.1]), "memorised": np.array([np.nan, 0.4, 0.0])}
+    result = own(np.array([0.5, np.nan, np.nan]), nulls)
     assert result.null == "memorised"
-    assert result.values.tolist() == [0.5, 0.0]
+    # Where the null is below chance, a map that shows nothing is not better than it either.
+    assert result.values.tolist() == [0.5, -0.4, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_rises_by_giving_no_map_where_they_do_badly(seed: int) -> None:
+    """If it fails, six subjects without a map lift a method over those that give them all."""
+    generator = np.random.default_rng(seed)
+    values, null = generator.beta(1, 3, 64), generator.beta(1, 4, 64)
+    nulls = {"chance": np.zeros(64), "memorised": null}
+    honest = own(values, nulls)
+    abstaining = values.copy()
+    abstaining[np.argsort(honest.values)[:6]] = np.nan
+    assert own(abstaining, nulls).values.mean() <= honest.values.mean()
+    # The same is not true of a mean over the others, nor where such a subject counts 0.
+    without = np.delete(honest.values, np.argsort(honest.values)[:6])
+    assert without.sum() / 64 > honest.values.mean()
 
 
 def test_a_blind_map_below_chance_owes_nothing_where_chance_is_no_null() -> None:
