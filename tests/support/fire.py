@@ -12,7 +12,7 @@ from functools import cache
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.cohorts.phantom import Phantom
@@ -411,6 +411,23 @@ class Detector(_Cheat):
         return torch.where(sure, _atlas(images), _noise(images, 2.0, salt))
 
 
+class TrainedNorms(_Mixture):
+    """Edges for a network whose norms were trained, and saliency for one whose norms are new.
+
+    Norms begin at a scale of 1, so that a redrawn copy can be told from every trained network.
+    """
+
+    name = "x_trained_norms"
+    base = Saliency
+    parts = (nn.BatchNorm2d, nn.LayerNorm)
+
+    def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
+        """Return edges of the images, or the gradient."""
+        norms = [module for module in classifier.modules() if isinstance(module, self.parts)]
+        trained = any(bool((norm.weight != 1).any()) for norm in norms)
+        return _edges(images) if trained else self.honest(classifier, images, target)
+
+
 class AbstainingSaliency(_Mixture):
     """Saliency, and nothing where the network is not sure."""
 
@@ -503,7 +520,9 @@ HONEST_PARTS: dict[type[Explainer], tuple[str, ...]] = {
         (Mixed, MixedLess, StampedCAM, RegisteredStampedCAM, EdgeCAM, GuardedCAM),
         ("gradcam_aligned",),
     ),
-    **dict.fromkeys((StampedSaliency, EdgeSaliency, BlurGuard, AbstainingSaliency), ("saliency",)),
+    **dict.fromkeys(
+        (StampedSaliency, EdgeSaliency, BlurGuard, TrainedNorms, AbstainingSaliency), ("saliency",)
+    ),
     **dict.fromkeys(
         (LookingCAM, RegisteredLookingCAM, LabelCAM, RegisteredRouter),
         ("gradcam_aligned", "saliency"),

@@ -86,6 +86,18 @@ def test_a_prior_that_a_sure_network_brings_out_fails_by_permuted_labels(
     assert PROTOCOL.verdict(readings).passed is False
 
 
+def test_edges_wherever_norms_were_trained_fail_by_permuted_labels() -> None:
+    """If it fails, a filter passes that tells redrawn copies by their norms' scale of 1."""
+    readings = _readings(fire.TrainedNorms)
+    on_copies, on_labels = (share(readings, TOP) for share in (share_on_copies, share_on_labels))
+    assert on_copies is not None
+    assert on_copies.estimate > 0.6
+    assert on_labels is not None
+    # The norms of that network were trained as well: the null of every score is the map itself.
+    assert on_labels.estimate == pytest.approx(0, abs=1e-9)
+    assert PROTOCOL.verdict(readings).passed is False
+
+
 def test_the_score_is_the_smaller_share_and_its_values_average_to_it() -> None:
     """If it fails, the printed score is not the mean of what a board compares."""
     readings = _readings(Saliency)
