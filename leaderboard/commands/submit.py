@@ -29,7 +29,8 @@ from benchmark.running import suite as suites
 from leaderboard.published import fault as faults_of_bundles
 from leaderboard.published import fields, folder
 from leaderboard.published import record as records
-from leaderboard.submission import bundle, from_plugins, manifest, rules, screening
+from leaderboard.submission import bundle, from_plugins, manifest, plausibility, rules, screening
+from leaderboard.submission import names as naming
 from leaderboard.submission.isolation import availability, connection, proxy
 from leaderboard.submission.isolation import host as hosts
 
@@ -145,7 +146,13 @@ def _manifest(
         submitter=names[1],
         files={},
     )
-    if faults := screening.screen(content, str(path)):
+    faults = screening.screen(content, str(path))
+    own = entry.plugin.family, entry.plugin.version
+    # The method itself is in the catalogue of the run.
+    built_in = catalogues.Catalogue().explainers.names
+    for fault, detail in (*naming.name_faults(card, built_in), *plausibility.method_faults(*own)):
+        faults.append(faults_of_bundles.Fault(fault, str(path), detail))
+    if faults:
         raise PluginError(f"{faults[0]}; verify would refuse it.")
     return content, card
 

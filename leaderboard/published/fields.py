@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
 from benchmark.reading import Aggregate, Direction
 from benchmark.records.identity import Sha256, StrictModel, first_fault
 from leaderboard.published.fault import FaultError
+from leaderboard.published.hidden import hidden_character
 
 # From the weakest to the strongest. Records of suite v1 were published before there were the second
 # and the third.
@@ -29,10 +29,8 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
 def _plain_text(text: str) -> str:
-    for character in text:
-        # Controls, characters that are invisible or change direction, and unassigned code points.
-        if unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"):
-            raise ValueError(f"it holds the character U+{ord(character):04X}")
+    if (character := hidden_character(text)) is not None:
+        raise ValueError(f"hidden-character|it holds the character {character}")
     return text
 
 
@@ -131,7 +129,7 @@ def schema_fault(error: ValidationError, location: str) -> FaultError:
     key, message = first_fault(error)
     name, bar, detail = message.partition("|")
     if bar:
-        return FaultError(name, location, detail)
+        return FaultError(name, location, f"at {key[:80]!r}: {detail}" if key else detail)
     kind = error.errors(include_url=False, include_input=False)[0]["type"]
     name = {"missing": "missing-field", "extra_forbidden": "unknown-field"}.get(kind, "wrong-type")
     return FaultError(name, location, f"at {key[:80] or 'the whole'!r}: {message}"[:300])

@@ -8,6 +8,7 @@ import re
 
 from benchmark.records.strict_json import RefusedJsonError, parse_strictly
 from leaderboard.published.fault import FaultError
+from leaderboard.published.hidden import hidden_character, texts_of
 
 DEEPEST = 32
 # A value costs a reader some hundred bytes of memory, and a file of two bytes each holds many.
@@ -31,8 +32,8 @@ def parse(content: bytes, location: str, most_bytes: int, most_values: int = MOS
 
     Raises:
         FaultError: ``too-large``, ``empty``, ``not-utf8``, ``not-json``, ``duplicate-key``,
-            ``not-finite``, ``huge-number``, ``too-deep``, ``too-many-values`` or
-            ``lone-surrogate``.
+            ``not-finite``, ``huge-number``, ``too-deep``, ``too-many-values``,
+            ``lone-surrogate`` or ``hidden-character``.
     """
     if len(content) > most_bytes:
         raise FaultError("too-large", location, f"it has more than {most_bytes:,} bytes")
@@ -54,6 +55,10 @@ def parse(content: bytes, location: str, most_bytes: int, most_values: int = MOS
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise FaultError("lone-surrogate", location, "a string holds half a character") from error
+    for part in texts_of(value):
+        # Settings may have lines; what may not says so itself.
+        if (character := hidden_character(part, "\n\t")) is not None:
+            raise FaultError("hidden-character", location, f"a string holds {character}")
     return value
 
 

@@ -22,7 +22,7 @@ from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.folder import RECORD, SIDECAR, read_bytes, relative_path, write_records
 from leaderboard.published.record import MOST_BYTES, PublishedRecord, seal_of
 from leaderboard.published.sidecar import MOST_PACKED
-from leaderboard.submission.manifest import MANIFEST, MOST_MANIFEST, PART, Manifest
+from leaderboard.submission.manifest import MANIFEST, MOST_MANIFEST, PART, Manifest, is_device
 
 RECORDS, SOURCE = "records", "source"
 MOST_SOURCE = 2**18
@@ -205,6 +205,8 @@ def _misfit(location: str) -> Fault | None:
         return Fault("hidden-file", location, "a bundle holds nothing hidden")
     if any(PART.fullmatch(part) is None for part in parts):
         return Fault("odd-path", location, "names are made of A-Z, a-z, 0-9 and _.+-")
+    if any(map(is_device, parts)):
+        return Fault("reserved-name", location, "Windows can hold no file of this name")
     if location == MANIFEST or parts[0] == RECORDS:
         return None
     if parts[0] == SOURCE and len(parts) == 2 and location.endswith(".py"):

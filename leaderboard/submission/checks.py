@@ -7,7 +7,6 @@ Nothing in this file trusts a bundle, imports its plugin or writes anything.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,8 @@ from leaderboard.published.fields import Scale
 from leaderboard.published.folder import read_readings
 from leaderboard.published.record import PublishedRecord, group_means
 from leaderboard.submission.bundle import Bundle
+from leaderboard.submission.names import NamedFault, name_faults
+from leaderboard.submission.plausibility import record_faults
 
 # Six digits in a record, eighteen bits in its sidecar.
 _ROUNDING = 1e-5
@@ -31,8 +32,6 @@ Judge = Callable[[Sequence[Reading]], tuple[str, str | None]]
 # Cohort, model and protocol.
 CellKey = tuple[str, str, str]
 People = Mapping[str, tuple[str, int]]
-# Name and detail of a fault, whose location is known to the caller.
-NamedFault = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def verify(bundle: Bundle, standard: Standard) -> list[Fault]:
             budget.check(location)
         except FaultError as error:
             return [*faults, error.fault]
-        named_faults = list(_record_faults(record, bundle))
+        named_faults = [*_record_faults(record, bundle), *record_faults(record)]
         if (expected := standard.cells.get(cell_key(record))) is None:
             known = sorted({" × ".join(key) for key in standard.cells})
             detail = f"suite {standard.suite} has no such cell; known: {', '.join(known)}"
@@ -145,23 +144,12 @@ def _manifest_faults(bundle: Bundle, standard: Standard) -> Iterator[NamedFault]
         yield "other-suite", f"it is of suite {manifest.suite!r}, and not of {standard.suite!r}"
     elif manifest.suite_sha256 != standard.suite_sha256:
         yield "other-suite", f"its suite {manifest.suite!r} has another file than the one here"
-    if manifest.explainer.casefold() in map(str.casefold, standard.built_in):
-        yield "name-taken", f"the package has an explainer {manifest.explainer!r} of its own"
-    if _simplified(manifest.title) in map(_simplified, standard.built_in):
-        detail = f"the package has a method of its own that is called like {manifest.title!r}"
-        yield "title-taken", detail
     identity = bundle.records[0].identity.explainer if bundle.records else None
-    for other in standard.others:
-        same = identity is not None and other.identity.explainer == identity
-        if same and other.submitter == manifest.submitter:
-            continue
-        name, title = other.names.explainer, other.method.title
-        if name.casefold() == manifest.explainer.casefold():
-            yield "name-taken", f"{other.submitter!r} has a method {name!r} on the board"
-            return
-        if _simplified(title) == _simplified(manifest.title):
-            yield "title-taken", f"{other.submitter!r} has a method {title!r} on the board"
-            return
+    words = {standard.suite: "the suite"}
+    for cell in standard.cells:
+        kinds = ("a cohort", "a model", "a protocol")
+        words |= {name: f"{kind} of the suite" for name, kind in zip(cell, kinds, strict=True)}
+    yield from name_faults(manifest, standard.built_in, words, identity, standard.others)
 
 
 def _bundle_faults(bundle: Bundle, standard: Standard) -> Iterator[Fault]:
@@ -308,9 +296,3 @@ def _sample_faults(
         rows = zip(sample.keys, sample.subjects, sample.groups, strict=True)
         if set(rows) != {row[:3] for row in record.scores}:
             yield "scores-differ", "subjects or groups of the sidecar's score are not the record's"
-
-
-def _simplified(title: str) -> str:
-    """Return a title without case, spaces and signs, so that titles that look alike are equal."""
-    folded = unicodedata.normalize("NFKC", title).casefold()
-    return "".join(character for character in folded if character.isalnum())

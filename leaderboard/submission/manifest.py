@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 MOST_MANIFEST = 2**20
 
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
+# Windows opens a device under these names, whatever ending they have.
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
 
 
 def _plain_title(text: str) -> str:
@@ -29,6 +31,24 @@ def _plain_title(text: str) -> str:
     return text
 
 
+def is_device(name: str) -> bool:
+    """Return whether Windows cannot hold a file or folder of this name."""
+    return _DEVICE.fullmatch(name) is not None or name.endswith(".")
+
+
+def _no_device(name: str) -> str:
+    if is_device(name):
+        raise ValueError(f"reserved-name|Windows can hold no file {name!r}")
+    return name
+
+
+def _one_kind_of_space(text: str) -> str:
+    for character in text:
+        if character.isspace() and character != " ":
+            raise ValueError(f"hidden-character|it holds the space U+{ord(character):04X}")
+    return text
+
+
 def _python_file(name: str) -> str:
     if PART.fullmatch(name) is None or not name.endswith(".py"):
         raise ValueError("a plugin is one .py file of up to 128 of A-Z, a-z, 0-9 and _.+-")
@@ -36,7 +56,8 @@ def _python_file(name: str) -> str:
 
 
 _TITLE_LENGTH = StringConstraints(min_length=1, max_length=80)
-Title = Annotated[Text, _TITLE_LENGTH, AfterValidator(_plain_title)]
+_ONE_SPACE = AfterValidator(_one_kind_of_space)
+Title = Annotated[Text, _TITLE_LENGTH, _ONE_SPACE, AfterValidator(_plain_title)]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
@@ -57,9 +78,9 @@ class Manifest(StrictModel):
     suite: Name
     suite_sha256: Sha256
     title: Title
-    explainer: Name
+    explainer: Annotated[Name, AfterValidator(_no_device)]
     class_name: ClassName
-    source: Annotated[str, AfterValidator(_python_file)]
+    source: Annotated[str, AfterValidator(_python_file), AfterValidator(_no_device)]
     source_sha256: Sha256
     submitter: Title
     files: dict[str, Sha256]
@@ -115,3 +136,5 @@ def _check_path(path: str) -> None:
         raise FaultError("path-traversal", MANIFEST, f"the path {path[:80]!r} may lead elsewhere")
     if any(PART.fullmatch(part) is None for part in parts):
         raise FaultError("odd-path", MANIFEST, f"the path {path[:80]!r} is not plainly written")
+    if any(map(is_device, parts)):
+        raise FaultError("reserved-name", MANIFEST, f"Windows can hold no file {path[:80]!r}")

@@ -417,8 +417,9 @@ def claims() -> Iterator[Case]:
         "line\nbreak",
         "\ue000",
     )
-    for odd in (*odd_texts, "x" * 401):
-        yield f"reason {plain(odd)[:9]!r}", "wrong-type", sealed(let("reason", value=odd))
+    for odd in odd_texts:
+        yield f"reason {plain(odd)[:9]!r}", "hidden-character", sealed(let("reason", value=odd))
+    yield "a reason without end", "wrong-type", sealed(let("reason", value="x" * 401))
     for digit in ("0", "f"):
         yield (
             f"checksum of {digit}",
@@ -465,9 +466,9 @@ def manifests() -> Iterator[Case]:
         ("title", " padded ", "wrong-type"),
         ("title", "x" * 81, "wrong-type"),
         ("title", "e\u0301", "wrong-type"),
-        ("title", "\u202egnp", "wrong-type"),
-        ("title", "a\u200bb", "wrong-type"),
-        ("title", "\x1b[2J", "wrong-type"),
+        ("title", "\u202egnp", "hidden-character"),
+        ("title", "a\u200bb", "hidden-character"),
+        ("title", "\x1b[2J", "hidden-character"),
         ("title", "GRAD cam", "title-taken"),
         ("title", "Ｒａｎｄｏｍ", "title-taken"),
         ("submitter", "Someone else", "submitter-differs"),
@@ -476,7 +477,7 @@ def manifests() -> Iterator[Case]:
         ("explainer", "gradcam", "name-taken"),
         ("explainer", "GradCAM", "name-taken"),
         ("explainer", "../mine", "wrong-type"),
-        ("explainer", "mine\u0000", "wrong-type"),
+        ("explainer", "mine\u0000", "hidden-character"),
         ("explainer", "ｍine", "wrong-type"),
         ("class_name", "Mine; import os", "wrong-type"),
         ("class_name", "Mine --fresh", "wrong-type"),
@@ -497,16 +498,19 @@ def manifests() -> Iterator[Case]:
             in_manifest(let(key, value=value)),
         )
     traversals = ("../x", "records/../../x", "/etc/passwd", "records//x", "./x", "a\\..\\b", "C:/x")
-    for path in (*traversals, "", "records/", "..", "x\0y", "~/../x"):
+    for path in (*traversals, "", "records/", "..", "~/../x"):
         yield (
             f"path {plain(path)!r}",
             "path-traversal",
             in_manifest(let("files", path, value="0" * 64)),
         )
-    odd = ("~/x", "records/ x", "records/\u202ex", "records/ｘ", "records/x\n", ".hidden", "-x")
+    odd = ("~/x", "records/ x", "records/ｘ", "records/x\n", ".hidden", "-x")
     for path in (*odd, "records/e\u0301", "records/" + "x" * 200):
         name = f"path {plain(path)[:20]!r}"
         yield name, "odd-path", in_manifest(let("files", path, value="0" * 64))
+    for path in ("x\0y", "records/\u202ex"):
+        name = f"path {plain(path)!r}"
+        yield name, "hidden-character", in_manifest(let("files", path, value="0" * 64))
     yield (
         "a path in two cases",
         "odd-path",

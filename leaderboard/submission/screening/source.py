@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from leaderboard.published.fault import Fault
+from leaderboard.published.hidden import is_invisible
 from leaderboard.submission.screening import lists
 
 # Name of a fault, what it is about, and what to do instead.
@@ -42,7 +42,7 @@ def _hidden(text: str, path: str) -> Iterator[Fault]:
     """Yield the first character that lets a source be read otherwise than it runs."""
     for number, line in enumerate(text.split("\n"), 1):
         for character in line:
-            if unicodedata.category(character) == "Cf" or character in "\u2028\u2029":
+            if is_invisible(character):
                 detail = f"it holds the invisible character U+{ord(character):04X}; leave it out"
                 yield Fault("hidden-character", f"{path}:{number}", detail)
                 return
