@@ -13,9 +13,10 @@ from benchmark.commands import options, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
-from benchmark.records import record as cells
 from benchmark.records import store as stores
 from benchmark.records.files import check_folder, write_text
+from benchmark.records.storage import finished as finished_cells
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.report import writer
 from benchmark.results import explained_model, lookup, result, summary
 from benchmark.running import suite as suites
@@ -50,13 +51,13 @@ def report(
         for spec in cohort or ():
             name = catalogue.cohorts.find(spec).create().load().name
             catalogue.cohorts.include(spec, name)
-        finished = stores.read_records(records)
+        console = terminal.make_console()
+        with terminal.FileBar(console) as bar:
+            cells = finished_cells.read_cells(records, bar.show)
         archive = stores.Store(records) if stores.is_store(records) else None
-        if archive is not None:
-            finished.extend(archive.failures())
-        if not finished:
+        if not cells:
             raise StoreError(f"The folder {records} holds no record.")
-        finished = _with_controls(_of_suite(finished, suite))
+        finished = _with_controls(_of_suite(cells, suite))
         protocols, missing = _protocols_of(finished, catalogue, protocol or ())
         finished = [record for record in finished if record.names.protocol in protocols]
         if not finished:
@@ -67,7 +68,6 @@ def report(
             explained = explained_model.recall_explained_models(finished, catalogue, archive.arrays)
 
         results = summary.summarise_records(finished, protocols, json_file is not None)
-        console = terminal.make_console()
         controls = terminal.controls(catalogue.explainers.entries)
         terminal.print_results(console, results, controls)
         terminal.print_conclusions(console, finished, explained, protocols)
@@ -91,7 +91,7 @@ def report_folder(text: str | None, sharded: bool) -> Path | None:
     return folder
 
 
-def _of_suite(records: Sequence[cells.Record], suite: str | None) -> list[cells.Record]:
+def _of_suite(records: Sequence[FinishedCell], suite: str | None) -> list[FinishedCell]:
     """Return the records of a suite; of all, unless they hold two versions of one protocol.
 
     Raises:
@@ -115,7 +115,7 @@ def _of_suite(records: Sequence[cells.Record], suite: str | None) -> list[cells.
     return list(records)
 
 
-def _with_controls(records: Sequence[cells.Record]) -> list[cells.Record]:
+def _with_controls(records: Sequence[FinishedCell]) -> list[FinishedCell]:
     """Return records and the published controls that stand beside them, as a run shows them."""
     versions = dict.fromkeys(record.identity.suite for record in records)
     published = [suites.published_controls(version).beside(records) for version in versions]
@@ -123,7 +123,7 @@ def _with_controls(records: Sequence[cells.Record]) -> list[cells.Record]:
 
 
 def _protocols_of(
-    records: Sequence[cells.Record], catalogue: catalogues.Catalogue, specs: Sequence[str]
+    records: Sequence[FinishedCell], catalogue: catalogues.Catalogue, specs: Sequence[str]
 ) -> tuple[lookup.Protocols, list[str]]:
     """Return the protocols that judge the records, and a line on each that is not to be had."""
     named = {entry.name: entry for entry in map(catalogue.protocols.find, specs)}

@@ -29,6 +29,7 @@ from benchmark.plugins.entry import Entry
 from benchmark.reading import FAILED, shared_bootstrap
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.report.experiment_table import describe
 from benchmark.results import lookup
 from benchmark.results.explained_model import ExplainedModel
@@ -129,8 +130,8 @@ class FileBar(Progress):
         super().__init__(*columns, *remaining, console=console, transient=True, disable=hidden)
         self._steps: dict[str, TaskID] = {}
 
-    def show(self, step: str, done: int, total: int) -> None:
-        """Show how many of the files of a step are done."""
+    def show(self, step: str, done: int, total: int | None) -> None:
+        """Show how many of the files of a step are done; of None, how many there are is unknown."""
         if step not in self._steps:
             self._steps[step] = self.add_task(step, total=total)
         self.update(self._steps[step], completed=done, total=total)
@@ -271,7 +272,7 @@ def controls(entries: Iterable[Entry[Any]]) -> set[str]:
 
 def print_conclusions(
     console: Console,
-    records: Sequence[Record],
+    records: Sequence[FinishedCell],
     explained: Sequence[ExplainedModel],
     protocols: lookup.Protocols,
 ) -> None:

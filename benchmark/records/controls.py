@@ -22,6 +22,7 @@ from benchmark.errors import StoreError
 from benchmark.reading import FAILED
 from benchmark.records.files import store_errors, write_atomically
 from benchmark.records.record import ReadingEntry, Record
+from benchmark.records.storage.finished import FinishedCell
 
 FOLDER = "controls"
 _ENDING = ".xz"
@@ -64,7 +65,7 @@ class ControlRecords:
             )
         return record
 
-    def beside(self, records: Sequence[Record]) -> list[Record]:
+    def beside(self, records: Sequence[FinishedCell]) -> list[Record]:
         """Return the controls that stand beside records: of their cohorts, networks and protocols.
 
         Those that are among the records already are left out.
@@ -154,7 +155,7 @@ def _place(record: Record) -> tuple[str, str]:
     return record.names.protocol, record.names.explainer
 
 
-def _shared_part(record: Record) -> tuple[object, ...]:
+def _shared_part(record: FinishedCell) -> tuple[object, ...]:
     """Return what records of one cohort, network and protocol have in common."""
     identity = record.identity
     protocol = identity.protocol.model_dump_json()

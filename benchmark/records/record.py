@@ -216,6 +216,11 @@ class Record(SealedModel):
         parts = {"identity", "state", "samples", "readings"}
         return sha256_of(self.model_dump(mode="json", include=parts))
 
+    @property
+    def has_readings(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.readings)
+
     def to_readings(self) -> list[Reading]:
         """Return the readings; those of the same images share their sample."""
         samples = [Sample(sample.keys, sample.subjects, sample.groups) for sample in self.samples]

@@ -220,6 +220,21 @@ def read_records(folder: Path) -> list[Record]:
     return [_read(folder / name) for name in _list_names(folder)]
 
 
+def list_paths(folder: Path) -> list[Path]:
+    """Return the files of a folder of records, by name; of a store also those of failed cells.
+
+    Raises:
+        StoreError: If the folder cannot be read.
+    """
+    if not is_store(folder):
+        return [folder / name for name in _list_names(folder)]
+    return [
+        folder / kind / f"{identity}{RECORD}"
+        for kind in ("records", "failures")
+        for identity in list_identities(folder / kind)
+    ]
+
+
 def read_file(path: Path) -> tuple[Record, bytes]:
     """Return a record of a store, and the content of its file.
 

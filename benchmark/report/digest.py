@@ -15,7 +15,7 @@ import numpy.typing as npt
 from benchmark.protocol import SanityProtocol
 from benchmark.records.files import hash_files
 from benchmark.records.identity import sha256_of
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.lookup import Protocols
 
@@ -24,7 +24,9 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def report_digest(
-    records: Sequence[Record], explained_models: Sequence[ExplainedModel], protocols: Protocols
+    records: Sequence[FinishedCell],
+    explained_models: Sequence[ExplainedModel],
+    protocols: Protocols,
 ) -> str:
     """Return the hash of a report's inputs, of the engine's code and of its protocols' code."""
     return sha256_of(

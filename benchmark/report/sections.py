@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmark.explainer import NO_EXPLAINER, importance
 from benchmark.protocol import Exhibit, Table
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.report import map_files, webpage
 from benchmark.report.figures import forest, overlays, statistic_plots
 from benchmark.report.figures.sides import describe_sides
@@ -63,7 +63,7 @@ class Gallery:
 def build_section(
     folder: Path,
     names: FileNames,
-    pairs: Sequence[tuple[Record, Result]],
+    pairs: Sequence[tuple[FinishedCell, Result]],
     explained: ExplainedModel | None,
     protocols: Protocols,
 ) -> webpage.Section:
@@ -156,7 +156,7 @@ def _add_statistics(gallery: Gallery, results: Sequence[Result], protocols: Prot
 def _add_own_parts(
     folder: Path,
     gallery: Gallery,
-    records: Sequence[Record],
+    records: Sequence[FinishedCell],
     exhibits: Mapping[str, Exhibit],
     protocols: Protocols,
 ) -> list[Table]:
@@ -170,7 +170,7 @@ def _add_own_parts(
         measured = {
             record.names.explainer: record
             for record in records
-            if record.names.protocol == name and record.readings
+            if record.names.protocol == name and record.has_readings
         }
         if not measured:
             continue

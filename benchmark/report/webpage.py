@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from benchmark.protocol import Table
 from benchmark.reading import SCORED, shared_bootstrap
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.report.glossary import terms_in
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
@@ -91,7 +91,7 @@ class Section:
     cohort: str
     model: str
     results: Sequence[Result]
-    records: Sequence[Record]
+    records: Sequence[FinishedCell]
     health: Sequence[Health]
     comparisons: Sequence[Comparison]
     metrics: Metrics | None
@@ -205,7 +205,7 @@ def format_verdict(result: Result) -> str:
     return result.verdict or "no verdict"
 
 
-def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
+def _provenance(records: Sequence[FinishedCell]) -> list[tuple[str, str]]:
     """Return what the records were made with; several values where they differ."""
     packages = dict.fromkeys(name for record in records for name in record.provenance.packages)
     facts = [_facts(record, packages) for record in records]
@@ -214,7 +214,7 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     return [*rows, ("measured", " to ".join(dict.fromkeys((moments[0], moments[-1]))))]
 
 
-def _facts(record: Record, packages: Iterable[str]) -> dict[str, str]:
+def _facts(record: FinishedCell, packages: Iterable[str]) -> dict[str, str]:
     """Return what a record was made with."""
     names, identity, made = record.names, record.identity, record.provenance
     protocol = identity.protocol

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.errors import InputError, StoreError
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.report import webpage
 from benchmark.report.digest import report_digest
 from benchmark.report.file_names import FileNames
@@ -22,7 +22,7 @@ from benchmark.results.table import to_csv
 
 def write_report(
     folder: Path,
-    records: Sequence[Record],
+    records: Sequence[FinishedCell],
     explained_models: Sequence[ExplainedModel],
     protocols: Protocols,
 ) -> Path:
@@ -71,7 +71,7 @@ def check_folder(folder: Path) -> None:
 
 def _render(
     folder: Path,
-    records: Sequence[Record],
+    records: Sequence[FinishedCell],
     explained_models: Sequence[ExplainedModel],
     protocols: Protocols,
 ) -> None:
@@ -79,7 +79,7 @@ def _render(
     (folder / "summary.csv").write_text(to_csv(results), encoding="utf-8")
     for name in ("figures", "maps"):
         (folder / name).mkdir()
-    groups: dict[tuple[str, ...], list[tuple[Record, Result]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[FinishedCell, Result]]] = {}
     for record, result in zip(records, results, strict=True):
         identity = record.identity
         group = (identity.cohort_fingerprint, *identity.network, identity.suite)

@@ -26,7 +26,7 @@ from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.protocol import Exhibit, exhibit_purpose
 from benchmark.reading import SCORED
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.seeding import stream_name
 from benchmark.trial import ArrayArchive, Runtime, Trial
 from benchmark.trial.outputs import Evaluation
@@ -88,7 +88,7 @@ class _Sealed:
 
 
 def explained_model(
-    trial: Trial, explainers: Mapping[str, Explainer], records: Sequence[Record]
+    trial: Trial, explainers: Mapping[str, Explainer], records: Sequence[FinishedCell]
 ) -> ExplainedModel | None:
     """Return what to show of a model on a cohort, or None where no map of it was measured.
 
@@ -98,7 +98,9 @@ def explained_model(
         records: Records of this model and cohort.
     """
     measured = {
-        record.names.explainer for record in records if record.readings and record.state != "failed"
+        record.names.explainer
+        for record in records
+        if record.has_readings and record.state != "failed"
     }
     # Whoever was scored was supported; to ask again may send images through the network.
     scored = {record.names.explainer for record in records if record.state == SCORED}
@@ -129,7 +131,7 @@ def explained_model(
     )
 
 
-def _exhibits(trials: Mapping[str, Trial], records: Sequence[Record]) -> dict[str, Exhibit]:
+def _exhibits(trials: Mapping[str, Trial], records: Sequence[FinishedCell]) -> dict[str, Exhibit]:
     """Return what a protocol kept under the settings and the seed of each record."""
     exhibits: dict[str, Exhibit] = {}
     for record in records:
@@ -172,7 +174,7 @@ def add_geometry(arrays: Exhibit, cohort: Cohort) -> Exhibit:
 
 
 def recall_explained_models(
-    records: Sequence[Record], catalogue: Catalogue, archive: ArrayArchive
+    records: Sequence[FinishedCell], catalogue: Catalogue, archive: ArrayArchive
 ) -> tuple[ExplainedModel, ...]:
     """Return what can be shown of finished runs without a single pass.
 
@@ -180,7 +182,7 @@ def recall_explained_models(
     the archive has lost, are left out.
     """
 
-    def pair(record: Record) -> tuple[str, ...]:
+    def pair(record: FinishedCell) -> tuple[str, ...]:
         names, identity = record.names, record.identity
         return names.cohort, names.model, identity.cohort_fingerprint, *identity.network
 
@@ -192,7 +194,7 @@ def recall_explained_models(
 
 
 def _recall_pair(
-    records: Sequence[Record], catalogue: Catalogue, archive: ArrayArchive
+    records: Sequence[FinishedCell], catalogue: Catalogue, archive: ArrayArchive
 ) -> ExplainedModel | None:
     names, identity = records[0].names, records[0].identity
     try:
@@ -213,7 +215,7 @@ def _recall_pair(
     return None
 
 
-def _as_scored(records: Iterable[Record], catalogue: Catalogue) -> dict[str, Explainer]:
+def _as_scored(records: Iterable[FinishedCell], catalogue: Catalogue) -> dict[str, Explainer]:
     """Return the explainers that the catalogue holds, with the settings that records hold."""
     configs = {record.names.explainer: record.identity.explainer.config for record in records}
     explainers: dict[str, Explainer] = {}

@@ -13,7 +13,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import InputError
 from benchmark.explainer import importance
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.explained_model import recall_explained_models
 from benchmark.trial import ArrayArchive
 
@@ -30,11 +30,11 @@ class FinishedMaps:
 
     rows: Rows
     importance: ImageArray
-    record: Record
+    record: FinishedCell
 
 
 def recall_finished_maps(
-    records: Sequence[Record],
+    records: Sequence[FinishedCell],
     archive: ArrayArchive,
     catalogue: Catalogue,
     cohort: Cohort,
@@ -77,8 +77,8 @@ def recall_finished_maps(
 
 
 def _choose_records(
-    records: Sequence[Record], cohort: Cohort, explainer: str, model: str | None
-) -> list[Record]:
+    records: Sequence[FinishedCell], cohort: Cohort, explainer: str, model: str | None
+) -> list[FinishedCell]:
     """Return the records of an explainer on a cohort, on one model where it is named."""
     fingerprint = cohort.fingerprint
     on_cohort = [each for each in records if each.identity.cohort_fingerprint == fingerprint]

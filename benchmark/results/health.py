@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.reading import SCORED, Reading, summarise
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.lookup import Protocols, ScoredGroup, group_records
 from benchmark.results.paired import paired_difference
 from benchmark.results.scores import ORACLE, RANDOM, TRUE_CHANGE, Scores
@@ -34,7 +34,7 @@ class Health:
     reason: str
 
 
-def protocol_health(records: Sequence[Record], protocols: Protocols) -> list[Health]:
+def protocol_health(records: Sequence[FinishedCell], protocols: Protocols) -> list[Health]:
     """Return for each protocol, model and cohort whether the protocol tells truth from noise.
 
     Nothing is known without records of ``oracle`` and ``random``. A protocol that asks about a

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import UnknownNameError
 from benchmark.reading import SCORED, Reading, find
 from benchmark.records.identity import canonical_json
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.scores import BLIND, CONTROLS, RANDOM, Score, Scores, Scoring
 
 if TYPE_CHECKING:  # what turns records into numbers must not load what measures them
@@ -29,18 +29,18 @@ class ScoredGroup:
         scores: An entry for each record.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[FinishedCell, ...]
     protocol: type[SanityProtocol[Any]]
     scores: Scores
 
 
-def group_records(records: Sequence[Record], protocols: Protocols) -> list[ScoredGroup]:
+def group_records(records: Sequence[FinishedCell], protocols: Protocols) -> list[ScoredGroup]:
     """Return the records in groups whose scores compare, by suite, cohort, model and protocol.
 
     Raises:
         UnknownNameError: If a record's protocol is not among ``protocols``.
     """
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    groups: dict[tuple[str, ...], list[FinishedCell]] = {}
     for record in records:
         names, identity = record.names, record.identity
         key = (identity.suite, names.cohort, names.model, names.protocol, str(identity.seed))
@@ -58,7 +58,7 @@ def group_records(records: Sequence[Record], protocols: Protocols) -> list[Score
     ]
 
 
-def _scores(records: Sequence[Record], protocol: type[SanityProtocol[Any]]) -> Scores:
+def _scores(records: Sequence[FinishedCell], protocol: type[SanityProtocol[Any]]) -> Scores:
     entries, noise = [], None
     faults: dict[str, None] = {}
     methods: dict[str, list[Reading]] = {}

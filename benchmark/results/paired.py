@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.arrays import FloatArray
 from benchmark.reading import Aggregate, Reading, Sample, distributions, shared_bootstrap, summarise
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.lookup import Protocols, group_records
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval, SubjectBootstrap
 
@@ -34,7 +34,7 @@ class Comparison:
     interval: Interval
 
 
-def aligned_pairs(records: Sequence[Record], protocols: Protocols) -> list[Comparison]:
+def aligned_pairs(records: Sequence[FinishedCell], protocols: Protocols) -> list[Comparison]:
     """Return, for each method scored as published and at true centres, aligned − published."""
     comparisons = []
     for group in group_records(records, protocols):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.reading import SCORED, Aggregate, Reading, Sample, summarise_all
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.calibration import calibrate
 from benchmark.results.lookup import Protocols, group_records
 from benchmark.results.result import ConditionedEstimate, Mark, Number, Passes, Primary, Result
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def summarise_records(
-    records: Sequence[Record], protocols: Protocols, details: bool = True
+    records: Sequence[FinishedCell], protocols: Protocols, details: bool = True
 ) -> list[Result]:
     """Return one result a record, in the order given.
 
@@ -46,7 +46,7 @@ def summarise_records(
 
 
 def _result(
-    record: Record,
+    record: FinishedCell,
     protocol: type[SanityProtocol[Any]],
     score: Reading | None,
     calibrated: Interval | None,

@@ -48,7 +48,9 @@ def board(
     if records is None or out is None:
         context.fail(f"Missing option '--{'records' if records is None else 'out'}'.")
     with exit_on_error():
-        contents = folders.read_folder(records)
+        console = terminal.make_console()
+        with terminal.FileBar(console) as bar:
+            contents = folders.read_folder(records, advanced=bar.show)
         for fault in contents.faults:
             typer.echo(str(fault), err=True)
         if contents.faults:
@@ -74,7 +76,7 @@ def board(
         for model in made.models:
             ranked = sum(row.status == "ranked" for row in model.rows)
             lines.append(f"{model.cohort} × {model.model}: {ranked} of {len(model.rows)} ranked")
-        terminal.print_lines(terminal.make_console(), [*lines, f"board: {page}"])
+        terminal.print_lines(console, [*lines, f"board: {page}"])
 
 
 @app.command()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,14 +23,16 @@ import numpy as np
 
 from benchmark.reading import Reading, find
 from benchmark.records.files import is_stray, store_errors, write_atomically
+from benchmark.records.storage.sharing import SharedParts
 from leaderboard.published.budget import Budget
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.record import MOST_BYTES, PublishedRecord, seal_of
 from leaderboard.published.sidecar import MOST_PACKED, unpack
 
 RECORD, SIDECAR = ".json", ".readings"
-# The board of a suite has some 1,500 files; a bundle, 30.
+# Of a stranger's folder: the board of a suite has some 1,500 files; a bundle, 30.
 MOST_FILES, DEEPEST = 20_000, 8
+Advanced = Callable[[str, int, int | None], None]
 # Rounding to six digits here and to eighteen bits there.
 _ROUNDING = 1e-5
 _MOST_ATTEMPTS = 5  # to read a record that another process is replacing
@@ -49,15 +51,19 @@ class Contents:
     faults: tuple[Fault, ...]
 
 
-def read_folder(folder: Path, budget: Budget | None = None) -> Contents:
+def read_folder(
+    folder: Path, budget: Budget | None = None, advanced: Advanced | None = None
+) -> Contents:
     """Return every record below a folder, and the fault of every other file.
 
     What systems and editors leave, and a killed process's temporary files, are passed over.
 
     Args:
         folder: Folder of records.
-        budget: Processor time after which no further file is read; None for a folder of one's own,
-            whose size is no stranger's choice.
+        budget: Processor time after which no further file is read, and sign of a stranger's
+            folder; one of one's own may have any number of files.
+        advanced: Called with a step, the number of records read, and None, since the number of all
+            is not known.
 
     Raises:
         FaultError: ``no-records`` where the folder does not exist.
@@ -66,7 +72,8 @@ def read_folder(folder: Path, budget: Budget | None = None) -> Contents:
         raise FaultError("no-records", str(folder), "it is no folder")
     records: dict[str, PublishedRecord] = {}
     faults: list[Fault] = []
-    for path in walk(folder, faults):
+    parts = SharedParts()
+    for path in walk(folder, faults, None if budget is None else MOST_FILES):
         location = relative_path(path, folder)
         try:
             if budget is not None:
@@ -78,7 +85,9 @@ def read_folder(folder: Path, budget: Budget | None = None) -> Contents:
             continue
         if path.suffix == RECORD:
             try:
-                records[location] = read_record(folder, location)
+                records[location] = parts.with_shared_fields(read_record(folder, location))
+                if advanced is not None:
+                    advanced("records read", len(records), None)
             except FaultError as error:
                 faults.append(error.fault)
         elif path.suffix != SIDECAR:
@@ -177,27 +186,29 @@ def write_records(
     return paths
 
 
-def walk(folder: Path, faults: list[Fault]) -> Iterator[Path]:
+def walk(folder: Path, faults: list[Fault], most_files: int | None = MOST_FILES) -> Iterator[Path]:
     """Yield every plain file below a folder, by path; everything else there becomes a fault.
 
     Args:
         folder: Folder in which no link is followed.
         faults: List that is extended by ``symlink``, ``not-a-file``, ``too-deep``,
             ``too-many-files`` and ``unreadable``.
+        most_files: Number of files and folders after which no more are looked at; None for all.
     """
     folders_left, count = [folder], 0
     while folders_left:
         current = folders_left.pop()
         try:
             with os.scandir(current) as scan:
-                entries = sorted(islice(scan, MOST_FILES + 1), key=lambda entry: entry.name)
+                some = scan if most_files is None else islice(scan, most_files + 1)
+                entries = sorted(some, key=lambda entry: entry.name)
         except OSError as error:
             detail = f"it cannot be read: {error.strerror}"
             faults.append(Fault("unreadable", relative_path(current, folder), detail))
             continue
         count += len(entries)
-        if count > MOST_FILES:
-            detail = f"there are more than {MOST_FILES:,} files and folders"
+        if most_files is not None and count > most_files:
+            detail = f"there are more than {most_files:,} files and folders"
             faults.append(Fault("too-many-files", relative_path(current, folder), detail))
             return
         folders = []
