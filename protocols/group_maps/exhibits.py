@@ -15,6 +15,7 @@ _DESCRIPTIONS = {
     "D": "mean map of A minus B, in units of T",
     "t": "t of A minus B given covariates",
     "p_fwe": "p, family-wise error rate (max-T)",
+    "p_tfce": "p, family-wise error rate (TFCE)",
     "q_fdr": "q, false discovery rate",
 }
 
@@ -22,7 +23,8 @@ _DESCRIPTIONS = {
 def exhibit_of(findings: Findings) -> dict[str, npt.NDArray[np.generic]]:
     """Return images in the common space, each [1, 1, *S], for pictures and files.
 
-    Maps and differences are in units of T. ``p_fwe`` and ``q_fdr`` are 1 where nothing was tested.
+    Maps and differences are in units of T. ``p_fwe``, ``p_tfce`` and ``q_fdr`` are 1 where nothing
+    was tested; ``p_tfce`` is left out where it is not asked for.
     """
     people, test = findings.setting.people, findings.tests["adjusted"]
     groups, geometry, unit = people.groups, people.cohort.geometry, findings.separation
@@ -39,10 +41,10 @@ def exhibit_of(findings: Findings) -> dict[str, npt.NDArray[np.generic]]:
     placed: dict[str, npt.NDArray[np.generic]] = {
         name: people.in_place(one) for name, one in values.items()
     }
-    placed |= {
-        name: people.in_place(one, beyond=1.0)
-        for name, one in (("p_fwe", test.p_fwe), ("q_fdr", test.q))
-    }
+    tested = {"p_fwe": test.p_fwe, "q_fdr": test.q}
+    if findings.p_tfce is not None:
+        tested["p_tfce"] = findings.p_tfce
+    placed |= {name: people.in_place(p, beyond=1.0) for name, p in tested.items()}
     return {
         **placed,
         "image": people.mean_image[None, None].astype(np.float32),
@@ -53,7 +55,7 @@ def exhibit_of(findings: Findings) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def group_volumes(exhibits: Mapping[str, Exhibit]) -> Iterator[Volume]:
-    """Yield D, t, FWE p and FDR q of each method."""
+    """Yield D, t, FWE p and FDR q of each method, and p by TFCE where it was asked for."""
     for method, exhibit in exhibits.items():
         if "D" not in exhibit:
             continue
@@ -61,5 +63,7 @@ def group_volumes(exhibits: Mapping[str, Exhibit]) -> Iterator[Volume]:
         affine = np.asarray(exhibit["affines"], dtype=np.float64)[0]
         geometry = Geometry(spacing, affine, oriented=bool(exhibit["oriented"]))
         for name, description in _DESCRIPTIONS.items():
+            if name not in exhibit:
+                continue
             values = np.asarray(exhibit[name], dtype=np.float32)
             yield Volume(f"{method}_{name}", f"{method}: {description}", values, geometry)

@@ -32,7 +32,7 @@ _ROBUST = 99.5  # percentile that a scale reaches to
 _ROUNDING = 1e-6  # share of the groups' scale below which a difference is one of rounding
 _BAR, _TITLE = 0.68, 0.34  # inches, across for a scale and above the first row
 _SMALL = 1e-3  # scales below are written with a power of ten
-_RIM, _SIGNIFICANT = "#00b050", "#111111"
+_RIM, _SIGNIFICANT, _ENHANCED = "#00b050", "#111111", "#9a2ee6"
 
 
 def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterator[Drawing]:
@@ -40,6 +40,7 @@ def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Itera
     shown = {name: exhibit for name, exhibit in exhibits.items() if "D" in exhibit}
     if shown:
         first = next(iter(shown.values()))
+        is_enhanced = any("p_tfce" in exhibit for exhibit in shown.values())
         yield Drawing(
             "maps",
             "Mean maps of the groups, and their difference",
@@ -48,7 +49,8 @@ def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Itera
             "both groups is their scale, in units of T, the distance of the groups in φ; that "
             "behind the difference holds for the copy with random weights too. Paler colours let "
             "the image through. Green outlines where the anatomy differs, black where the maps of "
-            "the groups differ at a family-wise error rate of 5 %. "
+            "the groups differ at a family-wise error rate of 5 %"
+            f"{', violet where they do after threshold-free cluster enhancement' * is_enhanced}. "
             f"{describe_sides(_planes(first).letters)}",
             lambda: draw_maps(shown),
             "png",
@@ -111,6 +113,9 @@ def draw_maps(figure: Figure, exhibits: Mapping[str, Exhibit]) -> None:
                 _rim(axes, cut["change"] > 0, _RIM)
                 if key == "D":
                     _rim(axes, inside & (cut["p_fwe"] <= LEVEL), _SIGNIFICANT)
+                    if "p_tfce" in exhibit:
+                        enhanced = _plane(exhibit, "p_tfce", planes) <= LEVEL
+                        _rim(axes, inside & enhanced, _ENHANCED)
                 if (letters := planes.letters[0]) is not None:
                     tall, across = colours.shape[:2]
                     draw_letters(axes, letters, (-0.5, across - 0.5, tall - 0.5, -0.5))

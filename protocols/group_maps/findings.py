@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray, Rows
-from benchmark.statistics.linear import VoxelTest, voxelwise_test
+from benchmark.statistics.linear import VoxelTest, enhanced_test, voxelwise_test
 from benchmark.trial.projection import SignedMaps
 from protocols.group_maps import differences
 from protocols.group_maps.differences import Model, Recovery
@@ -29,6 +29,7 @@ class Setting:
         plain: Groups alone.
         orders: [P, n] permutations, the same for all maps of the subjects.
         halves: [n] each: which half a subject falls into.
+        tfce_seed: Seed of the permutations of TFCE, or None where it is not asked for.
     """
 
     people: Population
@@ -36,6 +37,7 @@ class Setting:
     plain: Model
     orders: Rows
     halves: tuple[Rows, ...]
+    tfce_seed: int | None = None
 
     @property
     def has_covariates(self) -> bool:
@@ -107,6 +109,21 @@ class Findings:
             for name, model in models.items()
         }
 
+    @cached_property
+    def p_tfce(self) -> FloatArray | None:
+        """Family-wise p [V] after TFCE, given covariates; None where it is not asked for."""
+        setting = self.setting
+        if setting.tfce_seed is None:
+            return None
+        return enhanced_test(
+            self.smoothed,
+            setting.adjusted.groups,
+            setting.adjusted.covariates,
+            setting.people.voxels,
+            len(setting.orders),
+            setting.tfce_seed,
+        )
+
 
 def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Findings:
     """Return what maps say of the groups.
@@ -147,9 +164,13 @@ def count_voxels(test: VoxelTest, near: BoolArray) -> tuple[float, float, float]
 
     The share is 0 where none differs.
     """
-    found = test.p_fwe <= LEVEL
-    share = float(near[found].mean()) if found.any() else 0.0
-    return float(found.sum()), share, float((test.q <= LEVEL).sum())
+    return *count_significant(test.p_fwe, near), float((test.q <= LEVEL).sum())
+
+
+def count_significant(p: FloatArray, near: BoolArray) -> tuple[float, float]:
+    """Return how many voxels are significant by p [V], and the share of them near the regions."""
+    found = p <= LEVEL
+    return float(found.sum()), float(near[found].mean()) if found.any() else 0.0
 
 
 def _arm(where: Mapping[str, str], smoothed: FloatArray, model: Model, setting: Setting) -> Arm:

@@ -13,6 +13,7 @@ the trained direction, and what it recovers there is subtracted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from torch import Tensor
 
 from benchmark.arrays import BoolArray, Rows
 from benchmark.cohort import Cohort
-from benchmark.errors import AttributionError, NotAssessableError
+from benchmark.errors import AttributionError, NotAssessableError, SuiteError
 from benchmark.explainer import Control
 from benchmark.protocol import Drawing, Exhibit, SanityProtocol, Table, Volume
 from benchmark.reading import Reading, Verdict, find, interval
+from benchmark.seeding import seed_of
 from benchmark.statistics.linear import draw_permutations, gaps, nuisance_design
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import Keeping, Need, Retrained, Study
@@ -33,7 +35,13 @@ from protocols.group_maps import steadiness
 from protocols.group_maps.decomposition import Decomposition
 from protocols.group_maps.differences import Model, Recovery
 from protocols.group_maps.exhibits import exhibit_of, group_volumes
-from protocols.group_maps.findings import Findings, Setting, count_voxels, find_difference
+from protocols.group_maps.findings import (
+    Findings,
+    Setting,
+    count_significant,
+    count_voxels,
+    find_difference,
+)
 from protocols.group_maps.health import faults, words
 from protocols.group_maps.population import Population, choose_subjects, refuse_unregistered
 from protocols.group_maps.statistics import LEAST_AUROC, LEVEL, GroupMapsConfig, GroupMapsStatistics
@@ -71,6 +79,20 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
     @property
     def _asks_twin(self) -> bool:
         return self.config.twin and self.config.steady_subjects > 0
+
+    def inputs(self, cohort: Cohort) -> dict[str, Any]:
+        """Return nothing, since the cohort's fingerprint covers what is asked of it.
+
+        Raises:
+            SuiteError: If clusters of volumes are asked for on slices.
+        """
+        if self.config.tfce and len(cohort.shape) != 3:
+            raise SuiteError(
+                f"Protocol 'group_maps' has tfce = true, which is for volumes, but the images of "
+                f"cohort {cohort.name!r} are slices of {' × '.join(map(str, cohort.shape))} "
+                f"pixels; leave the setting out, or ask volumes in a suite of their own."
+            )
+        return {}
 
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
@@ -140,13 +162,16 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             NotAssessableError: If a covariate determines the group.
         """
         config, table = self.config, people.participants
-        orders = draw_permutations(len(people.rows), config.permutations, suite, self.name)
+        drawn = len(people.rows), config.permutations
+        orders = draw_permutations(*drawn, suite, self.name)
+        seed = seed_of("permutations", suite, self.name, *drawn) % 2**32
         return Setting(
             people,
             _adjusted_model(people),
             Model(people.groups, nuisance_design(table, covariates=())),
             orders,
             steadiness.halves(people, suite, config.halves),
+            seed if config.tfce else None,
         )
 
     def _read_scores(self, images: Study, findings: Findings) -> None:
@@ -171,6 +196,11 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             images.constant(self.voxels_fwe, voxels, conditions)
             images.constant(self.voxels_fwe_near, near, conditions)
             images.constant(self.voxels_fdr, discovered, conditions)
+        if findings.p_tfce is not None:
+            near_regions = findings.setting.people.near_regions
+            voxels, near = count_significant(findings.p_tfce, near_regions)
+            images.constant(self.voxels_tfce, voxels)
+            images.constant(self.voxels_tfce_near, near)
 
     def _read_places(self, images: Study, findings: Findings) -> None:
         """Read which part of T lies where, and what the map is worth in each region."""
@@ -275,7 +305,7 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
 
     @classmethod
     def volumes(cls, exhibits: Mapping[str, Exhibit]) -> Iterator[Volume]:
-        """Yield D, t, FWE p and FDR q of each method, in the common space."""
+        """Yield D, t, FWE p, FDR q and, where asked for, p by TFCE, in the common space."""
         return group_volumes(exhibits)
 
     @classmethod

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from benchmark.protocol import ProtocolConfig
 from benchmark.reading import Direction, Statistic, statistic
@@ -30,6 +32,7 @@ class GroupMapsConfig(ProtocolConfig):
         baselines: Baselines that methods which compare an image with one are asked for.
         twin: Whether a network of the same recipe and another seed is explained as well.
         controls: Explainers that look at no network, which are measured beside every method.
+        tfce: Whether volumes are tested with threshold-free cluster enhancement as well.
     """
 
     subjects: int = Field(100, ge=4)
@@ -52,6 +55,15 @@ class GroupMapsConfig(ProtocolConfig):
         "sobel",
         "atlas",
     )
+    tfce: bool = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_off(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Settings are part of a score's identity: where TFCE is off, it is the one without it.
+        fields: dict[str, Any] = serialise(self)
+        if not self.tfce:
+            fields.pop("tfce", None)
+        return fields
 
 
 def _studentised(description: str, direction: Direction = "higher") -> Statistic:
@@ -93,6 +105,14 @@ class GroupMapsStatistics(RegionUseStatistics):
         "voxels where the groups differ at a family-wise error rate of 5 %", aggregate="constant"
     )
     voxels_fwe_near = statistic(
+        "share of these voxels within 6 mm of the regions", "higher", "constant"
+    )
+    voxels_tfce = statistic(
+        "voxels where the groups differ at a family-wise error rate of 5 % after threshold-free "
+        "cluster enhancement",
+        aggregate="constant",
+    )
+    voxels_tfce_near = statistic(
         "share of these voxels within 6 mm of the regions", "higher", "constant"
     )
     voxels_fdr = statistic(

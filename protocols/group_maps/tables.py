@@ -15,6 +15,7 @@ from protocols.group_maps.statistics import ALL, CHANGE, GroupMapsStatistics
 
 Readings = Mapping[str, Sequence[Reading]]
 Row = list[str | int | float | None]
+_TFCE = ", by the largest t and, after threshold-free cluster enhancement, by the largest TFCE"
 LEAST_SPREAD = 1e-9
 """Relative spread of values below which they differ by rounding alone."""
 
@@ -69,6 +70,8 @@ def parts_of(readings: Sequence[Reading]) -> dict[str, float]:
 
 def _methods(readings: Readings) -> Table:
     one, rows = GroupMapsStatistics, []
+    # Of volumes alone, where a suite asks for it.
+    is_enhanced = any(find(own, one.voxels_tfce) is not None for own in readings.values())
     for name, own in readings.items():
         recovery = score_of(own, one.recovery)
         row: Row = [name]
@@ -84,6 +87,9 @@ def _methods(readings: Readings) -> Table:
         )
         row += [_count(score_of(own, one.voxels_fwe))]
         row += _numbers(score_of(own, one.voxels_fwe_near).estimate)
+        if is_enhanced:
+            row += [_count(score_of(own, one.voxels_tfce))]
+            row += _numbers(score_of(own, one.voxels_tfce_near).estimate)
         row += [_count(score_of(own, one.voxels_fdr))]
         additive = is_additive(own)
         row += _numbers(parts_of(own).get(CHANGE, np.nan) if additive else np.nan)
@@ -105,11 +111,13 @@ def _methods(readings: Readings) -> Table:
         "difference that is not sampling, in closed form and from random halves. Located is the "
         "share of the reliable difference where the anatomy differs, above chance; the recovery "
         "is their product, from low to high with 95 % confidence. The null is the mean over "
-        "randomised copies. FWE: family-wise error; FDR: false discovery rate. Departure is how "
-        "far sums of maps are from φ; a share of T is given only where they add up to it.",
+        f"randomised copies. FWE: family-wise error{_TFCE if is_enhanced else ''}; FDR: false "
+        "discovery rate. Departure is how far sums of maps are from φ; a share of T is given only "
+        "where they add up to it.",
         (
             "method", "p", "reliability", "split-half reliability", "located", "recovery",
             "low", "high", "null", "voxels (FWE 5 %)", "share of them within 6 mm",
+            *(("voxels (TFCE 5 %)", "share of them within 6 mm (TFCE)") if is_enhanced else ()),
             "voxels (FDR 5 %)", "share of T in the change", "departure from φ (T)",
             "recovery (l1)", "p (l1)", "recovery (unadjusted)", "p (unadjusted)",
             "voxels (FWE 5 %, unadjusted)",

@@ -14,7 +14,7 @@ import torch
 from phantoms import phantom_with_partners
 from placeless import UniformTimesOutput
 from torch import Tensor
-from trials import build_trial, cohort_of
+from trials import build_trial, cohort_of, trained
 
 from baselines.cohorts.phantom2 import Phantom2
 from baselines.explainers.class_activation import GradCAMAligned
@@ -24,7 +24,7 @@ from baselines.models.phantom2_resnet import Phantom2ResNet
 from baselines.models.smallresnet import SmallResNet
 from benchmark.classifier import Classifier
 from benchmark.cohort import Anatomy
-from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
+from benchmark.errors import AttributionError, NotAssessableError, SuiteError, UnsupportedError
 from benchmark.explainer import Explainer
 from benchmark.protocol import exhibit_purpose
 from benchmark.reading import Reading, Sample, find, interval
@@ -353,6 +353,60 @@ def test_a_report_has_tables_pictures_and_volumes(tmp_path: Path) -> None:
     p = volumes["gradcam_aligned_p_fwe"].values
     assert p.max() == 1
     assert (p <= 0.05).sum() == _score(readings["gradcam_aligned"], "voxels_fwe")
+
+
+def test_volumes_are_tested_with_enhanced_clusters_where_a_suite_asks(tmp_path: Path) -> None:
+    """If it fails, TFCE is asked for and missing, of other subjects, or on by default."""
+    asked = {"fewest": 3, "subjects": 24, "permutations": 39, "tfce": True}
+    protocol = GroupMaps(QUICK.model_copy(update=asked))
+    plain = GroupMaps(protocol.config.model_copy(update={"tfce": False}))
+    archive = ArrayFolder(tmp_path, lambda: None)
+    trial = build_trial(SOBEL, cohort_of(3), trained(3).copy(), archive=archive)
+    readings, without = protocol.readings(trial), plain.readings(trial)
+    names = [one.statistic for one in readings if "tfce" in one.statistic]
+    assert names == ["voxels_tfce", "voxels_tfce_near"]
+    known = [one for one in readings if one.statistic not in names]
+    assert [one.statistic for one in known] == [one.statistic for one in without]
+    for own, other in zip(known, without, strict=True):
+        np.testing.assert_array_equal(own.values, other.values)
+    purpose = exhibit_purpose(protocol.name, protocol.version, protocol.settings({}))
+    arrays = trial.exhibited(purpose)
+    assert arrays is not None
+    exhibits = {"sobel": add_geometry(arrays, trial.test)}
+    volumes = {volume.name: volume for volume in protocol.volumes(exhibits)}
+    voxels = _score(readings, "voxels_tfce")
+    assert (volumes["sobel_p_tfce"].values <= 0.05).sum() == voxels > 0
+    assert [name for name in volumes if "tfce" not in name] == [
+        f"sobel_{one}" for one in ("D", "t", "p_fwe", "q_fdr")
+    ]
+    tables = {table.name: table for table in protocol.tables({"sobel": readings})}
+    columns, row = tables["methods"].columns, tables["methods"].rows[0]
+    assert row[columns.index("voxels (TFCE 5 %)")] == voxels
+    assert len(row) == len(columns)
+    drawing = next(iter(protocol.drawings(exhibits, {"sobel": readings})))
+    assert "violet" in drawing.caption
+    drawing.draw()
+    table = next(iter(plain.tables({"sobel": without})))
+    assert "TFCE" not in "".join(table.columns) + table.caption
+
+
+def test_enhanced_clusters_are_refused_on_slices() -> None:
+    """If it fails, slices are tested as flat volumes, which nobody's software does."""
+    asked = GroupMaps(QUICK.model_copy(update={"tfce": True}))
+    with pytest.raises(SuiteError, match=r"tfce = true, which is for volumes, but .* slices of"):
+        asked.readings(build_trial(SOBEL))
+    assert asked.inputs(cohort_of(3)) == {}
+
+
+def test_a_setting_that_is_off_names_no_other_score() -> None:
+    """If it fails, every published score of group maps is asked again, or published twice."""
+    fields = set(GroupMapsConfig.model_fields)
+    assert set(PROTOCOL.settings({})) == fields - {"tfce"}
+    assert "tfce" not in QUICK.model_dump_json()
+    assert GroupMapsConfig.model_validate({"tfce": False}).model_dump() == (
+        GroupMapsConfig().model_dump()
+    )
+    assert GroupMaps(GroupMapsConfig(tfce=True)).settings({})["tfce"] is True
 
 
 def test_values_that_differ_by_rounding_are_not_tested() -> None:

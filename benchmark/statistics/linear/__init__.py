@@ -8,6 +8,7 @@ from benchmark.statistics.linear.design import (
     gaps,
     nuisance_design,
 )
+from benchmark.statistics.linear.enhancement import enhanced_test
 from benchmark.statistics.linear.freedman_lane import (
     Permutations,
     PermutationTest,
@@ -41,6 +42,7 @@ __all__ = [
     "complete_rows",
     "correlation_test",
     "draw_permutations",
+    "enhanced_test",
     "fisher_mean",
     "gaps",
     "mediate",
