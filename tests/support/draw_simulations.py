@@ -88,7 +88,8 @@ def share_beyond(
         lifted: Number of cells in which it looks up; 0 for all.
         seed: Seed of the draws.
     """
-    generator = stream("draw simulation", method, str(rise), lifted, seed)
+    name = ("draw simulation", method, str(rise), lifted)
+    generator = stream(*name, seed) if seed else stream(*name)
     people = population()
     cells = sorted(people.scores)
     beyond = 0

@@ -106,11 +106,11 @@ class Draw:
                 for result in measure(plan, self._drawn, settings, store):
                     key = (result.names.cohort, result.names.model, result.names.protocol)
                     measured[key] = result
-                stopped = host.fault and Fault(host.fault.name, location, host.fault.detail)
+                stopped = host.fault and _stopped(host.fault, location)
         except FaultError as error:
             stopped = error.fault
         except WorkerError as error:
-            stopped = Fault(error.name, location, error.detail)
+            stopped = _stopped(error, location)
         fresh: dict[CellKey, PublishedRecord | Fault] = {}
         for key, record in claimed.items():
             try:
@@ -126,7 +126,7 @@ class Draw:
             raise FaultError("identity-differs", location, "another cell was measured")
         if measured.state == FAILED:
             reason = plain(measured.reason or "it gave no reason")
-            raise FaultError("rerun-failed", location, reason[:300])
+            raise FaultError("rerun-failed", location, f"on new subjects: {reason[:300]}")
         return self._seal(measured, claimed)
 
     def _references(self) -> Sequence[Known]:
@@ -153,3 +153,8 @@ class Draw:
             return publish(measured, published.method, scale, *by, joins=published.joins)[0]
         except ValidationError as error:
             raise schema_fault(error, f"records/{published.path}") from error
+
+
+def _stopped(error: WorkerError, location: str) -> Fault:
+    """Return the fault of a worker that did what was asked before, and not on new subjects."""
+    return Fault(error.name, location, f"on new subjects: {error.detail}")
