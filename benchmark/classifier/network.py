@@ -250,13 +250,10 @@ class Classifier(nn.Module):
                     "tensor, so its weights have no identity; give the network in floating point."
                 )
             plain = tensor.detach().cpu().contiguous()
-            if plain.dtype in _NOT_IN_NUMPY:
-                digest.update(f"{name}:{plain.dtype}:{tuple(plain.shape)}".encode())
-                plain = plain.reshape(-1).view(torch.uint8)
-            else:
-                array = plain.numpy()
-                digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
-            digest.update(plain.numpy().tobytes())
+            is_in_numpy = plain.dtype not in _NOT_IN_NUMPY
+            kind = plain.numpy().dtype.str if is_in_numpy else str(plain.dtype)
+            digest.update(f"{name}:{kind}:{tuple(plain.shape)}".encode())
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
     @property

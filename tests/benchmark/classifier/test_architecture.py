@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,6 +220,19 @@ def test_settings_of_layers_and_versions_of_packages_count(monkeypatch: pytest.M
     assert before == hash_of(StochasticDepth(0.1, "row"))
     monkeypatch.setattr("benchmark.classifier.architecture.code.version", lambda name: "99")
     assert before != hash_of(StochasticDepth(0.1, "row"))
+
+
+@pytest.mark.parametrize("module", ["torchvision", "PIL", "sklearn", "yaml", "numpy"])
+def test_packages_are_found_as_python_itself_finds_them(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """If it fails, a network of another package is named anew, and all of its scores are lost."""
+    importlib.import_module(module)
+    asked: list[str] = []
+    monkeypatch.setattr("benchmark.classifier.architecture.code.version", asked.append)
+    layer = type("Layer", (nn.ReLU,), {"__module__": module})
+    architecture_sha256(nn.Sequential(layer()))
+    assert asked == sorted(packages_distributions()[module])[:1]
 
 
 def test_a_network_that_is_frozen_with_a_suite_is_named_by_its_weights() -> None:
