@@ -9,6 +9,12 @@ from benchmark.running.workers.loading import Request
 from benchmark.running.workers.messages import Message
 from benchmark.running.workers.task import Agenda
 
+WORKER_BYTES = 2 * 2**30
+"""Memory of a worker; with a network of a few million parameters it takes 1 to 1.9 GB on slices."""
+
+MOST_FRUITLESS = 3
+"""Workers that may end one after another without having begun a cell."""
+
 
 class Executor(Protocol):
     """Measures the tasks of an agenda in other processes, each by a ``Worker``."""

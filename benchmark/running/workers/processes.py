@@ -15,15 +15,13 @@ from benchmark.plugins.entry import Entry
 from benchmark.plugins.foreign.apart import free_memory
 from benchmark.running.plan import Plan
 from benchmark.running.workers.assignment import Assignment
+from benchmark.running.workers.executor import MOST_FRUITLESS, WORKER_BYTES
 from benchmark.running.workers.loading import Request, Settings
 from benchmark.running.workers.messages import Message, Refused
 from benchmark.running.workers.spawned import GRACE, SpawnedProcess
 from benchmark.running.workers.task import Agenda, Task
 
-# A worker with a network of a few million parameters takes between 1 and 1.9 GB on slices.
-_MEMORY = 2 * 2**30
 _PATIENCE = 1.0  # seconds after which processes are looked at that have sent nothing
-_FRUITLESS = 3
 
 
 def count_for(methods: int, device: torch.device) -> int:
@@ -37,7 +35,7 @@ def count_for(methods: int, device: torch.device) -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows have none
     cores = (os.cpu_count() or 1) if affinity is None else len(affinity(0))
     free = free_memory()
-    return max(1, min(methods, cores, cores if free is None else free // _MEMORY))
+    return max(1, min(methods, cores, cores if free is None else free // WORKER_BYTES))
 
 
 def executor_for(
@@ -93,7 +91,7 @@ class WorkerProcesses:
                     yield from process.follow(agenda, request.settings.deadline)
                     has_begun = process.assignment.has_begun
                     fruitless = 0 if has_begun else fruitless + process.has_ended
-                if fruitless >= _FRUITLESS:
+                if fruitless >= MOST_FRUITLESS:
                     yield Refused(
                         f"{fruitless} worker processes ended before they had begun a cell, the "
                         f"last {process.spawned.describe_end()}; `--workers 1` measures built-in "

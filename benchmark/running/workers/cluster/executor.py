@@ -20,6 +20,7 @@ from benchmark.running.suite import Cell
 from benchmark.running.workers.cluster.connection import connected
 from benchmark.running.workers.cluster.machine import Origin
 from benchmark.running.workers.cluster.member import Member
+from benchmark.running.workers.executor import MOST_FRUITLESS, WORKER_BYTES
 from benchmark.running.workers.loading import Request
 from benchmark.running.workers.messages import Message, Refused
 from benchmark.running.workers.spawned import GRACE
@@ -27,8 +28,6 @@ from benchmark.running.workers.task import Agenda
 
 _PATIENCE = 1.0  # seconds after which the cluster is looked at where no worker reports
 _LONGEST_WAIT = 600.0  # seconds without any worker, such as until nodes have been started
-_MEMORY = 2 * 2**30  # bytes that a worker takes, as a process of ``--workers`` does
-_FRUITLESS = 3
 
 
 class RayExecutor:
@@ -83,7 +82,10 @@ class RayExecutor:
                         member.end()
                     if member.machine is not None:
                         fruitless = 0
-                    elif member.failure is not None and (fruitless := fruitless + 1) >= _FRUITLESS:
+                    elif (
+                        member.failure is not None
+                        and (fruitless := fruitless + 1) >= MOST_FRUITLESS
+                    ):
                         yield Refused(
                             f"No worker can be started in the Ray cluster: {member.failure} "
                             "(medsanity must be installed on each of its machines.)"
@@ -129,7 +131,7 @@ def _options(kind: str, capacity: float, count: int | None) -> dict[str, Any]:
     if kind == "GPU":
         options["num_gpus"] = share
     if count is None:
-        options["memory"] = _MEMORY
+        options["memory"] = WORKER_BYTES
     return options
 
 
@@ -147,7 +149,7 @@ def _describe_wait(kind: str) -> str:
     amount = ray.cluster_resources().get(kind, 0)
     return (
         f"For {_LONGEST_WAIT / 60:.0f} minutes no machine of the Ray cluster has taken up a "
-        f"worker, which needs a {kind} and {_MEMORY / 2**30:.0f} GB; the cluster has "
+        f"worker, which needs a {kind} and {WORKER_BYTES / 2**30:.0f} GB; the cluster has "
         f"{amount:g} {kind}s. `--workers N` asks for no memory."
     )
 
