@@ -253,7 +253,7 @@ class Classifier(nn.Module):
             is_in_numpy = plain.dtype not in _NOT_IN_NUMPY
             kind = plain.numpy().dtype.str if is_in_numpy else str(plain.dtype)
             digest.update(f"{name}:{kind}:{tuple(plain.shape)}".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     @property

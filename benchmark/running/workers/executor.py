@@ -12,7 +12,7 @@ from benchmark.running.workers.task import Agenda
 WORKER_BYTES = 2 * 2**30
 """Memory of a worker; with a network of a few million parameters it takes 1 to 1.9 GB on slices."""
 
-MOST_FRUITLESS = 3
+FRUITLESS = 3
 """Workers that may end one after another without having begun a cell."""
 
 

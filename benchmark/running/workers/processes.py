@@ -15,7 +15,7 @@ from benchmark.plugins.entry import Entry
 from benchmark.plugins.foreign.apart import free_memory
 from benchmark.running.plan import Plan
 from benchmark.running.workers.assignment import Assignment
-from benchmark.running.workers.executor import MOST_FRUITLESS, WORKER_BYTES
+from benchmark.running.workers.executor import FRUITLESS, WORKER_BYTES
 from benchmark.running.workers.loading import Request, Settings
 from benchmark.running.workers.messages import Message, Refused
 from benchmark.running.workers.spawned import GRACE, SpawnedProcess
@@ -91,7 +91,7 @@ class WorkerProcesses:
                     yield from process.follow(agenda, request.settings.deadline)
                     has_begun = process.assignment.has_begun
                     fruitless = 0 if has_begun else fruitless + process.has_ended
-                if fruitless >= MOST_FRUITLESS:
+                if fruitless >= FRUITLESS:
                     yield Refused(
                         f"{fruitless} worker processes ended before they had begun a cell, the "
                         f"last {process.spawned.describe_end()}; `--workers 1` measures built-in "

@@ -20,7 +20,7 @@ from benchmark.running.suite import Cell
 from benchmark.running.workers.cluster.connection import connected
 from benchmark.running.workers.cluster.machine import Origin
 from benchmark.running.workers.cluster.member import Member
-from benchmark.running.workers.executor import MOST_FRUITLESS, WORKER_BYTES
+from benchmark.running.workers.executor import FRUITLESS, WORKER_BYTES
 from benchmark.running.workers.loading import Request
 from benchmark.running.workers.messages import Message, Refused
 from benchmark.running.workers.spawned import GRACE
@@ -82,10 +82,7 @@ class RayExecutor:
                         member.end()
                     if member.machine is not None:
                         fruitless = 0
-                    elif (
-                        member.failure is not None
-                        and (fruitless := fruitless + 1) >= MOST_FRUITLESS
-                    ):
+                    elif member.failure is not None and (fruitless := fruitless + 1) >= FRUITLESS:
                         yield Refused(
                             f"No worker can be started in the Ray cluster: {member.failure} "
                             "(medsanity must be installed on each of its machines.)"
