@@ -56,6 +56,27 @@ class TinyCohort(CohortSource):
         return build_cohort()
 
 
+class GeneratedCohort(CohortSource):
+    """96 subjects, 48 of them tested, in whose place others can be drawn."""
+
+    name = "generated"
+
+    def load(self) -> Cohort:
+        return self._draw(0)
+
+    def draw(self, seed: int) -> Cohort:
+        return self._draw(1 + seed)
+
+    def _draw(self, seed: int) -> Cohort:
+        published, drawn = (build_cohort(subjects=96, seed=one) for one in (0, seed))
+        table = published.participants.copy()
+        is_test = table["split"] == "test"
+        table.loc[is_test, "subject"] = [f"{seed}-{name}" for name in table["subject"][is_test]]
+        images = published.images.copy()
+        images[is_test] = drawn.images[is_test]
+        return Cohort(self.name, images, table, published.anatomy, published.geometry)
+
+
 class OtherCohort(CohortSource):
     """Other subjects, other noise."""
 
