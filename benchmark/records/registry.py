@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmark.errors import StoreError, UnknownNameError
 from benchmark.records.experiment import CARD, ID_PATTERN, ExperimentCard
-from benchmark.records.files import check_folder, store_errors, write_atomically
+from benchmark.records.files import check_folder, is_stray, store_errors, write_atomically
 
 _ID = re.compile(ID_PATTERN)
 
@@ -72,7 +72,8 @@ def read_registry(folder: Path) -> Registry:
         )
     cards, faults = [], []
     with store_errors(folder):
-        folders = [path for path in folder.iterdir() if path.is_dir()]
+        paths = [path for path in folder.iterdir() if not is_stray(path.name)]
+        folders = [path for path in paths if path.is_dir()]
     for path in sorted(folders, key=_order):
         if not (path / CARD).exists() and not _ID.fullmatch(path.name):
             continue

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from benchmark.records.files import is_stray
 from benchmark.records.identity import StrictModel, canonical_json, first_fault
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import Name, Number, Pseudonym
@@ -151,6 +152,8 @@ def load_bridges(folder: Path) -> tuple[Bridge, ...]:
     """
     bridges = []
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        if is_stray(path.name):
+            continue
         fields = parse(read_bytes(path, path.name, MOST_BYTES), path.name, MOST_BYTES)
         try:
             bridge = Bridge.model_validate_json(canonical_json(fields))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,17 @@ def test_a_folder_that_lacks_its_card_or_holds_anothers_is_named(tmp_path: Path)
     assert [fault.folder for fault in registry.faults] == ["EXP-002", "EXP-003"]
     assert "does not exist" in registry.faults[0].reason
     assert "is the card of EXP-001" in registry.faults[1].reason
+
+
+def test_what_systems_leave_beside_experiments_is_passed_over(tmp_path: Path) -> None:
+    """If it fails, an editor's or a system's copy of a card makes every list tell of a fault."""
+    write_cards(tmp_path, [build_card()])
+    for name in (".Trash-0", "EXP-001~"):
+        shutil.copytree(tmp_path / "EXP-001", tmp_path / name)
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    registry = read_registry(tmp_path)
+    assert [card.id for card in registry.cards] == ["EXP-001"]
+    assert registry.faults == ()
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
