@@ -22,6 +22,7 @@ from torch import Tensor, nn
 _FOLLOWS = 0.15
 _RADIUS = 0.1
 _SLIVER = 8.0
+_LARGEST_BATCH = 2**20  # pixels
 
 
 @dataclass(frozen=True)
@@ -65,22 +66,24 @@ class Turned(nn.Module):
 
 
 def find_layout(maps_of: Callable[[Tensor], Tensor], example: Tensor) -> MapsLayout:
-    """Return the layout of feature maps, by a few passes of single images.
+    """Return the layout of feature maps, by passes of a few images.
 
     Args:
-        maps_of: Function from images [1, 1, *S] to their feature maps; it should count no pass.
+        maps_of: Function from images [B, 1, *S] to their feature maps; it should count no pass.
         example: Any image [1, 1, *S] of the right type and device.
     """
     dimensions = example.ndim - 2
+    moves = [(axis, side) for axis in range(dimensions) for side in (1, -1)]
+    images = torch.cat([_blob(example, move) for move in (None, *moves)])
     with torch.no_grad():
-        plain = maps_of(_blob(example, None))
-        if plain.ndim != dimensions + 2 or plain.is_meta:  # where nothing is computed
-            return MapsLayout(tuple(range(plain.ndim - 1)))
-        follows = [
-            _distance(*(_centre(maps_of(_blob(example, (axis, side))) - plain) for side in (1, -1)))
-            for axis in range(dimensions)
-        ]
-    return _read(follows, plain.shape[1:], example.shape[2:])
+        # Single images take a network three times as long, and many volumes a lot of memory.
+        at_once = max(1, _LARGEST_BATCH // example.numel())
+        maps = torch.cat([maps_of(some) for some in images.split(at_once)])
+    if maps.ndim != dimensions + 2 or maps.is_meta:  # where nothing is computed
+        return MapsLayout(tuple(range(maps.ndim - 1)))
+    centres = [_centre(change) for change in maps[1:] - maps[:1]]
+    follows = [_distance(*pair) for pair in zip(centres[::2], centres[1::2], strict=True)]
+    return _read(follows, maps.shape[1:], example.shape[2:])
 
 
 def _read(
@@ -132,8 +135,8 @@ def _blob(example: Tensor, moved: tuple[int, int] | None) -> Tensor:
 
 
 def _centre(change: Tensor) -> list[float]:
-    """Return the centre of what changed along each axis of [1, ...] maps, from 0 to 1."""
-    weights = change[0].cpu().abs().double()
+    """Return the centre of what changed along each axis of an image's maps, from 0 to 1."""
+    weights = change.cpu().abs().double()
     total = float(weights.sum())
     if not 0 < total < float("inf"):
         return [0.5] * weights.ndim
