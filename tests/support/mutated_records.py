@@ -13,6 +13,7 @@ or where anything but a named fault came out.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import sys
@@ -135,7 +136,7 @@ def _change(fields: Json, generator: random.Random) -> None:
     keys: list[Any] = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     kind = generator.randrange(6)
     if not keys or kind == 0:
-        odd = generator.choice(_ODD)
+        odd = copy.deepcopy(generator.choice(_ODD))
         if isinstance(parent, dict):
             parent[str(generator.choice(_ODD))] = odd
         else:
@@ -158,7 +159,7 @@ def _change(fields: Json, generator: random.Random) -> None:
         letter = generator.choice("0aZ_.\u0430\u202e\n ")
         parent[key] = parent[key][:position] + letter + parent[key][position + 1 :]
     else:
-        parent[key] = generator.choice(_ODD)
+        parent[key] = copy.deepcopy(generator.choice(_ODD))
 
 
 def _parents(value: Any) -> Iterator[Any]:
