@@ -27,6 +27,7 @@ from publications import SCALE, method_of
 from runs import build_record
 
 from benchmark.records.record import Record
+from benchmark.records.storage.finished import read_cells
 from benchmark.records.store import Store
 from benchmark.results.health import protocol_health
 from benchmark.results.paired import aligned_pairs
@@ -93,8 +94,6 @@ def _measure(job: str, folder: Path) -> None:
 
 
 def _report(folder: Path) -> None:
-    from benchmark.records.storage.finished import read_cells
-
     cells, protocols = read_cells(folder), {"loading": fakes.Loading}
     summarise_records(cells, protocols, details=False)
     aligned_pairs(cells, protocols)
