@@ -298,9 +298,9 @@ class Cohort:
     def batch(self, rows: Rows, device: torch.device | str = "cpu") -> Batch:
         """Return these rows on ``device``."""
         truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
-        change = None if self.change is None else self.change[rows]
         regions = None if self.regions is None else self.regions[rows]
-        # Of these rows alone: most batches are of methods that never see it.
+        # Of these rows alone: most batches are of methods that never see them.
+        change = None if self.partners is None else np.abs(self.images[rows] - self.partners[rows])
         deviation = None if self.normals is None else self.images[rows] - self.normals[rows]
         return Batch(
             rows=rows,

@@ -182,9 +182,10 @@ class Models:
         For what maps are made from: a direction that moves in its last bit moves close ranks.
         """
         lane = lane_of(self.cohort.shape, self.runtime.device)
+        *full, last = images.split(lane)
         missing = -len(images) % lane
-        filled = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
-        logits, embeddings = self._embed(filled.split(lane))
+        filled = torch.cat([last, images[-1:].expand(missing, *images.shape[1:])])
+        logits, embeddings = self._embed([*full, filled])
         return logits[: len(images)], embeddings[: len(images)]
 
     def _embed(self, batches: Sequence[Tensor]) -> tuple[FloatArray, FloatArray]:

@@ -140,9 +140,12 @@ class Trial:
         """Logits and embeddings of the test images."""
 
         def embed() -> dict[str, npt.NDArray[np.generic]]:
-            everyone = self.test.batch(np.arange(len(self.test))).images
-            logits, embeddings = self.models.embed_in_lanes(everyone)
-            return {"logits": logits, "embeddings": embeddings}
+            # A lane at a time, since copies of all images would be the most that is ever held.
+            rows = np.arange(len(self.test))
+            lanes = np.split(rows, range(self.lane, len(rows), self.lane))
+            images = (torch.from_numpy(self.test.images[lane]) for lane in lanes)
+            logits, embeddings = zip(*map(self.models.embed_in_lanes, images), strict=True)
+            return {"logits": np.concatenate(logits), "embeddings": np.concatenate(embeddings)}
 
         def evaluate() -> Evaluation:
             kept = self._archived("evaluation", embed)

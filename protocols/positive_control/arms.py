@@ -31,7 +31,7 @@ from protocols.positive_control.planting import (
 from protocols.positive_control.statistics import PROBE, TUNED
 
 _TUNING_SEED = 0
-_VOLUMES_AT_ONCE = 16
+_FEWEST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def probed(trial: Trial, strength: Strength | None) -> Arm:
 @remembered(by_model=True, keeping=Keeping("1"))
 def _probe(trial: Trial, strength: Strength | None) -> tuple[FloatArray, float]:
     train, sites = trial.train, sites_of(trial, "train")
-    # Volumes a few at a time: those of a whole split, and what is made of them, fill a memory.
-    at_once = _VOLUMES_AT_ONCE if train.images.ndim == 5 else len(train)
+    # A few at a time: those of a whole split, and what is made of them, take much memory.
+    at_once = max(_FEWEST_AT_ONCE, 4 * trial.lane)
     parts = np.split(np.arange(len(train)), range(at_once, len(train), at_once))
 
     def embed(images: Cohort, rows: Rows) -> FloatArray:

@@ -28,6 +28,7 @@ CLEAN, PLANTED = 0, 1
 SITE = "site"
 _DIAMETER = 1 / 3  # of the shortest side
 _CORE = 1 / 3  # of the radius
+_PLANTED_AT_ONCE = 16
 
 
 class Strength(BaseModel):
@@ -148,6 +149,16 @@ def gradient_magnitude(image: ImageArray) -> FloatArray:
     return magnitude
 
 
+def _plant(
+    images: ImageArray, sites: npt.NDArray[np.int64], strength: Strength | None
+) -> tuple[ImageArray, BoolArray]:
+    """Return images with the signal planted and where it is; without a strength, zeros."""
+    if strength is None:
+        return zero_out(images, sites)
+    shape = images.shape[2:]
+    return alter(images, windows(sites, shape), strength), truths(sites, shape)
+
+
 def planted_cohort(
     cohort: Cohort, strength: Strength | None, sites: npt.NDArray[np.int64]
 ) -> Cohort:
@@ -157,24 +168,27 @@ def planted_cohort(
     The site is known as the truth in both. Without a strength the signal is the square of zeros.
     Subjects are named by image and strength, so names hold on machines whose last bits differ.
     """
-    foreground = cohort.anatomy.foreground
-    if strength is None:
-        name, (altered, truth) = "zero", zero_out(cohort.images, sites)
-    else:
-        altered = alter(cohort.images, windows(sites, cohort.shape), strength)
-        name, truth = strength.name, truths(sites, cohort.shape)
+    foreground, count = cohort.anatomy.foreground, len(cohort)
+    name = "zero" if strength is None else strength.name
+    images = np.concatenate([cohort.images, cohort.images])
+    truth = np.empty((2 * count, 1, *cohort.shape), dtype=np.bool_)
+    # A few at a time, since the windows and what leads to them take several times the images.
+    for start in range(0, count, _PLANTED_AT_ONCE):
+        part = slice(start, start + _PLANTED_AT_ONCE)
+        images[count:][part], truth[:count][part] = _plant(
+            cohort.images[part], sites[part], strength
+        )
+    truth[count:] = truth[:count]
     people = cohort.participants[["subject", "split"]]
     clean = people.assign(subject=list(cohort.keys), group=CLEAN)
     planted = people.assign(subject=[f"{key}+{name}" for key in cohort.keys], group=PLANTED)
     return replace(
         cohort,
         name=f"{cohort.name}+{name}",
-        images=np.concatenate([cohort.images, altered]),
+        images=images,
         participants=pd.concat([clean, planted], ignore_index=True),
         anatomy=Anatomy(
-            foreground=np.concatenate([foreground, foreground]),
-            rois={SITE: np.concatenate([truth, truth])},
-            truth=(SITE,),
+            foreground=np.concatenate([foreground, foreground]), rois={SITE: truth}, truth=(SITE,)
         ),
         geometry=cohort.geometry.take(np.tile(np.arange(len(cohort)), 2)),
         group_names=("clean", "planted"),

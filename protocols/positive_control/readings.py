@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from protocols.positive_control.statistics import (
 
 CONTRAST = "contrast"
 _SHOWN = 2
+# A multiple of the images that are altered and embedded together, which decide the last bits.
+_RESTORED_AT_ONCE = 32
 _ROUNDING = 1e-5  # of a map's largest value, and below it a difference is none
 
 
@@ -109,9 +111,8 @@ def shown_rows(images: Study) -> Rows:
 def planted_arrays(
     images: Study, arms: Sequence[Arm], maps: Sequence[Tensor], config: PositiveControlConfig
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Return two subjects' images, and their importance [n, 1, *S] on each tuned model."""
+    """Return two subjects' images beside their importance [n, 1, *S] on each tuned model."""
     rows = shown_rows(images)
-    positions = np.searchsorted(images.rows, rows)
     zero = probed(images.trial, None)
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "keys": np.array([images.trial.test.keys[row] for row in rows]),
@@ -121,7 +122,7 @@ def planted_arrays(
     }
     for strength, arm, ranked in zip(config.strengths, arms, maps, strict=True):
         arrays[f"image {strength.name}"] = arm.trial.test.images[arm.pairs + rows]
-        arrays[f"map {strength.name}"] = ranked[positions].numpy()
+        arrays[f"map {strength.name}"] = ranked.numpy()
     return arrays
 
 
@@ -131,12 +132,14 @@ def _read_sites(
     """Score importance [n, 1, *S] against the sites of the test rows."""
     truth = torch.from_numpy(planted.trial.test.anatomy.rois[SITE][images.rows])
     images.note_unrankable(ranked)
-    decoys = _decoys(images.trial, images.rows, config.decoys)
+    sites, shape = _decoy_sites(images.trial, config.decoys), images.trial.cohort.shape
     spacing = images.trial.cohort.geometry.spacing
     above, scored = [], []
     # A few images at a time, since what is made of a map takes twenty times its memory.
-    for few, site, inside, *others in a_few_each(ranked, truth, images.foreground, *decoys):
+    rows = torch.from_numpy(images.rows)
+    for few, site, inside, of_few in a_few_each(ranked, truth, images.foreground, rows):
         order = rank_pixels(few, inside)
+        others = [torch.from_numpy(truths(places[of_few.numpy()], shape)) for places in sites]
         above.append(above_decoys(few, site, others, inside, order))
         if where["strength"] != NONE:
             scores = site_scores(few, site, inside, config.quantiles, spacing, order)
@@ -154,18 +157,15 @@ def _read_restored(
     rankable, ranked = images.rankable(ranked)
     if not len(rankable.rows):
         return
-    ties, moves = (rankable.streams(strength, after=(use,)) for use in ("ties", "restored"))
-    tops, random = restoring_masks(
-        ranked,
-        torch.from_numpy(arm.trial.test.anatomy.rois[SITE][rankable.rows]),
-        rankable.foreground,
-        config.quantiles,
-        list(zip(ties, moves, strict=True)),
-        config.repeats,
-    )
-    masks = torch.cat([tops, random.flatten(1, 2)], dim=1)
-    shares = restored_shares(arm, rankable.rows, images.rows, masks)
-    steps, measured = tops.shape[1], PositiveControlStatistics
+    # A few images at a time, since the masks take several times the memory of their maps.
+    parts = [
+        restored_shares(
+            arm, few.rows, images.rows, _restoring_masks(few, maps, strength, arm, config)
+        )
+        for few, maps in _a_few_each(rankable, ranked)
+    ]
+    shares = np.concatenate(parts)
+    steps, measured = 1 + len(config.quantiles), PositiveControlStatistics
     by_random = shares[:, steps:].reshape(-1, steps, config.repeats).mean(2)
     arms = {"map": shares[:, :steps], "random": by_random}
     above = shares[:, :steps] - by_random
@@ -180,6 +180,28 @@ def _read_restored(
     rankable.read(measured.restored_above_random, above.mean(1), {"strength": strength})
 
 
+def _a_few_each(images: Study, ranked: Tensor) -> Iterator[tuple[Study, Tensor]]:
+    starts = range(0, len(images.rows), _RESTORED_AT_ONCE)
+    for part in (slice(start, start + _RESTORED_AT_ONCE) for start in starts):
+        yield images.only(images.rows[part]), ranked[part]
+
+
+def _restoring_masks(
+    images: Study, ranked: Tensor, strength: str, arm: Arm, config: PositiveControlConfig
+) -> Tensor:
+    """Return the tops of maps, then the random masks of each, [n, (1 + Q)(1 + R), *S]."""
+    ties, moves = (images.streams(strength, after=(use,)) for use in ("ties", "restored"))
+    tops, random = restoring_masks(
+        ranked,
+        torch.from_numpy(arm.trial.test.anatomy.rois[SITE][images.rows]),
+        images.foreground,
+        config.quantiles,
+        list(zip(ties, moves, strict=True)),
+        config.repeats,
+    )
+    return torch.cat([tops, random.flatten(1, 2)], dim=1)
+
+
 @remembered()
 def _edge_artefacts(trial: Trial, rows: Rows, pairs: int) -> FloatArray:
     images, anatomy = trial.test.images, trial.test.anatomy
@@ -188,7 +210,6 @@ def _edge_artefacts(trial: Trial, rows: Rows, pairs: int) -> FloatArray:
 
 
 @remembered()
-def _decoys(trial: Trial, rows: Rows, count: int) -> list[Tensor]:
-    """Return sites drawn as the true ones, with no signal there, each [n, 1, *S] bool."""
-    sites = [sites_of(trial, "test", f"decoy {number}")[rows] for number in range(count)]
-    return [torch.from_numpy(truths(decoy, trial.cohort.shape)) for decoy in sites]
+def _decoy_sites(trial: Trial, count: int) -> list[npt.NDArray[np.int64]]:
+    """Return sites in the test images drawn as the true ones, with no signal, each [N, len(S)]."""
+    return [sites_of(trial, "test", f"decoy {number}") for number in range(count)]

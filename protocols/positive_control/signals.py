@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import scipy
+import torch
 
 from benchmark.trial import Study
 from protocols.positive_control.arms import TunedTo, null_p_values, probed
@@ -14,6 +15,7 @@ from protocols.positive_control.readings import (
     read_edge_artefact,
     read_frozen,
     read_tuned,
+    shown_rows,
 )
 from protocols.positive_control.statistics import (
     ZERO,
@@ -45,8 +47,9 @@ def read_signals(
     study.constant(PositiveControlStatistics.uniformity_p, uniformity_p)
 
     few, maps = study.balanced(config.probe_subjects), []
+    shown = torch.from_numpy(np.searchsorted(images.rows, shown_rows(images)))
     for strength, learned, probe in arms:
-        maps.append(read_tuned(images, learned, strength.name, config))
+        maps.append(read_tuned(images, learned, strength.name, config)[shown])
         last = strength is config.strengths[-1]
         read_frozen(few, probe, strength.name, config, last=last)
     return images, planted_arrays(images, tuned, maps, config)
