@@ -15,8 +15,7 @@ from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
 from benchmark.records import store as stores
 from benchmark.records.files import check_folder, write_text
-from benchmark.records.storage import finished as finished_cells
-from benchmark.records.storage.finished import FinishedCell
+from benchmark.records.storage import finished as stored
 from benchmark.report import writer
 from benchmark.results import explained_model, lookup, result, summary
 from benchmark.running import suite as suites
@@ -53,7 +52,7 @@ def report(
             catalogue.cohorts.include(spec, name)
         console = terminal.make_console()
         with terminal.FileBar(console) as bar:
-            cells = finished_cells.read_cells(records, bar.show)
+            cells = stored.read_cells(records, bar.show)
         archive = stores.Store(records) if stores.is_store(records) else None
         if not cells:
             raise StoreError(f"The folder {records} holds no record.")
@@ -91,7 +90,9 @@ def report_folder(text: str | None, sharded: bool) -> Path | None:
     return folder
 
 
-def _of_suite(records: Sequence[FinishedCell], suite: str | None) -> list[FinishedCell]:
+def _of_suite(
+    records: Sequence[stored.FinishedCell], suite: str | None
+) -> list[stored.FinishedCell]:
     """Return the records of a suite; of all, unless they hold two versions of one protocol.
 
     Raises:
@@ -115,7 +116,7 @@ def _of_suite(records: Sequence[FinishedCell], suite: str | None) -> list[Finish
     return list(records)
 
 
-def _with_controls(records: Sequence[FinishedCell]) -> list[FinishedCell]:
+def _with_controls(records: Sequence[stored.FinishedCell]) -> list[stored.FinishedCell]:
     """Return records and the published controls that stand beside them, as a run shows them."""
     versions = dict.fromkeys(record.identity.suite for record in records)
     published = [suites.published_controls(version).beside(records) for version in versions]
@@ -123,7 +124,7 @@ def _with_controls(records: Sequence[FinishedCell]) -> list[FinishedCell]:
 
 
 def _protocols_of(
-    records: Sequence[FinishedCell], catalogue: catalogues.Catalogue, specs: Sequence[str]
+    records: Sequence[stored.FinishedCell], catalogue: catalogues.Catalogue, specs: Sequence[str]
 ) -> tuple[lookup.Protocols, list[str]]:
     """Return the protocols that judge the records, and a line on each that is not to be had."""
     named = {entry.name: entry for entry in map(catalogue.protocols.find, specs)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import commands
 import pytest
 from verifying import invoke, plugin, submit, verify
 from visits import Visitor
@@ -18,8 +17,7 @@ def test_a_method_in_a_file_of_its_own_comes_onto_the_page_as_reproduced(
 ) -> None:
     """If it fails, the author of a method cannot get onto the board with one file."""
     submit(tmp_path, plugin(), monkeypatch)
-    monkeypatch.setattr(rerun, "call", commands.call)
-    monkeypatch.setattr(rerun, "why_not_isolated", lambda: None)
+    monkeypatch.setattr(rerun, "why_not_isolated", lambda _="cpu": None)
     records = tmp_path / "records"
     told, faults = verify(tmp_path, "--into", records)
     assert (told.exit_code, faults) == (0, []), told.output

@@ -120,7 +120,7 @@ def test_pictures_of_maps_lie_where_they_are_asked_for(measured: Path, tmp_path:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--tier", "blessed"], "Expected a tier of self-reported, reproduced, audited"),
+        (["--tier", "blessed"], "Expected a tier of self-reported, checked, sampled"),
         (["--suite", "bare.toml"], "has no [board], so nothing of it is published"),
         (["--store", "elsewhere"], "is no store of finished cells"),
         (["--suite", "other.toml"], "holds no finished cell of suite"),
