@@ -21,7 +21,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
-from benchmark.maps.ranking import Ranking, flatten, rank_pixels, where_rankable
+from benchmark.maps.ranking import (
+    Ranking,
+    a_few_each,
+    are_many_slices,
+    flatten,
+    rank_pixels,
+    where_rankable,
+)
 
 
 def average_precision(
@@ -31,6 +38,9 @@ def average_precision(
 
     Tied pixels pass a threshold together, as in scikit-learn. Chance lies near the prevalence.
     """
+    if ranking is None and are_many_slices(importance):
+        parts = a_few_each(importance, truth, foreground)
+        return torch.cat([average_precision(few, site, inside) for few, site, inside in parts])
     ranking = rank_pixels(importance, foreground) if ranking is None else ranking
     is_true = (truth & foreground).flatten(1).gather(1, ranking.order)
     precision = is_true.cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
@@ -41,6 +51,8 @@ def average_precision(
 
 def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of a non-negative map's sum over the foreground that lies on the truth."""
+    if are_many_slices(importance):
+        return torch.cat([mass(*part) for part in a_few_each(importance, truth, foreground)])
     values, inside = flatten(importance, foreground)
     region = truth.flatten(1) & inside
     share = _sum_where(region, values) / _sum_where(inside, values)
@@ -57,6 +69,8 @@ def lift(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
 
 def leakage(importance: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of a non-negative map's sum that lies outside the foreground."""
+    if are_many_slices(importance):
+        return torch.cat([leakage(*part) for part in a_few_each(importance, foreground)])
     values, inside = flatten(importance, foreground)
     share = _sum_where(~inside, values) / values.sum(1)
     return where_rankable(share, importance, foreground)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from benchmark.errors import InputError
 from benchmark.maps.ranking import a_few_each, is_many, sort_stably
 
-_CHUNK_PIXELS = 2**24
+_CHUNK_PIXELS = 2**21
 
 
 def descending_order(

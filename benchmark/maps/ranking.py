@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmark.errors import InputError
 
 _PIXELS_AT_ONCE = 2**18
+_FEWEST_SUMMED = 4  # leaves two in the smallest of parts that are as even as can be
 
 CONSTANT_MAP = "constant map"
 NON_FINITE_MAP = "non-finite map"
@@ -115,6 +116,15 @@ def where_rankable(scores: Tensor, importance: Tensor, foreground: Tensor) -> Te
 def is_many(values: Tensor) -> bool:
     """Return whether images are so many that they are sorted a few at a time to save memory."""
     return _parts(values) > 1
+
+
+def are_many_slices(values: Tensor) -> bool:
+    """Return whether images are so many, and so small, that they are summed a few at a time.
+
+    Sums over one image by itself would depend on the number of threads, so of large images and
+    volumes, which ``a_few_each`` yields one by one, all are summed at once.
+    """
+    return is_many(values) and _FEWEST_SUMMED * math.prod(values.shape[1:]) <= _PIXELS_AT_ONCE
 
 
 def a_few_each(*batches: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -51,7 +51,11 @@ def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, Regio
     first = int(np.argmin([test.keys[row] for row in rows]))
     common_region = regions[first : first + 1] & common
     shared = shape_matched(common_region, common, [stream(suite, "common masks")], repeats)[:, 0]
-    masks = torch.cat([regions, moved, shared.expand(len(rows), *shared.shape[1:])], dim=1)
+
+    def masks(chunk: slice) -> Tensor:
+        own = regions[chunk]
+        return torch.cat([own, moved[chunk], shared.expand(len(own), *shared.shape[1:])], dim=1)
+
     signs, effects = trial.evaluation.signs[rows], {}
     for name, imputer in imputers(trial).items():
         response = respond(trial, rows, masks, imputer)

@@ -23,7 +23,7 @@ from benchmark.cohort import Cohort
 from benchmark.errors import NotAssessableError, UnsupportedError
 from benchmark.maps import localisation, ranking
 from benchmark.protocol import SanityProtocol
-from benchmark.reading import Reading, Verdict, interval
+from benchmark.reading import Reading, Statistic, Verdict, interval
 from benchmark.statistics.own import own
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import LABEL_MODEL, NullMaps, Study, null_maps
@@ -141,21 +141,35 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
 
     def _read_regions(self, images: Study, ranked: Tensor) -> None:
         """Read how the map loads on each region and on its control."""
-        foreground, geometry = images.foreground, images.trial.cohort.geometry
+        foreground = images.foreground
+        # A few images at a time, since what is made of a map takes several times its memory.
+        few: list[tuple[Tensor, ...]] = [(ranked, torch.from_numpy(images.rows))]
+        if ranking.are_many_slices(ranked):
+            few = list(ranking.a_few_each(*few[0]))
+        parts = [self._of_regions(images.only(rows.numpy()), maps) for maps, rows in few]
+        for measured, name, kind in parts[0]:
+            values = np.concatenate([part[measured, name, kind] for part in parts])
+            images.read(measured, values, {"roi": name, "region": kind})
+        images.read(self.leakage, localisation.leakage(ranked, foreground).numpy())
+
+    def _of_regions(
+        self, images: Study, ranked: Tensor
+    ) -> dict[tuple[Statistic, str, str], FloatArray]:
+        """Return statistics of every region and control [n], by statistic, name and kind."""
+        foreground, spacing = images.foreground, images.trial.cohort.geometry.spacing
         order = ranking.rank_pixels(ranked, foreground)
-        anatomy = images.trial.test.anatomy
+        anatomy, near = images.trial.test.anatomy, self.config.tolerance_mm
+        values: dict[tuple[Statistic, str, str], FloatArray] = {}
         for kind, masks in (("roi", anatomy.rois), ("control", anatomy.control_rois)):
             for name, mask in masks.items():
-                region, where = torch.from_numpy(mask[images.rows]), {"roi": name, "region": kind}
+                region = torch.from_numpy(mask[images.rows])
                 lift = localisation.lift(ranked, region, foreground)
                 hits = localisation.rank_accuracy(ranked, region, foreground, order)
-                points = localisation.pointing(
-                    ranked, region, foreground, self.config.tolerance_mm, geometry.spacing
-                )
-                images.read(self.lift, lift.numpy(), where)
-                images.read(self.rank_accuracy, hits.numpy(), where)
-                images.read(self.pointing, points.numpy(), where)
-        images.read(self.leakage, localisation.leakage(ranked, foreground).numpy())
+                points = localisation.pointing(ranked, region, foreground, near, spacing)
+                values[self.lift, name, kind] = lift.numpy()
+                values[self.rank_accuracy, name, kind] = hits.numpy()
+                values[self.pointing, name, kind] = points.numpy()
+        return values
 
     def _read_model(self, study: Study, balanced: Study, truth: BoolArray) -> None:
         """Read whether the model uses the regions, what masks tell, and how sure the model is."""
