@@ -17,7 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.maps.blurring import gaussian_blur
-from benchmark.maps.ranking import a_few_each, is_many, ranks, reason_unrankable, where_rankable
+from benchmark.maps.ranking import (
+    a_few_each,
+    are_many_slices,
+    is_many,
+    ranks,
+    reason_unrankable,
+    where_rankable,
+)
 
 _WIDTHS = {2: 11, 3: 7}
 _SIGMA = 1.5
@@ -126,6 +133,8 @@ def hog(images: Tensor) -> Tensor:
 
 def pearson(first: Tensor, second: Tensor) -> Tensor:
     """Return Pearson's correlation of each row of features [B, F], [B]."""
+    if are_many_slices(first):
+        return torch.cat([pearson(*pair) for pair in a_few_each(first, second)])
     x, y = (features - features.mean(1, keepdim=True) for features in (first, second))
     return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
 

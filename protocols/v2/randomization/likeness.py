@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray
 from benchmark.maps.masks import descending_order, top_masks
-from benchmark.maps.ranking import reason_unrankable
+from benchmark.maps.ranking import a_few_each, are_many_slices, reason_unrankable
 from benchmark.maps.similarity import (
     centred_ranks,
     hog_features,
@@ -67,11 +67,17 @@ class Likeness:
         self._foreground, self._quantiles, self.importance = foreground, quantiles, importance
         reasons = reason_unrankable(importance, foreground)
         self.is_ranking: BoolArray = np.array([reason is None for reason in reasons], dtype=bool)
-        # Halves of whole numbers, which float32 holds exactly up to 2**23.
-        self._ranks = centred_ranks(importance, foreground).float()
         self._hog = hog_features(importance, foreground) if importance.ndim == 4 else None
-        order = descending_order(importance.nan_to_num(0.0, 0.0, 0.0), foreground, images.streams())
-        self._tops = top_masks(order, foreground, quantiles)
+        ranks, tops = [], []
+        # A few images at a time, since orders take several times the memory of maps.
+        rows = torch.from_numpy(images.rows)
+        for maps, inside, some in a_few_each(importance, foreground, rows):
+            # Halves of whole numbers, which float32 holds exactly up to 2**23.
+            ranks.append(centred_ranks(maps, inside).float())
+            jitter = images.only(some.numpy()).streams()
+            order = descending_order(maps.nan_to_num(0.0, 0.0, 0.0), inside, jitter)
+            tops.append(top_masks(order, inside, quantiles))
+        self._ranks, self._tops = torch.cat(ranks), torch.cat(tops)
 
     @property
     def measures(self) -> list[Measure]:
@@ -85,7 +91,7 @@ class Likeness:
         HOG features are compared in two dimensions alone.
         """
         similarities = {
-            SPEARMAN: rank_correlation(self._ranks.double(), other._ranks.double()),
+            SPEARMAN: _rank_correlation(self._ranks, other._ranks),
             SSIM: ssim(self.importance, other.importance, self._foreground),
         }
         if self._hog is not None and other._hog is not None:
@@ -99,3 +105,10 @@ class Likeness:
             measure: torch.where(either, 0.0, values).nan_to_num(0.0).numpy()
             for measure, values in similarities.items()
         }
+
+
+def _rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return the correlation of float32 ranks, which are multiplied in float64, [n]."""
+    if are_many_slices(first):
+        return torch.cat([_rank_correlation(*pair) for pair in a_few_each(first, second)])
+    return rank_correlation(first.double(), second.double())
