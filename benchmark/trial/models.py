@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.arrays import FloatArray
+from benchmark.arrays import FloatArray, ImageArray, Rows
 from benchmark.classifier import Classifier
 from benchmark.classifier.exchange import Statistics
 from benchmark.cohort import Cohort
@@ -187,6 +187,14 @@ class Models:
         filled = torch.cat([last, images[-1:].expand(missing, *images.shape[1:])])
         logits, embeddings = self._embed([*full, filled])
         return logits[: len(images)], embeddings[: len(images)]
+
+    def embed_rows(self, images: ImageArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Return the same of some rows of images [N, 1, *S], copying one lane at a time."""
+        lane = lane_of(self.cohort.shape, self.runtime.device)
+        lanes = np.split(rows, range(lane, len(rows), lane))
+        batches = (torch.from_numpy(images[some]) for some in lanes)
+        logits, embeddings = zip(*map(self.embed_in_lanes, batches), strict=True)
+        return np.concatenate(logits), np.concatenate(embeddings)
 
     def _embed(self, batches: Sequence[Tensor]) -> tuple[FloatArray, FloatArray]:
         logits, embeddings = [], []

@@ -140,12 +140,9 @@ class Trial:
         """Logits and embeddings of the test images."""
 
         def embed() -> dict[str, npt.NDArray[np.generic]]:
-            # A lane at a time, since copies of all images would be the most that is ever held.
-            rows = np.arange(len(self.test))
-            lanes = np.split(rows, range(self.lane, len(rows), self.lane))
-            images = (torch.from_numpy(self.test.images[lane]) for lane in lanes)
-            logits, embeddings = zip(*map(self.models.embed_in_lanes, images), strict=True)
-            return {"logits": np.concatenate(logits), "embeddings": np.concatenate(embeddings)}
+            test = self.test
+            logits, embeddings = self.models.embed_rows(test.images, np.arange(len(test)))
+            return {"logits": logits, "embeddings": embeddings}
 
         def evaluate() -> Evaluation:
             kept = self._archived("evaluation", embed)

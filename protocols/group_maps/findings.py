@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray, Rows
+from benchmark.maps.ranking import a_few_each, are_many_slices
 from benchmark.statistics.linear import VoxelTest, enhanced_test, voxelwise_test
 from benchmark.trial.projection import SignedMaps
 from protocols.group_maps import differences
@@ -135,10 +136,14 @@ def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Fi
     """
     people = setting.people
     smoothed = people.smooth(maps.own)
+    foreground = people.cohort.anatomy.foreground[people.all_rows]
     arms = {"own": _arm({}, smoothed, setting.adjusted, setting)}
     own = arms["own"]
     arms["l1"] = _arm(
-        {"scale": "l1"}, people.smooth(_unit_sum(maps.own, people)), setting.adjusted, setting
+        {"scale": "l1"},
+        people.smooth(_unit_sum(maps.own, torch.from_numpy(foreground))),
+        setting.adjusted,
+        setting,
     )
     if setting.has_covariates:
         arms["ignored"] = _arm({"covariates": "ignored"}, smoothed, setting.plain, setting)
@@ -179,8 +184,10 @@ def _arm(where: Mapping[str, str], smoothed: FloatArray, model: Model, setting: 
     return Arm(where, recovery, differences.difference_p(smoothed, model, setting.orders))
 
 
-def _unit_sum(maps: Tensor, people: Population) -> Tensor:
+def _unit_sum(maps: Tensor, foreground: Tensor) -> Tensor:
     """Return maps [m, 1, *S] over the sum of magnitudes in their own foreground, 0 of nothing."""
-    inside = maps.double() * torch.from_numpy(people.cohort.anatomy.foreground[people.all_rows])
+    if are_many_slices(maps):
+        return torch.cat([_unit_sum(*pair) for pair in a_few_each(maps, foreground)])
+    inside = maps.double() * foreground
     sums = inside.abs().flatten(1).sum(1).reshape(-1, *(1,) * (maps.ndim - 1))
     return torch.where(sums > 0, inside / sums.clamp_min(torch.finfo(sums.dtype).tiny), 0.0)

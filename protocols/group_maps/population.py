@@ -24,6 +24,7 @@ NEAR = 6.0  # mm
 _FWHM = float(2 * np.sqrt(2 * np.log(2)))  # in standard deviations
 _LEAST_WEIGHT = 1e-3
 _HALF = 0.5
+_CARRIED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,11 @@ class Population:
 
     def _carried_masks(self, masks: BoolArray) -> BoolArray:
         """Return masks [N, 1, *S] in the common space, [N, *S]."""
-        moved = in_common_space(masks.astype(np.float32), self.cohort.geometry)
-        there: BoolArray = moved[:, 0] >= _HALF
+        there: BoolArray = np.empty((len(masks), *masks.shape[2:]), dtype=np.bool_)
+        starts = range(_CARRIED_AT_ONCE, len(masks), _CARRIED_AT_ONCE)
+        for rows in np.split(np.arange(len(masks)), starts):
+            geometry = self.cohort.geometry.take(rows)
+            there[rows] = in_common_space(masks[rows].astype(np.float32), geometry)[:, 0] >= _HALF
         return there
 
     def _majority(self, masks: BoolArray) -> BoolArray:
