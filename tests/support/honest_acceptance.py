@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from small_suite import SMALL_SUITE
+
 ROOT = Path(__file__).parents[2]
 # File of the page, and its class.
 METHODS = {
@@ -31,36 +33,6 @@ METHODS = {
     "their_function.py": "TheirFunction",
 }
 _BLOCK = re.compile(r'```python title="([^"]+)"\n(.*?)```', re.DOTALL)
-_SUITE = """
-version = "small"
-cohorts = ["phantom"]
-models = ["smallresnet"]
-protocols = ["positive_control", "randomization", "roi_pointing", "delta_t", "agreement"]
-health = ["oracle", "random"]
-seed = 0
-[board]
-models = ["smallresnet"]
-salt = "small"
-[protocol.positive_control]
-subjects = 16
-probe_subjects = 8
-splits = 20
-null_permutations = 19
-[protocol.randomization]
-subjects = 16
-walk_subjects = 2
-seeds = 1
-smooth_subjects = 2
-smooth_noises = 2
-[protocol.delta_t]
-quantiles = [0.05, 0.2]
-subjects = 8
-repeats = 2
-[protocol.agreement]
-panel = ["cam", "saliency"]
-subjects = 8
-regions = 8
-"""
 
 
 def write_methods(folder: Path) -> None:
@@ -91,7 +63,7 @@ def main() -> int:
         folder = Path(parent)
         write_methods(folder)
         suite = folder / "small.toml"
-        suite.write_text(_SUITE)
+        suite.write_text(SMALL_SUITE.format(cohort="phantom"))
         for name in sys.argv[1:] or METHODS:
             bundle, store = folder / f"{name}.bundle", folder / f"{name}.store"
             plugin = f"{folder / name}:{METHODS[name]}"

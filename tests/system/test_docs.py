@@ -17,6 +17,7 @@ import yaml
 from commands import ROOT, run
 from image_folders import write_bids
 from publications import write_two_versions
+from small_suite import SMALL_SUITE
 from typer.main import get_command
 
 from baselines.cohorts.files.cohort_toml import (
@@ -41,36 +42,6 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS)
 MODELS = Path("baselines/models")
 ENCODER = ("roi_pointing", "delta_t", "agreement")
 QUICK = ("roi_pointing", "delta_t")
-SUITE = """
-version = "small"
-cohorts = ["{cohort}"]
-models = ["smallresnet"]
-protocols = ["positive_control", "randomization", "roi_pointing", "delta_t", "agreement"]
-health = ["oracle", "random"]
-seed = 0
-[board]
-models = ["smallresnet"]
-salt = "small"
-[protocol.positive_control]
-subjects = 16
-probe_subjects = 8
-splits = 20
-null_permutations = 19
-[protocol.randomization]
-subjects = 16
-walk_subjects = 2
-seeds = 1
-smooth_subjects = 2
-smooth_noises = 2
-[protocol.delta_t]
-quantiles = [0.05, 0.2]
-subjects = 8
-repeats = 2
-[protocol.agreement]
-panel = ["cam", "saliency"]
-subjects = 8
-regions = 8
-"""
 # On the committed cohorts and networks, so that nothing is trained.
 SMALL_V2 = """
 version = "small-v2"
@@ -162,7 +133,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     for suite, cohort, subjects in (("small", "exported", 72), ("smaller", "few", 48)):
         write_cohort(build_cohort((48, 48), subjects=subjects), folder / cohort)
-        (folder / f"{suite}.toml").write_text(SUITE.format(cohort=f"{cohort}/cohort.toml") + FEW)
+        text = SMALL_SUITE.format(cohort=f"{cohort}/cohort.toml")
+        (folder / f"{suite}.toml").write_text(text + FEW)
     for page in PAGES:
         for _, title, body in _blocks(page):
             if title:
