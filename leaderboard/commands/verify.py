@@ -88,17 +88,18 @@ def verify(
                 if not problems:
                     _print_scores(console, opened)
                 if rerun and not problems:
-                    confirmed, found = _run_again(console, opened, (board, own, sampling), homes)
-                    problems += found
+                    given = board, own, sampling
+                    confirmed, again_faults = _run_again(console, opened, given, homes)
+                    problems += again_faults
                     if fresh is not None and not problems:
                         problems += _draw(console, opened, fresh, sampling.limits, seed_of_draw)
         # The copy is gone: what is told and added was read before a plugin ran.
-        told = () if opened is None else opened.records
+        submitted = () if opened is None else opened.records
         again = bool(confirmed.rerun)
-        line = _faults(problems, rerun, again) if problems else confirmed.conclude(told)
+        line = _faults(problems, rerun, again) if problems else confirmed.conclude(submitted)
         terminal.print_lines(console, [*map(str, problems), line])
         if json_file is not None:
-            tier = "self-reported" if problems else confirmed.tier(told)
+            tier = "self-reported" if problems else confirmed.tier(submitted)
             seed_of_rerun = drawn if again else None
             write_text(json_file, _json(bundle, problems, (tier, confirmed, seed_of_rerun)))
         if problems or opened is None:
