@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,20 +11,27 @@ import typer
 
 from benchmark import explainer as explainers
 from benchmark.commands import options, terminal
-from benchmark.commands.exits import exit_on_error
+from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
 from benchmark.records import record as cells
 from benchmark.records import store as stores
 from benchmark.records.files import check_folder
+from benchmark.running import device as devices
 from benchmark.running import suite as suites
 from leaderboard.commands import overlays as drawings
+from leaderboard.published import fault as faults
 from leaderboard.published import fields, folder, pseudonyms
 from leaderboard.published import record as records
-from leaderboard.submission import from_plugins
+from leaderboard.submission import comparison, from_plugins, own_methods
+from leaderboard.submission import rerun as reruns
+from leaderboard.submission.admission import tiers
 
 _NOT_INSTALLED = "it is not installed here."
 _GUEST = "it is a metric of another library, and stands on no board."
+_SECONDS, _GIB = 3600, 8  # what a worker may use for a request, and its memory
+
+Publication = tuple[records.PublishedRecord, bytes | None]  # a record and its sidecar
 
 
 def publish(
@@ -35,9 +42,17 @@ def publish(
     tier: Annotated[
         str, typer.Option(help="Who vouches; docs/board.md says what a tier means.")
     ] = "self-reported",
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            help="Store of a second run, which is made now, of the protocols that ranks rest on, "
+            "with each method in isolation; tiers say what came out the same."
+        ),
+    ] = None,
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for pictures of maps; shows images of subjects.")
     ] = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Publish the finished cells of a suite, with pseudonyms in place of subjects."""
     with exit_on_error():
@@ -51,13 +66,69 @@ def publish(
         if not known:
             raise StoreError(f"The store {store} holds no cell of a method that is installed.")
         check_folder(out)
+        published: Iterable[Publication]
         published = _published(known, catalogue, settings, (submitter, chosen))
+        if again is not None:
+            if again.resolve() == store.resolve():
+                raise InputError("--again needs a store of its own, beside that of the first run.")
+            second = _second_run(known, catalogue, settings, (again, device))
+            published, differing = _confirm(list(published), second, device)
+            if differing:
+                terminal.print_lines(console, [*map(str, differing), "Nothing was published."])
+                raise typer.Exit(FAILED)
         paths = folder.write_records(out, published)
         terminal.print_lines(console, [f"{len(paths)} records: {out}"])
         if overlays is not None:
             check_folder(overlays)
             count = drawings.draw_overlays(known, catalogue, stores.Store(store), overlays)
             terminal.print_lines(console, [f"{count} pictures: {overlays}"])
+
+
+def _second_run(
+    known: Sequence[cells.Record],
+    catalogue: catalogues.Catalogue,
+    settings: suites.Suite,
+    place: tuple[Path, str],
+) -> dict[str, Publication]:
+    """Run again what ranks rest on, and return it as it would be published, by identity."""
+    path, device = place
+    ranking = []
+    for record in known:
+        identity = record.identity.protocol
+        protocol = catalogue.protocols.find_version(identity.name, identity.version).plugin
+        if protocol.gate or protocol.counts:
+            ranking.append(record)
+    second = stores.Store(path)
+    second.prepare()
+    limits = reruns.Limits(_SECONDS, _GIB)
+    errors = terminal.make_console(stderr=True)
+    with errors.status("") as status:
+        on = devices.resolve_device(device), limits
+        measured = own_methods.run_again(
+            ranking, settings, second, on, lambda step: status.update(f"running again: {step}")
+        )
+    by = ("", fields.TIERS[0])
+    again = _published(list(measured.values()), catalogue, settings, by)
+    return {record.identity_sha256: (record, sidecar) for record, sidecar in again}
+
+
+def _confirm(
+    published: Sequence[Publication], second: Mapping[str, Publication], device: str
+) -> tuple[list[Publication], list[faults.Fault]]:
+    """Return the records with the tiers that they earned, and every difference."""
+    rerun = frozenset(first.path for first, _ in published if first.identity_sha256 in second)
+    missing = reruns.why_not_isolated(device)
+    differing: list[faults.Fault] = []
+    confirmed: list[Publication] = []
+    for first, sidecar in published:
+        name = first.names.explainer
+        if first.identity_sha256 in second:
+            differing += comparison.compare(first, second[first.identity_sha256][0], first.path)
+        why = "a control is told the truth" if first.method.control else missing
+        own = frozenset(path for path in rerun if path.split("/")[2] == name)
+        tier = tiers.Confirmation(own, why).tier_of(first)
+        confirmed.append((first.resealed({"tier": tier}), sidecar))
+    return confirmed, differing
 
 
 def read_published(place: Path, suite: str) -> list[records.PublishedRecord]:
@@ -132,7 +203,7 @@ def _published(
     catalogue: catalogues.Catalogue,
     settings: suites.Suite,
     by: tuple[str, fields.Tier],
-) -> Iterator[tuple[records.PublishedRecord, bytes | None]]:
+) -> Iterator[Publication]:
     names = pseudonyms.Pseudonyms("" if settings.board is None else settings.board.salt)
     for record in known:
         explainer = catalogue.explainers.find(record.names.explainer).plugin

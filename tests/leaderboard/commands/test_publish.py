@@ -22,6 +22,7 @@ from leaderboard.board.bridge import load_bridges
 from leaderboard.board.build import build_board
 from leaderboard.commands.publish import _split
 from leaderboard.published.folder import load_folder
+from leaderboard.submission.rerun import why_not_isolated
 
 SUITE = """
 version = "small"
@@ -140,6 +141,43 @@ def test_what_cannot_be_published_is_told_before_anything_is_written(
     assert told.exit_code == 2, told.output
     assert expected in told.output
     assert tree(tmp_path) == before
+
+
+def test_a_second_run_in_isolation_gives_each_record_its_tier(
+    measured: Path, tmp_path: Path
+) -> None:
+    """If it fails, the board calls reproduced what nobody has run again, or not in isolation."""
+    second = tmp_path / "second"
+    told = publish(measured, tmp_path / "records", "--again", second)
+    assert told.exit_code == 0, told.output
+    records = load_folder(tmp_path / "records")
+    earned = {one.names.explainer: one.tier for one in records}
+    isolated = "reproduced" if why_not_isolated() is None else "checked"
+    assert earned == {"gradcam": isolated, "oracle": "checked", "random": "checked"}
+    by_names = {one.names.explainer: one for one in Store(second).records()}
+    assert {*by_names} == {*earned}
+
+    # A run that came out otherwise is no confirmation.
+    one = by_names["gradcam"]
+    entries = [entry for entry in one.readings if not entry.conditions]
+    entry = next(e for e in entries if e.statistic == records[0].scale.statistic)
+    moved = tuple(None if value is None else value + 0.01 for value in entry.values)
+    other = entry.model_copy(update={"values": moved})
+    readings = tuple(other if each is entry else each for each in one.readings)
+    forged = one.resealed({"readings": readings})
+    (second / "records" / f"{one.identity_sha256}.json").unlink()
+    Store(second).put(forged)
+    told = publish(measured, tmp_path / "others", "--again", second)
+    assert told.exit_code == 1, told.output
+    assert "score-differs" in told.output
+    assert not [*(tmp_path / "others").rglob("*.json")]
+
+
+def test_a_store_does_not_confirm_itself(measured: Path, tmp_path: Path) -> None:
+    """If it fails, a number is called reproduced because it equals itself."""
+    told = publish(measured, tmp_path / "records", "--again", measured / "store")
+    assert told.exit_code == 2
+    assert "--again needs a store of its own" in told.output
 
 
 def test_a_store_of_nothing_but_files_of_their_own_gives_no_empty_folder(

@@ -1,0 +1,129 @@
+"""Runs cells of installed methods again, each method in a worker, before they are published.
+
+The maps come from a worker that has no cohort, as those of a submission do in ``rerun``; the
+networks are the same, and the results have to be, too. Controls are told the truth, which no worker
+is, and are run again in this process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from benchmark.errors import InputError
+from benchmark.explainer import Control, Explainer
+from benchmark.plugins.catalogue import Catalogue
+from benchmark.records.record import Record
+from benchmark.records.store import Store
+from benchmark.running import engine
+from benchmark.running.plan import make_plan
+from benchmark.running.progress import Progress
+from benchmark.running.suite import Cell, Selection, Suite
+from leaderboard.submission.isolation.connection import WorkerError
+from leaderboard.submission.isolation.host import Host, Source
+from leaderboard.submission.isolation.proxy import stand_in
+from leaderboard.submission.rerun import Limits, why_not_isolated
+
+
+def run_again(
+    records: Sequence[Record],
+    suite: Suite,
+    store: Store,
+    sampling: tuple[torch.device, Limits],
+    progress: Callable[[str], None],
+) -> dict[str, Record]:
+    """Return the records of a second run by the hash of their identity.
+
+    Args:
+        records: Records of the first run, of methods that are installed.
+        suite: Suite of the records.
+        store: Where finished cells are kept; what it holds already is not run again.
+        sampling: Where networks are computed, and what a worker may use.
+        progress: Listener that is told each step before it is taken.
+
+    Raises:
+        InputError: If a cell cannot be run again, or a method's worker misbehaves.
+    """
+    device, limits = sampling
+    second: dict[str, Record] = {}
+    for name in sorted({record.names.explainer for record in records}):
+        own = [record for record in records if record.names.explainer == name]
+        cells = {
+            Cell(*_names(record), record.identity.seed): record.identity_sha256 for record in own
+        }
+        with _catalogue_with(name, limits, len(own), str(device)) as catalogue:
+            second |= _measure(catalogue, suite, store, device, cells, progress)
+    return second
+
+
+def _names(record: Record) -> tuple[str, str, str, str]:
+    names = record.names
+    return names.cohort, names.model, names.explainer, names.protocol
+
+
+def _measure(
+    catalogue: Catalogue,
+    suite: Suite,
+    store: Store,
+    device: torch.device,
+    cells: dict[Cell, str],
+    progress: Callable[[str], None],
+) -> dict[str, Record]:
+    """Return records of some cells of one method."""
+    first = next(iter(cells))
+    models = tuple(dict.fromkeys(cell.model for cell in cells))
+    # Controls enter no score, and the identity of no cell.
+    alone = suite.model_copy(update={"health": ()})
+    plan = make_plan(catalogue, alone, Selection((first.explainer,), models=models))
+    plan = replace(plan, cells=tuple(cell for cell in plan.cells if cell in cells))
+    if missing := cells.keys() - set(plan.cells):
+        cell = next(iter(missing))
+        raise InputError(
+            f"{cell.explainer} under {cell.protocol} on {cell.model} and {cell.cohort} is no cell "
+            f"of suite {suite.version!r}, and cannot be run again."
+        )
+    finished = engine.run(plan, store, engine.Settings(device), _Steps(progress))
+    return {record.identity_sha256: record for record in finished.records}
+
+
+@contextmanager
+def _catalogue_with(name: str, limits: Limits, cells: int, device: str) -> Iterator[Catalogue]:
+    """Keep a catalogue in which a method is asked in a worker, unless it is a control."""
+    catalogue = Catalogue()
+    plugin = catalogue.explainers.find(name).plugin
+    if issubclass(plugin, Control):
+        yield catalogue
+        return
+    allowance = limits.allowance(cells)
+    try:
+        host = Host(_source(name, plugin), allowance, why_not_isolated(device) is None)
+    except WorkerError as error:
+        raise InputError(f"The worker of {name!r} cannot be started: {error}") from error
+    try:
+        stand_in(host, catalogue)
+        yield catalogue
+        if host.fault is not None:
+            raise InputError(f"The worker of {name!r} ended: {host.fault.detail}.")
+    finally:
+        host.close()
+
+
+def _source(name: str, plugin: type[Explainer]) -> Source:
+    """Return a file that names the method where a worker finds it, in the package."""
+    text = f"from {plugin.__module__} import {plugin.__name__}\n".encode()
+    return Source(f"{name}.py", text, plugin.__name__, hashlib.sha256(text).hexdigest())
+
+
+class _Steps(Progress):
+    """Tells which cell is run again."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
+
+    def cell_started(self, cell: Cell, passes: int) -> None:
+        """Tell the names of a cell."""
+        self._progress(f"{cell.explainer} × {cell.model} × {cell.protocol}")
