@@ -13,7 +13,7 @@ from simulations import names_of
 from benchmark.errors import InputError
 from benchmark.seeding import stream
 from benchmark.statistics.bootstrap import SubjectBootstrap
-from benchmark.statistics.simultaneous import Block, compare, total_intervals
+from benchmark.statistics.simultaneous import Block, compare, simultaneous_widths, total_intervals
 from benchmark.statistics.studentised import studentised_intervals
 
 RESAMPLES = 2000
@@ -56,6 +56,34 @@ def test_step_down_decides_what_one_step_leaves_open() -> None:
     many = Block("many", values, names_of(64), (0, 1) * 32)
     last = Block("many", values[:, 4:], names_of(64), (0, 1) * 32)
     assert compare([many], RESAMPLES).is_better[4, 5] == compare([last], RESAMPLES).is_better[0, 1]
+
+
+def test_methods_that_hardly_differ_leave_the_others_decided() -> None:
+    """If it fails, whoever submits nearly the same method twice leaves all others undecided."""
+    generator = stream("test_simultaneous", "twins")
+    levels = np.array([0.9, 0.6, 0.3, 0.0, 0.0])
+    values = levels + generator.normal(size=(64, 1)) + 0.4 * generator.normal(size=(64, 5))
+    values[:, 4] = values[:, 3] + 0.002 * generator.normal(size=64)
+    values[7, 4] += 0.5
+    # Resamples without this subject put the difference of both many errors away from its mean.
+    alone = compare([Block("phantom2", values[:, :4], names_of(64), (0, 1) * 32)], RESAMPLES)
+    beside = compare([Block("phantom2", values, names_of(64), (0, 1) * 32)], RESAMPLES)
+    assert alone.is_better[np.triu_indices(4, 1)].all()
+    np.testing.assert_array_equal(beside.is_better[:4, :4], alone.is_better)
+    assert not beside.is_better[3:, 3:].any()
+
+
+def test_a_total_that_hangs_on_one_subject_widens_no_other() -> None:
+    """If it fails, a submission with one odd score hides all others from a draw of new subjects."""
+    generator = stream("test_simultaneous", "widths")
+    values = generator.normal(size=(64, 3))
+    values[:, 2] *= 0.002
+    values[7, 2] = 0.5
+    together, alone = (
+        simultaneous_widths([Block("phantom2", chosen, names_of(64), (0, 1) * 32)], RESAMPLES)[1]
+        for chosen in (values, values[:, :2])
+    )
+    assert (together[:2] < 1.15 * alone).all()
 
 
 def test_every_rank_lies_in_its_interval_and_equal_columns_share_theirs() -> None:
