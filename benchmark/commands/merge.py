@@ -18,7 +18,7 @@ def merge(
 ) -> None:
     """Make one store of several."""
     with exit_on_error():
-        console = terminal.make_console()
-        with terminal.FileBar(console) as bar:
+        with terminal.FileBar(terminal.make_console(stderr=True)) as bar:
             count = merging.merge(stores, into, bar.show)
+        console = terminal.make_console()
         console.print(f"{into} holds {count} finished cells", markup=False)

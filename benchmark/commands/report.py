@@ -51,7 +51,7 @@ def report(
             name = catalogue.cohorts.find(spec).create().load().name
             catalogue.cohorts.include(spec, name)
         console = terminal.make_console()
-        with terminal.FileBar(console) as bar:
+        with terminal.FileBar(terminal.make_console(stderr=True)) as bar:
             cells = stored.read_cells(records, bar.show)
         archive = stores.Store(records) if stores.is_store(records) else None
         if not cells:
@@ -66,14 +66,19 @@ def report(
         if archive is not None:
             explained = explained_model.recall_explained_models(finished, catalogue, archive.arrays)
 
-        results = summary.summarise_records(finished, protocols, json_file is not None)
         controls = terminal.controls(catalogue.explainers.entries)
-        terminal.print_results(console, results, controls)
+        kept: dict[str, result.Result] = {}
+        for own in lookup.by_model(finished):  # the results of all together need not be held
+            results = summary.summarise_records(own, protocols, json_file is not None)
+            terminal.print_results(console, results, controls)
+            if json_file is not None:
+                kept |= zip((record.checksum for record in own), results, strict=True)
         terminal.print_conclusions(console, finished, explained, protocols)
         terminal.print_lines(console, missing)
         if json_file is not None:
             versions = " ".join(dict.fromkeys(record.identity.suite for record in finished))
-            write_text(json_file, result.to_json(versions, results))
+            ordered = [kept[record.checksum] for record in finished]
+            write_text(json_file, result.to_json(versions, ordered))
         if folder is not None:
             page = writer.write_report(folder, finished, explained, protocols)
             terminal.print_lines(console, [f"report: {page}"])

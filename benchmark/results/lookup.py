@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,21 @@ class ScoredGroup:
     scores: Scores
 
 
-def group_records(records: Sequence[FinishedCell], protocols: Protocols) -> list[ScoredGroup]:
-    """Return the records in groups whose scores compare, by suite, cohort, model and protocol.
+def by_model(records: Sequence[FinishedCell]) -> list[list[FinishedCell]]:
+    """Return the records of each cohort and model, in the order of their first records.
+
+    No result depends on records of two of them, so that each can be summarised by itself.
+    """
+    pairs: dict[tuple[str, str], list[FinishedCell]] = {}
+    for record in records:
+        pairs.setdefault((record.names.cohort, record.names.model), []).append(record)
+    return list(pairs.values())
+
+
+def group_records(records: Sequence[FinishedCell], protocols: Protocols) -> Iterator[ScoredGroup]:
+    """Yield the records in groups whose scores compare, by suite, cohort, model and protocol.
+
+    The readings of one group are in memory at a time.
 
     Raises:
         UnknownNameError: If a record's protocol is not among ``protocols``.
@@ -51,11 +64,9 @@ def group_records(records: Sequence[FinishedCell], protocols: Protocols) -> list
         if names.protocol not in protocols:
             raise UnknownNameError("protocol", names.protocol, protocols)
     ordered = [group for _, group in sorted(groups.items(), key=lambda item: item[0])]
-    classes = [protocols[group[0].names.protocol] for group in ordered]
-    return [
-        ScoredGroup(tuple(group), protocol, _scores(group, protocol))
-        for group, protocol in zip(ordered, classes, strict=True)
-    ]
+    for group in ordered:
+        protocol = protocols[group[0].names.protocol]
+        yield ScoredGroup(tuple(group), protocol, _scores(group, protocol))
 
 
 def _scores(records: Sequence[FinishedCell], protocol: type[SanityProtocol[Any]]) -> Scores:

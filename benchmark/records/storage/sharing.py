@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import OrderedDict
 from typing import TypeVar
 
 from benchmark.records.identity import StrictModel
 
 ModelT = TypeVar("ModelT", bound=StrictModel)
+# A suite has some hundred methods and protocols; a part that one record alone has is forgotten.
+_MOST_PARTS = 1000
 
 
 class SharedParts:
@@ -19,7 +22,7 @@ class SharedParts:
     """
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[type[StrictModel], bytes], StrictModel] = {}
+        self._parts: OrderedDict[tuple[type[StrictModel], bytes], StrictModel] = OrderedDict()
         self._field_names: dict[frozenset[str], set[str]] = {}
 
     def with_shared_fields(self, model: ModelT) -> ModelT:
@@ -40,4 +43,7 @@ class SharedParts:
         key = type(value), hashlib.sha256(value.model_dump_json().encode()).digest()
         if key not in self._parts:
             self._parts[key] = self.with_shared_fields(value)
+            if len(self._parts) > _MOST_PARTS:
+                self._parts.popitem(last=False)
+        self._parts.move_to_end(key)
         return self._parts[key]

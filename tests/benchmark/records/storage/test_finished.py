@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import fakes
 import numpy as np
@@ -15,11 +16,12 @@ from runs import build_record
 from benchmark.errors import StoreError
 from benchmark.reading import Reading, Sample
 from benchmark.records.record import Outcome, Record
-from benchmark.records.storage.finished import FinishedCell, read_cells
+from benchmark.records.storage.finished import FinishedCell, StoredCell, read_cells
 from benchmark.records.storage.sharing import SharedParts
 from benchmark.records.store import Store
 from benchmark.report.digest import report_digest
 from benchmark.results.health import protocol_health
+from benchmark.results.lookup import by_model, group_records
 from benchmark.results.summary import summarise_records
 from leaderboard.published import folder as folders
 from leaderboard.published.folder import load_folder, write_records
@@ -71,6 +73,31 @@ def test_results_of_both_are_equal(store: Store) -> None:
         return [digest, summarise_records(cells, protocols), protocol_health(cells, protocols)]
 
     assert of(list(read_cells(store.path))) == of([*store.records(), *store.failures()])
+
+
+def test_readings_of_one_model_are_read_at_a_time(tmp_path: Path) -> None:
+    """If it fails, the report of a large store needs as much memory as the store has bytes."""
+    store = Store(tmp_path / "store")
+    for model in ("first", "second"):
+        for name in ("random", "oracle"):
+            store.put(build_record(name, model=model))
+    read: list[str] = []
+
+    class Watched(StoredCell):
+        def to_readings(self) -> list[Reading]:
+            read.append(self.names.model)
+            return super().to_readings()
+
+    cells = [Watched(*astuple_of(cell)) for cell in read_cells(store.path)]
+    first = next(group_records(cells, {"loading": fakes.Loading}))
+    assert {record.names.model for record in first.records} == set(read) == {"first"}
+    assert [{cell.names.model for cell in own} for own in by_model(cells)] == [
+        {model} for model in dict.fromkeys(cell.names.model for cell in cells)
+    ]
+
+
+def astuple_of(cell: StoredCell) -> list[Any]:
+    return [getattr(cell, field.name) for field in fields(cell)]
 
 
 def test_a_file_that_changes_meanwhile_is_refused(store: Store) -> None:
