@@ -35,8 +35,8 @@ def mixed_word(text: str) -> str | None:
         scripts = {categories.alias(letter) for letter in word}
         if "LATIN" not in scripts or not scripts - set(_BESIDE_LATIN):
             continue
-        found = confusables.is_confusable(word, greedy=True, preferred_aliases=["latin"])
-        if any(letter["alias"] not in _BESIDE_LATIN for letter in found or ()):
+        letters = confusables.is_confusable(word, greedy=True, preferred_aliases=["latin"])
+        if any(letter["alias"] not in _BESIDE_LATIN for letter in letters or ()):
             return str(word)
     return None
 

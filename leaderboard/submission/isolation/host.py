@@ -73,8 +73,12 @@ class Question:
 
 
 @dataclass
-class Asked:
-    """Images [n, 1, *S] that were asked about, and the maps that were given for them."""
+class Answers:
+    """Images [1, *S] of one question and the maps that were given for them, to be asked for again.
+
+    Attributes:
+        count: How many images were asked about, of which those kept are an even sample.
+    """
 
     images: list[Tensor]
     maps: list[Tensor]
@@ -103,10 +107,10 @@ class Host:
         self._networks = weakref.WeakKeyDictionary()
         self._references: dict[str, int] = {}
         self._gone: dict[str, list[int]] = {"explainers": [], "networks": []}
-        self._asked: OrderedDict[Question, Asked] = OrderedDict()
-        self._asked_bytes = 0
+        self._answers: OrderedDict[Question, Answers] = OrderedDict()
+        self._answer_bytes = 0
         try:
-            said, _ = self._say(
+            header, _ = self._request(
                 "load",
                 0,
                 file=source.file,
@@ -114,7 +118,7 @@ class Host:
                 class_name=source.class_name,
                 sha256=source.sha256,
             )
-            self.facts = facts.checked(facts.Facts, said, source.class_name)
+            self.facts = facts.checked(facts.Facts, header, source.class_name)
         except BaseException:
             self.close()
             raise
@@ -131,22 +135,22 @@ class Host:
     def make(self, owner: object, settings: dict[str, object]) -> tuple[int, facts.Made]:
         """Make a method for as long as its owner lives; return its number and what it says."""
         number = next(self._numbers)
-        said, _ = self._say("make", 0, explainer=number, settings=settings)
+        header, _ = self._request("make", 0, explainer=number, settings=settings)
         weakref.finalize(owner, self._gone["explainers"].append, number)
-        return number, facts.checked(facts.Made, said, self.source.class_name)
+        return number, facts.checked(facts.Made, header, self.source.class_name)
 
     def supports(self, explainer: int, classifier: Classifier) -> str | None:
         """Return why a method cannot explain a network, or None where it can."""
         network = self._network(classifier)
-        said, _ = self._say("supports", 0, explainer=explainer, network=network)
-        reason = facts.checked(facts.Support, said, self.source.class_name).reason
+        header, _ = self._request("supports", 0, explainer=explainer, network=network)
+        reason = facts.checked(facts.Support, header, self.source.class_name).reason
         return None if reason is None else plain(reason)
 
     def passes_on(self, explainer: int, classifier: Classifier) -> tuple[int, int]:
         """Return the passes that a method declares for a network."""
         network = self._network(classifier)
-        said, _ = self._say("passes_on", 0, explainer=explainer, network=network)
-        return facts.checked(facts.Declared, said, self.source.class_name).passes
+        header, _ = self._request("passes_on", 0, explainer=explainer, network=network)
+        return facts.checked(facts.Declared, header, self.source.class_name).passes
 
     def explain(
         self, explainer: int, classifier: Classifier, batch: Batch, target: Target
@@ -177,14 +181,14 @@ class Host:
             AttributionError: If one has another map now.
         """
         self._forget()
-        if not self._asked:
+        if not self._answers:
             return
-        question = self._random.choice(list(self._asked))
-        asked = self._asked[question]
-        chosen = self._random.choices(range(len(asked.images)), k=count)
-        maps, _ = self._ask(question, torch.stack([asked.images[place] for place in chosen]))
-        for place, again in zip(chosen, maps, strict=True):
-            if not same_map(asked.maps[place], again):
+        question = self._random.choice(list(self._answers))
+        answers = self._answers[question]
+        indices = self._random.choices(range(len(answers.images)), k=count)
+        maps, _ = self._ask(question, torch.stack([answers.images[index] for index in indices]))
+        for index, second_map in zip(indices, maps, strict=True):
+            if not same_map(answers.maps[index], second_map):
                 self._connection.end(
                     "map-differs",
                     "an image got another map when it was asked for again among other images",
@@ -195,7 +199,7 @@ class Host:
         order = list(range(len(images)))
         self._random.shuffle(order)
         shuffled = images[order]
-        said, content = self._say(
+        header, content = self._request(
             "explain",
             4 * images.numel(),
             explainer=question.explainer,
@@ -204,30 +208,30 @@ class Host:
             target=pickle.dumps(question.target),
             references=question.references,
         )
-        counted = facts.checked(facts.Counted, said, self.source.class_name)
+        counted = facts.checked(facts.Counted, header, self.source.class_name)
         if len(content) != 4 * images.numel():
             self._connection.end("worker-garbage", "the worker answered without any map")
             raise self._fault_of_worker()
-        given = torch.from_numpy(np.frombuffer(bytearray(content), dtype="<f4").copy())
+        shuffled_maps = torch.from_numpy(np.frombuffer(bytearray(content), dtype="<f4").copy())
         maps = torch.empty(images.shape, dtype=torch.float32)
-        maps[order] = given.view(images.shape)
+        maps[order] = shuffled_maps.view(images.shape)
         return maps, counted.passes
 
     def _note(self, question: Question, images: Tensor, maps: Tensor) -> None:
         """Keep some images of each question, drawn evenly from all that were asked about it."""
-        asked = self._asked.setdefault(question, Asked([], []))
-        self._asked.move_to_end(question)
+        answers = self._answers.setdefault(question, Answers([], []))
+        self._answers.move_to_end(question)
         room = len(images)
         for image, its_map in zip(images, maps, strict=True):
-            asked.count += 1
-            if len(asked.images) < room:
-                asked.images.append(image.clone())
-                asked.maps.append(its_map.clone())
-                self._asked_bytes += image.nbytes + its_map.nbytes
-            elif (place := self._random.randrange(asked.count)) < len(asked.images):
-                asked.images[place], asked.maps[place] = image.clone(), its_map.clone()
-        while self._asked_bytes > _MOST_REPEATED_BYTES and len(self._asked) > 1:
-            self._drop(next(iter(self._asked)))
+            answers.count += 1
+            if len(answers.images) < room:
+                answers.images.append(image.clone())
+                answers.maps.append(its_map.clone())
+                self._answer_bytes += image.nbytes + its_map.nbytes
+            elif (index := self._random.randrange(answers.count)) < len(answers.images):
+                answers.images[index], answers.maps[index] = image.clone(), its_map.clone()
+        while self._answer_bytes > _MOST_REPEATED_BYTES and len(self._answers) > 1:
+            self._drop(next(iter(self._answers)))
 
     def _network(self, classifier: Classifier) -> int:
         """Return the number of a network in the worker, and send it there if it is new."""
@@ -244,7 +248,7 @@ class Host:
             raise AttributionError(
                 f"The network {classifier.name!r} cannot be sent to an isolated method: {error}"
             ) from error
-        self._say("know", 0, sources=_sources_of(classifier), networks={number: content})
+        self._request("know", 0, sources=_sources_of(classifier), networks={number: content})
         weakref.finalize(classifier, self._gone["networks"].append, number)
         self._networks[classifier] = number, state
         return number
@@ -259,10 +263,12 @@ class Host:
             mean, group = (
                 tensor.detach().cpu().numpy() for tensor in (references.mean, references.group)
             )
-            self._say("refer", 0, number=number, mean=mean, group=group, sha256=references.sha256)
+            self._request(
+                "refer", 0, number=number, mean=mean, group=group, sha256=references.sha256
+            )
         return number
 
-    def _say(self, name: str, expected: int, /, **arguments: object) -> tuple[Header, bytes]:
+    def _request(self, name: str, expected: int, /, **arguments: object) -> tuple[Header, bytes]:
         header, payload = self._connection.ask(name, expected, **arguments)
         if "error" in header:
             self._raise(header)
@@ -276,15 +282,15 @@ class Host:
         for kind, numbers in gone.items():
             # Others may be added meanwhile, whenever an object is collected.
             del self._gone[kind][: len(numbers)]
-        for question in list(self._asked):
+        for question in list(self._answers):
             if question.network in gone["networks"] or question.explainer in gone["explainers"]:
                 self._drop(question)
-        self._say("forget", 0, **gone)
+        self._request("forget", 0, **gone)
 
     def _drop(self, question: Question) -> None:
         """Drop the images and maps of a question."""
-        asked = self._asked.pop(question)
-        self._asked_bytes -= sum(each.nbytes for each in (*asked.images, *asked.maps))
+        answers = self._answers.pop(question)
+        self._answer_bytes -= sum(tensor.nbytes for tensor in (*answers.images, *answers.maps))
 
     def _raise(self, header: Header) -> NoReturn:
         failure = facts.checked(facts.Failure, header, self.source.class_name)

@@ -12,7 +12,7 @@ from leaderboard.published.hidden import is_invisible
 from leaderboard.submission.screening import lists
 
 # Name of a fault, what it is about, and what to do instead.
-_Found = tuple[str, str, str]
+_Finding = tuple[str, str, str]
 _DYNAMIC = frozenset(("getattr", "hasattr", "setattr", "delattr"))
 _PRIVATE = "use public names, and private ones of your own objects"
 _TRUTH = "of a batch, use images and references"
@@ -29,9 +29,9 @@ def screen(source: bytes, path: str) -> list[Fault]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return [Fault("not-python", path, f"it cannot be parsed: {type(error).__name__}")]
     faults = list(_hidden(text, path))
-    first_lines: dict[_Found, int] = {}
-    for line, found in _Reader(tree).findings():
-        first_lines.setdefault(found, line)
+    first_lines: dict[_Finding, int] = {}
+    for line, finding in _Reader(tree).findings():
+        first_lines.setdefault(finding, line)
     for (fault, name, advice), line in first_lines.items():
         detail = f"a method has no need of {name[:80]!r}: {advice}"
         faults.append(Fault(fault, f"{path}:{line}", detail))
@@ -61,16 +61,16 @@ class _Reader:
     part_of_chain: set[int] = field(default_factory=set)
     in_call: set[int] = field(default_factory=set)
 
-    def findings(self) -> Iterator[tuple[int, _Found]]:
+    def findings(self) -> Iterator[tuple[int, _Finding]]:
         """Yield what is on no list, with its line."""
         nodes = list(ast.walk(self.tree))
         for node in nodes:
             self._bind(node)
         for node in nodes:
-            for found in (*self._imports(node), *self._calls(node), *self._chains(node)):
-                yield getattr(node, "lineno", 0), found
-            for found in (*self._plain(node), *self._definitions(node)):
-                yield getattr(node, "lineno", 0), found
+            for finding in (*self._imports(node), *self._calls(node), *self._chains(node)):
+                yield getattr(node, "lineno", 0), finding
+            for finding in (*self._plain(node), *self._definitions(node)):
+                yield getattr(node, "lineno", 0), finding
 
     def _bind(self, node: ast.AST) -> None:
         """Note what a node binds."""
@@ -101,7 +101,7 @@ class _Reader:
         elif isinstance(node, ast.MatchMapping) and node.rest:
             self.bound.add(node.rest)
 
-    def _imports(self, node: ast.AST) -> Iterator[_Found]:
+    def _imports(self, node: ast.AST) -> Iterator[_Finding]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if not lists.is_module(alias.name) or alias.name in lists.PACKAGES:
@@ -116,7 +116,7 @@ class _Reader:
                 elif not (lists.is_module(full) or lists.is_public(node.module or "", alias.name)):
                     yield "reaches-out", full, lists.advice_on(full)
 
-    def _calls(self, node: ast.AST) -> Iterator[_Found]:
+    def _calls(self, node: ast.AST) -> Iterator[_Finding]:
         """Read ``getattr`` with a name as that name, and refuse it with anything else."""
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             return
@@ -133,7 +133,7 @@ class _Reader:
             yield from self._changes(owner)
         yield from self._attribute(name.value)
 
-    def _chains(self, node: ast.AST) -> Iterator[_Found]:
+    def _chains(self, node: ast.AST) -> Iterator[_Finding]:
         """Read ``a.b.c`` from its root: a module's names, or attributes of an object."""
         if not isinstance(node, ast.Attribute) or id(node) in self.part_of_chain:
             return
@@ -163,11 +163,11 @@ class _Reader:
         for part in parts:
             yield from self._attribute(part)
 
-    def _changes(self, owner: ast.expr) -> Iterator[_Found]:
+    def _changes(self, owner: ast.expr) -> Iterator[_Finding]:
         if isinstance(owner, ast.Name) and owner.id in self.modules.keys() | self.imported:
             yield "reaches-out", f"a change to {owner.id}", "change objects of your own"
 
-    def _attribute(self, name: str) -> Iterator[_Found]:
+    def _attribute(self, name: str) -> Iterator[_Finding]:
         special = name.startswith("__") and name.endswith("__")
         if name in lists.TRUTH:
             yield "asks-for-truth", name, _TRUTH
@@ -179,7 +179,7 @@ class _Reader:
         ):
             yield "reaches-out", name, _PRIVATE
 
-    def _plain(self, node: ast.AST) -> Iterator[_Found]:
+    def _plain(self, node: ast.AST) -> Iterator[_Finding]:
         """Read a name that stands by itself: bound here, or built in and listed."""
         if not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)):
             return
@@ -192,7 +192,7 @@ class _Reader:
         ):
             yield "reaches-out", name, lists.advice_on(name)
 
-    def _definitions(self, node: ast.AST) -> Iterator[_Found]:
+    def _definitions(self, node: ast.AST) -> Iterator[_Finding]:
         names = []
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names = [node.name]
