@@ -129,6 +129,10 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         name: Its name in suites and records.
         version: ``MAJOR.MINOR``; a score that moves needs a new one.
         title: The question in a few words, for reports.
+        topic: What it asks about, such as ``planted signals``; its name where it is empty.
+        if_passed: What a method that passes does, in words that need no glossary: a verb and its
+            object, such as ``finds planted signals``. Empty where it describes and judges nothing.
+        if_failed: The same of a method that does not pass, such as ``misses planted signals``.
         statistics: Everything that it reads: by default the ``Statistic`` attributes of the class.
         primary: Name of the statistic that is the score: the reading without conditions.
         chance: Name of the statistic that is 0 in expectation for a map of noise.
@@ -152,6 +156,9 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     name: ClassVar[str]
     version: ClassVar[str]
     title: ClassVar[str]
+    topic: ClassVar[str] = ""
+    if_passed: ClassVar[str] = ""
+    if_failed: ClassVar[str] = ""
     statistics: ClassVar[tuple[Statistic, ...]]
     primary: ClassVar[str]
     chance: ClassVar[str]

@@ -57,6 +57,9 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
     name = "delta_t"
     version = "1.0"
     title = "Does removing what the map marks move the group statistic?"
+    topic = "what separates the groups"
+    if_passed = "marks what separates the groups"
+    if_failed = "marks what separates the groups no better than random areas do"
     primary = "delta_t"
     chance = "delta_t"
     margin = 0.02

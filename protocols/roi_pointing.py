@@ -55,6 +55,9 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
     name = "roi_pointing"
     version = "1.1"
     title = "Does the map load on anatomy that the disease is known to change?"
+    topic = "the anatomy that the disease changes"
+    if_passed = "singles out the anatomy that the disease changes"
+    if_failed = "does not single out the anatomy that the disease changes"
     primary = "ap"
     chance = "ap_above_chance"
     margin = 0.02

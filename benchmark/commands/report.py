@@ -17,7 +17,7 @@ from benchmark.records import store as stores
 from benchmark.records.files import check_folder, write_text
 from benchmark.records.storage import finished as stored
 from benchmark.report import writer
-from benchmark.results import explained_model, lookup, result, summary
+from benchmark.results import explained_model, health, lookup, result, summary
 from benchmark.running import suite as suites
 
 
@@ -67,13 +67,15 @@ def report(
             explained = explained_model.recall_explained_models(finished, catalogue, archive.arrays)
 
         controls = terminal.controls(catalogue.explainers.entries)
+        judged = health.protocol_health(finished, protocols)
         kept: dict[str, result.Result] = {}
         for own in lookup.by_model(finished):  # the results of all together need not be held
             results = summary.summarise_records(own, protocols, json_file is not None)
             terminal.print_results(console, results, controls)
+            terminal.print_bottom_lines(console, results, judged, protocols)
             if json_file is not None:
                 kept |= zip((record.checksum for record in own), results, strict=True)
-        terminal.print_conclusions(console, finished, explained, protocols)
+        terminal.print_conclusions(console, finished, judged, explained, protocols)
         terminal.print_lines(console, missing)
         if json_file is not None:
             versions = " ".join(dict.fromkeys(record.identity.suite for record in finished))

@@ -17,7 +17,7 @@ from benchmark.records import record as records
 from benchmark.records import store as stores
 from benchmark.records.files import check_file, write_text
 from benchmark.report import writer
-from benchmark.results import result, summary
+from benchmark.results import health, result, summary
 from benchmark.running import allocator, engine
 from benchmark.running import device as devices
 from benchmark.running import plan as plans
@@ -95,7 +95,9 @@ def run(
         results = summary.summarise_records(finished.records, protocols, json_file is not None)
         console = terminal.make_console()
         terminal.print_results(console, results, terminal.controls(plan.explainers.values()))
-        terminal.print_conclusions(console, finished.records, finished.explained, protocols)
+        judged = health.protocol_health(finished.records, protocols)
+        terminal.print_bottom_lines(console, results, judged, protocols)
+        terminal.print_conclusions(console, finished.records, judged, finished.explained, protocols)
         terminal.print_lines(console, _cost_lines(plan, finished, cells))
         if json_file is not None:
             write_text(json_file, result.to_json(chosen.version, results))

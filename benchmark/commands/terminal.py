@@ -32,8 +32,10 @@ from benchmark.records.record import Record
 from benchmark.records.storage.finished import FinishedCell
 from benchmark.report.experiment_table import describe
 from benchmark.results import lookup
+from benchmark.results.conclusions import sizes
+from benchmark.results.conclusions.bottom_line import bottom_lines
 from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.health import protocol_health
+from benchmark.results.health import Health
 from benchmark.results.paired import Comparison, aligned_pairs
 from benchmark.results.result import Estimate, Result
 from benchmark.running.suite import Cell
@@ -42,6 +44,7 @@ from benchmark.training.regimes import Epoch
 
 _PIPED_WIDTH = 160
 _MARKS = {True: "✓", False: "✗", None: "?"}
+_STYLES: dict[sizes.Tone, str] = {"good": "green", "bad": "red"}
 
 
 class PlainConsole(Console):
@@ -246,7 +249,13 @@ def _results_table(title: str, results: Sequence[Result], controls: Collection[s
     table.add_column("state, reason", overflow="fold")
     for row in results:
         calibrated = row.primary.calibrated and row.primary.calibrated.estimate
-        verdict = "control" if row.explainer in controls else row.verdict or "–"
+        verdict: str = row.verdict or "–"
+        size = row.primary.size
+        tone = sizes.tone_of(row.verdict, size, None)
+        if row.explainer in controls:
+            verdict, tone, size = "control", "plain", None
+        elif row.verdict is not None and size is not None:
+            verdict += "\nsize not known" if size == "not known" else f"\n{size}"
         state = row.state if row.reason is None else f"{row.state}: {row.reason}"
         if row.badges and row.explainer not in controls:
             state += "\n" + ", ".join(f"{badge.name} {_MARKS[badge.held]}" for badge in row.badges)
@@ -256,7 +265,7 @@ def _results_table(title: str, results: Sequence[Result], controls: Collection[s
             _interval(row.primary),
             "–" if calibrated is None else f"{calibrated:.2f}",
             str(row.primary.n_subjects),
-            Text(verdict, style={"pass": "green", "fail": "red"}.get(verdict, "dim")),
+            Text(verdict, style=_STYLES.get(tone, "dim")),
             Text(state),
         )
     if any(row.primary.has_too_few_subjects for row in results):
@@ -270,18 +279,33 @@ def controls(entries: Iterable[Entry[Any]]) -> set[str]:
     return {name for name, plugin in classes.items() if plugin and issubclass(plugin, Control)}
 
 
+def print_bottom_lines(
+    console: Console,
+    results: Sequence[Result],
+    judged: Sequence[Health],
+    protocols: lookup.Protocols,
+) -> None:
+    """Print a sentence a method on each model, given the health of protocols there."""
+    for cohort, model in dict.fromkeys((result.cohort, result.model) for result in results):
+        own = [result for result in results if (result.cohort, result.model) == (cohort, model)]
+        here = [each for each in judged if (each.cohort, each.model) == (cohort, model)]
+        lines = bottom_lines(own, protocols, here)
+        print_lines(console, (f"{cohort} × {model}: {line.text}" for line in lines))
+
+
 def print_conclusions(
     console: Console,
     records: Sequence[FinishedCell],
+    judged: Sequence[Health],
     explained: Sequence[ExplainedModel],
     protocols: lookup.Protocols,
 ) -> None:
-    """Print what records say together: of the models, of pairs of explainers, of protocols."""
+    """Print what records say together: of models, of pairs of methods, of protocols."""
     print_lines(console, map(_model_line, explained))
     print_lines(console, map(_comparison_line, aligned_pairs(records, protocols)))
-    for health in protocol_health(records, protocols):
-        what = f"{health.protocol} on {health.cohort} × {health.model}"
-        print_lines(console, [f"protocol health, {what}: {health.reason}"])
+    for each in judged:
+        what = f"{each.protocol} on {each.cohort} × {each.model}"
+        print_lines(console, [f"protocol health, {what}: {each.reason}"])
 
 
 def _model_line(explained: ExplainedModel) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from benchmark.cohort import SPLITS
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.registry import Registry
+from benchmark.report.contents.section import Picture
 from benchmark.report.experiment_figures import CAPTIONS
 from benchmark.report.experiment_table import Compared, format_metric, group_columns, metric_label
-from benchmark.report.webpage import Picture, page_environment, page_style
+from benchmark.report.webpage import page_environment, page_style
 from benchmark.training.findings import Metric
 
 FEW = 4  # experiments of which a page shows every figure; of more it shows these

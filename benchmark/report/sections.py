@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from benchmark.explainer import NO_EXPLAINER, importance
 from benchmark.protocol import Exhibit, Table
 from benchmark.records.storage.finished import FinishedCell
-from benchmark.report import map_files, webpage
+from benchmark.report import map_files
+from benchmark.report.contents.section import Kind, Picture, Section, measure_model
 from benchmark.report.figures import forest, overlays, statistic_plots
-from benchmark.report.figures.sides import describe_sides
+from benchmark.report.figures.sides import answer_sides, describe_sides
 from benchmark.report.figures.style import PRINT_DPI, save, save_print
 from benchmark.report.file_names import FileNames
+from benchmark.results.conclusions.bottom_line import bottom_lines
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import protocol_health
 from benchmark.results.lookup import Protocols
@@ -40,15 +42,13 @@ class Gallery:
 
     def __init__(self, folder: Path, names: FileNames, prefix: tuple[str, str]) -> None:
         self._folder, self._names, self._prefix = folder, names, prefix
-        self.pictures: list[webpage.Picture] = []
+        self.pictures: list[Picture] = []
 
     def file_name(self, name: str) -> str:
         """Return a name, without an ending, for a file of this model and cohort."""
         return self._names.claim(*self._prefix, name)
 
-    def add(
-        self, name: str, figure: Figure, title: str, caption: str, kind: webpage.Kind = "svg"
-    ) -> None:
+    def add(self, name: str, figure: Figure, title: str, caption: str, kind: Kind = "svg") -> None:
         """Save a ``styled`` figure as PNG and SVG, one of which the page embeds.
 
         Pictures of images, which the page embeds as PNG, are saved for print as well.
@@ -57,7 +57,7 @@ class Gallery:
         if kind == "png":
             save_print(figure, self._folder / self.file_name(f"{name}_{PRINT_DPI}dpi"))
         content = (png if kind == "png" else svg).read_bytes()
-        self.pictures.append(webpage.Picture(title, caption, kind, content))
+        self.pictures.append(Picture(title, caption, kind, content))
 
 
 def build_section(
@@ -66,7 +66,7 @@ def build_section(
     pairs: Sequence[tuple[FinishedCell, Result]],
     explained: ExplainedModel | None,
     protocols: Protocols,
-) -> webpage.Section:
+) -> Section:
     """Write the figures, maps and tables of a model on a cohort, and return its part of the page.
 
     Args:
@@ -90,29 +90,37 @@ def build_section(
             "A point is the mean over subjects, the line through it the 95 % interval. Controls "
             "are grey. The dashed line is the score of a map of noise.",
         )
+    sides = ""
     if explained is not None and mapped:
         explainers = list(dict.fromkeys(result.explainer for result in mapped))
-        _add_maps(folder / "maps", gallery, explained, explainers)
+        sides = _add_maps(folder / "maps", gallery, explained, explainers)
     _add_statistics(gallery, results, protocols)
     exhibits = {} if explained is None else explained.exhibits
     tables = _add_own_parts(folder, gallery, records, exhibits, protocols)
-    return webpage.Section(
+    health = protocol_health([record for record, _ in pairs], protocols)
+    return Section(
         cohort=cohort,
         model=model,
         results=results,
         records=records,
-        health=protocol_health([record for record, _ in pairs], protocols),
+        health=health,
         comparisons=aligned_pairs([record for record, _ in pairs], protocols),
-        metrics=None if explained is None else webpage.measure_model(explained),
+        metrics=None if explained is None else measure_model(explained),
         pictures=gallery.pictures,
         tables=tables,
+        lines=bottom_lines(results, protocols, health),
+        sides=sides,
     )
 
 
 def _add_maps(
     folder: Path, gallery: Gallery, explained: ExplainedModel, explainers: Sequence[str]
-) -> None:
-    """Write images and maps, and draw some; only one explainer's maps are in memory at a time."""
+) -> str:
+    """Write images and maps, and draw some; only one explainer's maps are in memory at a time.
+
+    Returns:
+        A sentence on where left is in the pictures.
+    """
     cohort = explained.cohort
     rows_drawn = overlays.choose_rows(cohort, explained.evaluation)
     tiles = overlays.cut_tiles(cohort, explained.evaluation, rows_drawn)
@@ -140,6 +148,7 @@ def _add_maps(
         + (f" No maps were kept of {', '.join(absent)}." if absent else ""),
         kind="png",
     )
+    return answer_sides(tiles.planes.letters)
 
 
 def _add_statistics(gallery: Gallery, results: Sequence[Result], protocols: Protocols) -> None:

@@ -2,122 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
-from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.protocol import Table
-from benchmark.reading import SCORED, shared_bootstrap
+from benchmark.reading import SCORED
 from benchmark.records.storage.finished import FinishedCell
+from benchmark.report.contents.first_screen import build_first_screen
+from benchmark.report.contents.section import Section
 from benchmark.report.glossary import terms_in
-from benchmark.results.explained_model import ExplainedModel
-from benchmark.results.health import Health
+from benchmark.results.conclusions.sizes import Tone, describe_steps, tone_of
 from benchmark.results.lookup import Protocols
-from benchmark.results.paired import Comparison
 from benchmark.results.result import Result
 from benchmark.results.scores import CONTROLS
-from benchmark.statistics.bootstrap import Interval
-from benchmark.statistics.discrimination import Discrimination, classification_report
 from benchmark.statistics.wording import typographic
-
-Kind = Literal["png", "svg"]
 
 NO_NUMBER = "no value"
 _MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "failed": "!"}
+_AT_CHANCE = "≈"  # in the place of the tick of a pass that is near chance
 _TICKS = {True: "✓", False: "✗", None: "?"}
-_MIME = {"png": "image/png", "svg": "image/svg+xml"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page.
-
-    Attributes:
-        title: Subject of the figure, in a few words.
-        caption: Sentences on how to read it.
-        kind: Format of ``content``.
-        content: Bytes of the file.
-    """
-
-    title: str
-    caption: str
-    kind: Kind
-    content: bytes
-
-    @property
-    def address(self) -> str:
-        """The file as a data URI."""
-        return f"data:{_MIME[self.kind]};base64,{base64.b64encode(self.content).decode()}"
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Accuracy of the model itself on the test images.
-
-    Attributes:
-        images: Number of test images.
-        group_names: Names of group 0 and 1.
-        rates: Point estimates of accuracy, precision and the like.
-        auroc: AUROC with its interval over subjects.
-    """
-
-    images: int
-    group_names: tuple[str, str]
-    rates: Discrimination
-    auroc: Interval
-
-
-@dataclass(frozen=True)
-class Section:
-    """Everything that the page says of one model on one cohort.
-
-    Attributes:
-        results: Result of each explainer under each protocol, in the order of the figures.
-        records: Records that the results were made from, in the same order.
-        health: Health of each protocol.
-        comparisons: Differences between methods at true centres and as published.
-        metrics: Accuracy of the model; None where its output was not at hand.
-        pictures: Figures in order.
-        tables: Protocols' own tables, in order.
-    """
-
-    cohort: str
-    model: str
-    results: Sequence[Result]
-    records: Sequence[FinishedCell]
-    health: Sequence[Health]
-    comparisons: Sequence[Comparison]
-    metrics: Metrics | None
-    pictures: Sequence[Picture]
-    tables: Sequence[Table] = ()
-
-    @property
-    def sentences(self) -> list[str]:
-        """What the health box and the table of scores say, for the glossary."""
-        badges = [badge for result in self.results for badge in result.badges]
-        return [
-            *(health.reason for health in self.health),
-            *(f"{result.explainer}\n{result.reason or ''}" for result in self.results),
-            *(f"{badge.name}: {badge.detail}" for badge in badges),
-        ]
-
-
-def measure_model(explained: ExplainedModel) -> Metrics:
-    """Return how well a model tells the groups of the test split apart."""
-    groups, case = explained.evaluation.groups, explained.evaluation.probabilities[:, 1]
-    return Metrics(
-        images=len(groups),
-        group_names=explained.cohort.group_names,
-        rates=classification_report(groups, case),
-        auroc=shared_bootstrap(explained.cohort.subjects).auroc(case, groups),
-    )
 
 
 def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
@@ -126,12 +34,15 @@ def render_page(sections: Sequence[Section], protocols: Protocols) -> str:
     names = dict.fromkeys(result.protocol for section in sections for result in section.results)
     used = [protocols[name] for name in names]
     scores = [protocol.statistic(protocol.primary) for protocol in used]
+    provenance = _provenance([record for section in sections for record in section.records])
     return template.render(
         style=page_style(),
+        first=build_first_screen(sections, dict(provenance)),
+        steps=describe_steps(),
         sections=sections,
         protocols=used,
         questions=[protocol.title for protocol in used] + [score.description for score in scores],
-        provenance=_provenance([record for section in sections for record in section.records]),
+        provenance=provenance,
         controls=CONTROLS,
         no_number=NO_NUMBER,
         short=12,
@@ -151,7 +62,8 @@ def page_environment() -> Environment:
         "number": format_number,
         "range": format_range,
         "verdict": format_verdict,
-        "mark": lambda word: _MARKS.get(word, ""),
+        "mark": mark_of,
+        "tone": tone_of_result,
         "tick": _TICKS.get,
         "terms": terms_in,
         "text_columns": text_columns,
@@ -203,6 +115,17 @@ def format_verdict(result: Result) -> str:
     if result.explainer in CONTROLS:
         return "control"
     return result.verdict or "no verdict"
+
+
+def tone_of_result(result: Result, unhealthy: Collection[str]) -> Tone:
+    """Return how the verdict of a result may look; that of a control looks like none."""
+    verdict = None if result.explainer in CONTROLS or result.state != SCORED else result.verdict
+    return tone_of(verdict, result.primary.size, result.protocol not in unhealthy)
+
+
+def mark_of(word: str, tone: Tone) -> str:
+    """Return the mark before a verdict; a pass that is near chance has no tick."""
+    return _AT_CHANCE if tone == "chance" else _MARKS.get(word, "")
 
 
 def _provenance(records: Sequence[FinishedCell]) -> list[tuple[str, str]]:

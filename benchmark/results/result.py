@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.reading import Condition, Direction, State
 from benchmark.records.record import SCHEMA_VERSION, VerdictWord
+from benchmark.results.conclusions.sizes import SizeWord
 from benchmark.results.scores import ORACLE
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.studentised import FEWEST_SUBJECTS
@@ -58,10 +59,12 @@ class Primary(Estimate):
         direction: Which way is better.
         calibrated: The score on the scale from noise, 0, to the truth, 1; above noise in its own
             unit where no truth stands clear of noise. Null at a gate and without noise.
+        size: Word for the size of the calibrated score; null where there is no score.
     """
 
     direction: Direction
     calibrated: Number | None = None
+    size: SizeWord | None = None
 
 
 class ConditionedEstimate(Estimate):

@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 from benchmark.reading import SCORED, Aggregate, Reading, Sample, summarise_all
 from benchmark.records.storage.finished import FinishedCell
 from benchmark.results.calibration import calibrate
+from benchmark.results.conclusions.sizes import SizeWord, size_word
 from benchmark.results.lookup import Protocols, group_records
-from benchmark.results.result import ConditionedEstimate, Mark, Number, Passes, Primary, Result
+from benchmark.results.result import (
+    ConditionedEstimate,
+    Mark,
+    Number,
+    Passes,
+    Primary,
+    Result,
+    truth_is_one,
+)
 from benchmark.statistics.bootstrap import NO_INTERVAL, Interval
 
 if TYPE_CHECKING:
@@ -36,11 +45,14 @@ def summarise_records(
     """
     results = {}
     for group in group_records(records, protocols):
-        intervals = calibrate(group.scores)
-        for record, entry, calibrated in zip(
-            group.records, group.scores.entries, intervals, strict=True
-        ):
-            result = _result(record, group.protocol, entry.reading, calibrated, details)
+        entries, intervals = group.scores.entries, calibrate(group.scores)
+        numbers = [None if interval is None else Number.of(interval) for interval in intervals]
+        named = zip(entries, numbers, strict=True)
+        known = {entry.explainer: number for entry, number in named if number is not None}
+        reaches_best = group.scores.scoring.owed or truth_is_one(known)
+        for record, entry, number in zip(group.records, entries, numbers, strict=True):
+            size = None if entry.reading is None else _size(number, reaches_best)
+            result = _result(record, group.protocol, entry.reading, (number, size), details)
             results[id(record)] = result
     return [results[id(record)] for record in records]
 
@@ -49,7 +61,7 @@ def _result(
     record: FinishedCell,
     protocol: type[SanityProtocol[Any]],
     score: Reading | None,
-    calibrated: Interval | None,
+    calibrated: tuple[Number | None, SizeWord | None],
     details: bool,
 ) -> Result:
     names, readings, resources = record.names, record.to_readings(), record.resources
@@ -68,13 +80,21 @@ def _result(
         primary=Primary(
             **_numbers(statistic.name, interval),
             direction=statistic.direction,
-            calibrated=None if calibrated is None else Number.of(calibrated),
+            calibrated=calibrated[0],
+            size=calibrated[1],
         ),
         badges=[Mark(name=badge.name, held=badge.held, detail=badge.detail) for badge in badges],
         statistics=_estimate_readings(readings, protocol) if details else [],
         passes=Passes(forward=resources.forward, backward=resources.backward),
         seconds=resources.seconds,
     )
+
+
+def _size(calibrated: Number | None, reaches_best: bool) -> SizeWord:
+    """Return the word for a calibrated score; what has none has no known size."""
+    if calibrated is None:
+        return "not known"
+    return size_word(calibrated.estimate, calibrated.low, calibrated.high, reaches_best)
 
 
 def _estimate_readings(

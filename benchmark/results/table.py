@@ -14,7 +14,7 @@ from benchmark.results.result import Number, Result
 _CELL = ("cohort", "model", "explainer", "protocol", "protocol_version")
 _OUTCOME = ("state", "verdict", "reason")
 _SCORE = ("statistic", "direction", "estimate", "low", "high", "n_subjects")
-_CALIBRATED = ("calibrated", "calibrated_low", "calibrated_high")
+_CALIBRATED = ("calibrated", "calibrated_low", "calibrated_high", "size")
 _COST = ("forward_passes", "backward_passes", "seconds")
 
 Value = str | int | float | None
@@ -53,7 +53,7 @@ def plain_text(text: str) -> str:
 
 def _row(result: Result) -> list[Value]:
     outcome = attrgetter(*_CELL, *_OUTCOME)(result)
-    calibrated = of_number(result.primary.calibrated)
+    calibrated = (*of_number(result.primary.calibrated), result.primary.size)
     cost = result.passes.forward, result.passes.backward, result.seconds
     return [*outcome, *attrgetter(*_SCORE)(result.primary), *calibrated, *cost]
 

@@ -31,6 +31,9 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
     name = "agreement"
     version = "1.0"
     title = "Does the map agree with others, and foretell what removing a region does?"
+    topic = "the effect of removing regions"
+    if_passed = "foretells the effect of removing regions"
+    if_failed = "does not foretell the effect of removing regions"
     primary = "predicts_delta_t"
     chance = "predicts_delta_t"
     margin = 0.02

@@ -41,6 +41,11 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
     name = "biomarker"
     version = "1.0"
     title = "Does the map on a structure tell its size, beyond what the output tells?"
+    topic = "the size of structures"
+    if_passed = "tells the size of a structure beyond the model's output"
+    if_failed = (
+        "tells no more of the size of a structure than the model's output or other networks do"
+    )
     primary = "beyond_output"
     chance = "beyond_output"
     margin = 0.15

@@ -38,6 +38,7 @@ class Complexity(SanityProtocol[ComplexityConfig]):
     name = "complexity"
     version = "1.0"
     title = "How spread out is the map?"
+    topic = "how spread out the maps are"
     primary = "gini"
     chance = "gini_above_noise"
     margin = 0.01

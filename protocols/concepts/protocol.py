@@ -67,6 +67,7 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
     name = "concepts"
     version = "1.0"
     title = "Which concepts drive the separation of the groups?"
+    topic = "concepts"
     primary = "strongest"
     chance = "random_shift"
     margin = 0.1

@@ -50,6 +50,9 @@ class Counterfactual(CounterfactualStatistics, SanityProtocol[CounterfactualConf
     name = "counterfactual"
     version = "1.0"
     title = "How good is an edit that moves the model to the other group?"
+    topic = "edits shown to a second network"
+    if_passed = "makes edits that move a second network too"
+    if_failed = "makes edits that hardly move a second network"
     primary = "transfer"
     chance = "transfer"
     margin = 0.05

@@ -47,6 +47,9 @@ class EditReach(EditReachStatistics, SanityProtocol[EditReachConfig]):
     name = "edit_reach"
     version = "1.0"
     title = "How far can an edit go that touches only what the map marks?"
+    topic = "edits inside the map"
+    if_passed = "marks places where edits move the model far"
+    if_failed = "marks places where edits move the model no further than elsewhere"
     primary = "edit_reach"
     chance = "edit_reach"
     margin = 0.05

@@ -55,6 +55,9 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
     name = "group_maps"
     version = "1.0"
     title = "Where do the groups' explanations differ, and because of what was learned?"
+    topic = "the groups' mean maps"
+    if_passed = "shows where the anatomy of the groups differs"
+    if_failed = "does not show where the anatomy of the groups differs"
     primary = "own_recovery"
     chance = "own_recovery"
     margin = 0.05

@@ -42,6 +42,9 @@ class KnownSource(KnownSourceStatistics, SanityProtocol[KnownSourceConfig]):
     name = "known_source"
     version = "1.0"
     title = "Does the map follow the source when the task changes?"
+    topic = "structures that the network was trained on"
+    if_passed = "follows the structure that the network was trained on"
+    if_failed = "does not follow the structure that the network was trained on"
     primary = "source"
     chance = "source"
     margin = 0.02

@@ -35,6 +35,9 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
     name = "positive_control"
     version = "1.0"
     title = "Does the map find a signal that was planted?"
+    topic = "planted signals"
+    if_passed = "finds planted signals"
+    if_failed = "misses planted signals"
     primary = "found"
     chance = "found"
     margin = 0.02

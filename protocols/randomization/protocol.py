@@ -39,6 +39,9 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
     name = "randomization"
     version = "1.0"
     title = "Does the map depend on what the model has learned?"
+    topic = "training"
+    if_passed = "depends on training"
+    if_failed = "hardly depends on training"
     primary = "learned_share"
     chance = "twin"
     margin = 0.02

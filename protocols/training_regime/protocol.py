@@ -77,6 +77,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
     name = "training_regime"
     version = "1.0"
     title = "Does a frozen encoder with a probe explain better than fine-tuning?"
+    topic = "training regimes"
     primary = "stability_gain"
     chance = "stability_gain"
     margin = 0.05

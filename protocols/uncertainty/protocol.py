@@ -54,6 +54,7 @@ class Uncertainty(UncertaintyStatistics, SanityProtocol[UncertaintyConfig]):
     name = "uncertainty"
     version = "1.0"
     title = "Are maps unstable where the model is uncertain?"
+    topic = "maps where the model is uncertain"
     primary = "relation"
     chance = "relation"
     margin = 0.35

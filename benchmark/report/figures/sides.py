@@ -122,5 +122,23 @@ def describe_sides(pictures: Sequence[EdgeLetters | None]) -> str:
     return f"{sentence}." + (" Where letters are absent, the sides are unknown." * unknown)
 
 
+def answer_sides(pictures: Sequence[EdgeLetters | None]) -> str:
+    """Return whether left is on the left in these pictures, and where that is written.
+
+    Args:
+        pictures: Letters of each picture; None where the image does not say where left is.
+    """
+    left_edges = {None if letters is None else letters.left for letters in pictures}
+    if left_edges == {"L"}:
+        return "Yes: the patient's left is on the left of every picture, marked L."
+    if left_edges == {"R"}:
+        return "No: the patient's right is on the left of every picture, marked R."
+    if left_edges <= {None}:
+        return "Not known: the images do not say where the patient's left is."
+    if left_edges & {"L", "R"}:
+        return "Not in every picture: look for the letters L and R at the edges of each."
+    return "The pictures show neither left nor right: letters at their edges say what they show."
+
+
 def _order(letter: str) -> int:
     return list(_NAMES).index(letter) if letter else -1

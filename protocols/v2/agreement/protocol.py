@@ -36,6 +36,9 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
     name = "agreement"
     version = "2.0"
     title = "Does the map mark the cells that move the model?"
+    topic = "the places that move the model"
+    if_passed = "marks the places that move the model"
+    if_failed = "does not mark the places that move the model"
     primary = "capture"
     chance = "capture"
     margin = 0.02

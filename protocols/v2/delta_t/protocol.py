@@ -48,6 +48,9 @@ class DeltaT(DeltaTStatistics, SanityProtocol[DeltaTConfig]):
     name = "delta_t"
     version = "2.0"
     title = "Does altering what the map marks move the group statistic?"
+    topic = "what separates the groups"
+    if_passed = "marks what separates the groups"
+    if_failed = "marks what separates the groups no better than chance or other networks do"
     primary = "delta_t"
     chance = "delta_t"
     margin = 0.03

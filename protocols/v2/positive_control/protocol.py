@@ -48,6 +48,9 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
     name = "positive_control"
     version = "2.0"
     title = "Does the map find the mark that the network was taught to see?"
+    topic = "marks that the network was taught to see"
+    if_passed = "finds the marks that the network was taught to see"
+    if_failed = "misses the marks that the network was taught to see"
     primary = "found"
     chance = "found"
     margin = 0.02

@@ -42,6 +42,9 @@ class RoiPointing(RoiPointingStatistics, SanityProtocol[RoiPointingConfig]):
     name = "roi_pointing"
     version = "2.0"
     title = "Does the map load on anatomy that the network uses, and owe it to the network?"
+    topic = "the anatomy that the network uses"
+    if_passed = "points at the anatomy that the network uses, because of the network"
+    if_failed = "does not single out the anatomy that the network uses"
     primary = "own_ap"
     chance = "own_ap"
     margin = 0.02

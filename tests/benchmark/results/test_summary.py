@@ -58,7 +58,13 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
         "state": "scored",
         "reason": None,
         "verdict": "pass",
-        "primary": {"statistic": "share", **numbers, "direction": "higher", "calibrated": None},
+        "primary": {
+            "statistic": "share",
+            **numbers,
+            "direction": "higher",
+            "calibrated": None,
+            "size": "not known",
+        },
         "badges": [],
         "statistics": [
             {"statistic": "share", **numbers, "conditions": {}},
@@ -76,6 +82,7 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
         **nothing,
         "direction": "higher",
         "calibrated": None,
+        "size": None,
     }
     assert second["statistics"] == []
 
