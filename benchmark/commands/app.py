@@ -37,6 +37,7 @@ COMMANDS = {
     "model": "benchmark.commands.model:app",
     "train": "benchmark.commands.train:train",
     "experiments": "benchmark.commands.experiments:experiments",
+    "paper": "leaderboard.commands.paper:paper",
     "relatives": "benchmark.commands.train:relatives",
     "cohort": "benchmark.commands.cohort:app",
     "board": "leaderboard.commands.board:app",

@@ -1,0 +1,1 @@
+"""Figures, tables and text of a paper, made from finished records and from experiments."""

@@ -1,0 +1,1 @@
+"""Text of a paper: captions, methods, the checklist, and how all of it is set."""

@@ -1,0 +1,122 @@
+"""Published records as finished cells, from which reports and papers are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.reading import Reading, State
+from benchmark.records.identity import Identity, Names
+from benchmark.records.provenance import Provenance
+from benchmark.records.record import Resources, VerdictWord
+from leaderboard.published.folder import read_readings
+from leaderboard.published.record import PublishedRecord
+
+
+@dataclass(frozen=True)
+class PublishedCell:
+    """A published record in a folder, whose other readings stay in its sidecar until asked for.
+
+    Args:
+        record: The record.
+        folder: Folder of records that it lies in.
+        order: Names of subjects that sort as their cohort does, so that intervals are those of the
+            board; a subject without one keeps its pseudonym.
+    """
+
+    record: PublishedRecord
+    folder: Path
+    order: Mapping[str, str]
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that the score depends on."""
+        return self.record.identity
+
+    @property
+    def identity_sha256(self) -> str:
+        """Hash of the identity."""
+        return self.record.identity_sha256
+
+    @property
+    def names(self) -> Names:
+        """Names of cohort, model, explainer and protocol."""
+        return self.record.names
+
+    @property
+    def state(self) -> State:
+        """State in which the cell ended."""
+        return self.record.state
+
+    @property
+    def reason(self) -> str | None:
+        """Reason why it did not pass."""
+        return self.record.reason
+
+    @property
+    def verdict(self) -> VerdictWord | None:
+        """Judgement of the protocol."""
+        return self.record.verdict
+
+    @property
+    def provenance(self) -> Provenance:
+        """Machine and software that measured it."""
+        return self.record.provenance
+
+    @property
+    def resources(self) -> Resources:
+        """Cost of the measurement."""
+        return self.record.resources
+
+    @property
+    def created(self) -> str:
+        """Time of the measurement."""
+        return self.record.created
+
+    @property
+    def checksum(self) -> str:
+        """Hash of the whole record."""
+        return self.record.checksum
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether anything was measured and published."""
+        return self.record.readings is not None or bool(self.record.scores)
+
+    def to_readings(self) -> list[Reading]:
+        """Return the readings, the score with the digits that the record itself has.
+
+        Raises:
+            FaultError: If the sidecar is damaged.
+        """
+        readings = [] if self.record.readings is None else read_readings(self.folder, self.record)
+        score = self.record.score
+        if score is not None:
+            readings = list(_with_score(readings, score))
+        return [self._in_order(reading) for reading in readings]
+
+    def _in_order(self, reading: Reading) -> Reading:
+        sample = reading.sample
+        subjects = tuple(self.order.get(subject, subject) for subject in sample.subjects)
+        return replace(reading, sample=replace(sample, subjects=subjects))
+
+
+def _with_score(readings: Iterable[Reading], score: Reading) -> Iterable[Reading]:
+    """Yield the readings with the record's score in the place of the sidecar's, or first."""
+    others = list(readings)
+    index = next((i for i, one in enumerate(others) if one.matches(score.statistic)), None)
+    if index is None:
+        yield score
+        yield from others
+        return
+    for number, reading in enumerate(others):
+        if number != index:
+            yield reading
+            continue
+        rows = {key: row for row, key in enumerate(score.sample.keys)}
+        order = np.array([rows[key] for key in reading.sample.keys], dtype=np.intp)
+        below = None if score.denominators is None else score.denominators[order]
+        yield replace(reading, values=score.values[order], denominators=below)
