@@ -1,7 +1,7 @@
 """Maps that try to win a board without following the network: the trial of fire of suite v2.
 
 Each is an ordinary plugin that looks at no file, truth or foreground. What each scored stands in
-docs/suite_v2.md; ``HONEST_PARTS`` names the honest methods that a map contains.
+docs/suite_v2_scores.md; ``HONEST_PARTS`` names the honest methods that a map contains.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scores every map that tries to cheat, and the honest methods, under suite v2, as a table.
 
 ``python tests/support/trial_of_fire.py phantom2_resnet --store DIR`` takes an hour on two cores. It
-can be stopped, and goes on where it was. The tables of docs/suite_v2.md were made by it.
+can be stopped, and goes on where it was. The tables of docs/suite_v2_scores.md were made by it.
 """
 
 from __future__ import annotations
