@@ -90,9 +90,9 @@ class Anatomy:
         subfields: Parts of the ``rois`` that are studied by themselves, by name; no protocol that
             asks about regions as a whole looks at them.
         parents: Name of the region that each subfield is a part of.
-        volume_signs: What a larger volume of a region or subfield speaks for: 1 for the reference
-            group, as where the disease shrinks it, −1 for the case group, as where the disease
-            widens it. 1 for those that are not named.
+        volume_signs: Sign of what a larger volume of a region or subfield speaks for: 1 for the
+            reference group, as where the disease shrinks it, −1 for the case group, as where the
+            disease widens it. 1 for those that are not named.
     """
 
     foreground: BoolArray

@@ -87,7 +87,7 @@ class Concept:
         nuisance: Whether a network that looks at it has found a shortcut, such as a scanner.
         covariates: Columns of ``Cohort.participants`` whose sum is the amount of the concept in a
             subject; none where the amount is not known.
-        added: [n] how much of that amount the images of ``shown`` have more than their partners;
+        added: [n] difference by which the images of ``shown`` exceed their partners in that amount;
             None where the amount is not known, or there are no pairs.
     """
 

@@ -49,10 +49,10 @@ class Drawing:
 
     Attributes:
         name: Part of its file name.
-        title: Above it.
-        caption: Below it.
+        title: Title above the picture.
+        caption: Caption below the picture.
         draw: Makes it, with ``benchmark.report.figures.style``.
-        kind: How the page embeds it; both are written beside the page.
+        kind: Kind of file that the page embeds; both are written beside the page.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Table:
 
     Attributes:
         name: Part of its file name.
-        title: Above it.
+        title: Title above the table.
         caption: Sentences on how to read it.
         columns: Headings, with units; the first column names the row.
         rows: A cell for each column: a text, a number, or None where there is none.
@@ -87,9 +87,9 @@ class Volume:
 
     Attributes:
         name: Part of its file name.
-        description: What its values are, for the header.
+        description: Description of its values, for the header.
         values: [1, 1, *S] image.
-        geometry: Where it lies.
+        geometry: Position of the volume in the world.
     """
 
     name: str
@@ -123,10 +123,10 @@ class SanityProtocol(ABC, Generic[ConfigT]):
     """A question put to an explainer–model pair.
 
     Args:
-        config: Its settings.
+        config: Settings of the protocol.
 
     Attributes:
-        name: Its name in suites and records.
+        name: Name of the protocol in suites and records.
         version: ``MAJOR.MINOR``; a score that moves needs a new one.
         title: The question in a few words, for reports.
         topic: What it asks about, such as ``planted signals``; its name where it is empty.
@@ -136,8 +136,8 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         statistics: Everything that it reads: by default the ``Statistic`` attributes of the class.
         primary: Name of the statistic that is the score: the reading without conditions.
         chance: Name of the statistic that is 0 in expectation for a map of noise.
-        margin: How far from 0 the interval of ``chance`` may reach for a map of noise before the
-            protocol counts as unhealthy.
+        margin: Distance from 0 that the interval of ``chance`` may reach for a map of noise before
+            the protocol counts as unhealthy.
         truth_leads: Whether the protocol is healthy only if no map scores better than the truth.
         gate: Whether a pair that fails it is listed apart, whatever its other scores.
         explains: Whether it asks about an explainer. One that does not asks about the model alone:
@@ -292,10 +292,10 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Yield pictures that no ``Plot`` of a statistic can give; none unless overridden.
 
         Args:
-            exhibits: By explainer, what ``Study.exhibit`` kept; of some or none. A report adds
-                ``spacing``, ``affines`` and ``oriented``, from which
+            exhibits: Arrays that ``Study.exhibit`` kept, by explainer; of some or none. A report
+                adds ``spacing``, ``affines`` and ``oriented``, from which
                 ``benchmark.report.figures.planes`` finds which plane to show and where left is.
-            readings: By explainer, in the order of the report's tables.
+            readings: Readings by explainer, in the order of the report's tables.
         """
         yield from ()
 
@@ -304,7 +304,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Yield images of the population for the report's folder of maps; none unless overridden.
 
         Args:
-            exhibits: As for ``drawings``.
+            exhibits: Arrays that were kept, as for ``drawings``.
         """
         yield from ()
 
@@ -313,7 +313,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Yield tables of the readings for a report; none unless overridden.
 
         Args:
-            readings: By explainer, in the order of the report's tables.
+            readings: Readings by explainer, in the order of the report's tables.
         """
         yield from ()
 
@@ -342,7 +342,7 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         """Return why its health on this model is not known, a clause each; none unless overridden.
 
         Args:
-            readings: By explainer, of all that were scored but the controls.
+            readings: Readings by explainer, of all that were scored but the controls.
         """
         return ()
 

@@ -70,15 +70,15 @@ class Statistic:
     Attributes:
         name: Name in records; that of the class attribute that it is assigned to, if empty.
         description: One sentence for tables and reports.
-        direction: Which way is better, or none.
-        aggregate: How subjects make one number: their mean; their mean with the interval of the
-            studentised bootstrap, which has no limits below 20 subjects; the mean of the two
+        direction: Direction that is better, or none.
+        aggregate: Rule by which subjects make one number: their mean; their mean with the interval
+            of the studentised bootstrap, which has no limits below 20 subjects; the mean of the two
             groups' means (of one, where the other has no value), where groups respond so
             differently that chance in their mix would swamp the rest; the mean of group A minus
             that of group B; the AUROC of telling B from A; the ratio of the mean to that of the
             reading's denominators, which is no number where the interval of the latter holds 0; or
             constant, one number of the model that every subject bears.
-        plot: How a report draws it, or None where a table says enough.
+        plot: Plot of a report, or None where a table says enough.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Reading:
         sample: The images.
         values: [n] float64; NaN where there is no value.
         conditions: Such as ``{"q": 0.05, "imputer": "blur"}``; empty for the score itself.
-        reasons: For each key without a value, why.
+        reasons: Reason for each key without a value.
         denominators: [n] float64 for the aggregate ``ratio``, else None.
     """
 

@@ -32,7 +32,7 @@ class MapsLayout:
     Attributes:
         order: Axis of an image's maps that holds channels, then that of each axis of the image;
             (0, 1, 2) is the contract's [K, *s] in two dimensions.
-        fault: Why the maps cannot be laid on the image, or None where they can.
+        fault: Reason why the maps cannot be laid on the image, or None where they can.
     """
 
     order: tuple[int, ...]

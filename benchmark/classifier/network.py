@@ -148,7 +148,7 @@ class Classifier(nn.Module):
 
         Args:
             count: Number of children that were passed; a trunk that is no sequence has none.
-            activations: Their output, or prepared images where it is 0.
+            activations: Output of the stages before, or prepared images where it is 0.
         """
         trunk = cast("nn.Sequential", self.trunk)[count:] if count else self.trunk
         maps: Tensor = trunk(activations)

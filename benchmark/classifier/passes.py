@@ -86,10 +86,10 @@ class PrefixMemory:
 
         Args:
             count: Number of stages.
-            prefix: Those stages, or a sequence of more.
-            images: [B, C, *S] what the first stage is given.
-            of: Whose stages they are; what is known of others is left alone.
-            step: How a stage is applied.
+            prefix: Stages to pass, or a sequence of more.
+            images: Input [B, C, *S] of the first stage.
+            of: Network whose stages they are; the memory keeps what it knows of others.
+            step: Function that applies a stage.
         """
         batch = self._number_of(images)
         stages: list[tuple[int, nn.Module]] = [(count, prefix)]

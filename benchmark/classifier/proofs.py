@@ -72,7 +72,7 @@ class NetworkProofs:
     """Each check returns a remark or None, and raises ClassifierError as ``prove`` does.
 
     Args:
-        classifier: Network to be proven.
+        classifier: Network to prove.
         images: A few images [B, 1, *S] on its device.
     """
 

@@ -105,8 +105,8 @@ class _Matrix:
     finds three neighbours at once.
 
     Args:
-        lines: For each squared distance of other lines, the entries [n] int32 straight across; n
-            where there are none.
+        lines: Entries [n] int32 straight across, for each squared distance of other lines; n where
+            there are none.
         diagonal: [n] diagonal, 0 where no pixel is masked.
         inside: [n] 1 where a pixel is masked, and otherwise 0.
         blocks: [systems] number of each system's blocks.
@@ -183,7 +183,7 @@ def _solve(planes: _Planes, owners: Tensor, masks: Tensor) -> Tensor:
     """Return the values of the masked pixels of masks [N, *S], which are not empty, end to end.
 
     Args:
-        planes: What is known of the images.
+        planes: Planes that hold what is known of the images.
         owners: [N] image of each mask.
         masks: [N, *S] bool.
     """

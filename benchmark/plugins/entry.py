@@ -31,7 +31,7 @@ class Entry(Generic[P]):
         plugin_class: Class of the plugin; None where it could not be imported.
         error: Reason why it could not be imported.
         source_sha256: Hash of its file, where it was loaded from a path.
-        argument: Only argument of the constructor, for a cohort that a file describes.
+        argument: Sole argument of the constructor, for a cohort that a file describes.
         major: MAJOR version that the name is written with, as in ``delta_t@2``, where a plugin of
             the same name and an earlier version is still there; else empty.
     """

@@ -120,7 +120,7 @@ def write_volumes(
         path: Path that ends in ``.nii.gz``.
         stack: Array [N, 1, *S]; stored as [*S, N], of two dimensions as [H, W, 1, N], and without
             the last axis where ``geometry`` has affines of its own for each image.
-        geometry: Where the images lie.
+        geometry: Position of the images in the world.
         description: Name of the content, for the header.
         intent: NIfTI's code of what the values mean.
     """

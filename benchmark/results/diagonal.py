@@ -16,8 +16,8 @@ def unfollowed(
     """Return the places that no method shows best on the network taught to look there.
 
     Args:
-        readings: By method; no controls, which follow no network.
-        statistic: What is read of each network's maps at each place, up being better.
+        readings: Readings by method; no controls, which follow no network.
+        statistic: Statistic of each network's maps at each place, up being better.
         place: Condition that names the place; ``network`` names the network after its place.
     """
     followed: dict[str, bool] = {}

@@ -25,7 +25,7 @@ class ScoredGroup:
 
     Attributes:
         records: Records in the order given.
-        protocol: Their protocol.
+        protocol: Protocol of the records.
         scores: An entry for each record.
     """
 

@@ -56,7 +56,7 @@ class Primary(Estimate):
     """The score.
 
     Attributes:
-        direction: Which way is better.
+        direction: Direction that is better.
         calibrated: The score on the scale from noise, 0, to the truth, 1; above noise in its own
             unit where no truth stands clear of noise. Null at a gate and without noise.
         size: Word for the size of the calibrated score; null where there is no score.

@@ -29,7 +29,8 @@ class Scoring:
         statistic: The score.
         chance: The statistic that is 0 in expectation for a map of noise; None where that is not
             known.
-        margin: How far the truth may be beaten, or noise lie from 0, in a healthy protocol.
+        margin: Distance by which the truth may be beaten, or noise lie from 0, in a healthy
+            protocol.
         truth_leads: Whether no map should score better than the truth.
         gate: Whether the protocol is passed or failed, and never averaged.
         owed: Whether the score is what a map owes to the network, so that 0 is chance.
@@ -70,11 +71,11 @@ class Scores:
     """The scores of explainers under one protocol, on one model and cohort.
 
     Attributes:
-        scoring: How they are read.
+        scoring: Rules by which they are read.
         entries: One an explainer; the controls among them judge and calibrate the others.
         noise: Reading of the chance statistic for a map of noise; None where there is none.
-        faults: What the protocol itself found that makes its scores prove nothing.
-        doubts: What the protocol itself found that leaves open whether its scores prove something.
+        faults: Faults that the protocol itself found and that make its scores prove nothing.
+        doubts: Doubts of the protocol itself, which leave open whether its scores prove something.
     """
 
     scoring: Scoring

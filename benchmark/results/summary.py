@@ -36,7 +36,7 @@ def summarise_records(
 
     Args:
         records: Records of any models and cohorts; controls among them calibrate the others.
-        protocols: Their protocols.
+        protocols: Protocols of the records.
         details: Whether to summarise every reading, which takes some 0.2 s a record, or the score
             alone.
 

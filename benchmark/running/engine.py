@@ -69,10 +69,10 @@ def run(
     Args:
         plan: Plan of the run.
         store: Store that finished cells are taken from and kept in.
-        settings: How to compute.
+        settings: Device, batch size and other settings of the computation.
         progress: Listener to the course of the run.
-        executor: What measures the cells elsewhere; without, this process measures them in the
-            order of the plan.
+        executor: Executor that measures the cells elsewhere; without, this process measures them in
+            the order of the plan.
 
     Raises:
         InputError: If a cohort or model cannot be loaded, or the store cannot be written.

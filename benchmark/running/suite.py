@@ -85,9 +85,9 @@ class Suite(StrictModel):
 
     Attributes:
         version: Version, part of every score's identity and of the names of its random streams.
-        cohorts, models, protocols: Those that are scored by default. A protocol that exists in
+        cohorts, models, protocols: Names of what is scored by default. A protocol that exists in
             several MAJOR versions is named with one, as in ``delta_t@2``; without, it is the first.
-        cohort: What is particular to a cohort, by name.
+        cohort: Settings of single cohorts, by name.
         health: Controls that every run scores as well.
         seed: Seed of random masks and of randomised copies of the model.
         protocol: Settings of protocols, by name.

@@ -43,10 +43,10 @@ class CrossedShare:
         kept: [n, C] similarity of each subject's map to that on each of C copies.
         ceilings: [n] similarity to the map on a network that should agree.
         bootstrap: Bootstrap over the subjects of the n rows.
-        fold: How the copies' means over subjects count as kept: the mean of their ``magnitude``,
-            where what is turned round is kept as well, or the ``positive`` part of their mean,
-            where less than nothing is chance. It is the means that are folded: folding each
-            subject's value would count its noise as similarity.
+        fold: Way in which the copies' means over subjects count as kept: the mean of their
+            ``magnitude``, where what is turned round is kept as well, or the ``positive`` part of
+            their mean, where less than nothing is chance. It is the means that are folded: folding
+            each subject's value would count its noise as similarity.
     """
 
     kept: FloatArray

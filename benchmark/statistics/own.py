@@ -30,7 +30,7 @@ class Own:
         values: [n] the value minus that of the strongest null; where a map ranks nothing, chance
             minus that null, and never more than 0.
         null: Name of the null that was subtracted, the one of the largest mean.
-        subtracted: [n] its values.
+        subtracted: [n] values of the null that was subtracted.
     """
 
     values: FloatArray
@@ -50,7 +50,7 @@ def own(
         values: [n] a statistic of the maps, larger is better; NaN where a map ranks nothing, which
             counts as chance, against the null that every other subject is measured from. A method
             that owed nothing there instead would rise by giving no map where its null is stronger.
-        nulls: What the statistic is without knowledge, by name, each [n]: chance itself, and the
+        nulls: Values of the statistic without knowledge, by name, each [n]: chance itself, and the
             maps of networks that know nothing of the task. A NaN there counts as chance.
         chance: [n] chance, where it is not among the nulls: a map that the image alone decides
             then owes exactly nothing, also where it does worse than chance.

@@ -194,7 +194,7 @@ def augment(images: Tensor, shift: int, mirror: bool, generator: torch.Generator
     """Return images moved by whole pixels, a batch alike along each axis, some of them mirrored.
 
     Args:
-        images: [B, 1, *S] on the CPU.
+        images: Images [B, 1, *S] on the CPU.
         shift: Largest number of pixels that they are moved by.
         mirror: Whether half of them are flipped left–right.
         generator: Stream that decides.

@@ -87,7 +87,7 @@ def probe_margins(features: FloatArray, groups: Rows, others: FloatArray) -> Flo
 
     Args:
         features: [n, D] features of the rows to fit.
-        groups: [n] their groups, both present.
+        groups: [n] groups of the rows, both present.
         others: [m, D] features of the rows to predict.
     """
     mean, spread = features.mean(0), features.std(0)

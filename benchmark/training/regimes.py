@@ -28,13 +28,13 @@ class RegimeRecipe:
     """Settings of training on a cohort; every one is part of the identity of the weights.
 
     Attributes:
-        regime: Which parts are trained: the head alone (``"probe"``), the last stage of the trunk
-            that has weights too (``"last_stage"``), or everything (``"full"``).
+        regime: Name of the parts that are trained: the head alone (``"probe"``), the last stage of
+            the trunk that has weights too (``"last_stage"``), or everything (``"full"``).
         head_rate: Learning rate of the head.
         encoder_rate: Learning rate of what is trained of the trunk.
         weight_decay: Weight decay of AdamW.
         class_weights: Whether classes weigh N / (2 N_k) in the loss.
-        monitor: What decides on the best epoch on the validation split.
+        monitor: Metric that decides on the best epoch on the validation split.
         patience: Number of epochs without a gain after which training stops.
         smallest_gain: Change of the monitored value that counts as a gain.
         epochs: Largest number of epochs; 60 for a probe and 40 otherwise where it is None.

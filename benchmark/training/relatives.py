@@ -31,7 +31,7 @@ class Relative:
         name: Name of its relation to the model, such as ``twin``; part of a file name.
         settings: Settings that decide its weights beside model and cohort, as plain JSON.
         fit: Function that trains it; it must give the same weights each time.
-        description: What it is, for whoever waits while it is trained, such as ``the twin``.
+        description: Name of the model for whoever waits while it is trained, such as ``the twin``.
     """
 
     name: str

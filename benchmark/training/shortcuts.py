@@ -68,7 +68,7 @@ class _Question:
         name: Short name of the probe.
         sees: Noun phrase that says what it is given.
         features: [N, F] numbers for each image.
-        absent: Why the question makes no sense where the features never vary.
+        absent: Reason why the question makes no sense where the features never vary.
         threshold: Value of the AUROC's lower limit above which the probe is suspicious.
         context: Whether the features may hold the disease.
     """

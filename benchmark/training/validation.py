@@ -62,7 +62,7 @@ def validate(
         epochs: Course of the training, where there was one.
         with_umap: Whether UMAP is drawn beside PCA where ``umap-learn`` is installed; its first
             use compiles for about twenty seconds.
-        shortcuts: What the shortcut watch found on this cohort, where it was asked before.
+        shortcuts: Findings of the shortcut watch on this cohort, where it was asked before.
 
     Raises:
         CohortError: If the predictions are not those of this cohort, if two subjects share an

@@ -91,9 +91,9 @@ def archived_maps(
     Args:
         model: Explainer, model and cohort that the maps are of.
         rows: [n] test rows.
-        kind: What they are maps of: what decides them beside the trial and the rows.
+        kind: Kind of maps: what decides them beside the trial and the rows.
         draw: Function from rows to their maps [n, 1, *S].
-        archive: Where they are kept, if anywhere.
+        archive: Archive that keeps them, if any.
 
     Returns:
         Maps [n, 1, *S] float32 on the host, in the order of the rows.

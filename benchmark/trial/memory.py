@@ -84,7 +84,7 @@ def remembered(
     Args:
         by_model: Whether the value differs between models.
         by_explainer: Whether the value differs between explainers.
-        keeping: How the value is kept in the archive for later processes, if it is.
+        keeping: Rule by which the archive keeps the value for later processes, if it does.
     """
 
     def decorate(
@@ -118,7 +118,7 @@ def kept_for(
     Args:
         trial: Trial, or models, whose archive, cohort, streams and kind of device join the key.
         key: All else that decides the value, of plain parts.
-        keeping: How it is kept; None keeps nothing.
+        keeping: Rule by which the archive keeps it; None keeps nothing.
         compute: Function that makes it.
     """
     runtime = trial.runtime

@@ -39,7 +39,7 @@ class Models:
     Attributes:
         classifier: Network itself.
         cohort: Cohort with all splits.
-        runtime: How to compute.
+        runtime: Device, batch size and other settings of the computation.
         memory: Memory that holds the copies.
     """
 
@@ -93,8 +93,8 @@ class Models:
         Weights are drawn by seed and need no keeping; statistics cost a pass of every image.
 
         Args:
-            kind: What decides the copies beside network, cohort, suite and parts.
-            parts: What each copy is made by; its ``repr`` must tell copies apart.
+            kind: Kind of copies: what decides them beside network, cohort, suite and parts.
+            parts: Parts by which each copy is made; their ``repr`` must tell copies apart.
             make: Function from such a part, and from images or kept statistics, to the copy.
         """
         made: list[Classifier] = []

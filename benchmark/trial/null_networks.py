@@ -42,7 +42,7 @@ class NullMaps:
     Attributes:
         randomised: [n, 1, *S] maps for each fully randomised copy of the network, by its number.
         memorised: [n, 1, *S] maps for the network that knows permuted labels by heart, or None.
-        left_out: Why a null network has no maps, by its name.
+        left_out: Reason why a null network has no maps, by its name.
     """
 
     randomised: Mapping[int, Tensor]
@@ -99,7 +99,7 @@ class RandomisedMaps:
 
     Attributes:
         maps: [n, 1, *S] maps for each copy, by its number.
-        left_out: Why a copy has no maps, by its name.
+        left_out: Reason why a copy has no maps, by its name.
     """
 
     maps: Mapping[int, Tensor]
@@ -125,7 +125,7 @@ def read_left_out(images: Study, nulls: NullMaps, statistic: Statistic, conditio
 
     Args:
         images: Study of the images.
-        nulls: Their null maps.
+        nulls: Null maps of the images.
         statistic: Statistic that is read of each null network.
         condition: Condition of its readings that names the network.
     """

@@ -103,7 +103,7 @@ def respond(
         rows: [n] test rows.
         masks: [n, M, *S] bool, or a function that returns those of a slice of the rows; of volumes
             a few hundred masks fill a memory.
-        imputer: What is put in the place of what is removed.
+        imputer: Imputer that fills in what is removed.
     """
     evaluation, device = trial.evaluation, trial.runtime.device
 

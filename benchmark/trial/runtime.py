@@ -46,7 +46,7 @@ class Peers:
 
     Attributes:
         panel: The explainers that a protocol sets beside the one on trial, by name.
-        recipe: How the model was trained, or how one like it is.
+        recipe: Recipe by which the model, or one like it, was trained.
         weights: Folder of committed weights of the model's relatives, or None.
         references: Images that explainers may compare with; the cohort's unless given.
     """

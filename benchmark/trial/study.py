@@ -151,8 +151,8 @@ class Study:
         Args:
             purpose: All else that decides the value; its ``repr`` must tell values apart.
             compute: Function that makes the value.
-            keeping: How it is kept in the archive for later processes, if it is. There version and
-                settings of the protocol join what decides it.
+            keeping: Rule by which the archive keeps it for later processes, if it does. There
+                version and settings of the protocol join what decides it.
         """
         key = (self.protocol, purpose, self.trial.model_identity, self.rows.tobytes())
         return self.trial.once(
@@ -194,7 +194,7 @@ class Study:
             values: [n] values of the rows.
             where: Conditions that tell the reading from others of the statistic.
             over: [n] denominators, for a ratio.
-            reasons: Why a key has no value; what the study knows of its maps unless given.
+            reasons: Reason why a key has no value; what the study knows of its maps unless given.
         """
         reasons = self.reasons if reasons is None else reasons
         denominators = None if over is None else self._for_all(over)

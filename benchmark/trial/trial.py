@@ -35,9 +35,9 @@ class Trial:
         explainer: The method that is asked.
         classifier: The model that it explains.
         cohort: All splits; protocols score on ``test``.
-        runtime: How to compute.
-        peers: What model and explainer are compared with.
-        memory: What was computed already, shared by all trials of one cohort.
+        runtime: Device, batch size and other settings of the computation.
+        peers: Peers that model and explainer are compared with.
+        memory: Memory of what was computed already, shared by all trials of one cohort.
     """
 
     explainer: Explainer

@@ -38,7 +38,7 @@ def run_apart(function: Callable[[], T], what: str, deadline: float) -> T:
     The copy has one thread, prints nothing, and may take no more memory than is free.
 
     Args:
-        function: What to call; its result is pickled, and an exception of it is lost.
+        function: Function to call; its result is pickled, and an exception of it is lost.
         what: Beginning of the sentence for a copy that ends, such as ``"mine.py"``.
         deadline: Seconds that it may take.
 

@@ -168,7 +168,8 @@ def read_cells(folder: Path, advanced: Advanced | None = None) -> list[StoredCel
 
     Args:
         folder: A store, or a folder of records.
-        advanced: Called with a step, the number of files done, and the number of files.
+        advanced: Listener that is called with a step, the number of files done, and the number of
+            files.
 
     Raises:
         StoreError: If the folder cannot be read or a file is damaged.

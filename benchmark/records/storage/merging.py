@@ -40,7 +40,8 @@ def merge(stores: Sequence[Path], into: Path, advanced: Advanced | None = None) 
     Args:
         stores: Folders of stores; of a cell that failed in several, the last one's attempt stays.
         into: Folder of the store to write.
-        advanced: Called with a step, the number of files done, and the number of files.
+        advanced: Listener that is called with a step, the number of files done, and the number of
+            files.
 
     Raises:
         StoreError: If a folder is no store, or two hold different results under one identity.

@@ -28,7 +28,7 @@ class Panel:
         title: Text above it.
         label: Text below its axis.
         values: Numbers by row.
-        words: How a row ended that has no number, by row.
+        words: Words that stand in a row without a number, by row.
         noise: Score of a map of noise, or None.
         truth: Score of the truth, or None.
         limits: Ends of the axis, or None where the numbers decide.

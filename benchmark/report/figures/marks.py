@@ -121,7 +121,7 @@ def write_cased(
         axes: Axes that hold the image.
         x: Position across.
         y: Position along the upright axis.
-        words: What is written.
+        words: Words to write.
         size: Size in points.
         alignment: Side of the words, across and upright, that stands at the position.
     """

@@ -32,8 +32,8 @@ class Drawing:
     """A figure with the sentences below it.
 
     Attributes:
-        figure: Figure, to be written by ``style.save``.
-        caption: What it shows.
+        figure: Figure for ``style.save`` to write.
+        caption: Caption of the figure.
     """
 
     figure: Figure
@@ -52,7 +52,7 @@ def draw_all(
         validation: Validation of the trained network.
         epochs: Course of the training; without one there is no figure of it.
         best_epoch: Number of the epoch whose weights were kept.
-        monitor: What decided on the best epoch.
+        monitor: Metric that decided on the best epoch.
     """
     return dict(_drawings(validation, epochs, best_epoch, monitor))
 

@@ -104,7 +104,7 @@ class CohortOverview:
         intensities: Values as stored; None where the cohort does not come from files.
         masks: Foreground, regions, subfields and control regions.
         truth: Regions that hold the whole difference.
-        covariates: How well each covariate alone tells the groups apart.
+        covariates: AUROC by which each covariate alone tells the groups apart.
         is_whole: Whether the foreground is the whole of every image.
         faint: Subjects of images whose foreground takes up less than 5 % of [0, 1].
         fingerprint: Hash of everything that a score depends on.
@@ -141,7 +141,7 @@ def describe_cohort(cohort: Cohort, stored: StoredValues | None = None) -> Cohor
 
     Args:
         cohort: The cohort.
-        stored: What its files held, where it comes from files.
+        stored: Content of the cohort's files, where it comes from files.
     """
     visits = Counter(cohort.subjects)
     return CohortOverview(

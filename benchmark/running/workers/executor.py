@@ -27,7 +27,7 @@ class Executor(Protocol):
         is closed, as by Ctrl-C, it ends its processes within seconds.
 
         Args:
-            request: What each worker is told.
+            request: Request that each worker gets.
             agenda: Tasks to carry out.
         """
         ...

@@ -70,7 +70,7 @@ class Request:
         suite: Suite that is scored.
         selection: Plugins by name, from which the plan is made.
         store: Folder of the store; each process opens it by itself.
-        settings: How to compute.
+        settings: Device, batch size and other settings of the computation.
         began: Time at which the run began by the clock of the store's file system, in nanoseconds.
         sources: Sources of plugins by path, for machines that do not have the files.
     """

@@ -46,7 +46,7 @@ def executor_for(
     Args:
         plan: Plan of a run.
         methods: Number of its explainers.
-        settings: How to compute.
+        settings: Device, batch size and other settings of the computation.
         workers: Number of processes that the user asked for, if any.
     """
     count = count_for(methods, settings.device) if workers is None else workers

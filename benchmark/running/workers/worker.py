@@ -21,7 +21,7 @@ class Worker:
     """A process's share of a run: it makes the plan, and loads cohorts and models, once each.
 
     Args:
-        request: What the run is.
+        request: Request that describes the run.
     """
 
     def __init__(self, request: Request) -> None:

@@ -73,7 +73,7 @@ def draw_permutations(
     Args:
         subjects: Number of subjects n.
         permutations: Number of orders R.
-        name: What the orders are for.
+        name: Name of the purpose of the orders.
         within: [n] group of each subject, where only subjects of one group change places. It
             keeps the level of a correlation given the group where the groups vary by different
             amounts, which orders of all subjects do not.
@@ -105,7 +105,7 @@ def correlation_test(
         first: [n] or [n, K] what may follow the other, such as the share of a map on K regions.
         second: [n] or [n, K] what is permuted, such as the volumes of the same regions. All K
             columns of a subject are permuted together.
-        design: What is given.
+        design: Design of what is given.
         permutations: [R, n] orders of the subjects.
         alternative: Whether large correlations count alone, or also strongly negative ones.
     """

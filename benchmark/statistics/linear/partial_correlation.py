@@ -27,7 +27,7 @@ class PartialCorrelation:
     Args:
         first: [n] or [n, K] a value of each subject, such as the share of a map on K regions.
         second: [n] or [n, K] the value that it may go with, such as the volume of each region.
-        design: What is given; a row for each subject.
+        design: Design of what is given; a row for each subject.
 
     Raises:
         InputError: If shapes do not fit.

@@ -43,7 +43,7 @@ class Regression:
         gained_r2: R² with the predictor minus R² without; None if mixed.
         gained_aic: AIC with the predictor minus AIC without. It is no test.
         n: Number of rows.
-        note: Why another model was fitted than was asked for; empty otherwise.
+        note: Reason why another model was fitted than was asked for; empty otherwise.
     """
 
     model: str
@@ -104,7 +104,7 @@ def regress_mixed(
     Args:
         outcome: [N] value of each row.
         predictor: [N] likewise.
-        design: What is given, a row for each of the N.
+        design: Design of what is given, a row for each of the N.
         clusters: [N] cluster of each row.
 
     Raises:

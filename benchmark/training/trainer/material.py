@@ -106,7 +106,7 @@ def bootstrap_subjects(cohort: Cohort, rows: Rows, *purpose: str | int) -> Rows:
     Args:
         cohort: Cohort that the rows are of.
         rows: Row numbers by key.
-        purpose: What the bootstrap is for, which names its random stream.
+        purpose: Purpose of the bootstrap, which names its random stream.
     """
     drawn: list[Rows] = []
     for group in (0, 1):

@@ -48,9 +48,9 @@ class Edits:
     """What the best edit of each of M masks does to n images.
 
     Attributes:
-        reach: [n, M] by how much s·φ falls, in units of T; never below 0.
-        elsewhere: [n, M] by how much the same edits lower s·φ of other networks, in units of the T
-            of each, by name.
+        reach: [n, M] fall of s·φ, in units of T; never below 0.
+        elsewhere: [n, M] fall of s·φ of other networks by the same edits, in units of the T of
+            each, by name.
         coordinates: [n, M, K] z of the edits.
     """
 
@@ -66,7 +66,7 @@ class Editor:
     Attributes:
         trial: Model and cohort.
         subspace: Plausible changes.
-        budget: How far an edit may go.
+        budget: Limit of an edit.
         others: Trials on other networks that are shown the same edits, by name.
     """
 

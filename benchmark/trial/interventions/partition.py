@@ -33,7 +33,7 @@ def effects_of(trial: Trial, rows: Rows, count: int, substitute: str | None = No
         trial: Model and cohort.
         rows: [n] test rows.
         count: Number of cells that each foreground is cut into.
-        substitute: What is put in the place of a cell, by its name among ``substitutes``; the
+        substitute: Substitute for the content of a cell, by its name among ``substitutes``; the
             cohort's default imputer if None.
     """
     regions = regions_of(trial, rows, count)

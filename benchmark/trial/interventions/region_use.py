@@ -50,7 +50,7 @@ class RegionUse:
         drops: [n] drop of s·φ, in units of T, without the mask.
         elsewhere: [n, R] the same without the mask at other places.
         share: [n] the mask's share of the foreground.
-        interchange: [n] how much of s·φ goes with the region's content, in units of T; None of a
+        interchange: [n] share of s·φ that goes with the region's content, in units of T; None of a
             mask that is judged by removal.
     """
 

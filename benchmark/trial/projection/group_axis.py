@@ -33,10 +33,10 @@ class GroupAxis:
     Attributes:
         directions: [K, D] unit vectors w = (μ_A − μ_B)/‖μ_A − μ_B‖: one, of the training split; or
             two where there is none, each of one half of the test subjects.
-        fold: [N] which of the directions stands for each test image; never one that was fitted on
-            its own subject.
-        embeddings: [N, D] of the test images.
-        groups: [N] of the test images.
+        fold: [N] index of the direction that stands for each test image; never one that was fitted
+            on its own subject.
+        embeddings: [N, D] embeddings of the test images.
+        groups: [N] groups of the test images.
     """
 
     directions: FloatArray

@@ -30,9 +30,9 @@ class SignedMaps:
 
     Attributes:
         own: [n, 1, *S] float32 maps for the network on trial.
-        copies: The same for each fully randomised copy, by its number, explained along the
-            direction of the trained network: neither features nor direction are learned.
-        left_out: Why a copy has no maps, by its number.
+        copies: Maps for each fully randomised copy, by its number, explained along the direction of
+            the trained network: neither features nor direction are learned.
+        left_out: Reason why a copy has no maps, by its number.
     """
 
     own: Tensor

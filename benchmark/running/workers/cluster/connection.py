@@ -41,7 +41,7 @@ def connected(address: str | None) -> Iterator[None]:
     """Be connected with a cluster inside, unless this process is connected with one already.
 
     Args:
-        address: What ``resolve_address`` has returned.
+        address: Address that ``resolve_address`` has returned.
 
     Raises:
         InputError: If there is no cluster, or one of another version of Ray or Python.

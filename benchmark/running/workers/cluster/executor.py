@@ -37,7 +37,7 @@ class RayExecutor:
     made them, so that doing it again changes nothing.
 
     Args:
-        address: What ``resolve_address`` has returned.
+        address: Address that ``resolve_address`` has returned.
         count: Number of workers; without, one for each core or GPU of the cluster, also of those
             that join it later, as far as memory goes.
         device: Device that was asked for: ``auto``, ``cpu`` or ``cuda``.

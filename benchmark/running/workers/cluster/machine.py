@@ -24,7 +24,7 @@ class Code:
     """The medsanity that a process runs.
 
     Attributes:
-        version: Its version, as it is installed.
+        version: Version of the package, as it is installed.
         sha256: Hash of its source files.
     """
 
@@ -55,7 +55,7 @@ class Origin:
 
     Attributes:
         host: Name of its machine.
-        folder: Its working folder, to which relative paths refer.
+        folder: Working folder of the machine, to which relative paths refer.
         store: Folder of its store.
         marker: Name of a file that lies in the store as long as the run lasts.
     """

@@ -29,10 +29,10 @@ class Member:
     """An actor with its worker process, and what it has in hand.
 
     Args:
-        request: What the worker is told.
+        request: Request that the worker gets.
         origin: Process of the run.
         pair: Cohort and model that the worker is to load.
-        options: What the actor asks of the cluster.
+        options: Options that the actor asks of the cluster.
 
     Attributes:
         assignment: Task in hand.
@@ -67,7 +67,7 @@ class Member:
 
         Args:
             agenda: Agenda that gets back what a lost worker leaves.
-            losses: How often each cell was in hand when its worker was lost.
+            losses: Number of times that each cell was in hand when its worker was lost.
         """
         try:
             answer = ray.get(self.pending)
