@@ -38,7 +38,7 @@ class RoiPointingConfig(ProtocolConfig):
 
     Attributes:
         confidence: A subject counts if the model gives its own group at least this probability.
-        tolerance_mm: How far beside a region the largest value may lie and still point at it.
+        tolerance_mm: Distance beside a region at which the largest value still points at it.
         subjects: Images whose regions are removed, and that randomised copies explain as well.
         repeats: Random regions that each removal is compared with.
     """

@@ -35,7 +35,7 @@ class Setting:
     """What correlations are made from, beside the maps.
 
     Attributes:
-        people: Who is assessed.
+        people: Subjects to assess.
         volumes: [n, K] volumes of their regions, each with the sign by which it rises towards the
             reference group.
         output: [N] φ of the network on trial, of each image.

@@ -52,8 +52,8 @@ def read_occlusion(
 
     Args:
         study: Notebook on the assessed subjects.
-        people: Who they are.
-        regions: Their regions.
+        people: Subjects whose images are occluded.
+        regions: Regions of the subjects.
         maps: [N, 1, *S] signed maps of their images.
         axis: Direction between the groups.
         config: Settings.

@@ -121,7 +121,8 @@ def find_people(trial: Trial, minimum: int, subjects: int | None) -> People:
     Args:
         trial: Model and cohort.
         minimum: Fewer subjects than these are not assessable.
-        subjects: At most so many subjects, as many of each group by seeded order; all unless given.
+        subjects: Largest number of subjects, as many of each group by seeded order; all unless
+            given.
 
     Raises:
         UnsupportedError: If the cohort declares no regions, or no volume of one.

@@ -31,7 +31,7 @@ class Regions:
     """Masks of the assessed images, each [N, 1, *S] bool, inside the foreground.
 
     Attributes:
-        rois: By name of the region.
+        rois: Regions by name.
         controls: Control region of each of them.
         subfields: Parts of them that have a volume of their own.
         is_common: Whether regions and controls are those of the reference group, the same place

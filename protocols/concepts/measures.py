@@ -149,9 +149,9 @@ def alignment_p(
     """Return the cosine of a concept's direction with another [D], and its two-sided p-value.
 
     Args:
-        embeddings: [n, D] of the images of both sets.
+        embeddings: [n, D] embeddings of the images of both sets.
         labels: [permutations, n] labels that are as likely under the null hypothesis.
-        shown: [n] which images show the concept.
+        shown: [n] truth value that says which images show the concept.
         towards: Unit vector [D].
     """
     cosine = float(concept_direction(embeddings, shown) @ towards)

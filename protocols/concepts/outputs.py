@@ -22,7 +22,7 @@ class Outputs:
     """What a network makes of the images without a concept, and then of those with it.
 
     Attributes:
-        shown: [n] which images show the concept.
+        shown: [n] truth value that says which images show the concept.
         strata: [n] number of each image's stratum.
         towards_cases: [n] −φ/T, which is larger by 1 for a case than for a reference subject.
         margin: [n] logit of the cases minus that of the reference group.

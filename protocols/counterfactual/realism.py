@@ -47,7 +47,7 @@ def told_apart(
     Args:
         real: [r, F] texture of real images.
         edited: [n, F] texture of edited images.
-        sample: Who both are, the real ones first; no subject is in two folds.
+        sample: Sample of both, the real ones first; no subject is in two folds.
         folds: Number of folds.
         suite: Name of the suite, for the draw of the folds.
     """

@@ -25,7 +25,7 @@ def shown_arrays(
 
     Args:
         images: Study of the images.
-        editor: What found the edits.
+        editor: Name of the search that found the edits.
         ranked: Importance of the map, [n, 1, *S].
         reaches: Reaches of the map.
         quantiles: Shares of the foreground that were edited.

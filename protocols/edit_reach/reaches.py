@@ -27,11 +27,11 @@ class TopReaches:
 
     Attributes:
         tops: [n, Q, *S] bool, the tops.
-        reach: [n, Q] in units of T.
+        reach: [n, Q] reach in units of T.
         rings: [n, Q, R] the same inside ring permutations of the tops.
         on_twin: [n, Q, 1 + R] fall on the twin under the same edits, in units of its T; None
             without a twin.
-        coordinates: [n, Q, K] where the edits inside the tops lie in the plausible subspace.
+        coordinates: [n, Q, K] position of the edits inside the tops in the plausible subspace.
     """
 
     tops: Tensor

@@ -26,7 +26,7 @@ class Model:
 
     Attributes:
         groups: [n] group of each subject, 0 or 1.
-        covariates: What is adjusted for; the intercept alone where nothing is.
+        covariates: Covariates to adjust for; the intercept alone where there are none.
     """
 
     groups: Rows

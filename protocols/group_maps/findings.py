@@ -52,7 +52,7 @@ class Arm:
 
     Attributes:
         conditions: Conditions of its readings; none of the primary one.
-        recovery: What they recover.
+        recovery: Recovery of its maps.
         p: Permutation p of their reliable difference.
     """
 
@@ -66,12 +66,12 @@ class Findings:
     """What a method's maps say of the groups.
 
     Attributes:
-        setting: How they were compared.
+        setting: Settings of the comparison.
         raw: [m, 1, *S] signed maps on the network on trial, of all images.
         arms: Sets of maps by name: ``own``, ``l1``, ``ignored`` where there are covariates to
             ignore, and ``copy 0`` and so on.
         nulls: [n] values of each copy that are subtracted.
-        left_out: Why a copy has no maps, by its number.
+        left_out: Reason why a copy has no maps, by its number.
         separation: T.
         smoothed: [n, V] smoothed maps on the network on trial as they are.
         adjusted: [n, V] the same without what covariates explain.
@@ -130,7 +130,7 @@ def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Fi
     """Return what maps say of the groups.
 
     Args:
-        setting: How they are compared.
+        setting: Settings of the comparison.
         maps: Maps of all images of the subjects, on the network and on its copies.
         separation: T.
     """

@@ -151,7 +151,7 @@ class Population:
         the same everywhere stays so, also at the border.
 
         Args:
-            maps: [m, 1, *S] of ``all_rows``.
+            maps: [m, 1, *S] maps of ``all_rows``.
         """
         smoothed = np.empty((len(maps), int(self.voxels.sum())))
         for position, row in enumerate(self.all_rows):

@@ -24,7 +24,7 @@ class GroupMapsConfig(ProtocolConfig):
         fwhm: Full width at half maximum of the smoothing, in mm.
         permutations: Permutations of the groups.
         halves: Random halves that the closed form of the reliability is set beside.
-        margin: What lower bounds must exceed.
+        margin: Margin that lower bounds must exceed.
         repeats: Other places that the removal of the regions is compared with.
         steady_subjects: Subjects for which the direction is refitted, the image altered, and the
             baseline exchanged; at 0 none of it is asked.

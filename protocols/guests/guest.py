@@ -74,7 +74,7 @@ class Guest(SanityProtocol[ConfigT]):
     Attributes:
         library: Name of the distribution, whose version is part of a score's identity.
         needs_truth: Whether the metric compares the map with a mask of the truth.
-        refusal: Why no image can be scored by it, whatever the map; else empty.
+        refusal: Reason why it can score no image, whatever the map; else empty.
     """
 
     primary = "value"

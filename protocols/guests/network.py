@@ -60,7 +60,7 @@ class ImageExplainer:
     Args:
         trial: Explainer, model and cohort.
         row: Test row.
-        prepare: What is done to a map before a metric sees it.
+        prepare: Function that changes a map before a metric sees it.
     """
 
     def __init__(self, trial: Trial, row: int, prepare: Callable[[Tensor], Tensor]) -> None:

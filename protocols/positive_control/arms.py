@@ -40,7 +40,7 @@ class Arm:
 
     Attributes:
         name: ``tuned`` or ``probe``.
-        trial: On the planted test cohort: N clean images, then the same N with the signal.
+        trial: Trial on the planted test cohort: N clean images, then the same N with the signal.
         margins: [2N] logit of planted minus logit of clean.
     """
 

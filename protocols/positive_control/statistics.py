@@ -20,15 +20,16 @@ class PositiveControlConfig(ProtocolConfig):
     """Settings of `positive_control`.
 
     Attributes:
-        strengths: From the weakest to the strongest; the verdict rests on all but the weakest.
+        strengths: Strengths from the weakest to the strongest; the verdict rests on all but the
+            weakest.
         subjects: Images that are explained on the tuned models, as many of each group.
         probe_subjects: Images, among these, that are explained on the frozen model.
         decoys: Sites without a signal that each map is scored against as well.
         quantiles: Shares of the foreground that are restored, beside the truth's own size.
         repeats: Shape-matched random masks per image and share.
-        permutations: For the p-value of T.
+        permutations: Permutations for the p-value of T.
         splits: Random halves of clean images that the p-value is checked on.
-        null_permutations: For each of their p-values.
+        null_permutations: Permutations for each of the p-values without a signal.
     """
 
     strengths: tuple[Strength, ...] = (

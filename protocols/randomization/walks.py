@@ -24,9 +24,9 @@ class Step:
     """One step of a walk.
 
     Attributes:
-        walk: Which.
-        depth: From 1; of a cumulative walk the number of stages redrawn, of ``independent`` the
-            stage's number from the head.
+        walk: Name of the walk.
+        depth: Depth from 1; of a cumulative walk the number of stages redrawn, of ``independent``
+            the stage's number from the head.
         stages: Numbers of the stages that are redrawn, from 0 at the head.
     """
 

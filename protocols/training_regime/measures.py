@@ -27,8 +27,8 @@ class Answers:
 
     Attributes:
         importance: [n, 1, *S] maps.
-        reasons: Why a map ranks nothing, or None, for each image.
-        logits: [N, 2] of all test images.
+        reasons: Reason why a map ranks nothing, or None, for each image.
+        logits: [N, 2] logits of all test images.
         delta_t: [n] effect of removing the top beyond random masks, in units of T; NaN where a map
             ranks nothing.
         ap: [n] average precision on the cohort's regions, likewise; None where it has none.

@@ -30,7 +30,7 @@ class BestRefits:
 
     Attributes:
         by_regime: Refits of each regime, the same bootstraps in the same order in each.
-        left_out: Why a regime has none.
+        left_out: Reason why a regime has none.
     """
 
     by_regime: Refits

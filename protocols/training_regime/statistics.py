@@ -44,7 +44,7 @@ class TrainingRegimeConfig(ProtocolConfig):
             None: their cards must be of the model's encoder and the cohort.
         encoders: Model files (``model.toml``) of other encoders of the same recipe, trained from
             other seeds or subjects; probe and full training are then compared over encoders.
-        pretraining: What the encoder was trained on before, which is shown with the result.
+        pretraining: Name of what the encoder was trained on before, which is shown with the result.
         traced: Numbers of further epochs, rising, at which stability is read too; training starts
             anew for each, so none is by default.
     """

@@ -26,7 +26,7 @@ def entropies(probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
     the entropy minus the members' mean entropy (Houlsby et al. 2011).
 
     Args:
-        probabilities: [M, n, K] of M members.
+        probabilities: [M, n, K] probabilities of M members.
     """
     # Sorted, so that the order of the members does not show in the last bit.
     mean = np.sort(probabilities, axis=0).mean(0)
@@ -44,7 +44,7 @@ class Steadiness:
             ranks nothing.
         overlap: [n] mean intersection over union of the tops, likewise.
         contrast: [n] Gini coefficient of the mean map, likewise.
-        reasons: Why an image has no value, for each of them; None where it has.
+        reasons: Reason why an image has no value, for each of them; None where it has.
     """
 
     stability: FloatArray

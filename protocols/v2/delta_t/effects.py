@@ -23,7 +23,7 @@ class Alteration:
     """How images are altered, and how a model's answers count.
 
     Attributes:
-        imputer: What is put in the place of pixels.
+        imputer: Imputer that fills in pixels.
         quantiles: Q shares of the foreground that are altered.
         full: [n] drop of s·φ in units of T when the image becomes its partner, in units of whose
             mean an effect counts; None under an imputer, where units of T are.
@@ -94,7 +94,7 @@ def map_effects(
         images: Study of the images.
         ranked: Importance of the map on trial, [n, 1, *S].
         null_maps: Maps that the same method draws for networks that know nothing of the task.
-        alteration: How images are altered.
+        alteration: Alteration of the images.
         repeats: Ring permutations of each image.
     """
     drops, turned = drops_of(images, ranked, alteration, repeats)

@@ -62,7 +62,7 @@ def yardsticks(
 
     Args:
         images: Study of the images.
-        alteration: How images are altered.
+        alteration: Alteration of the images.
         controls: Names of the explainers that look at no network.
         cells: Cells that the foreground is cut into, for what could be attained.
         repeats: Ring permutations of each image.

@@ -94,7 +94,7 @@ class MarkedImages:
     Attributes:
         images: [N, 1, *S] float32 in [0, 1].
         present: [N, 2] bool, whether each mark is there.
-        sites: [N, 2, len(S)] where each mark lies, or would lie.
+        sites: [N, 2, len(S)] position where each mark lies, or would lie.
     """
 
     images: ImageArray

@@ -17,7 +17,7 @@ class RoiPointingConfig(ProtocolConfig):
         confidence: An image counts if the model gives its own group at least this probability; at
             0 every image does.
         fewest: Fewer images than these are not assessable.
-        tolerance_mm: How far beside a region the largest value may lie and still point at it.
+        tolerance_mm: Distance beside a region at which the largest value still points at it.
         subjects: Images that are explained, as many of each group, before ``confidence`` chooses.
         repeats: Other places that the removal of a region is compared with.
     """
