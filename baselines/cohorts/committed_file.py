@@ -98,7 +98,7 @@ def write_arrays(
 
     Args:
         path: File to write.
-        content: What it will hold.
+        content: Content of the file.
         compression: ``zipfile.ZIP_LZMA`` needs a fifth less room for noisy images than deflation.
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {

@@ -32,7 +32,7 @@ class PosedSubject:
     """A subject, its slice, and what a changed anatomy would make of the slice.
 
     Attributes:
-        person: Who the subject is.
+        person: Person that the subject is.
         pose: [4, 4] map from array indices of the slice to template millimetres.
         image: [*S] uint8 grey levels.
         partners: Counterfactual images by name, each [*S] uint8.

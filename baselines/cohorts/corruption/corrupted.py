@@ -36,8 +36,8 @@ class Corrupted:
     Attributes:
         cohort: The cohort with the groups ``clean`` and ``corrupted``.
         source: The cohort that it was made of.
-        corruption: What was done.
-        sites: Where.
+        corruption: Corruption that was applied.
+        sites: Sites of the corruption.
         seed: Seed of the draw of subjects and of the control regions.
         changed: [N] share of the intensity in the foreground that was changed; 0 where clean.
     """
@@ -75,8 +75,8 @@ def corrupt(cohort: Cohort, sites: Sites, corruption: Corruption, seed: int = 0)
 
     Args:
         cohort: Cohort to corrupt.
-        sites: Where, for each of its images.
-        corruption: What is done there.
+        sites: Sites of the corruption, for each of its images.
+        corruption: Corruption to apply there.
         seed: Seed of the draw of subjects and of the control regions.
 
     Raises:

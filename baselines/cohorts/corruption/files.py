@@ -51,7 +51,7 @@ def write_corrupted(
         corrupted: Cohorts by different corruptions; each is let go when it is written.
         folder: Folder to write.
         source: The whole cohort that they were made of.
-        origin: What a record says beside what is known here, such as where maps come from.
+        origin: Origin that a record names beside what is known here, such as where maps come from.
 
     Raises:
         CohortError: If the folder holds something, or a cohort cannot be written.

@@ -32,7 +32,7 @@ def at_own_tops(cohort: Cohort, importance: ImageArray, share: float, seed: int)
 
     Args:
         cohort: Cohort to corrupt.
-        importance: [N, 1, *S], not negative, a map of each of its images.
+        importance: [N, 1, *S] importance, not negative, a map of each of its images.
         share: Share q of the foreground Ω, in (0, 1).
         seed: Seed of the order of voxels that are equally important.
 
@@ -57,7 +57,7 @@ def at_mean_top(
     Args:
         cohort: Registered cohort to corrupt.
         mapped: Cohort of the images that have a map.
-        importance: [M, 1, *S], not negative, their maps.
+        importance: [M, 1, *S] importance maps of the images, not negative.
         share: Share q of the foreground Ω, in (0, 1).
         seed: Seed of the order of voxels that are equally important.
 

@@ -26,7 +26,7 @@ class Sites:
 
     Attributes:
         masks: [N, 1, *S] bool, never empty and inside the foreground.
-        description: What was asked for, as it stands in a record.
+        description: Description of what was asked for, as it stands in a record.
         points: Points in mm that balls lie round, one tuple for each image; empty where masks are
             no balls.
     """

@@ -166,7 +166,7 @@ class ConceptFile(_Table):
         description: One sentence for tables.
         nuisance: Whether a network that looks at it has found a shortcut.
         covariates: Columns of the table whose sum is its amount.
-        added: How much of that amount the images with it have more than their partners.
+        added: Difference of that amount between the images with it and their partners.
     """
 
     shown: str | None = Field(default=None, alias="with", min_length=1)
@@ -217,7 +217,7 @@ class CohortFile(_Table):
         registered: Whether a voxel means the same place in every subject.
         truth: Regions that are known to hold the whole difference.
         participants: Path of the table of subjects.
-        image: Where images are found.
+        image: Path of the images.
         intensity: Intensities that become 0 and 1.
         spacing: Size in mm along each axis of the stored arrays, for files that do not say.
         axes: Direction in which each axis of the arrays runs, as letters of R, L, A, P, S and I:
@@ -226,7 +226,7 @@ class CohortFile(_Table):
         rois: Regions that the disease is known to change, and parts of them.
         control_rois: Regions of the same size elsewhere, by name of their region.
         slice: Slice that is taken of each volume.
-        split: How subjects are divided.
+        split: Division of the subjects.
         concept: Images that show something and images that do not, by name.
     """
 

@@ -36,8 +36,8 @@ class Layout:
         is_placed: Whether the file says where it lies; then its voxels are [X, Y, Z] in RAS+ order.
         is_oriented: Whether the sides of the patient are known.
         cut: Axis and index of the slice, or None to keep all.
-        axes: For each axis of the array, the axis of the voxels that it is made of, and whether it
-            runs against it.
+        axes: Axis of the voxels that each axis of the array is made of, and whether it runs against
+            it.
     """
 
     source: Source

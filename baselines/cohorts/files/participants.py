@@ -148,7 +148,7 @@ def build_participants(
         rows: Rows of the table.
         groups: Reference group and case group.
         path: Path of the table; a table of splits lies beside it.
-        split: How subjects are divided where the table has no column ``split``.
+        split: Division of the subjects where the table has no column ``split``.
 
     Raises:
         CohortError: If a group or a split is unknown, a column is nearly one of numbers, or a

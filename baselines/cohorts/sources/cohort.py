@@ -144,9 +144,9 @@ def make_subject(
     """Return subject ``number``, from 1, of a design.
 
     Args:
-        design: What the cohort is made of.
+        design: Design of the cohort.
         number: Number of the subject; names its streams.
-        sizes: Its sizes, by the columns of :func:`draw_sizes`.
+        sizes: Sizes of its structures, by the columns of :func:`draw_sizes`.
         changed: Sizes of its partners, by name of the source.
     """
     rng = stream(design.name, design.seed, number)

@@ -84,7 +84,7 @@ def make_source_cohort(design: SourceDesign, folder: Path) -> str:
     """Write a cohort of a design's sources, and return its name for ``--cohort``.
 
     Args:
-        design: What the cohort is made of; at least two sources.
+        design: Design of the cohort; at least two sources.
         folder: Folder for ``sources.npz`` and ``sources.py``, which is made.
 
     Raises:

@@ -42,7 +42,7 @@ class Visit:
     """One visit of a subject.
 
     Attributes:
-        person: Who the subject is at that visit.
+        person: Person that the subject is at that visit.
         images: The image, its partner and its normal, by name, each [*S] uint8 grey levels.
         masks: Masks by name, each [*S] bool.
     """

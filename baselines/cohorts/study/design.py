@@ -82,7 +82,8 @@ class Participant:
 
     Attributes:
         number: Number of the subject, from 1.
-        person: Who the subject is at the first visit; its volumes are not those of the study.
+        person: Person that the subject is at the first visit; its volumes are not those of the
+            study.
         usual: Relative volume of each sector before any loss, by name of its hippocampus, [4].
     """
 

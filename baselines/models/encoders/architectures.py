@@ -72,7 +72,7 @@ def build_network(architecture: str, fitting: Fitting, folder: Path) -> nn.Modul
 
     Args:
         architecture: ``torchvision.NAME``, ``timm.NAME``, ``monai.NAME`` or ``file.py:function``.
-        fitting: What it must fit.
+        fitting: Images and classes that it must fit.
         folder: Folder that a path is relative to.
 
     Raises:

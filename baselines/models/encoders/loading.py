@@ -29,7 +29,7 @@ class LoadedNetwork:
 
     Attributes:
         network: Network with all classes of the head that the weights hold, or with two outputs.
-        match: How the file fits it; None where the weights were drawn.
+        match: Match of the file; None where the weights were drawn.
         classes: Number of classes of the head in the weights; None where they hold none.
     """
 

@@ -71,14 +71,14 @@ class ModelFile(_Table):
         settings: Further arguments of the function that builds the network.
         weights: Path of the weights, relative to the file; drawn by ``seed`` unless given.
         sha256: SHA-256 of the file of the weights.
-        prefix: What stands before each name of the network in the weights; found unless given.
+        prefix: Text before each name of the network in the weights; found unless given.
         seed: Seed of what is drawn: the weights where there are none, and the head of a probe.
         layer: Child of the trunk whose output class activation maps are made of; the last one
             unless given.
         head: ``"checkpoint"`` for the head in the weights; ``"probe"`` for a logistic regression
             that is fitted to the training split of each cohort.
         classes: The two classes of a larger head that stand for the groups 0 and 1.
-        input: How an image reaches the network.
+        input: Preparation of the images for the network.
     """
 
     name: str | None = None

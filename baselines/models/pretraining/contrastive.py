@@ -30,7 +30,7 @@ class ContrastiveRecipe:
         temperature: Temperature of the loss.
         learning_rate: Peak learning rate of the one-cycle schedule of AdamW.
         weight_decay: Weight decay of AdamW.
-        views: What the two views of an image differ in.
+        views: Differences between the two views of an image.
     """
 
     epochs: int = 60

@@ -40,7 +40,7 @@ class EncoderRecipe:
 
     Attributes:
         name: Name of the encoder and of its files.
-        pretraining: What it learned from: ``"other cohort"``, which is the labels of one, or
+        pretraining: Source of what it learned: ``"other cohort"``, which is the labels of one, or
             ``"self-supervised"``.
         draw: Function that returns the cohort that it was trained on.
         images: Sentence that says which images these are.

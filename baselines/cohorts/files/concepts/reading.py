@@ -40,7 +40,7 @@ def read_concepts(folder: Path, recipe: CohortFile, cohort: Cohort) -> dict[str,
 
     Args:
         folder: Folder of the ``cohort.toml``.
-        recipe: Its contents.
+        recipe: Contents of the recipe.
         cohort: The cohort without concepts.
 
     Raises:

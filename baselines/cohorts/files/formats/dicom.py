@@ -159,7 +159,7 @@ def _find_step(
     """Return the vector [3] from one slice to the next, in mm, or refuse slices that lie unevenly.
 
     Args:
-        source: What is read.
+        source: Source that is read.
         positions: [K, 3] positions of the slices, in their order along ``normal``.
         normal: [3] unit vector across the slices.
         first: Frame that says how thick a single slice is.

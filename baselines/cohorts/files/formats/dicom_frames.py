@@ -50,7 +50,7 @@ class Frame:
     Attributes:
         path: File that holds it.
         number: Number of the frame in the file, from 0.
-        header: What the file says of it; for a multi-frame object, functional groups included.
+        header: Header of the file; for a multi-frame object, functional groups included.
     """
 
     path: Path

@@ -24,7 +24,7 @@ def check_content(
     """Refuse a header that names more values than its file can hold, before any is unpacked.
 
     Args:
-        source: What is read.
+        source: Source that is read.
         shape: Lengths that the header names.
         item: Bytes of a value.
         size: Bytes of the file, or of the part of it that holds the values.
@@ -60,9 +60,9 @@ def check_index(source: Source, count: int, kind: str) -> int:
     """Return the number of the image that is asked for, the first where none is.
 
     Args:
-        source: What is read.
-        count: How many images the file holds.
-        kind: What messages call them, such as ``pages``.
+        source: Source that is read.
+        count: Number of images in the file.
+        kind: Noun that messages use for them, such as ``pages``.
 
     Raises:
         CohortError: If there are not so many.

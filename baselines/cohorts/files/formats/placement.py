@@ -18,7 +18,7 @@ def place(source: Source, voxels: npt.NDArray[np.generic], affine: FloatArray) -
     """Return a volume with its axes in RAS+ order; no voxel is resampled.
 
     Args:
-        source: What was read.
+        source: Source that was read.
         voxels: [I, J, K] values as stored.
         affine: [4, 4] map from the indices of ``voxels`` to RAS+ millimetres.
 

@@ -17,7 +17,7 @@ class Source:
 
     Attributes:
         path: Path of the file, or of the folder of a DICOM series.
-        title: What messages call it, such as ``image of 'sub-01'``.
+        title: Name of the image in messages, such as ``image of 'sub-01'``.
         index: Number of the image in a file that holds several, from 0, or None where it holds one.
         array: Name of the array in an ``.npz``, or None where it holds one.
     """
@@ -38,9 +38,9 @@ class Scan:
     """The values of one image or mask, and where they lie.
 
     Attributes:
-        source: What was read.
-        voxels: [X, Y, Z] in RAS+ order if the file says where its voxels lie in the world; else
-            [H, W] or [D, H, W] as stored.
+        source: Source that was read.
+        voxels: Values [X, Y, Z] in RAS+ order if the file says where its voxels lie in the world;
+            else [H, W] or [D, H, W] as stored.
         affine: [4, 4] map from indices of ``voxels`` to RAS+ millimetres, or None if the file does
             not say.
         spacing: Size in mm along each axis of ``voxels``, where the file says that much without an

@@ -43,8 +43,8 @@ class Draft:
         offered_rois: Regions that are written as comments.
         controls: Control region by name of its region.
         labels: Voxels of each label of each segmentation, by path.
-        guesses: What must be checked, a sentence each.
-        undecided: What must be filled in, a sentence each.
+        guesses: Guesses that the user must check, a sentence each.
+        undecided: Gaps that the user must fill in, a sentence each.
     """
 
     groups: tuple[str, str]
@@ -66,7 +66,7 @@ def make_draft(sources: Sources, has_table: bool, fault: str = "") -> Draft:
     Args:
         sources: The images and masks.
         has_table: Whether the rows are those of a table that lies there, which is never changed.
-        fault: Why that table cannot be used as it is, if it cannot.
+        fault: Reason why that table cannot be used as it is, if it cannot.
     """
     guesses, undecided = list(sources.guesses), [*([fault] if fault else []), *sources.undecided]
     groups, has_groups = _choose_groups(sources, has_table, guesses, [] if fault else undecided)

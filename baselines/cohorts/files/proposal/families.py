@@ -31,8 +31,8 @@ class Name:
     """What a path says of an image.
 
     Attributes:
-        subject: Whose it is; empty for a file that all share.
-        visit: Which of the subject's images it is, or empty.
+        subject: Subject whose file it is; empty for a file that all share.
+        visit: Visit of the image, or empty.
         group: Group by a folder's name, or empty.
         folder: Folders that vary otherwise, such as that of a split, or empty.
     """

@@ -59,7 +59,7 @@ class Listing:
     Attributes:
         folder: The folder.
         paths: Images, masks and arrays, in the order of their paths.
-        remarks: What was left out and why, a sentence each.
+        remarks: Remarks on what was left out and why, a sentence each.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ def list_images(folder: Path, report: Callable[[str], None]) -> Listing:
 
     Args:
         folder: The folder.
-        report: Called with a line on how far it is.
+        report: Listener that is called with a line on the progress.
 
     Raises:
         CohortError: If it is no folder, cannot be read, or holds nothing that is known.

@@ -35,7 +35,7 @@ class Candidate:
     Attributes:
         spec: Path, and index or name of an array where there is one.
         words: Words of their names.
-        look: What one of them shows.
+        look: Content of one of them.
     """
 
     spec: Spec
@@ -49,13 +49,13 @@ class Sources:
 
     Attributes:
         image: Path of the images, and index or name of an array where there is one.
-        look: What one of them shows.
+        look: Content of one of them.
         rows: Row of the table of participants of each image; ``group`` is empty if unknown.
-        masks: What may be masks.
+        masks: Files that may be masks.
         shares_affine: Whether all images lie alike in the world.
         is_readable: Whether the table has all columns that the paths name.
-        guesses: What was taken for granted, a sentence each.
-        undecided: What could not be decided, a sentence each.
+        guesses: Guesses that were taken for granted, a sentence each.
+        undecided: Questions that could not be decided, a sentence each.
     """
 
     image: Spec
@@ -80,7 +80,7 @@ def find_sources(
         listing: The folder.
         paths: The files.
         table: Rows of a table of participants that lies there; empty if there is none.
-        report: Called with a line on how far it is.
+        report: Listener that is called with a line on the progress.
 
     Raises:
         CohortError: If none of them can be read as an image.

@@ -40,8 +40,8 @@ class _Array:
 
     Attributes:
         file: The file.
-        name: Its name in an ``.npz``, or None.
-        shape: Its shape.
+        name: Name of the array in an ``.npz``, or None.
+        shape: Shape of the array.
         size: Bytes that it takes in memory.
         words: Words of its name, or of its file's.
     """

@@ -17,7 +17,7 @@ def format_draft(draft: Draft, name: str, table: str | None, has_splits: bool) -
     """Return the text of a ``cohort.toml``.
 
     Args:
-        draft: What is proposed.
+        draft: Draft of the cohort that is proposed.
         name: Name of the cohort.
         table: Path of the table of participants, where it is no ``participants.tsv`` beside it.
         has_splits: Whether ``splits.tsv`` is written beside it.

@@ -30,7 +30,7 @@ class Look:
     """What one file of a family shows.
 
     Attributes:
-        kind: What it seems to hold.
+        kind: Kind of content that it seems to hold.
         shape: Shape as read.
         is_placed: Whether it says where it lies in the world.
         has_spacing: Whether it says how large its voxels are.
@@ -67,7 +67,7 @@ def look_at(path: Path, words: list[str], kind: str) -> Look | CohortError:
     Args:
         path: The file, or the folder of a DICOM series.
         words: Words of its name.
-        kind: Its ending.
+        kind: Ending of the file's name.
     """
     try:
         scan = read_scan(Source(path, "file"))

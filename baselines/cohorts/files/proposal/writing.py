@@ -32,11 +32,11 @@ class Written:
     Attributes:
         toml_path: The ``cohort.toml``.
         tables: Tables that were written beside it.
-        rows: What was found, by its name.
-        guesses: What must be checked, a sentence each.
-        undecided: What must be filled in, a sentence each.
+        rows: Findings by name.
+        guesses: Guesses that the user must check, a sentence each.
+        undecided: Gaps that the user must fill in, a sentence each.
         is_complete: Whether nothing must be filled in before it can be read.
-        advice: What to do next.
+        advice: Advice on what to do next.
     """
 
     toml_path: Path
@@ -57,7 +57,7 @@ def write_proposal(folder: Path, out: Path | None, report: Callable[[str], None]
     Args:
         folder: Folder of images.
         out: Path of the ``cohort.toml``; in the folder if None.
-        report: Called with a line on how far it is.
+        report: Listener that is called with a line on the progress.
 
     Raises:
         CohortError: If the folder holds no images, or a ``cohort.toml`` exists already.

@@ -61,7 +61,7 @@ def check_column(name: str, cells: Sequence[str], subjects: Sequence[str], where
 
     Args:
         name: Name of the column.
-        cells: Its cells.
+        cells: Cells of the column.
         subjects: Subject of each cell.
         where: Beginning of the message, such as ``"The table participants.tsv"``.
 

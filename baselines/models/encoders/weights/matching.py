@@ -21,7 +21,7 @@ class Match:
     """How the tensors of a file fit a network.
 
     Attributes:
-        prefix: What stands before each name in the file, with the dot at its end.
+        prefix: Text before each name in the file, with the dot at its end.
         label: Kind of names that the file uses.
         used: Name in the file by name in the network.
         missing: Names that the file lacks, of layers before the head.
@@ -79,7 +79,7 @@ def match_weights(
     Args:
         network: Network, on the meta device or any other.
         tensors: Tensors of the file by name.
-        prefix: What stands before each name in the file; whatever fits best unless given.
+        prefix: Text before each name in the file; whatever fits best unless given.
     """
     return min(_matches(network, tensors, prefix), key=lambda match: match.rank)
 

@@ -17,7 +17,7 @@ class Naming:
     """Names in a file for a network's parameters and buffers.
 
     Attributes:
-        label: What kind of names they are, for tables.
+        label: Label of the kind of names, for tables.
         names: Name in the file, behind any prefix, by name in the network.
     """
 

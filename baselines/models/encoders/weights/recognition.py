@@ -134,8 +134,8 @@ class Recognition:
     Attributes:
         architecture: Name of the architecture.
         settings: Further arguments of the function that builds it.
-        fitting: What the network was built to fit.
-        match: How the file fits it.
+        fitting: Images and classes that the network was built to fit.
+        match: Match of the file.
         alternatives: Names of further architectures that fit as well.
         copies: Prefixes of further copies of the network in the file.
     """
