@@ -100,7 +100,7 @@ def badges_of(
     """Return the badges of an explainer on a model.
 
     Args:
-        own: Its records by protocol.
+        own: Records of the explainer by protocol.
         gaps: Gaps of the model's protocols.
         explainer: Name of the explainer.
         honest: Explainers that follow the network.

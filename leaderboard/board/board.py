@@ -41,8 +41,8 @@ class BoardCell(_Plain):
 
     Attributes:
         protocol: Name of the protocol.
-        state: How the cell ended; ``missing`` where there is no record.
-        reason: Why it did not pass.
+        state: State of the cell; ``missing`` where there is no record.
+        reason: Reason why it did not pass.
         verdict: Verdict of the protocol.
         score: Score in the protocol's own unit.
         calibrated: Score on the scale from noise to the truth; none at a gate.
@@ -128,7 +128,7 @@ class OwedRow(_Plain):
     Attributes:
         total: Mean of its scores with chance where it has none; None where it has no total.
         badges: Remarks that leave the rank as it is.
-        gaps: What it loses where data are kept back, by protocol.
+        gaps: Loss where data are kept back, by protocol.
     """
 
     total: Number | None
@@ -142,16 +142,16 @@ class Row(_Extended):
     Attributes:
         explainer: Name of the explainer.
         version: Version of its maths.
-        config: Its settings.
+        config: Settings of the method.
         method: Description of the explainer.
         submitter: Name of whoever measured it.
         tier: Tier of the weakest of its records.
         source_sha256: Hash of its file, where it came as one.
         status: Whether it is ranked.
-        reason: Why it is not.
+        reason: Reason why it is not.
         standing: Place in the ranking, if it is ranked.
         cells: A cell for each protocol, in the order of ``Board.protocols``.
-        owed: What it says more where scores are owed; None on other boards.
+        owed: Further content where scores are owed; None on other boards.
         reproduced: Number of its records that are reproduced or more, where others were sampled.
     """
 
@@ -232,7 +232,7 @@ class ModelBoard(_Extended):
         tau: Kendall's τ between ranking by total and by mean rank.
         health: A judgement of each protocol.
         rows: Ranked ones by rank, then those that failed a gate, the others, and controls.
-        owed: What it says more where scores are owed; None on other boards.
+        owed: Further content where scores are owed; None on other boards.
     """
 
     only_where_owed = ("owed",)
@@ -270,7 +270,7 @@ class BoardProtocol(_Extended):
         version: Version of its records; several where there are bridges.
         question: Question of the protocol, in a few words.
         statistic: Name of the score.
-        direction: Which way is better.
+        direction: Direction that is better.
         gate: Whether it is passed or failed, and never averaged unless it counts.
         owed: Whether its score is what maps owe to the network, with chance at 0.
         counts: Whether a gate enters the total as well.

@@ -24,7 +24,7 @@ def update(previous_board: Mapping[str, Any] | None, previous_text: str, board: 
     Args:
         previous_board: Content of the earlier ``board.json``; None where there is none.
         previous_text: Text of the earlier changelog; may be empty.
-        board: As it is now.
+        board: Board as it is now.
     """
     before, after = _records(previous_board), board.records
     if before is None:

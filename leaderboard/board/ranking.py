@@ -35,7 +35,8 @@ class Measured:
 
     Attributes:
         calibrated: Calibrated scores by explainer.
-        replicates: Their replicates [R] by explainer, from resamples that all protocols share.
+        replicates: Replicates [R] of the scores by explainer, from resamples that all protocols
+            share.
     """
 
     calibrated: Mapping[str, Interval]

@@ -35,9 +35,9 @@ def make_row(
     """Return an explainer's row on one model.
 
     Args:
-        own: Its records by protocol, at least one.
-        why: Its status, and why it is not ranked.
-        standing: Its place, if it is ranked.
+        own: Records of the explainer by protocol, at least one.
+        why: Status of the explainer, and why it is not ranked.
+        standing: Position in the ranking, if it is ranked.
         protocols: Columns of the board.
         numbers: Scores and calibrated scores.
     """

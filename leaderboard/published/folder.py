@@ -62,8 +62,8 @@ def read_folder(
         folder: Folder of records.
         budget: Processor time after which no further file is read, and sign of a stranger's
             folder; one of one's own may have any number of files.
-        advanced: Called with a step, the number of records read, and None, since the number of all
-            is not known.
+        advanced: Listener that is called with a step, the number of records read, and None, since
+            the number of all is not known.
 
     Raises:
         FaultError: ``no-records`` where the folder does not exist.

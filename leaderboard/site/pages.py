@@ -24,7 +24,7 @@ class Pages:
     """Renders the pages of one board.
 
     Args:
-        board: To show.
+        board: Board to show.
         versioned: Whether it stands beside boards of other versions, and links to their page.
         sizes: Width and height of every figure, by its address below the site.
     """
@@ -61,7 +61,7 @@ class Pages:
 
         Args:
             name: Name of the method.
-            entries: Its rows, with the models that they are of.
+            entries: Rows of the method, with the models that they are of.
             pictures: Addresses of pictures of maps, below the site.
         """
         models = [model_view.model for model_view, _ in entries]

@@ -68,7 +68,7 @@ class RowView:
 
     Attributes:
         row: Row of the board.
-        tie: If it is ranked.
+        tie: Tie group, if it is ranked.
     """
 
     row: Row

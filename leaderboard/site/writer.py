@@ -49,7 +49,7 @@ def write_site(
     Files of an earlier site that the new one lacks are removed, and nothing else is touched.
 
     Args:
-        board: To show.
+        board: Board to show.
         out: Folder; made if it does not exist.
         overlays: Folder of pictures ``<explainer>.<model>.webp``; others in it are not taken.
         versioned: Whether boards of other versions stand beside ``out``, and a page that leads to

@@ -25,7 +25,7 @@ def admit(
     result that stands there already under a higher tier keeps it.
 
     Args:
-        bundle: What was verified.
+        bundle: Bundle that was verified.
         tier_of: Returns the tier that a record earned.
         into: Folder of records.
 

@@ -26,7 +26,8 @@ class Confirmation:
 
     Attributes:
         rerun: Paths of the records whose cells were run again.
-        not_isolated: Why the plugin shared a process or files with its scorer; None if it did not.
+        not_isolated: Reason why the plugin shared a process or files with its scorer; None if it
+            did not.
     """
 
     rerun: frozenset[str] = frozenset()

@@ -71,7 +71,7 @@ class Difference:
         fresh: Mean of the scores of fresh subjects.
         expected: Mean that was to be expected of the published subjects, going by the fresh ones
             and by what the references score on both.
-        width: How far the claim may lie from that.
+        width: Distance that the claim may lie from that.
     """
 
     cell: DrawnCell

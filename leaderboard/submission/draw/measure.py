@@ -52,7 +52,7 @@ def measure(
     Args:
         plan: Plan on the published cohorts; its explainers may be of any origin.
         drawn: Drawn cohorts by their names in the plan.
-        settings: How to compute.
+        settings: Device, batch size and other settings of the computation.
         store: Folder, made if it does not exist.
     """
     on_fresh = on_drawn(plan, drawn)

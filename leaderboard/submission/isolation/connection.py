@@ -47,7 +47,7 @@ class WorkerError(Exception):
 
     Attributes:
         name: Name of the fault, such as ``rerun-timeout``.
-        detail: What happened, in words.
+        detail: Detail of what happened, in words.
     """
 
     def __init__(self, name: str, detail: str) -> None:
@@ -59,7 +59,7 @@ class Connection:
     """A worker in a process of its own.
 
     Args:
-        allowance: What it may use.
+        allowance: Allowance of memory, time and processors.
         walled: Whether it runs behind bubblewrap's walls. Without them it is a process with the
             rights of its user.
 

@@ -90,7 +90,7 @@ class Host:
 
     Args:
         source: The method.
-        allowance: What the worker may use.
+        allowance: Allowance that the worker may use.
         walled: Whether it runs behind bubblewrap's walls.
 
     Raises:

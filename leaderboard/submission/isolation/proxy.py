@@ -92,7 +92,7 @@ def enter(host: Host, catalogue: Catalogue, location: str) -> Entry[Explainer]:
     Args:
         host: The method.
         catalogue: Catalogue of the run.
-        location: What the method is called in messages.
+        location: Name of the method in messages.
 
     Raises:
         FaultError: ``name-taken`` if another explainer goes by its name.
