@@ -323,6 +323,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_pages_are_built_without_a_broken_link(site: Path) -> None:
     """If it fails, a page is missing from the menu or a link leads nowhere."""
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    pages |= {path.stem for path in (ROOT / "docs").glob("*.ipynb")}
     assert {path.stem for path in site.glob("*.html")} == pages | {"404"}
     menu = (ROOT / "mkdocs.yml").read_text()
     assert all(f"{page}.md" in menu for page in pages)
@@ -335,6 +336,14 @@ def test_the_pages_ask_nobody_else_for_anything(site: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert not asked.search(text), path.name
         assert "fonts.g" not in text
+
+
+def test_the_notebook_is_a_page(site: Path) -> None:
+    """If it fails, a reader without Jupyter sees neither the notebook's code nor what it shows."""
+    page = (site / "first_maps.html").read_text(encoding="utf-8")
+    assert "average_precision_score" in page
+    assert "gradcam_aligned" in page
+    assert re.search(r'<img alt="[^"]{20,}" src="data:image/png;base64,', page)
 
 
 def test_formulas_are_set(site: Path) -> None:
