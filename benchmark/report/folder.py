@@ -13,11 +13,15 @@ from benchmark.errors import StoreError
 from benchmark.records.storage.owners import temporary_beside
 
 MARKER = "report.json"
-_KIND = "medsanity report"
+REPORT = "medsanity report"
 
 
-def read_marker(folder: Path) -> dict[str, Any] | None:
+def read_marker(folder: Path, kind: str = REPORT) -> dict[str, Any] | None:
     """Return what an earlier report left, or None where the folder is new or empty.
+
+    Args:
+        folder: Folder of the report.
+        kind: Kind of report; one of another kind is refused as well.
 
     Raises:
         StoreError: If it is not a folder, or holds what no report wrote.
@@ -36,13 +40,13 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         marker = json.loads((folder / MARKER).read_text("utf-8"))
-        written = {MARKER, *marker["files"]} if marker["kind"] == _KIND else set()
+        written = {MARKER, *marker["files"]} if marker["kind"] == kind else set()
     except (OSError, ValueError, KeyError, TypeError):
         written = set()
     if foreign := sorted(present - written):
         raise StoreError(
-            f"The folder {folder} holds {foreign[0]!r}, which no report wrote; "
-            "choose a new or empty folder, or an earlier report."
+            f"The folder {folder} holds {foreign[0]!r}, which no {kind.split()[-1]} wrote; "
+            f"choose a new or empty folder, or an earlier {kind.split()[-1]}."
         )
     return dict(marker)
 
@@ -56,12 +60,13 @@ def is_complete(folder: Path, marker: Mapping[str, Any], digest: str) -> bool:
 
 
 @contextmanager
-def replace_folder(target: Path, digest: str) -> Iterator[Path]:
+def replace_folder(target: Path, digest: str, kind: str = REPORT) -> Iterator[Path]:
     """Yield a folder to write to, which takes the place of ``target`` if nothing is raised.
 
     Args:
         target: Resolved path of the report.
         digest: Hash of everything that the report is made from, for the marker.
+        kind: Kind of report, for the marker.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(target)
@@ -70,7 +75,7 @@ def replace_folder(target: Path, digest: str) -> Iterator[Path]:
         yield temporary
         written = sorted(path for path in temporary.rglob("*") if path.is_file())
         sizes = {path.relative_to(temporary).as_posix(): path.stat().st_size for path in written}
-        marker = json.dumps({"kind": _KIND, "digest": digest, "files": sizes}, indent=1)
+        marker = json.dumps({"kind": kind, "digest": digest, "files": sizes}, indent=1)
         (temporary / MARKER).write_text(marker + "\n", encoding="utf-8")
         _swap(temporary, target)
     finally:

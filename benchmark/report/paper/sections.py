@@ -43,7 +43,7 @@ def find_sections(
     for key in keys:
         cohort, model, fingerprint, network = key
         alike = [other for other in keys if other[:2] == key[:2]]
-        title = model if len(cohorts) == 1 else f"{model}, {cohort}"
+        title = model if len(cohorts) == 1 else f"{model} on {cohort}"
         if len(alike) > 1:
             title += f" {(network or fingerprint)[:_SHORT]}"
         sections[key] = Section(cohort, model, fingerprint, network, title)

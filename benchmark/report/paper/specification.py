@@ -9,6 +9,7 @@ from benchmark.report.paper.values import EXPERIMENT, Choice
 TUNED = (("arm", "tuned"),)
 STRONG = (*TUNED, ("strength", "strong"))
 BEST = (("point", "best"),)
+PROBE_AT_MATCHED = (("point", "matched"), ("regime", "probe"))
 TEST_SPLIT = (("split", "test"),)
 
 
@@ -30,10 +31,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of each section beside the names of methods."""
+    """A column of each section beside the names of methods.
+
+    Attributes:
+        label: Label of the axis.
+        series: Points in it.
+        chance: Value that chance has, at which a line is drawn.
+    """
 
     label: str
     series: tuple[Series, ...]
+    chance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,11 @@ FIGURES = (
                 ("strength", "strength of the planted signal"),
             ),
             Curves(
+                "found (0 noise, 1 truth)",
+                Choice("positive_control", "single_found", TUNED, ("strength",)),
+                ("strength", "strength of the planted signal"),
+            ),
+            Curves(
                 "share of T restored\nabove random masks",
                 Choice("positive_control", "restored_above_random", (), ("strength",)),
                 ("strength", "strength of the planted signal"),
@@ -158,6 +171,9 @@ FIGURES = (
                         "agreement with the site",
                         (
                             Series("score", _score("positive_control")),
+                            Series(
+                                "mark {mark}", Choice("positive_control", "found", (), ("mark",))
+                            ),
                             Series("IoU, strong", Choice("positive_control", "iou", STRONG)),
                             Series(
                                 "pointing, strong", Choice("positive_control", "pointing", STRONG)
@@ -252,14 +268,7 @@ FIGURES = (
                 "ΔT",
                 _score("delta_t", False),
             ),
-            Rows(
-                (
-                    Column(
-                        "mass on regions and effect of removal, score",
-                        (Series("score", _score("agreement")),),
-                    ),
-                )
-            ),
+            Rows((Column("score of agreement", (Series("score", _score("agreement")),)),)),
         ),
         "agreement",
     ),
@@ -277,8 +286,11 @@ FIGURES = (
                             Series(
                                 "regions", Choice("roi_pointing", "ap_above_null", is_tested=True)
                             ),
-                            Series("regions, score", Choice("roi_pointing", "own_ap")),
                         ),
+                    ),
+                    Column(
+                        "average precision above the strongest null",
+                        (Series("regions", Choice("roi_pointing", "own_ap", is_tested=True)),),
                     ),
                     Column(
                         "log lift above the control region",
@@ -316,7 +328,14 @@ FIGURES = (
                             ),
                         ),
                     ),
-                    Column("probe minus full", (Series("stability", Choice("training_regime")),)),
+                    Column(
+                        "stability, probe minus full",
+                        (Series("stability", Choice("training_regime")),),
+                    ),
+                    Column(
+                        "ΔT, probe minus full",
+                        (Series("ΔT", Choice("training_regime", "faith_gain", PROBE_AT_MATCHED)),),
+                    ),
                 )
             ),
             Rows(
@@ -324,6 +343,7 @@ FIGURES = (
                     Column(
                         "AUROC, test split",
                         (Series("AUROC", Choice(EXPERIMENT, "auroc", TEST_SPLIT)),),
+                        0.5,
                     ),
                     Column(
                         "balanced accuracy, test split",
@@ -333,6 +353,7 @@ FIGURES = (
                                 Choice(EXPERIMENT, "balanced accuracy", TEST_SPLIT),
                             ),
                         ),
+                        0.5,
                     ),
                 )
             ),

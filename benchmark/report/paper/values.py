@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmark.reading import Aggregate, Condition, Reading, Sample, subject_means, summarise_all
+from benchmark.reading import (
+    Aggregate,
+    Condition,
+    Reading,
+    Sample,
+    Statistic,
+    subject_means,
+    summarise_all,
+)
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.storage.finished import FinishedCell
 from benchmark.report.paper.sections import Section
@@ -127,7 +135,8 @@ def values_of_cell(
     for (reading, is_score, is_tested), interval in zip(chosen, intervals, strict=True):
         own_interval = protocol.score_interval(readings) if is_score else interval
         # Flipped signs keep the mean at 0, and no other aggregate.
-        is_mean = protocol.statistic(reading.statistic).aggregate in ("mean", "studentised")
+        statistic = declared(protocol, reading.statistic)
+        is_mean = statistic is None or statistic.aggregate in ("mean", "studentised")
         p = sign_flip_p(subject_means(reading)) if is_tested and is_mean else math.nan
         value = Value(
             section=section,
@@ -145,6 +154,11 @@ def values_of_cell(
         )
         values.append(value)
     return values
+
+
+def declared(protocol: type[SanityProtocol[Any]], name: str) -> Statistic | None:
+    """Return a statistic that a protocol declares; None of one that it only takes over."""
+    return next((own for own in protocol.statistics if own.name == name), None)
 
 
 def values_of_card(card: ExperimentCard, section: Section) -> list[Value]:

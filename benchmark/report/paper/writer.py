@@ -27,7 +27,7 @@ from benchmark.report.paper.text.methods import methods_of
 from benchmark.report.paper.values import Value
 from benchmark.results.table import write_table
 
-CHECKSUMS = "checksums.txt"
+CHECKSUMS, KIND = "checksums.txt", "medsanity paper"
 _COLUMNS = (
     "cohort",
     "model",
@@ -70,11 +70,9 @@ def check_folder(folder: Path) -> None:
             changed afterwards.
     """
     target = folder.resolve()
-    if read_marker(target) is None:
+    if read_marker(target, KIND) is None or not (target / CHECKSUMS).is_file():
         return
     path = target / CHECKSUMS
-    if not path.is_file():
-        raise StoreError(f"The folder {folder} holds no paper; choose a new or empty folder.")
     with store_errors(path):
         lines = [line.split("  ", 1) for line in path.read_text("utf-8").splitlines()]
         for digest, name in (line for line in lines if len(line) == 2):
@@ -106,7 +104,8 @@ def write_paper(
     check_folder(folder)
     figures = [figure for own in FIGURES for figure in make_figures(evidence, own)]
     checklist = checklist_of(evidence, figures, left_out)
-    with store_errors(folder), replace_folder(folder.resolve(), _digest(evidence)) as new:
+    target = folder.resolve()
+    with store_errors(folder), replace_folder(target, _digest(evidence), KIND) as new:
         _write(new, evidence, figures, checklist, advanced)
     return Paper(folder / "paper.tex", tuple(figures), tuple(checklist))
 

@@ -16,12 +16,14 @@ from experiments import build_card, write_cards
 from paths import ROOT
 from verifying import invoke
 
+from benchmark.errors import StoreError
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.reading import Reading, summarise
 from benchmark.report.paper.bands.view import MARKERS
 from benchmark.report.paper.evidence import gather
 from benchmark.report.paper.figures import draw, make_figures
 from benchmark.report.paper.specification import FIGURES
+from benchmark.report.writer import check_folder
 from benchmark.training.regimes import RegimeRecipe
 from leaderboard.board.build import build_board
 from leaderboard.published.cells import PublishedCell
@@ -289,6 +291,12 @@ def test_what_an_author_changed_is_not_replaced(paper: Path, records: Path, tmp_
     assert told.exit_code == 2
     assert "methods.md was changed" in told.output
     assert "Bootstrap" in (own / "methods.md").read_text("utf-8")
+
+
+def test_no_report_takes_the_place_of_a_paper(paper: Path) -> None:
+    """If it fails, a report that is written to the wrong folder deletes an author's paper."""
+    with pytest.raises(StoreError, match="which no report wrote"):
+        check_folder(paper)
 
 
 def test_experiments_make_a_figure_and_a_table(tmp_path: Path) -> None:

@@ -74,17 +74,19 @@ def draw_rows(canvas: Canvas, top: float, view: View, band: Rows) -> None:
         draw_legend(canvas, layout.left, top, view.width - layout.left - 1, layout.entries)
     start, height = top + layout.head, _ROW * len(layout.methods)
     x = layout.left
-    for (_, series), sections, label in zip(
+    for (column, series), sections, label in zip(
         layout.columns, layout.sections, layout.labels, strict=True
     ):
         first = x
-        ends = axis_limits([value for one in series for value in view.chosen(one.choice)])
+        points = [value for one in series for value in view.chosen(one.choice)]
+        ends = axis_limits(points, column.chance)
         for section in sections:
             axes = canvas.axes(x, start, layout.width, height)
             title = shorten(section.title, max(6, int(layout.width / CHARACTER)))
             canvas.text(x, start - LINE, title, fontweight="bold")
             values = [view.chosen(one.choice, section) for one in series]
             _draw_panel(axes, layout.methods, values, ends)
+            axes.axvline(column.chance, color="#8a8a8a", linewidth=0.5, zorder=1)
             if x == layout.left:
                 _name_rows(axes, layout.methods)
             x += layout.width + _GAP
@@ -150,7 +152,6 @@ def _draw_panel(
 ) -> None:
     for row in range(0, len(methods), 2):
         axes.axhspan(row - 0.5, row + 0.5, color=_BAND, linewidth=0, zorder=0)
-    axes.axvline(0, color="#8a8a8a", linewidth=0.5, zorder=1)
     for number, values in enumerate(series):
         shift = 0.0 if len(series) == 1 else 0.5 * (number / (len(series) - 1) - 0.5)
         for value in values:

@@ -75,8 +75,8 @@ def signed(number: float) -> str:
     return f"{round(number, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def axis_limits(values: Sequence[Value], zero: bool = True) -> tuple[float, float]:
-    """Return the ends of an axis; the truth may lie beyond, where it would leave no room."""
+def axis_limits(values: Sequence[Value], chance: float = 0.0) -> tuple[float, float]:
+    """Return the ends of an axis that shows chance; the truth may lie beyond its ends."""
     methods = [value for value in values if value.method not in INFORMED] or list(values)
     numbers = [
         number
@@ -84,4 +84,4 @@ def axis_limits(values: Sequence[Value], zero: bool = True) -> tuple[float, floa
         for number in (value.low, value.estimate, value.high)
         if number is not None
     ]
-    return limits([*numbers, 0.0] if zero else numbers, 0.06)
+    return limits([*numbers, chance], 0.06)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmark.protocol import SanityProtocol
 from benchmark.report.paper.bands.rows import columns_of
 from benchmark.report.paper.bands.scatter import associations
 from benchmark.report.paper.bands.view import View, signed
@@ -20,7 +21,7 @@ from benchmark.report.paper.specification import (
     Series,
     choices_of,
 )
-from benchmark.report.paper.values import EXPERIMENT, LEVEL, Choice, Value
+from benchmark.report.paper.values import EXPERIMENT, LEVEL, Choice, Value, declared
 from benchmark.results.scores import CONTROLS
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.significance import sign_flip_p
@@ -82,11 +83,12 @@ def _describe_series(evidence: Evidence, view: View, series: Sequence[Series]) -
     for one in series:
         values = view.chosen(one.choice)
         name = values[0].statistic if values else one.label
-        conditions = [f"{key} {text}" for key, text in one.choice.where]
+        conditions = [f"{key} {text}" for key, text in one.choice.where if key != "split"]
         text = f"“{one.label}” is {name}" if len(series) > 1 else name
         text += f" with {', '.join(conditions)}" if conditions else ""
-        if name not in said:
-            text += f", {_meaning(evidence, one.choice)}"
+        meaning = _meaning(evidence, one.choice)
+        if name not in said and meaning != name:
+            text += f", {meaning}"
         said.add(name)
         parts.append(text)
     return parts
@@ -97,7 +99,8 @@ def _meaning(evidence: Evidence, choice: Choice) -> str:
     protocol = evidence.protocols.get(choice.protocol)
     if protocol is None:
         return choice.statistic
-    return protocol.statistic(choice.statistic or protocol.primary).description
+    statistic = declared(protocol, choice.statistic or protocol.primary)
+    return choice.statistic if statistic is None else statistic.description
 
 
 def _lines(view: View, bands: Sequence[Band]) -> str:
@@ -155,12 +158,29 @@ def _numbers(evidence: Evidence, view: View, bands: tuple[Band, ...]) -> str:
         ways.append("percentile bootstrap")
     if "studentised" in kinds:
         ways.append("studentised bootstrap")
+    counted = sorted(
+        {value.protocol for value in values if value.is_score and _has_own(evidence, value)}
+    )
+    own = ""
+    if counted:
+        own = (
+            f" That of the score of {' and '.join(counted)} counts more than subjects as a sample."
+        )
     by = f", by the {' or the '.join(ways)} with {RESAMPLES:,} resamples" if ways else ""
-    return f"{text} Lines through points are 95 % intervals over subjects{by}."
+    return f"{text} Lines through points are 95 % intervals over subjects{by}.{own}"
+
+
+def _has_own(evidence: Evidence, value: Value) -> bool:
+    """Return whether the protocol has an interval of its own for its score."""
+    protocol = evidence.protocols.get(value.protocol)
+    bases = () if protocol is None else protocol.__mro__
+    owner = next((base for base in bases if "score_interval" in vars(base)), SanityProtocol)
+    return owner is not SanityProtocol
 
 
 def _aggregate(evidence: Evidence, value: Value) -> str:
-    return evidence.protocols[value.protocol].statistic(value.statistic).aggregate
+    statistic = declared(evidence.protocols[value.protocol], value.statistic)
+    return "mean" if statistic is None else statistic.aggregate
 
 
 def _tests(view: View) -> str:
