@@ -1,6 +1,6 @@
 """Where the cells of a feature map look in the input.
 
-An odd kernel of stride two with symmetric padding samples at pixels 0, 2, 4, …, so cell j of a
+An odd kernel of stride two with symmetric padding samples at pixels 0, 2, 4, …. So cell j of a
 stride-s map is centred near pixel s·j, while bilinear upsampling places it at s·j + (s − 1)/2. The
 centres follow from kernel, stride, padding and dilation of the layers on the way (Araujo et al.
 2019, "Computing receptive fields of convolutional neural networks"); they are read off the

@@ -49,7 +49,7 @@ class BorrowedExplainer(Explainer):
     a copy: hooks, gradients and switches that the library leaves behind are thrown away with it.
     Layers that write in place are told not to, which libraries that hook into them need. What the
     library draws from the global random state of Python, NumPy or torch comes from a stream that is
-    named by the method and the shape of the image, and the state is put back.
+    named by the method and the shape of the image. The state is put back.
 
     Attributes:
         arguments: Arguments that the library is given. Those that are no text and no number enter

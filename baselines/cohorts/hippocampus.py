@@ -7,7 +7,7 @@ nor age nor sex. Licence CC BY-SA 4.0, see ``data/NOTICE.md``.
 Three things of the source that could make a score untrue, and what was done about them:
 
 - Crops are as long as their hippocampus needs, so the edge of the scan gives the group away. Every
-  crop is cut to one box round the centre of its mask that lies inside the scan in all of them, so
+  crop is cut to one box round the centre of its mask that lies inside the scan in all of them. So
   the foreground is the whole image in everyone. The box cuts off 2 % of a large hippocampus and
   1 % of a small one, most often the tip of the tail; the masks end where the box ends.
 - Numbers 2k − 1 and 2k are two crops of one person, for all that can be told: total volumes within

@@ -1,6 +1,6 @@
 """`phantom2`: the subjects of `phantom`, each in a pose of its own; the cohort of suite v2.
 
-Every slice is shifted by up to 12 mm along both of its axes and turned by up to 6°, so a map that
+Every slice is shifted by up to 12 mm along both of its axes and turned by up to 6°. So a map that
 marks the same pixels in everybody is wrong in most. 3 % of the foreground leaves the field of
 view, and no region does. For each image the cohort knows the one that the same subject would give
 with the other group's hippocampi: volumes 0.28 smaller or larger, and every other draw, down to

@@ -2,7 +2,7 @@
 
 A map is a weighted sum Σ_k w_k A_k of the last feature maps A, resized to the image. The feature
 maps are computed once without a graph, and the gradient of the target is taken through what follows
-them alone, so there is neither a hook nor a backward pass through the trunk. A suite may choose the
+them alone. So there is neither a hook nor a backward pass through the trunk. A suite may choose the
 maps of an earlier layer, ``[explainer.gradcam] layer = "stage3"``.
 
 Two departures from the papers hold for the whole family. The final ReLU is left to the family's

@@ -1,8 +1,8 @@
 """Batch norm whose gradient is right for a batch of one.
 
 On the CPU torch's batch norm takes the gradient of a single image for one in its own memory order
-whenever it is dense in any order, and so gives a wrong gradient without a word where tokens are
-made of channels, as behind a transformer's convolutional stem (torch 2.15 does).
+whenever it is dense in any order. So it gives a wrong gradient without a word where tokens are made
+of channels, as behind a transformer's convolutional stem (torch 2.15 does).
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class NoisyLinear(Imputer):
     Where a mask covers the whole image nothing is known, and the fill is 0.5 plus noise.
 
     Deviation from the paper: the noise is one field for each subject, of which a mask shows its
-    part, so that an image depends on its mask alone and masks are compared under the same noise.
+    part. So an image depends on its mask alone and masks are compared under the same noise.
 
     Args:
         seed: Seed that names the random stream of the noise, together with the subject.

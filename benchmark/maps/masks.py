@@ -1,7 +1,7 @@
 """Masks of the pixels to remove: the top of a map, and random masks to compare it with.
 
 Importance is [B, 1, *S] float, foreground [B, 1, *S] bool, and ``P`` the number of pixels of
-``*S``. Random numbers come from one NumPy generator per image and are drawn on the host, so a mask
+``*S``. Random numbers come from one NumPy generator per image and are drawn on the host. So a mask
 does not depend on the device or on who else is in the batch; a generator that is passed in moves
 on.
 """

@@ -33,7 +33,7 @@ def solve_from_neighbours(images: Tensor, masks: Tensor) -> Tensor:
     anew in double precision until their norm is at most 1e-7 of the right side's.
 
     The systems of all masks are laid end to end and iterated together. Sums over a system run over
-    its own entries in their own order, and a converged system is frozen, so its solution is the
+    its own entries in their own order, and a converged system is frozen. So its solution is the
     same to the bit whoever it is solved with.
 
     Args:

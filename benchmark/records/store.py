@@ -7,7 +7,7 @@
     failures/<identity>.json      cells that failed, with their traceback in <identity>.log
     arrays/<sha256>.npz           attribution maps and embeddings; a cache that may be deleted
 
-A file appears under its name only when all of it is on disk, so a process that is killed at any
+A file appears under its name only when all of it is on disk. So a process that is killed at any
 moment leaves whole files behind, and temporary ones that the next run sweeps up. What else lies in
 the folders, such as the hidden files of systems and the backups of editors, is passed over. A
 record that another version of medsanity wrote is neither read nor replaced.

@@ -1,7 +1,7 @@
 """What results are made from: the scores of all explainers under one protocol, on one model.
 
 Records of a run and published records are both brought into this form, and every question about
-them is answered from it, so that a run and a board cannot give two answers. Nothing here or in
+them is answered from it. So a run and a board cannot give two answers. Nothing here or in
 ``calibration``, ``paired`` and ``health`` meets a live model, explainer or protocol.
 """
 

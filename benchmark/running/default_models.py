@@ -1,7 +1,7 @@
 """Which models a cohort is scored with where none is named, and which cohort a model belongs to.
 
 A suite names models for its own cohorts. Any other cohort is scored with the network that was
-trained on it, and a cohort that has none, such as a folder of one's own, with the models of the
+trained on it. One that has none, such as a folder of one's own, is scored with the models of the
 suite. Where all of these take images of another kind, `smallresnet3d` stands in for them, whose
 layers fit a volume of any size.
 """

@@ -10,7 +10,7 @@
                         predictions.csv         logits of every image
                         figures/                course, curves and embedding, as SVG and PNG
 
-The card is there from the first moment, so a training that is killed leaves a card behind that says
+The card is there from the first moment. So a training that is killed leaves a card behind that says
 so, and goes on from its checkpoint to the same weights.
 """
 

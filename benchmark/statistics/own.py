@@ -2,8 +2,8 @@
 
 A map may score well without following the network: by anatomy that lies where it always lies, or by
 a filter that the image alone feeds. So a statistic v of the map of a network is read a second time
-on maps that the same method draws for networks that know nothing of the task, and beside it stands
-what chance gives. What is left above the largest of these means is the network's own.
+on maps that the same method draws for networks that know nothing of the task. Beside it stands what
+chance gives. What is left above the largest of these means is the network's own.
 
 Every result is a value per subject whose mean is the score, so that intervals, differences and
 ranks are made from it as from any other reading. Where a score is a ratio of means, the values are
@@ -43,8 +43,8 @@ def own(
 ) -> Own:
     """Return what values owe to the network.
 
-    The null is chosen once, by its mean over all subjects, and not subject by subject, where noise
-    would always choose the larger and a score would fall with the number of its null draws.
+    The null is chosen once, by its mean over all subjects, and not subject by subject. There noise
+    would always choose the larger, and a score would fall with the number of its null draws.
 
     Args:
         values: [n] a statistic of the maps, larger is better; NaN where a map ranks nothing, which

@@ -30,7 +30,7 @@ CURVE_METRICS = ("auroc", "accuracy")
 def learning_curve(embeddings: Predictions, name: str = "cohort") -> tuple[CurvePoint, ...]:
     """Return how well the convex probe does on the test split by the share of training subjects.
 
-    Each draw orders the training subjects of each group at random and takes the first of them, so
+    Each draw orders the training subjects of each group at random and takes the first of them. So
     the subjects of a smaller share are among those of a larger one.
 
     Args:

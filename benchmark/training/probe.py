@@ -83,7 +83,7 @@ def probe_margins(features: FloatArray, groups: Rows, others: FloatArray) -> Flo
 
     It is that of ``logistic_regression``. Where features are more than the rows that it is fitted
     on, both are turned into the space that these rows span, in which the optimum lies (Hastie &
-    Tibshirani 2004), so that an embedding of 2,048 numbers costs no more than one of 200.
+    Tibshirani 2004). So an embedding of 2,048 numbers costs no more than one of 200.
 
     Args:
         features: [n, D] features of the rows to fit.

@@ -159,7 +159,7 @@ def refuse_equal_images(cohort: Cohort) -> None:
 def _near_equal_rows(cohort: Cohort) -> Iterator[tuple[int, int, float]]:
     """Yield pairs of rows of different subjects whose thumbnails are nearly equal.
 
-    Registered images of one template correlate highly too, so that a copy must also share what
+    Registered images of one template correlate highly too. So a copy must also share what
     sets the image apart from the mean of its group, or of the cohort where the groups differ.
     """
     side, groups = _NEAR_SIDES[len(cohort.shape)], cohort.groups

@@ -50,7 +50,7 @@ def validate(
     """Return everything that a reviewer asks of a trained network.
 
     Cross-validation and learning curve are those of the convex probe on the embeddings of the
-    network as it came, so that no training has seen the subjects that they are tested on.
+    network as it came. So no training has seen the subjects that they are tested on.
 
     Args:
         predictions: Predictions of the trained network for every image of the cohort.

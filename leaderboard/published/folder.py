@@ -6,7 +6,7 @@
     <cohort>/<model>/<explainer>/<protocol>.readings  its sidecar
 
 A record and its sidecar change one after the other. Meanwhile a hidden file beside them,
-``.<protocol>.readings``, holds the sidecar that one of both belongs to, so that a reader finds the
+``.<protocol>.readings``, holds the sidecar that one of both belongs to. So a reader finds the
 sidecar of the record that is there, at every moment and after a kill. Writing again ends it.
 """
 

@@ -65,7 +65,7 @@ class Guest(SanityProtocol[ConfigT]):
 
     The metric is called with one image at a time, so that its value depends on no other image. What
     it draws from the global random state of Python, NumPy or torch comes from a stream named by
-    metric and image, the same for every explainer, and the state is put back.
+    metric and image, the same for every explainer. The state is put back.
 
     An explainer passes if it does better than noise on the same images. A metric that lets a map
     pass that looks at no model, or that puts a map above the truth, is thereby unhealthy on the

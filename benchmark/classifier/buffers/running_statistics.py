@@ -1,7 +1,7 @@
 """Running statistics of a randomised network, taken anew from images.
 
 A norm divides by moments that training left in it. With those moments the activations of a network
-whose weights were redrawn are squashed, and a method that only echoes them looks sane, so the
+whose weights were redrawn are squashed, and a method that only echoes them looks sane. So the
 moments are taken from images, layer after layer in one pass. Which layer holds some, and how it
 takes them, is found out by behaviour:
 

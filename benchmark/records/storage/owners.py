@@ -1,7 +1,7 @@
 """Owners of temporary files: which process on which machine writes one, and whether it is gone.
 
 Several machines may write to one folder, and their clocks differ. Whether a file is left over is
-therefore decided by its owner, which its name tells, and else by its age, by the clock of the file
+therefore decided by its owner, which its name tells. Else its age decides, by the clock of the file
 system that dates all files of the folder.
 """
 

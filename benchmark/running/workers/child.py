@@ -27,7 +27,7 @@ def serve(connection: Connection) -> None:
     """Measure the tasks that arrive, and send back what happens, until the connection ends.
 
     The first thing to arrive is the ``Request``, as bytes that are unpickled once the process is
-    set up, and a pair of cohort and model to load while no task is there.
+    set up. A pair of cohort and model to load may come while no task is there.
     """
     if hasattr(os, "setsid"):
         os.setsid()  # so that all that a plugin starts can be ended with this process

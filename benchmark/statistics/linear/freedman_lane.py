@@ -5,7 +5,7 @@ keeps what the covariates explain in place (Freedman & Lane 1983; of the ways to
 model it holds its level best, Winkler et al. 2014, NeuroImage 92). A statistic given the covariates
 does not see the fit that is added, so only the residuals are carried along.
 
-Subjects are permuted whole. Permutations are drawn beforehand and handed in, so that tests of a
+Subjects are permuted whole. Permutations are drawn beforehand and handed in. So tests of a
 network and of its copies meet the same ones, and a map that looks at no network gets the same p.
 """
 

@@ -1,7 +1,7 @@
 """Signed maps of φ: for the network on trial, and for randomised copies with the same direction.
 
-They are drawn once for each model and method, are shared by all protocols, and are kept under a key
-of their own, since the maps that other protocols rank explain the own group's margin. Magnitudes
+They are drawn once for each model and method, and all protocols share them. They have a key of
+their own, since the maps that other protocols rank explain the own group's margin. Magnitudes
 would leak anatomy: on copies with random weights |a| differs between the groups where the anatomy
 does, though nothing was learned.
 """

@@ -9,7 +9,7 @@ means of a score may differ by sampling alone::
 with x and y the method's scores of published and of fresh subjects, and r and s those of methods of
 which everything is known. These tell how much harder the drawn images are than the published ones;
 β is the slope of the method's scores on theirs within both samples, as in an analysis of
-covariance, so that methods that have nothing in common with it change nothing. All cells are
+covariance. So methods that have nothing in common with it change nothing. All cells are
 judged together: each by how rare its studentised difference is among its own resamples, and the
 rarest by how rare that is (min-p), which a submission that knew nothing exceeds in one of twenty
 draws at most.

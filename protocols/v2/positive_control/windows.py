@@ -2,7 +2,7 @@
 
 A window is the raised cosine of `positive_control` 1.0, 1 in its core and 0 at its rim. In a square
 slice its diameter is a third of the side, as it was there. The share of the image that it fills is
-the same in any other shape, so that a network learns a mark in a volume as it does in a slice,
+the same in any other shape. So a network learns a mark in a volume as it does in a slice,
 where a ball of a third of the side would fill 2 % of the box and a window of a slice 9 %. It is no
 wider than half of the shortest side, so that two windows fit into the box side by side. Lengths are
 in mm, so that a window is as long in the world along every axis.

@@ -2,8 +2,8 @@
 
 A region is found by whoever knows the anatomy, with no network at all: a fixed atlas, or one that
 registration carries to each subject. So the average precision of a map is read against that of the
-maps which the same method draws for networks that know nothing of the task, on the same images.
-What does not follow the network owes nothing to it.
+maps which the same method draws for networks without the task, on the same images. What does not
+follow the network owes nothing to it.
 
 It is asked only where the network uses the region, which one mask for everybody decides
 (:mod:`benchmark.trial.interventions.region_use`).
