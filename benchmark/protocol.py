@@ -129,9 +129,11 @@ class SanityProtocol(ABC, Generic[ConfigT]):
         name: Name of the protocol in suites and records.
         version: ``MAJOR.MINOR``; a score that moves needs a new one.
         title: The question in a few words, for reports.
-        topic: What it asks about, such as ``planted signals``; its name where it is empty.
-        if_passed: What a method that passes does, in words that need no glossary: a verb and its
-            object, such as ``finds planted signals``. Empty where it describes and judges nothing.
+        topic: Subject of the question, such as ``planted signals``; the protocol's name where it is
+            empty.
+        if_passed: Phrase on what a method that passes does, in words that need no glossary: a verb
+            and its object, such as ``finds planted signals``. Empty where it describes and judges
+            nothing.
         if_failed: The same of a method that does not pass, such as ``misses planted signals``.
         statistics: Everything that it reads: by default the ``Statistic`` attributes of the class.
         primary: Name of the statistic that is the score: the reading without conditions.

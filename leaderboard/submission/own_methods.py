@@ -41,8 +41,8 @@ def run_again(
     Args:
         records: Records of the first run, of methods that are installed.
         suite: Suite of the records.
-        store: Where finished cells are kept; what it holds already is not run again.
-        sampling: Where networks are computed, and what a worker may use.
+        store: Store of finished cells; what it holds already is not run again.
+        sampling: Device that computes networks, and limits of a worker.
         progress: Listener that is told each step before it is taken.
 
     Raises:

@@ -51,7 +51,7 @@ def build_first_screen(sections: Sequence[Section], made: Mapping[str, str]) -> 
 
     Args:
         sections: Parts of the page; at least one.
-        made: What the records were made with, by name.
+        made: Provenance of the records, by name.
     """
 
     def each(describe: Callable[[Section], str]) -> list[str]:

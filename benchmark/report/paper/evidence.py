@@ -98,7 +98,8 @@ def gather(
         protocols: Protocols by name.
         cards: Experiments.
         highlighted: Methods to draw in colour; those of the best mean rank unless given.
-        advanced: Called with a step, the number of records done, and the number of records.
+        advanced: Listener that is called with a step, the number of records done, and the number of
+            records.
 
     Raises:
         UnknownNameError: If a method to highlight has no record.

@@ -34,10 +34,10 @@ class PaperFigure:
     """A figure, or a part of one that has too many sections for a page.
 
     Attributes:
-        specification: What it shows.
+        specification: Specification of the figure.
         part: Number of the part, from 1; 0 where there is one alone.
-        view: Its sections and values.
-        bands: Its bands that have values, from the top.
+        view: View of its sections and values.
+        bands: Bands of the figure that have values, from the top.
     """
 
     specification: FigureSpecification

@@ -101,7 +101,7 @@ class FigureSpecification:
     """A figure of the paper.
 
     Attributes:
-        number: Its number.
+        number: Number of the figure.
         name: Part of its file name.
         title: Title in its caption.
         question: Sentence that says what it asks.

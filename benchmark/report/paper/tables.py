@@ -28,13 +28,13 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-        number: Its number.
+        number: Number of the table.
         name: Part of its file name.
         title: Title in its caption.
         caption: Sentences on how to read it.
         columns: Headings; the first columns name the row.
         rows: An entry for each column. A value is shown rounded, with its interval.
-        marks: By row and column, a mark behind the value.
+        marks: Mark behind a value, by row and column.
     """
 
     number: int

@@ -93,7 +93,8 @@ def write_paper(
         folder: New, empty, or an earlier package that nobody has changed.
         evidence: All that it is made from.
         left_out: Sentences on records that were not used, for the checklist.
-        advanced: Called with a step, the number of figures drawn, and the number of figures.
+        advanced: Listener that is called with a step, the number of figures drawn, and the number
+            of figures.
 
     Raises:
         InputError: If there is neither a record nor an experiment.

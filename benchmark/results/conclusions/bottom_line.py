@@ -23,7 +23,7 @@ class BottomLine:
 
     Attributes:
         explainer: Name of the method, the subject of both sentences.
-        sentence: What it does and does not do; begins with the verb.
+        sentence: Sentence on what it does and does not do; begins with the verb.
         remarks: Sentences on what says nothing of it.
     """
 
@@ -66,7 +66,7 @@ def bottom_lines(
 
     Args:
         results: Results of one model on one cohort.
-        protocols: Their protocols.
+        protocols: Protocols of the records.
         health: Health of each protocol on that model and cohort.
     """
     unhealthy = {each.protocol for each in health if each.healthy is False}

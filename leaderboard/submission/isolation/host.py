@@ -77,7 +77,7 @@ class Answers:
     """Images [1, *S] of one question and the maps that were given for them, to be asked for again.
 
     Attributes:
-        count: How many images were asked about, of which those kept are an even sample.
+        count: Number of images that were asked about, of which those kept are an even sample.
     """
 
     images: list[Tensor]

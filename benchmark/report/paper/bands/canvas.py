@@ -60,8 +60,8 @@ class Canvas:
 
     Attributes:
         figure: The figure.
-        width: Its width.
-        height: Its height.
+        width: Width of the canvas.
+        height: Height of the canvas.
     """
 
     figure: Figure
