@@ -206,6 +206,38 @@ class ProtocolHealth(_Plain):
     reason: str
 
 
+class Comparison(_Plain):
+    """What two ranked explainers' scores of the same subjects say of each other.
+
+    Attributes:
+        first: Name of one explainer.
+        second: Name of the other.
+        better: Name of the one that is surely better, going by all comparisons of the model
+            together; None where that is open.
+        total: Total of the first minus that of the second, with an interval of this pair alone.
+        scores: Score of the first minus that of the second, by protocol.
+    """
+
+    first: str
+    second: str
+    better: str | None
+    total: Number
+    scores: dict[str, Number]
+
+    def seen_from(self, explainer: str) -> Comparison:
+        """Return the comparison with an explainer as the first."""
+        if explainer == self.first:
+            return self
+        return self.model_copy(
+            update={
+                "first": self.second,
+                "second": self.first,
+                "total": _negated(self.total),
+                "scores": {name: _negated(number) for name, number in self.scores.items()},
+            }
+        )
+
+
 class OwedModel(_Plain):
     """What a section says more where scores are owed to the network.
 
@@ -213,11 +245,21 @@ class OwedModel(_Plain):
         subjects: Number of subjects of each cohort whose scores it holds, by name.
         averaged: Names of the protocols whose mean is the total.
         honest: Explainers whose gaps on data that are kept back are taken for honest.
+        comparisons: A comparison of every two ranked explainers, in the order of their ranks.
     """
 
     subjects: dict[str, int]
     averaged: tuple[str, ...]
     honest: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+
+    def against_others(self, explainer: str) -> list[Comparison]:
+        """Return the comparisons of an explainer with all others, with itself as the first."""
+        return [
+            each.seen_from(explainer)
+            for each in self.comparisons
+            if explainer in (each.first, each.second)
+        ]
 
 
 class ModelBoard(_Extended):
@@ -346,6 +388,14 @@ def number_of(interval: Interval) -> Number:
     """Return the estimate and interval that a board shows."""
     estimate, low, high = map(rounded, (interval.estimate, interval.low, interval.high))
     return Number(estimate=estimate, low=low, high=high)
+
+
+def _negated(number: Number) -> Number:
+    def turned(value: float | None) -> float | None:
+        return None if value is None else 0.0 - value
+
+    ends = turned(number.high), turned(number.low)
+    return Number(estimate=turned(number.estimate), low=ends[0], high=ends[1])
 
 
 def rounded(value: float) -> float | None:

@@ -7,6 +7,7 @@ other at once, and a rank comes with the interval that those comparisons leave o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ from functools import cached_property
 from benchmark.reading import SCORED, Reading, find
 from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval
-from benchmark.statistics.simultaneous import compare
+from benchmark.statistics.simultaneous import Ranking, compare
 from leaderboard.board.badges import badges_of, gaps_of
 from leaderboard.board.board import (
     BoardProtocol,
+    Comparison,
     ModelBoard,
     OwedModel,
     OwedRow,
@@ -29,7 +31,7 @@ from leaderboard.board.board import (
 )
 from leaderboard.board.rows import health_of, make_row, order_of, summarise_scores
 from leaderboard.board.scores import order_subjects, scores_of
-from leaderboard.board.totals import Part, intervals_of, make_blocks, part_of
+from leaderboard.board.totals import Part, differences_of, intervals_of, make_blocks, part_of
 from leaderboard.published.record import PublishedRecord
 from leaderboard.published.unpublished import Unpublished
 
@@ -107,7 +109,8 @@ def build_section(section: Section) -> ModelBoard:
     parts = [part for name in section.averaged for part in section.parts(name, weight)]
     totals = intervals_of(parts, with_total)
     eligible = [name for name in with_total if why[name][0] == "ranked"]
-    standings = _standings(parts, eligible, totals)
+    compared = compare(make_blocks(parts, eligible)) if eligible else None
+    standings = {} if compared is None else _standings(compared, eligible, totals)
     gaps = gaps_of(section.by_protocol, section.unpublished)
     gates = {protocol.name for protocol in section.protocols if protocol.gate}
     without_limits = gates - set(section.averaged)
@@ -124,7 +127,8 @@ def build_section(section: Section) -> ModelBoard:
             gaps=tuple(gap.numbers(name) for gap in gaps if name in gap.explainers),
         )
         rows.append(row.model_copy(update={"owed": owed}))
-    return _model_board(section, rows)
+    comparisons = () if compared is None else _comparisons(compared, eligible, parts, section)
+    return _model_board(section, rows, comparisons)
 
 
 def _summarise(scores: Scores, without_limits: bool) -> dict[str, Interval]:
@@ -138,7 +142,9 @@ def _summarise(scores: Scores, without_limits: bool) -> dict[str, Interval]:
     return {name: replace(own, low=math.nan, high=math.nan) for name, own in summaries.items()}
 
 
-def _model_board(section: Section, rows: Sequence[Row]) -> ModelBoard:
+def _model_board(
+    section: Section, rows: Sequence[Row], comparisons: tuple[Comparison, ...]
+) -> ModelBoard:
     own = [record for record in section.records if record.joins is None]
     first = (own or list(section.records))[0]
     subjects: dict[str, set[str]] = {}
@@ -162,6 +168,7 @@ def _model_board(section: Section, rows: Sequence[Row]) -> ModelBoard:
             subjects={name: len(people) for name, people in sorted(subjects.items())},
             averaged=section.averaged,
             honest=section.kept_back.honest,
+            comparisons=comparisons,
         ),
     )
 
@@ -212,11 +219,8 @@ def _has_value(record: PublishedRecord) -> bool:
 
 
 def _standings(
-    parts: Sequence[Part], explainers: Sequence[str], totals: Mapping[str, Interval]
+    compared: Ranking, explainers: Sequence[str], totals: Mapping[str, Interval]
 ) -> dict[str, Standing]:
-    if not explainers:
-        return {}
-    compared = compare(make_blocks(parts, explainers))
     return {
         name: Standing(
             rank=compared.ranks[index],
@@ -227,6 +231,35 @@ def _standings(
         )
         for index, name in enumerate(explainers)
     }
+
+
+def _comparisons(
+    compared: Ranking, explainers: Sequence[str], parts: Sequence[Part], section: Section
+) -> tuple[Comparison, ...]:
+    """Return the differences of every two explainers, those of better ranks first."""
+    order = sorted(
+        range(len(explainers)), key=lambda each: (compared.ranks[each], explainers[each])
+    )
+    pairs = list(itertools.combinations(order, 2))
+    by_protocol = {
+        name: differences_of(section.parts(name, 1.0), explainers, pairs)
+        for name in section.averaged
+    }
+    totals = differences_of(parts, explainers, pairs)
+    comparisons = []
+    for number, (one, other) in enumerate(pairs):
+        first, second = explainers[one], explainers[other]
+        better = second if compared.is_better[other, one] else None
+        comparisons.append(
+            Comparison(
+                first=first,
+                second=second,
+                better=first if compared.is_better[one, other] else better,
+                total=number_of(totals[number]),
+                scores={name: number_of(own[number]) for name, own in by_protocol.items()},
+            )
+        )
+    return tuple(comparisons)
 
 
 def _by(

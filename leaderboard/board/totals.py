@@ -53,11 +53,21 @@ def intervals_of(parts: Sequence[Part], explainers: Sequence[str]) -> dict[str, 
 
 def difference_of(parts: Sequence[Part], first: str, second: str) -> Interval:
     """Return the total of one explainer minus that of another, paired where subjects are."""
+    return differences_of(parts, (first, second), ((0, 1),))[0]
+
+
+def differences_of(
+    parts: Sequence[Part], explainers: Sequence[str], pairs: Sequence[tuple[int, int]]
+) -> list[Interval]:
+    """Return the differences of totals of pairs of explainers, given by their positions."""
+    if not pairs:
+        return []
+    first, second = np.array(pairs).T
     blocks = [
-        replace(block, values=block.values[:, :1] - block.values[:, 1:])
-        for block in make_blocks(parts, (first, second))
+        replace(block, values=block.values[:, first] - block.values[:, second])
+        for block in make_blocks(parts, explainers)
     ]
-    return total_intervals(blocks)[0]
+    return total_intervals(blocks)
 
 
 def make_blocks(parts: Sequence[Part], explainers: Sequence[str]) -> list[Block]:
