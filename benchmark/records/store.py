@@ -220,8 +220,12 @@ def read_records(folder: Path) -> list[Record]:
     return [_read(folder / name) for name in _list_names(folder)]
 
 
-def list_paths(folder: Path) -> list[Path]:
+def list_paths(folder: Path, with_failed: bool = True) -> list[Path]:
     """Return the files of a folder of records, by name; of a store also those of failed cells.
+
+    Args:
+        folder: A store, or a folder of records.
+        with_failed: Whether those of failed cells are wanted.
 
     Raises:
         StoreError: If the folder cannot be read.
@@ -230,7 +234,7 @@ def list_paths(folder: Path) -> list[Path]:
         return [folder / name for name in _list_names(folder)]
     return [
         folder / kind / f"{identity}{RECORD}"
-        for kind in ("records", "failures")
+        for kind in (("records", "failures") if with_failed else ("records",))
         for identity in list_identities(folder / kind)
     ]
 

@@ -27,6 +27,7 @@ from leaderboard.board.rows import (
 )
 from leaderboard.board.scores import order_subjects, scores_of
 from leaderboard.published.record import PublishedRecord
+from leaderboard.published.stored import headers_of, in_order
 from leaderboard.published.unpublished import Unpublished
 
 # A method that scores only the easy subjects is not ranked with those that score all.
@@ -42,7 +43,8 @@ def build_board(
     """Return the board of these records.
 
     Args:
-        records: Records of one suite, in any order.
+        records: Records of one suite, in any order; of ``StoredRecords``, the scores of one model
+            are in memory at a time.
         bridges: Bridges between MINOR versions of protocols, where there are records of several.
         noise: All readings of the records of ``random``, by path. They tell in what order the
             subjects stand in their cohort, and whether noise is at chance where that is not seen
@@ -54,31 +56,40 @@ def build_board(
         FaultError: If there are none, or they contradict each other; see ``check_records`` and
             ``check_kept_back``.
     """
-    ordered = sorted(records, key=lambda record: record.path)
+    ordered = in_order(records)
+    headers = headers_of(ordered)
     check_records(ordered, bridges)
-    check_kept_back(kept_back.records, ordered)
-    protocols = _protocols(ordered)
-    pairs: dict[tuple[str, str], list[PublishedRecord]] = {}
-    for record in ordered:
-        pairs.setdefault(section_key(record), []).append(record)
-    checksums = {record.path: record.checksum for record in ordered}
+    check_kept_back(kept_back.records, headers)
+    protocols = _protocols(headers)
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for index, header in enumerate(headers):
+        pairs.setdefault(section_key(header), []).append(index)
+    checksums = {header.path: header.checksum for header in headers}
     hidden = sorted(record.checksum for record in kept_back.records)
-    models = []
-    for own in pairs.values():
-        if any(protocol.owed for protocol in protocols):
-            section = Section(own, protocols, noise or {}, _of_model(kept_back, own[0]))
-            models.append(build_section(section))
-        else:
-            models.append(_model_board(own, protocols, noise or {}))
+    models = [
+        _build_model([ordered[index] for index in indices], protocols, noise or {}, kept_back)
+        for indices in pairs.values()
+    ]
     return Board(
-        suite=ordered[0].identity.suite,
-        seed=ordered[0].identity.seed,
+        suite=headers[0].identity.suite,
+        seed=headers[0].identity.seed,
         protocols=protocols,
         models=tuple(models),
         records=checksums,
         # Of what is kept back not even the names are told.
         content=sha256_of([checksums, hidden] if hidden else checksums),
     )
+
+
+def _build_model(
+    own: Sequence[PublishedRecord],
+    protocols: Sequence[BoardProtocol],
+    noise: Mapping[str, Sequence[Reading]],
+    kept_back: Unpublished,
+) -> ModelBoard:
+    if any(protocol.owed for protocol in protocols):
+        return build_section(Section(own, protocols, noise, _of_model(kept_back, own[0])))
+    return _model_board(own, protocols, noise)
 
 
 def _of_model(kept_back: Unpublished, first: PublishedRecord) -> Unpublished:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from benchmark.records.identity import canonical_json, sha256_of
 from leaderboard.board.bridge import Bridge, bridged
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.record import PublishedRecord
+from leaderboard.published.stored import headers_of
 
 
 def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] = ()) -> None:
@@ -37,18 +39,19 @@ def _contradictions(
     explainer, protocol = attrgetter("names.explainer"), attrgetter("names.protocol")
     cohort, model = attrgetter("names.cohort"), attrgetter("names.cohort", "names.model")
     suite = attrgetter("identity.suite", "identity.seed")
-    yield from _apart(records, "twice", attrgetter("path"), attrgetter("checksum"))
-    yield from _apart(records, "other-suite", lambda _: None, suite)
-    yield from _apart(records, "other-cohort", cohort, attrgetter("identity.cohort_fingerprint"))
-    yield from _apart(records, "other-weights", model, attrgetter("identity.network"))
-    yield from _apart(records, "two-methods", explainer, _method)
-    yield from _mixed(records, bridges)
-    yield from _apart(records, "other-settings", protocol, attrgetter("identity.protocol.config"))
-    yield from _apart(records, "other-scale", protocol, lambda record: record.scale.model_dump())
+    headers = headers_of(records)
+    yield from _apart(headers, "twice", attrgetter("path"), attrgetter("checksum"))
+    yield from _apart(headers, "other-suite", lambda _: None, suite)
+    yield from _apart(headers, "other-cohort", cohort, attrgetter("identity.cohort_fingerprint"))
+    yield from _apart(headers, "other-weights", model, attrgetter("identity.network"))
+    yield from _apart(headers, "two-methods", explainer, _method)
+    yield from _mixed(headers, bridges)
+    yield from _apart(headers, "other-settings", protocol, attrgetter("identity.protocol.config"))
+    yield from _apart(headers, "other-scale", protocol, lambda record: record.scale.model_dump())
     yield from _strangers(records)
-    yield from _apart(records, "other-section", attrgetter("names.cohort"), attrgetter("joins"))
-    yield from _apart(records, "other-section", _position, attrgetter("names.cohort"))
-    owed = [record for record in records if record.scale.owed and record.scores]
+    yield from _apart(headers, "other-section", attrgetter("names.cohort"), attrgetter("joins"))
+    yield from _apart(headers, "other-section", _position, attrgetter("names.cohort"))
+    owed = (record for record in records if record.scale.owed and record.scores)
     cell = attrgetter("names.cohort", "names.model", "names.protocol")
     yield from _apart(owed, "other-images", cell, _images)
 
@@ -116,18 +119,19 @@ def _method(record: PublishedRecord) -> object:
 
 
 def _apart(
-    records: Sequence[PublishedRecord],
+    records: Iterable[PublishedRecord],
     name: str,
     key: Callable[[PublishedRecord], object],
     value: Callable[[PublishedRecord], object],
 ) -> Iterator[Fault]:
     """Yield the records that differ in ``value`` from the first of the same ``key``."""
-    first: dict[object, tuple[str, str]] = {}
+    first: dict[object, tuple[str, str, str]] = {}
     for record in records:
         text = canonical_json(value(record))
-        path, kept = first.setdefault(key(record), (record.path, text))
-        if text != kept:
-            yield Fault(name, record.path, f"{text[:120]} here, but {kept[:120]} in {path}")
+        own = record.path, text[:120], hashlib.sha256(text.encode()).hexdigest()
+        path, kept, digest = first.setdefault(key(record), own)
+        if own[2] != digest:
+            yield Fault(name, record.path, f"{text[:120]} here, but {kept} in {path}")
 
 
 def _mixed(records: Sequence[PublishedRecord], bridges: Sequence[Bridge]) -> Iterator[Fault]:

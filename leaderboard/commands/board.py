@@ -10,12 +10,11 @@ import typer
 from benchmark.commands import options, terminal
 from benchmark.commands.exits import BAD_INPUT, exit_on_error
 from benchmark.records.files import write_text
-from benchmark.results import scores
 from leaderboard.board import bridge as bridges
 from leaderboard.board import build, owed
 from leaderboard.commands import kept_back as hidden
 from leaderboard.commands import publish as publishing
-from leaderboard.published import folder as folders
+from leaderboard.published import stored
 from leaderboard.site import versions, writer
 
 OVERLAYS, BRIDGES = "overlays", "bridges"
@@ -48,23 +47,17 @@ def board(
     if records is None or out is None:
         context.fail(f"Missing option '--{'records' if records is None else 'out'}'.")
     with exit_on_error():
-        console = terminal.make_console()
-        with terminal.FileBar(console) as bar:
-            contents = folders.read_folder(records, advanced=bar.show)
-        for fault in contents.faults:
+        with terminal.FileBar(terminal.make_console(stderr=True)) as bar:
+            own = stored.StoredRecords(records, bar.show)
+        for fault in own.faults:
             typer.echo(str(fault), err=True)
-        if contents.faults:
+        if own.faults:
             raise typer.Exit(BAD_INPUT)
-        noise = {
-            record.path: folders.read_readings(records, record)
-            for record in contents.records
-            if record.names.explainer == scores.RANDOM and record.readings is not None
-        }
         bridges_beside = bridges.load_bridges(records.parent / BRIDGES)
         kept_back = (
             owed.NOTHING_KEPT_BACK if unpublished is None else hidden.load_unpublished(unpublished)
         )
-        made = build.build_board(contents.records, bridges_beside, noise, kept_back)
+        made = build.build_board(own, bridges_beside, own.noise, kept_back)
         overlays = records.parent / OVERLAYS
         versioned = versions.is_version(out, made)
         if versioned:
@@ -76,7 +69,7 @@ def board(
         for model in made.models:
             ranked = sum(row.status == "ranked" for row in model.rows)
             lines.append(f"{model.cohort} × {model.model}: {ranked} of {len(model.rows)} ranked")
-        terminal.print_lines(console, [*lines, f"board: {page}"])
+        terminal.print_lines(terminal.make_console(), [*lines, f"board: {page}"])
 
 
 @app.command()

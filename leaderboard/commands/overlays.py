@@ -10,7 +10,7 @@ import torch
 
 from benchmark.explainer import importance
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.records.store import Store
 from benchmark.report.figures import overlays
 from benchmark.report.figures.style import DPI
@@ -20,7 +20,7 @@ _SHOWN_PER_GROUP = 3
 
 
 def draw_overlays(
-    records: Sequence[Record], catalogue: Catalogue, store: Store, folder: Path
+    records: Sequence[FinishedCell], catalogue: Catalogue, store: Store, folder: Path
 ) -> int:
     """Draw what each explainer makes of some test subjects; return how many pictures."""
     count = 0

@@ -14,9 +14,9 @@ from benchmark.commands import options, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
-from benchmark.records import record as cells
 from benchmark.records import store as stores
 from benchmark.records.files import check_folder
+from benchmark.records.storage import finished as stored
 from benchmark.running import device as devices
 from benchmark.running import suite as suites
 from leaderboard.commands import overlays as drawings
@@ -60,7 +60,8 @@ def publish(
         if chosen is None:
             raise InputError(f"Expected a tier of {', '.join(fields.TIERS)} but got {tier!r}.")
         catalogue, console = catalogues.Catalogue(), terminal.make_console()
-        own, settings = _finished_cells(store, suite)
+        with _bar() as bar:
+            own, settings = _finished_cells(store, suite, bar.show)
         known, unknown = _split(own, catalogue)
         terminal.print_lines(console, unknown)
         if not known:
@@ -76,7 +77,8 @@ def publish(
             if differing:
                 terminal.print_lines(console, [*map(str, differing), "Nothing was published."])
                 raise typer.Exit(FAILED)
-        paths = folder.write_records(out, published)
+        with _bar() as bar:
+            paths = folder.write_records(out, _counted(published, len(known), bar.show))
         terminal.print_lines(console, [f"{len(paths)} records: {out}"])
         if overlays is not None:
             check_folder(overlays)
@@ -84,8 +86,21 @@ def publish(
             terminal.print_lines(console, [f"{count} pictures: {overlays}"])
 
 
+def _bar() -> terminal.FileBar:
+    return terminal.FileBar(terminal.make_console(stderr=True))
+
+
+def _counted(
+    published: Iterable[Publication], total: int, advanced: stored.Advanced
+) -> Iterator[Publication]:
+    """Yield records, and tell of each that was written."""
+    for done, each in enumerate(published, start=1):
+        yield each
+        advanced("records written", done, total)
+
+
 def _second_run(
-    known: Sequence[cells.Record],
+    known: Sequence[stored.FinishedCell],
     catalogue: catalogues.Catalogue,
     settings: suites.Suite,
     place: tuple[Path, str],
@@ -146,16 +161,18 @@ def read_published(place: Path, suite: str) -> list[records.PublishedRecord]:
     return [record for record, _ in _published(known, catalogue, settings, by)]
 
 
-def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], suites.Suite]:
+def _finished_cells(
+    store: Path, suite: str, advanced: stored.Advanced | None = None
+) -> tuple[list[stored.FinishedCell], suites.Suite]:
     """Return a store's cells of a suite, and the suite."""
     settings = suites.load_suite(suite)
     if settings.board is None:
         raise InputError(f"The suite {suite!r} has no [board], so nothing of it is published.")
     if not stores.is_store(store):
         raise StoreError(f"The folder {store} is no store of finished cells.")
-    finished = stores.Store(store).records()
+    finished = stored.read_cells(store, advanced, with_failed=False)
     # What was asked of a model alone stands on no board.
-    own = [
+    own: list[stored.FinishedCell] = [
         record
         for record in finished
         if record.identity.suite == settings.version
@@ -171,12 +188,12 @@ def _finished_cells(store: Path, suite: str) -> tuple[list[cells.Record], suites
     if not own:
         raise StoreError(f"The store {store} holds no finished cell of suite {suite!r}.")
     # The suite's own controls stand on a board beside what was measured, as in a report.
-    return own + suites.published_controls(settings.version).beside(own), settings
+    return [*own, *suites.published_controls(settings.version).beside(own)], settings
 
 
 def _split(
-    finished: Sequence[cells.Record], catalogue: catalogues.Catalogue
-) -> tuple[list[cells.Record], list[str]]:
+    finished: Sequence[stored.FinishedCell], catalogue: catalogues.Catalogue
+) -> tuple[list[stored.FinishedCell], list[str]]:
     """Return the cells whose plugins are installed, and a line on each plugin that is not.
 
     Metrics of other libraries, such as ``quantus:Sparseness``, stand on no board.
@@ -199,7 +216,7 @@ def _split(
 
 
 def _published(
-    known: Sequence[cells.Record],
+    known: Sequence[stored.FinishedCell],
     catalogue: catalogues.Catalogue,
     settings: suites.Suite,
     by: tuple[str, fields.Tier],

@@ -68,11 +68,34 @@ def read_folder(
     Raises:
         FaultError: ``no-records`` where the folder does not exist.
     """
-    if not folder.is_dir() or folder.is_symlink():
-        raise FaultError("no-records", str(folder), "it is no folder")
     records: dict[str, PublishedRecord] = {}
     faults: list[Fault] = []
     parts = SharedParts()
+    for record, _ in read_each(folder, faults, budget, advanced):
+        records[record.path] = parts.with_shared_fields(record)
+    return Contents(tuple(records[location] for location in sorted(records)), tuple(faults))
+
+
+def read_each(
+    folder: Path,
+    faults: list[Fault],
+    budget: Budget | None = None,
+    advanced: Advanced | None = None,
+) -> Iterator[tuple[PublishedRecord, bytes]]:
+    """Yield every record below a folder, and the content of its file, as ``read_folder`` has it.
+
+    Args:
+        folder: Folder of records.
+        faults: List that is extended by the faults of all other files.
+        budget: As for ``read_folder``.
+        advanced: As for ``read_folder``.
+
+    Raises:
+        FaultError: ``no-records`` where the folder does not exist.
+    """
+    if not folder.is_dir() or folder.is_symlink():
+        raise FaultError("no-records", str(folder), "it is no folder")
+    count = 0
     for path in walk(folder, faults, None if budget is None else MOST_FILES):
         location = relative_path(path, folder)
         try:
@@ -85,16 +108,17 @@ def read_folder(
             continue
         if path.suffix == RECORD:
             try:
-                records[location] = parts.with_shared_fields(read_record(folder, location))
-                if advanced is not None:
-                    advanced("records read", len(records), None)
+                yield _read_pair(folder, location)
             except FaultError as error:
                 faults.append(error.fault)
+                continue
+            count += 1
+            if advanced is not None:
+                advanced("records read", count, None)
         elif path.suffix != SIDECAR:
             faults.append(Fault("unknown-file", location, "a folder of records holds nothing else"))
         elif not path.with_suffix(RECORD).exists():
             faults.append(Fault("sidecar-orphan", location, "there is no record beside it"))
-    return Contents(tuple(records[location] for location in sorted(records)), tuple(faults))
 
 
 def load_folder(folder: Path) -> tuple[PublishedRecord, ...]:
@@ -119,6 +143,11 @@ def read_record(folder: Path, location: str) -> PublishedRecord:
     Raises:
         FaultError: Named by what is wrong.
     """
+    return _read_pair(folder, location)[0]
+
+
+def _read_pair(folder: Path, location: str) -> tuple[PublishedRecord, bytes]:
+    """Return a record, and the content of its file."""
     content = read_bytes(folder / location, location, MOST_BYTES)
     for _ in range(_MOST_ATTEMPTS):
         record = PublishedRecord.from_json(content, location)
@@ -132,7 +161,7 @@ def read_record(folder: Path, location: str) -> PublishedRecord:
             if content == earlier:
                 raise
         else:
-            return record
+            return record, content
     raise FaultError("unreadable", location, "it changes all the time")
 
 

@@ -28,7 +28,8 @@ from benchmark.arrays import FloatArray
 from benchmark.reading import SCORED, Reading, Sample, State, find
 from benchmark.records.identity import Identity, Names, Sha256, canonical_json
 from benchmark.records.provenance import Provenance
-from benchmark.records.record import Record, Resources, SealedModel, VerdictWord
+from benchmark.records.record import Resources, SealedModel, VerdictWord
+from benchmark.records.storage.finished import FinishedCell
 from leaderboard.published import fields as kinds
 from leaderboard.published.fault import FaultError
 from leaderboard.published.fields import (
@@ -198,7 +199,7 @@ class PublishedRecord(SealedModel):
 
 
 def publish(
-    record: Record,
+    record: FinishedCell,
     method: Method,
     scale: Scale,
     pseudonyms: Pseudonyms,

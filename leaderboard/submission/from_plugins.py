@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.explainer import Control, Explainer
 from benchmark.protocol import SanityProtocol
 from benchmark.reading import SCORED
-from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from leaderboard.published.fields import Method, Scale
 
 _LONGEST = 400  # characters of a text in a record
@@ -24,7 +24,7 @@ def method_of(explainer: type[Explainer], title: str = "") -> Method:
     )
 
 
-def faults_of(protocol: type[SanityProtocol[Any]], record: Record) -> tuple[str, ...]:
+def faults_of(protocol: type[SanityProtocol[Any]], record: FinishedCell) -> tuple[str, ...]:
     """Return what makes the scores of a protocol prove nothing on the model of a record."""
     if record.state != SCORED:
         return ()

@@ -18,6 +18,7 @@ from benchmark.errors import InputError
 from benchmark.explainer import Control, Explainer
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.records.record import Record
+from benchmark.records.storage.finished import FinishedCell
 from benchmark.records.store import Store
 from benchmark.running import engine
 from benchmark.running.plan import make_plan
@@ -30,7 +31,7 @@ from leaderboard.submission.rerun import Limits, why_not_isolated
 
 
 def run_again(
-    records: Sequence[Record],
+    records: Sequence[FinishedCell],
     suite: Suite,
     store: Store,
     sampling: tuple[torch.device, Limits],
@@ -60,7 +61,7 @@ def run_again(
     return second
 
 
-def _names(record: Record) -> tuple[str, str, str, str]:
+def _names(record: FinishedCell) -> tuple[str, str, str, str]:
     names = record.names
     return names.cohort, names.model, names.explainer, names.protocol
 

@@ -33,9 +33,9 @@ from benchmark.results.health import protocol_health
 from benchmark.results.paired import aligned_pairs
 from benchmark.results.summary import summarise_records
 from leaderboard.board.build import build_board
-from leaderboard.published.folder import load_folder
 from leaderboard.published.pseudonyms import Pseudonyms
 from leaderboard.published.record import publish
+from leaderboard.published.stored import StoredRecords
 
 SUBJECTS, STATISTICS, METHODS = 64, 20, 32
 JOBS = ("report", "board")
@@ -84,7 +84,7 @@ def _record(number: int) -> Record:
 def _measure(job: str, folder: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF)
     if job == "board":
-        build_board(load_folder(folder))
+        build_board(StoredRecords(folder))
     else:
         _report(folder)
     after = resource.getrusage(resource.RUSAGE_SELF)

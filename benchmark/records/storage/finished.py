@@ -163,13 +163,16 @@ class StoredCell:
         return [_reading(entry, samples[entry["sample"]]) for entry in fields["readings"]]
 
 
-def read_cells(folder: Path, advanced: Advanced | None = None) -> list[StoredCell]:
+def read_cells(
+    folder: Path, advanced: Advanced | None = None, with_failed: bool = True
+) -> list[StoredCell]:
     """Return the cells of a folder of records, by name; of a store, then those that failed.
 
     Args:
         folder: A store, or a folder of records.
         advanced: Listener that is called with a step, the number of files done, and the number of
             files.
+        with_failed: Whether those of a store that failed are read.
 
     Raises:
         StoreError: If the folder cannot be read or a file is damaged.
@@ -179,7 +182,7 @@ def read_cells(folder: Path, advanced: Advanced | None = None) -> list[StoredCel
         raise StoreError(f"The folder of records {folder} does not exist.")
     if is_store(folder):
         Store(folder)
-    paths = list_paths(folder)
+    paths = list_paths(folder, with_failed)
     parts, cells = SharedParts(), []
     for done, path in enumerate(paths, start=1):
         record, content = read_file(path)
