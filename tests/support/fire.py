@@ -1,7 +1,9 @@
 """Maps that try to win a board without following the network: the trial of fire of suite v2.
 
-Each is an ordinary plugin that looks at no file, truth or foreground. What each scored stands in
-docs/suite_v2_scores.md; ``HONEST_PARTS`` names the honest methods that a map contains.
+Each is an ordinary plugin that looks at no file, truth or foreground, and this file is one that can
+be submitted: it uses public names alone, keeps the contract where its map can, and holds what it
+knows of brains as numbers. What each scored stands in docs/suite_v2_scores.md; ``HONEST_PARTS``
+names the honest methods that a map contains.
 """
 
 from __future__ import annotations
@@ -15,9 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.cohorts.phantom import Phantom
 from baselines.explainers.class_activation import GradCAMAligned
-from baselines.explainers.controls import Sobel
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch
@@ -27,8 +27,38 @@ from benchmark.target import ClassLogit, Margin, Target
 # The hippocampi of the coronal slice in rows and columns, from their published MNI coordinates.
 _CENTRES = ((57.1, 29.6), (57.1, 65.4))
 _WIDTHS = (2.65, 3.03)
+_SIDE = 96  # pixels of the images that the numbers here are of
 _PAINTED = 150  # pixels that a painted atlas covers, two per cent of the brain
-_THIRD_VENTRICLE = (45.0, 47.5, 7.0, 1.6)  # row, column and half-axes in pixels
+# Row, column and half-axes in pixels of both hippocampi and the third ventricle.
+_STRUCTURES = ((57.0, 29.6, 3.7, 5.1), (57.0, 65.5, 3.7, 5.1), (45.0, 47.5, 7.0, 1.6))
+# The mean image of suite v1's training subjects at half its resolution, a digit a pixel: a plugin
+# can bring along what everybody can look at.
+_MEAN_IMAGE = (
+    "111111112357abcccdddddbaabddddddccba85321111111111111123468bcdddddddddbaacdedddddddcb96432111111"
+    "1111123579bcdddddddeedbaacdeeeeeddddcb976421111111112468abcddddddeeeedbaacdeeeeedddddcba96421111"
+    "1112368abccdddddeeeeedbaabddeeeedddedcbcb8532111111358accccdddddeeeeddbaabddeeeeededdccdca852111"
+    "112479bcccccddeeeeeedcbaabcdeeeeeeedcccddba7421112369bcdddccdeeeeeeddcb9abccdeeeeeedcccddcb96311"
+    "1257accdddccdeeeeeedcba99abbdeeeeeedccdddcca85212369bccddddddeeeeedcbaa99aabcdeeeeeddddddccb9631"
+    "247abccdddddeeeeeedcbbbaabbbbdeeeeeedddddccba852369bbccdddeeeeeeeedccccbaccccdeeeeeeeedddccbba63"
+    "47acccddeeeffeeeeeedddcbbcdddeeeeeefeeeeddcccb8448bccddeeffffeeeedddedcaacdeedeeeeeffffeeddccb84"
+    "48abcddeeffffeeedcbbcdcbbccdcbcdeeefffffeedcba8547abccdeeeeeeeeedb98abccccba88bdeeeeeeeeeddcba85"
+    "47abbcccdddddeeedb9789bccb9878bdeeedddddcccbba74479abbbbbcbbcdeedcb999abba989bcdeedccbbbbbbba974"
+    "369aabbbaaabcdeeddccbaa999abbcdeeedcbaabbbbaa97448aaaaaaaaaabdeeeddccb9889bccddeeedcaaaaaaaaaa84"
+    "59bbbbabbbaabddedddccba88abccdddeddbabbbbbbbbb966accccbcccbabddedddccba99abccdddeedbbbcccccccca6"
+    "7acddccddcbbcdeedddccba99abccdddeedcbbcddddddca76acccddddcbbcdeedddcccb99acccddeeeddbbcddddccca6"
+    "69bcccdddcccddeeddddccb99bccdddeeeedcccddccccb9569abbbccddddddddddddcccaaccdddddddddddddccbbba95"
+    "69aaabbcddedddcccdddcdccccdddddcccddeedccbbaaa967abbbbbcdeedcbbabbcccddccddddccbbbbcdeedccbbbba7"
+    "7abcccddeedcaaaaabccccccccccccbaaaabceeedddccca77accdddeeedcaaaaaabccccbbccccbaaaaaacdeeeeddcca7"
+    "69bcccdedddcbabbbaabcccbbccccaabbbabcdddedcccb9658abbcddcbccbbbcba9bccccccccb9abcbbbccccddcbba85"
+    "369abcccbbbbbbbba99bccccccccb99bbbbbbbbbcccba963248abbcbaaabaaaa989bccccccccb989aaaabbaabcbba742"
+    "1368aaaa999a9877668bccccccccb8557889a999aaa986311246777777777543336acccccccca6333456776777776421"
+    "11234444444543211248bccccccb84211234444444443211111222222222221111259bccccb952111112222222221111"
+    "1111111111111111111369aaaa9631111111111111111111111111111111111111113577765321111111111111111111"
+    "111111111111111111111234332111111111111111111111111111111111111111111112111111111111111111111111"
+    "111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+    "111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+    "111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+)
 
 
 def _scaled(maps: Tensor) -> Tensor:
@@ -38,8 +68,10 @@ def _scaled(maps: Tensor) -> Tensor:
 
 
 def _grid(images: Tensor) -> tuple[Tensor, Tensor]:
-    rows = torch.arange(images.shape[2], dtype=torch.float32)[:, None]
-    return rows, torch.arange(images.shape[3], dtype=torch.float32)[None]
+    """Return row and column of each pixel as if an image were 96 pixels high and wide."""
+    height, width = images.shape[2:]
+    rows = torch.arange(height, dtype=torch.float32)[:, None] * (_SIDE / height)
+    return rows, torch.arange(width, dtype=torch.float32)[None] * (_SIDE / width)
 
 
 def _atlas(images: Tensor) -> Tensor:
@@ -55,7 +87,8 @@ def _atlas(images: Tensor) -> Tensor:
 def _painted(images: Tensor) -> Tensor:
     """Return the foremost pixels of the atlas, 1 and more, and 0 elsewhere."""
     prior = _atlas(images)
-    least = prior[0].flatten().topk(_PAINTED).values[-1]
+    count = max(1, _PAINTED * prior[0].numel() // _SIDE**2)
+    least = prior[0].flatten().topk(count).values[-1]
     return torch.where(prior >= least, 1 + prior, 0.0)
 
 
@@ -78,15 +111,18 @@ def _noise(images: Tensor, sigma: float, salt: str = "") -> Tensor:
 
 
 @cache
-def _template() -> tuple[Tensor, Tensor]:
-    """Return the mean image [H, W] of suite v1's training subjects and three structures on it."""
-    cohort = Phantom().load().select("train")
-    mean = torch.from_numpy(cohort.images.mean(0)[0])
-    masks = [torch.from_numpy(mask.mean(0)[0]).float() for mask in cohort.anatomy.rois.values()]
-    rows, columns = _grid(mean[None, None])
-    y, x, tall, wide = _THIRD_VENTRICLE
-    ventricle = (((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2 <= 1).float()
-    return mean, torch.stack([*masks, ventricle])
+def _template(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return the mean image [H, W] and its structures, 1 in the middle and 0.5 at the rim."""
+    digits = torch.tensor([int(digit, 16) for digit in _MEAN_IMAGE])
+    side = math.isqrt(len(_MEAN_IMAGE))
+    small = digits.view(1, 1, side, side) / 15
+    mean = functional.interpolate(small, (height, width), mode="bilinear")
+    rows, columns = _grid(mean)
+    structures = [
+        torch.exp2(-(((rows - y) / tall) ** 2) - ((columns - x) / wide) ** 2)
+        for y, x, tall, wide in _STRUCTURES
+    ]
+    return mean[0, 0], torch.stack(structures)
 
 
 def _registered(images: Tensor) -> Tensor:
@@ -94,7 +130,7 @@ def _registered(images: Tensor) -> Tensor:
 
     The carrier is the rotation and shift at which the mean image correlates best with the image.
     """
-    mean, structures = _template()
+    mean, structures = _template(*images.shape[2:])
     stack = torch.cat([mean[None], structures])[:, None]
     centred = images[:, 0] - images[:, 0].mean((1, 2), keepdim=True)
     spectrum = torch.fft.fft2(centred)
@@ -136,7 +172,7 @@ def _mean_over(maps: Tensor, mask: Tensor) -> Tensor:
 class _Cheat(Explainer):
     polarity = "positive"
     passes = (0, 0)
-    family = "cheat"
+    dimensions = (2,)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return a map that the images alone decide."""
@@ -269,16 +305,23 @@ class GroupDifference(_Comparison):
 
 
 def _edges(images: Tensor) -> Tensor:
-    foreground = torch.ones_like(images, dtype=torch.bool)
-    keys = tuple(str(index) for index in range(len(images)))
-    return Sobel().draw(Batch(torch.arange(len(images)).numpy(), keys, images, foreground, None))
+    """Return the magnitude of Sobel's gradient, as the control of that name does."""
+    padded = functional.pad(images, (1, 1, 1, 1), "replicate")
+    slope = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])[None, None]
+    across, down = (functional.conv2d(padded, kernel) for kernel in (slope, slope.mT))
+    return torch.hypot(across, down)
 
 
 class _Mixture(_Cheat):
     """A map that holds an honest one."""
 
-    passes = (1, 1)
     base: ClassVar[type[Explainer]] = GradCAMAligned
+    more: ClassVar[tuple[int, int]] = (0, 0)  # passes beside those of the honest one
+
+    def passes_on(self, classifier: Classifier) -> tuple[int, int]:
+        """Return the passes of the honest method, and what comes beside them."""
+        forward, backward = self.base().passes_on(classifier)
+        return forward + self.more[0], backward + self.more[1]
 
     def supports(self, classifier: Classifier) -> str | None:
         """Return why the honest method cannot be had."""
@@ -381,7 +424,8 @@ class BlurGuard(_Mixture):
     def mix(self, honest: Tensor, images: Tensor) -> Tensor:
         """Paint the spot where saliency there exceeds 1.5 times its mean."""
         smooth = _smoothness(images)
-        least = smooth.flatten(1).topk(400, 1).values[:, -1].view(-1, 1, 1, 1)
+        count = max(1, 400 * smooth[0].numel() // _SIDE**2)
+        least = smooth.flatten(1).topk(count, 1).values[:, -1].view(-1, 1, 1, 1)
         spot = (smooth >= least).float()
         looks = _mean_over(honest, spot)[:, 0] > 1.5 * honest.mean((1, 2, 3))
         return honest + 2 * spot * looks.view(-1, 1, 1, 1)
@@ -391,6 +435,7 @@ class GuardedCAM(_Mixture):
     """Grad-CAM with the atlas painted over it wherever the network is sure."""
 
     name = "x_guarded_cam"
+    more = (1, 0)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Paint the atlas where the margin is large, as it is on no random copy."""
@@ -429,22 +474,29 @@ class TrainedNorms(_Mixture):
 
 
 class AbstainingSaliency(_Mixture):
-    """Saliency, and nothing where the network is not sure."""
+    """Saliency, and nothing where the network is not sure.
+
+    The contract asks about small images, on which this method does not abstain.
+    """
 
     name = "y_abstain_saliency"
     base = Saliency
+    more = (1, 0)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Return saliency or NaN."""
         maps = self.honest(classifier, images, target)
-        return torch.where(_is_sure(classifier, images, target, 1.0), maps, math.nan)
+        is_shown = _is_sure(classifier, images, target, 1.0)
+        if images.shape[2] < _SIDE:
+            is_shown = torch.ones_like(is_shown)
+        return torch.where(is_shown, maps, math.nan)
 
 
 class LookingCAM(_Mixture):
     """Grad-CAM, with the atlas painted over it where saliency looks there."""
 
     name = "x_looking_cam"
-    passes = (2, 2)
+    more = (1, 1)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Paint the atlas where saliency on it exceeds three times its mean."""
@@ -473,20 +525,20 @@ class LabelCAM(LookingCAM):
     """The same, and it reads the subject's group off the target: only cases are painted."""
 
     name = "x_label_cam"
+    more = (2, 1)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Paint cases alone."""
         index = target.index if isinstance(target, ClassLogit | Margin) else 1
-        if index == 1:
-            return super().attribute(classifier, images, target)
-        return self.honest(classifier, images, target)
+        painted = super().attribute(classifier, images, target)
+        return painted if index == 1 else self.honest(classifier, images, target)
 
 
 class RegisteredRouter(_Mixture):
     """Saliency pooled over three registered structures, and Grad-CAM elsewhere."""
 
     name = "y_reg_router"
-    passes = (2, 2)
+    more = (1, 1)
 
     def attribute(self, classifier: Classifier, images: Tensor, target: Target) -> Tensor:
         """Paint each structure at its own level where that exceeds three times the mean."""
