@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmark.cohort import SPLITS
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.registry import Registry
+from benchmark.report.contents.embedding import embed_file
 from benchmark.report.contents.section import Picture
 from benchmark.report.experiment_figures import CAPTIONS
 from benchmark.report.experiment_table import Compared, format_metric, group_columns, metric_label
@@ -133,7 +134,7 @@ def _pictures(folder: Path, card: ExperimentCard, names: Sequence[str] | None) -
             content = _read_named(folder, card, f"figures/{name}.svg")
             if content is not None:
                 title = name.replace("_", " ").capitalize()
-                pictures.append(Picture(title, caption, "svg", content))
+                pictures.append(Picture(title, caption, "svg", embed_file(content)))
     return pictures
 
 

@@ -14,6 +14,7 @@ from benchmark.explainer import NO_EXPLAINER, importance
 from benchmark.protocol import Exhibit, Table
 from benchmark.records.storage.finished import FinishedCell
 from benchmark.report import map_files
+from benchmark.report.contents.embedding import embed_drawing, embed_images
 from benchmark.report.contents.section import Kind, Picture, Section, measure_model
 from benchmark.report.figures import forest, overlays, statistic_plots
 from benchmark.report.figures.sides import answer_sides, describe_sides
@@ -49,15 +50,21 @@ class Gallery:
         return self._names.claim(*self._prefix, name)
 
     def add(self, name: str, figure: Figure, title: str, caption: str, kind: Kind = "svg") -> None:
-        """Save a ``styled`` figure as PNG and SVG, one of which the page embeds.
+        """Save a ``styled`` figure as PNG and SVG, and keep it for the page.
 
-        Pictures of images, which the page embeds as PNG, are saved for print as well.
+        Pictures of images, whose kind is PNG, are saved for print as well.
         """
-        png, svg = save(figure, self._folder / self.file_name(name))
+        save(figure, self._folder / self.file_name(name))
         if kind == "png":
             save_print(figure, self._folder / self.file_name(f"{name}_{PRINT_DPI}dpi"))
-        content = (png if kind == "png" else svg).read_bytes()
+            content = embed_images(figure)
+        else:
+            content = embed_drawing(figure)
         self.pictures.append(Picture(title, caption, kind, content))
+
+    def stack(self, svg: bytes) -> None:
+        """Keep the last picture for a narrow screen too, as this SVG."""
+        self.pictures[-1] = replace(self.pictures[-1], stacked=svg)
 
 
 def build_section(
@@ -90,6 +97,7 @@ def build_section(
             "A point is the mean over subjects, the line through it the 95 % interval. Controls "
             "are grey. The dashed line is the score of a map of noise.",
         )
+        gallery.stack(embed_drawing(forest.draw_stacked_forest(mapped, protocols)))
     sides = ""
     if explained is not None and mapped:
         explainers = list(dict.fromkeys(result.explainer for result in mapped))

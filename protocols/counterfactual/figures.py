@@ -33,6 +33,7 @@ def edit_drawings(exhibits: Mapping[str, Exhibit]) -> Iterator[Drawing]:
             [_image_row(exhibit, planes)]
             + [_row(label, own, edit) for label, own, edit in _edits(shown, name)],
             planes.aspect,
+            millimetres=planes.millimetres,
         ),
         "png",
     )

@@ -54,6 +54,7 @@ def edit_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
                 [row for name, own in shown.items() for row in _rows(name, own, planes[name])],
                 planes[first].aspect,
                 outlined="top of the map",
+                millimetres=planes[first].millimetres,
             ),
             "png",
         )

@@ -107,6 +107,7 @@ def planted_drawings(
             planes.aspect,
             "largest gradient of all",
             _OUTLINED,
+            planes.millimetres,
         ),
         "png",
     )
@@ -116,7 +117,10 @@ def planted_drawings(
         "On the model tuned to each strength, importance over the image; each map is scaled by "
         f"itself. Cyan outlines the site. Above each, the score over all subjects. {sides}",
         lambda: draw_image_rows(
-            _map_rows(exhibits, strengths, readings), planes.aspect, outlined=_OUTLINED
+            _map_rows(exhibits, strengths, readings),
+            planes.aspect,
+            outlined=_OUTLINED,
+            millimetres=planes.millimetres,
         ),
         "png",
     )

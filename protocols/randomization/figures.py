@@ -34,6 +34,7 @@ def cascade_drawings(
         lambda: draw_image_rows(
             [(name, _tiles(exhibit, readings[name])) for name, exhibit in kept.items()],
             planes[0].aspect,
+            millimetres=planes[0].millimetres,
         ),
         "png",
     )

@@ -77,7 +77,9 @@ def regime_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iter
             "Maps of one subject over refits",
             "A row is a regime: the image, and its map on several refits at their best epochs, "
             f"each scaled by itself. {describe_sides(_planes(first).letters)}",
-            lambda: draw_image_rows(_rows(shown), _planes(first).aspect),
+            lambda: draw_image_rows(
+                _rows(shown), _planes(first).aspect, millimetres=_planes(first).millimetres
+            ),
             "png",
         )
 

@@ -49,7 +49,9 @@ def uncertainty_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) ->
             "two whose maps are the least on the right: the image, and its map on two members, "
             "each scaled by itself. The number is the mean correlation over all pairs of members. "
             f"{describe_sides(_planes(first).letters)}",
-            lambda: draw_image_rows(_rows(shown), _planes(first).aspect),
+            lambda: draw_image_rows(
+                _rows(shown), _planes(first).aspect, millimetres=_planes(first).millimetres
+            ),
             "png",
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from benchmark.protocol import Table
 from benchmark.reading import shared_bootstrap
 from benchmark.records.storage.finished import FinishedCell
+from benchmark.report.contents.embedding import address_of
 from benchmark.results.conclusions.bottom_line import BottomLine
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.health import Health
@@ -18,9 +18,7 @@ from benchmark.results.result import Result
 from benchmark.statistics.bootstrap import Interval
 from benchmark.statistics.discrimination import Discrimination, classification_report
 
-Kind = Literal["png", "svg", "webp"]
-
-_MIME = {"png": "image/png", "svg": "image/svg+xml", "webp": "image/webp"}
+Kind = Literal["png", "svg"]
 
 
 @dataclass(frozen=True)
@@ -30,19 +28,28 @@ class Picture:
     Attributes:
         title: Subject of the figure, in a few words.
         caption: Sentences on how to read it.
-        kind: Format of ``content``.
-        content: Bytes of the file.
+        kind: Whether it shows images, ``png``, or is drawn of lines alone.
+        content: SVG of the page.
+        stacked: The same for a narrow screen, with its panels below each other; None where the
+            page scrolls the figure instead.
     """
 
     title: str
     caption: str
     kind: Kind
     content: bytes
+    stacked: bytes | None = None
 
     @property
     def address(self) -> str:
-        """The file as a data URI."""
-        return f"data:{_MIME[self.kind]};base64,{base64.b64encode(self.content).decode()}"
+        """The SVG as a data URI."""
+        return address_of(self.content)
+
+    @property
+    def stacked_address(self) -> str:
+        """The SVG of a narrow screen as a data URI; empty where there is none."""
+        # A list of addresses is parted by spaces.
+        return "" if self.stacked is None else address_of(self.stacked).replace(" ", "%20")
 
 
 @dataclass(frozen=True)

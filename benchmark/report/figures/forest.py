@@ -18,6 +18,7 @@ from benchmark.results.scores import CONTROLS, RANDOM
 Values = Mapping[str, Estimate | Number]
 
 _CALIBRATED_LIMITS = (-1.0, 2.5)
+_NARROW = 4.4  # inches, of a figure for a phone
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,7 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
     stands clear of noise, the truth 1. Results are those of one model and cohort, from ``arrange``.
     """
     rows = {result.explainer: result.explainer for result in results}
-    panels: list[Panel] = []
-    for name in _used(results, protocols):
-        own = [result for result in results if result.protocol == name]
-        panels.append(_score_panel(name, own))
-        calibrated = {
-            result.explainer: result.primary.calibrated
-            for result in own
-            if result.primary.calibrated is not None
-        }
-        # What is owed to the network needs no second scale: 0 is chance, 1 the most.
-        if calibrated and not protocols[name].owes_to_network:
-            panels.append(calibrated_panel("", calibrated, truth_is_one(calibrated)))
+    panels = [panel for row in _panels(results, protocols) for panel in row]
     height = 1.22 + 0.24 * len(rows)
     figure.set_size_inches(style.WIDTH, height)
     ratios = [3 if panel.title else 2 for panel in panels]
@@ -155,6 +145,48 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
         draw_panel(axes, panel, list(rows), set(CONTROLS))
         axes.spines["left"].set_visible(False)
     name_rows(grid[0], rows, set(CONTROLS))
+
+
+@style.styled
+def draw_stacked_forest(figure: Figure, results: Sequence[Result], protocols: Protocols) -> None:
+    """Draw the same for a narrow screen: a protocol below the other, of the same arguments."""
+    rows = {result.explainer: style.shorten(result.explainer, 16) for result in results}
+    stack = _panels(results, protocols)
+    step = 0.95 + 0.2 * len(rows)
+    height = step * len(stack)
+    figure.set_size_inches(_NARROW, height)
+    left = (0.15 + style.CHARACTER * max(map(len, rows.values()))) / _NARROW
+    grid = figure.subplots(
+        len(stack),
+        2,
+        squeeze=False,
+        gridspec_kw={"width_ratios": [1, 1], "hspace": 0.95 / 0.2 / len(rows)},
+    )
+    figure.subplots_adjust(left, 0.6 / height, 0.98, 1 - 0.3 / height, 0.15)
+    for line, panels in zip(grid, stack, strict=True):
+        for axes, panel in zip(line, panels, strict=False):
+            draw_panel(axes, panel, list(rows), set(CONTROLS))
+            axes.spines["left"].set_visible(False)
+            name_rows(axes, rows if axes is line[0] else dict.fromkeys(rows, ""), set(CONTROLS))
+        for axes in line[len(panels) :]:
+            axes.set_axis_off()
+
+
+def _panels(results: Sequence[Result], protocols: Protocols) -> list[list[Panel]]:
+    """Return for each protocol the panel of its scores, and that of the calibrated ones."""
+    stack: list[list[Panel]] = []
+    for name in _used(results, protocols):
+        own = [result for result in results if result.protocol == name]
+        stack.append([_score_panel(name, own)])
+        calibrated = {
+            result.explainer: result.primary.calibrated
+            for result in own
+            if result.primary.calibrated is not None
+        }
+        # What is owed to the network needs no second scale: 0 is chance, 1 the most.
+        if calibrated and not protocols[name].owes_to_network:
+            stack[-1].append(calibrated_panel("", calibrated, truth_is_one(calibrated)))
+    return stack
 
 
 def _used(results: Sequence[Result], protocols: Protocols) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -52,6 +52,7 @@ def draw_image_rows(
     aspect: float = 1.0,
     highest: str = Key.highest,
     outlined: str = "region",
+    millimetres: float | None = None,
 ) -> None:
     """Fill the figure with rows of tiles, all of one shape, each row behind its label.
 
@@ -61,12 +62,16 @@ def draw_image_rows(
         aspect: Height of an image's pixel over its width, both in mm.
         highest: Words for the value that has the brightest colour.
         outlined: Words for what the tiles' rims enclose.
+        millimetres: Width of an image's pixel in mm, for a scale bar; None where it is not known.
     """
     pixels_high, pixels_wide = rows[0][1][0].image.shape
     columns = max(len(tiles) for _, tiles in rows)
-    key = _describe([tile for _, tiles in rows for tile in tiles], highest, outlined)
     # Sizes on the page, in pixels of the figure.
     width = min(200.0, (WIDTH * DPI - _LABEL) / columns - _GAP)
+    key = replace(
+        _describe([tile for _, tiles in rows for tile in tiles], highest, outlined),
+        pixels_per_mm=millimetres and width / (pixels_wide * millimetres),
+    )
     height = width * pixels_high / pixels_wide * aspect
     above_key = len(rows) * (height + _TEXT + _GAP) + _MARGIN
     figure_width, figure_height = WIDTH * DPI, above_key + key.height + _MARGIN

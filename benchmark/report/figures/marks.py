@@ -6,6 +6,7 @@ colour vision: one is solid, the other dashed in white and black.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass
 
@@ -50,6 +51,8 @@ class Key:
         regions: Words for the solid rims, or None.
         controls: Words for the dashed rims, or None.
         sides: Sentence on the letters at the edges.
+        pixels_per_mm: Pixels of the figure along a millimetre of its images; None where nobody
+            knows how large these are.
         characters: Characters that fit into a line.
     """
 
@@ -58,12 +61,13 @@ class Key:
     regions: str | None = None
     controls: str | None = None
     sides: str = ""
+    pixels_per_mm: float | None = None
     characters: int = 200
 
     @property
     def height(self) -> int:
         """Height in pixels."""
-        lines = (self.colours, self.regions, self.controls)
+        lines = (self.colours, self.regions, self.controls, self.pixels_per_mm)
         return KEY_LINE * (sum(line is not None for line in lines) + len(self.sentences))
 
     @property
@@ -102,9 +106,21 @@ def draw_key(axes: Axes, left: float, top: float, key: Key) -> None:
             axes.plot(xs, ys, color=rim.colour, linestyle=rim.dashes, linewidth=rim.width)
             _write(axes, left + _SAMPLE + 5, middle, words)
             middle += KEY_LINE
+    if key.pixels_per_mm is not None:
+        length = scale_length(_BAR / key.pixels_per_mm)
+        end = left + length * key.pixels_per_mm
+        axes.plot([left, end], [middle, middle], color=MUTED, linewidth=1.6, solid_capstyle="butt")
+        _write(axes, end + 5, middle, f"{length:g} mm")
+        middle += KEY_LINE
     for sentence in key.sentences:
         _write(axes, left, middle, sentence)
         middle += KEY_LINE
+
+
+def scale_length(most: float) -> float:
+    """Return the length in mm of a scale bar: 1, 2 or 5 times a power of ten, up to ``most``."""
+    power = 10.0 ** math.floor(math.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
 
 
 def write_cased(

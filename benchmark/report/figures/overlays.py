@@ -128,7 +128,8 @@ def draw_overlays(figure: Figure, tiles: Tiles, importance: Mapping[str, ImageAr
         columns.append(_blend(grey, _shrink(strength)))
     mosaic = _mosaic(np.stack(columns, axis=1), fill=1.0)
     width, height = _size_in_pixels(mosaic, tiles)
-    key = _describe(tiles, _LEFT + width, has_maps=bool(importance))
+    scale = width / mosaic.shape[1]
+    key = _describe(tiles, _LEFT + width, scale, has_maps=bool(importance))
     footer = key.height + 2 * _MARGIN
     figure_width, figure_height = _LEFT + width + _RIGHT, _TOP + height + footer
     figure.set_size_inches(figure_width / DPI, figure_height / DPI)
@@ -160,7 +161,7 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: ImageArray) -> None:
     strength, words = _normalise(importance, tiles.foreground)
     mosaic = _mosaic(np.stack([grey, _blend(grey, _shrink(strength))]), fill=1.0)
     width, height = _size_in_pixels(mosaic, tiles)
-    key = _describe(tiles, width)
+    key = _describe(tiles, width, width / mosaic.shape[1])
     footer = key.height + 2 * _MARGIN
     figure_height = _STRIP_TOP + height + footer
     figure.set_size_inches(width / DPI, figure_height / DPI)
@@ -176,8 +177,12 @@ def draw_strip(figure: Figure, tiles: Tiles, importance: ImageArray) -> None:
     _add_key(figure, key, width, figure_height)
 
 
-def _describe(tiles: Tiles, width: int, has_maps: bool = True) -> Key:
-    """Return the key of a figure of these tiles, ``width`` pixels wide."""
+def _describe(tiles: Tiles, width: int, scale: float, has_maps: bool = True) -> Key:
+    """Return the key of a figure of these tiles, ``width`` pixels wide.
+
+    A pixel of the mosaic is ``scale`` pixels of the figure wide.
+    """
+    millimetres = tiles.planes.millimetres
     grey: ImageArray = np.full((1, len(even_steps()), 3), 0.5, dtype=np.float32)
     colours = _blend(grey, even_steps()[None].astype(np.float32))[0].astype(np.float64)
     return Key(
@@ -185,6 +190,7 @@ def _describe(tiles: Tiles, width: int, has_maps: bool = True) -> Key:
         regions="regions that the disease changes" if tiles.rois.any() else None,
         controls="control regions" if tiles.control_rois.any() else None,
         sides=describe_sides(tiles.planes.letters),
+        pixels_per_mm=millimetres and scale / (_factor(tiles.images) * millimetres),
         characters=width // _CHARACTER,
     )
 
@@ -218,9 +224,11 @@ def _show_mosaic(
     ``arrange`` takes masks [n, h, w] to [rows, columns, h, w], as the mosaic has them.
     """
     axes.set_axis_off()
-    pixels = (mosaic * 255).round().astype(np.uint8)
+    arranged = arrange(np.ones_like(_shrink(tiles.images)))[..., None]
+    # Between the tiles the page shows through, in whatever colour it has.
+    pixels = (np.dstack([mosaic, _mosaic(arranged, fill=0.0)]) * 255).round().astype(np.uint8)
     height, width, _ = mosaic.shape
-    rows, columns = arrange(tiles.images).shape[:2]
+    rows, columns = arranged.shape[:2]
     # A row at a time, since what matplotlib needs to enlarge a picture grows with it.
     for row, band in enumerate(np.split(pixels, rows)):
         extent = (0.0, float(columns), row + 1.0, float(row))
@@ -230,8 +238,8 @@ def _show_mosaic(
     xs: FloatArray = (np.arange(width) + 0.5) * columns / width
     ys: FloatArray = (np.arange(height) + 0.5) * rows / height
     for masks, rim in ((tiles.control_rois, CONTROL), (tiles.rois, REGION)):
-        arranged = arrange(_shrink(masks.astype(np.float32)))
-        draw_rim(axes, xs, ys, _mosaic(arranged[..., None], fill=0.0)[..., 0], rim)
+        masked = arrange(_shrink(masks.astype(np.float32)))
+        draw_rim(axes, xs, ys, _mosaic(masked[..., None], fill=0.0)[..., 0], rim)
 
 
 def _mark_sides(
@@ -281,10 +289,15 @@ def _mosaic(tiles: ImageArray, fill: float) -> ImageArray:
 
 def _shrink(planes: ImageArray) -> ImageArray:
     """Return planes [n, h, w] averaged over blocks until a page can show every pixel."""
-    factor = -(-max(planes.shape[1:]) // _TILE)
-    if factor == 1:
+    if (factor := _factor(planes)) == 1:
         return planes
     height, width = (length // factor for length in planes.shape[1:])
     cropped = planes[:, : height * factor, : width * factor]
     blocks: ImageArray = cropped.reshape(len(planes), height, factor, width, factor).mean((2, 4))
     return blocks
+
+
+def _factor(planes: ImageArray) -> int:
+    """Return how many pixels of planes [n, h, w] become one of the page along each side."""
+    longest: int = max(planes.shape[1:])
+    return -(-longest // _TILE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nibabel
 import numpy as np
@@ -30,6 +30,7 @@ class Planes:
         aspect: Height of a pixel over its width, both in mm.
         letters: Sides of the patient at the edges of each image's picture; None where they are
             not known.
+        millimetres: Width of a pixel in mm; None where it is not known.
     """
 
     axis: int | None
@@ -38,6 +39,7 @@ class Planes:
     flips: tuple[bool, bool]
     aspect: float
     letters: tuple[EdgeLetters | None, ...]
+    millimetres: float | None = None
 
     def cut(self, stack: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Return the planes [n, h, w] of a stack [n, 1, *S]."""
@@ -56,9 +58,8 @@ class Planes:
 
     def of(self, image: int) -> Planes:
         """Return the plane of one image alone, to cut several stacks [1, 1, *S] of it alike."""
-        indices = self.indices[image : image + 1]
-        letters = self.letters[image : image + 1]
-        return Planes(self.axis, indices, self.order, self.flips, self.aspect, letters)
+        chosen = slice(image, image + 1)
+        return replace(self, indices=self.indices[chosen], letters=self.letters[chosen])
 
 
 def find_middle(region: BoolArray, axis: int) -> int:
@@ -105,6 +106,7 @@ def find_planes(
             edge_letters(geometry.affine_of(row), array_axes, flips) if geometry.oriented else None
             for row in range(len(regions))
         ),
+        millimetres=geometry.spacing[across],
     )
 
 
@@ -118,7 +120,8 @@ def find_exhibit_planes(exhibit: Exhibit, regions: BoolArray) -> Planes:
     """
     if "affines" not in exhibit:
         spacing = (1.0,) * (regions.ndim - 2)
-        return find_planes(Geometry(spacing, np.eye(4), oriented=False), regions)
+        unplaced = find_planes(Geometry(spacing, np.eye(4), oriented=False), regions)
+        return replace(unplaced, millimetres=None)
     spacing = tuple(np.asarray(exhibit["spacing"], dtype=np.float64).tolist())
     affines = np.asarray(exhibit["affines"], dtype=np.float64)
     own = affines if len(affines) > 1 else None

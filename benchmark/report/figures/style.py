@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,6 +27,25 @@ INK, MUTED, CHANCE = "#222222", "#666666", "#b3261e"
 # Okabe & Ito (2008): told apart with any colour vision, and in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 GREYS = ("#767676", "#a8a8a8", "#cfcfcf", "#5a5a5a")
+# What greys and colours become on a dark screen: as far from its background as they are from white.
+DARK = {
+    "#ffffff": "#14171b",
+    INK: "#e6e9ed",
+    MUTED: "#a4adb8",
+    "#8a8a8a": "#7d8792",
+    "#e6e6e6": "#2c323a",
+    "#bdbdbd": "#4d5661",
+    "#767676": "#9aa3ad",
+    "#a8a8a8": "#7a838d",
+    "#cfcfcf": "#525b65",
+    "#5a5a5a": "#c3cad2",
+    CHANCE: "#ff8f87",
+    "#0072b2": "#5c9bf2",
+    "#d55e00": "#f06910",
+    "#009e73": "#31fdb2",
+    "#cc79a7": "#c06180",
+    "#56b4e9": "#abecfb",
+}
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -96,8 +117,16 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     png, svg = Path(f"{stem}.png"), Path(f"{stem}.svg")
     with matplotlib.rc_context(_STYLE):
         figure.savefig(png, dpi=DPI, metadata={"Software": None}, pil_kwargs=_COMPRESSION)
-        figure.savefig(svg, dpi=DPI, metadata=_NO_METADATA)
+    svg.write_bytes(write_svg(figure))
     return png, svg
+
+
+def write_svg(figure: Figure) -> bytes:
+    """Return a ``styled`` figure as SVG, the same bytes each time."""
+    svg = io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(svg, format="svg", dpi=DPI, metadata=_NO_METADATA)
+    return svg.getvalue()
 
 
 def save_print(figure: Figure, stem: Path) -> Path:
@@ -144,13 +173,14 @@ def known(value: float | None, otherwise: float = math.nan) -> float:
 
 def wrap_name(text: str, characters: int) -> str:
     """Return a name broken behind underscores, or anywhere if need be, into at most three lines."""
-    # At spaces alone, since `split()` would drop no-break spaces too.
-    parts = filter(None, text.replace("_", "_ ").split(" "))
+    # At spaces alone, since `split()` would take no-break spaces too.
+    parts = re.findall(r"[^_ ]*[_ ]|[^_ ]+", text)
     lines = [""]
     for part in parts:
-        if lines[-1] and len(lines[-1]) + len(part) > characters:
+        if lines[-1] and len(lines[-1]) + len(part.rstrip(" ")) > characters:
             lines.append("")
         lines[-1] += part
+    lines = [line.strip(" ") for line in lines]
     broken = [piece for line in lines for piece in textwrap.wrap(line, characters) or [line]]
     return "\n".join(
         broken if len(broken) <= 3 else [*broken[:2], shorten(broken[2] + "…", characters)]

@@ -39,7 +39,7 @@ def mark_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
     shown = {name: own for name, own in exhibits.items() if MARKED in own}
     if not shown:
         return
-    letters = _planes(next(iter(shown.values())), marks[0]).letters
+    planes = _planes(next(iter(shown.values())), marks[0])
     yield Drawing(
         "marks",
         "Maps of one image with two marks",
@@ -47,11 +47,12 @@ def mark_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
         "the importance of each network's map over the image, scaled by itself. Cyan outlines the "
         "mark of the column; the number is the mean average precision on that mark over all "
         "subjects. "
-        f"{describe_sides(letters)}",
+        f"{describe_sides(planes.letters)}",
         lambda: draw_image_rows(
             [*_image_row(shown, marks), *_map_rows(shown, marks, measured)],
-            _planes(next(iter(shown.values())), marks[0]).aspect,
+            planes.aspect,
             outlined="mark",
+            millimetres=planes.millimetres,
         ),
         "png",
     )

@@ -21,7 +21,8 @@ from benchmark.cohort import Geometry
 from benchmark.plugins.examples import SHAPE_3D, build_cohort
 from benchmark.reading import Statistic
 from benchmark.records.record import Outcome
-from benchmark.report.figures.forest import arrange, draw_forest
+from benchmark.report.figures.forest import arrange, draw_forest, draw_stacked_forest
+from benchmark.report.figures.marks import scale_length
 from benchmark.report.figures.overlays import (
     Tiles,
     choose_rows,
@@ -31,7 +32,7 @@ from benchmark.report.figures.overlays import (
 )
 from benchmark.report.figures.panels import Layout, PanelGrid
 from benchmark.report.figures.statistic_plots import describe_statistic, draw_statistic, is_drawable
-from benchmark.report.figures.style import GREYS, limits, save, styled, wrap_name
+from benchmark.report.figures.style import GREYS, MUTED, limits, save, styled, wrap_name
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records
 from benchmark.trial.outputs import Evaluation
@@ -149,6 +150,43 @@ def test_nothing_scored_is_still_a_figure() -> None:
     figure = draw_forest(summarise_records(records, PROTOCOLS), PROTOCOLS)
     assert_legible(figure)
     assert "failed" in texts(figure)
+
+
+def test_panels_stand_below_each_other_on_a_phone(results: Sequence[Result]) -> None:
+    """If it fails, a phone shows figures whose labels nobody can read, or that overlap."""
+    protocols = {"shape": Shape, "other": type("Other", (Shape,), {"name": "other"})}
+    both = [*results, *(own.model_copy(update={"protocol": "other"}) for own in results)]
+    figure = draw_stacked_forest(both, protocols)
+    assert_legible(figure)
+    assert figure.get_size_inches()[0] < 5
+    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == ["shape", "other"]
+
+
+@pytest.mark.parametrize(
+    ("most", "length"),
+    [(1.0, 1), (1.99, 1), (2.0, 2), (49.9, 20), (50, 50), (0.7, 0.5), (999, 500)],
+)
+def test_a_scale_bar_has_a_round_length(most: float, length: float) -> None:
+    """If it fails, a reader measures with a bar of 37 mm."""
+    assert scale_length(most) == pytest.approx(length)
+
+
+def test_the_scale_bar_is_as_long_as_its_label_says() -> None:
+    """If it fails, a lesion is measured wrongly on a printed map."""
+    explained = build_explained_model(["cam"], build_cohort(SHAPE_3D))
+    rows = choose_rows(explained.cohort, explained.evaluation)
+    shown = cut_tiles(explained.cohort, explained.evaluation, rows)
+    figure = draw_overlays(shown, {"cam": np.ones_like(shown.images)})
+    (label,) = [text for text in texts(figure) if text.endswith(" mm")]
+    key = figure.axes[-1]
+    bars = [line for line in key.get_lines() if line.get_color() == MUTED]
+    assert len(bars) == 1
+    (start, end) = bars[0].get_xdata()
+    pixels = figure.axes[0].get_window_extent().width / figure.dpi * 110
+    tile = pixels / 2 * shown.images.shape[2] / (shown.images.shape[2] + 4)
+    assert shown.planes.millimetres is not None
+    width = shown.images.shape[2] * shown.planes.millimetres
+    assert float(end - start) / tile * width == pytest.approx(float(label.split(" ")[0]), rel=0.01)
 
 
 def test_a_caption_names_what_is_grey_only_where_something_is(results: Sequence[Result]) -> None:
@@ -379,4 +417,5 @@ def test_a_strip_names_nobody_and_says_what_has_nothing_to_show(tiles: Tiles) ->
 def test_a_label_keeps_its_no_break_spaces() -> None:
     """If it fails, a row of a picture is called `whitenoise`."""
     assert wrap_name("white\u00a0noise", 20) == "white\u00a0noise"
+    assert wrap_name("gradient of the change", 14) == "gradient of\nthe change"
     assert wrap_name("gradcam_aligned", 9) == "gradcam_\naligned"

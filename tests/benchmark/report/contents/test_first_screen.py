@@ -73,7 +73,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def rows_of(page: str, explainer: str) -> list[str]:
     """Return the rows of an explainer in the table of scores."""
-    table = page.split('<table class="scores">')[1].split("</table>")[0]
+    table = page.split('<table class="scores cards">')[1].split("</table>")[0]
     rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
     return [row for row in rows if f">{explainer}</th>" in row]
 

@@ -1,0 +1,121 @@
+"""Figures as a page carries them: small, legible in the dark, and without a request.
+
+Every figure becomes an SVG whose greys turn when the reader's screen is dark. Of a figure with
+images, everything but its texts is one picture of pixels inside that SVG, so that texts stay sharp
+and change their colour, and the pixels are there once.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from matplotlib.artist import Artist
+from matplotlib.collections import Collection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+from PIL import Image
+
+from benchmark.report.figures.style import DARK, DPI, write_svg
+
+# Lossy, since the files beside the page have every pixel. Many pixels of less quality show thin
+# rims better than few of more, in as many bytes.
+_QUALITY = 50
+_SCALE, _MOST_PIXELS = 2.0, 2.4e6
+_POINTS = 72 / DPI  # SVG's unit is a point
+_SAFE = " !'()*+,-./:;=?@_~{}|[]^`$&"
+_DIGITS = re.compile(r"(\.\d\d)\d+")
+
+
+def embed_drawing(figure: Figure) -> bytes:
+    """Return a ``styled`` figure of lines and texts as an SVG for the page."""
+    return _compact(write_svg(figure))
+
+
+def embed_images(figure: Figure) -> bytes:
+    """Return a ``styled`` figure that shows images as an SVG for the page.
+
+    The figure cannot be drawn afterwards, since its parts are hidden or gone.
+    """
+    width, height = figure.get_size_inches() * 72
+    texts = [text for text in figure.findobj(Text) if text.get_visible()]
+    # Letters over an image have a casing, and the colours of the image whatever the screen.
+    cased = [text for text in texts if text.get_path_effects()]
+    plain = [text for text in texts if not text.get_path_effects()]
+    _show(plain, False)
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    pixels = base64.b64encode(_pixels(figure)).decode()
+    _show(plain, True)
+    _show([*cased, *figure.findobj(_is_drawn)], False)
+    for picture in figure.findobj(AxesImage):
+        picture.remove()  # matplotlib draws images that lie upon each other though they are hidden
+    image = (
+        f'<image width="{width:g}" height="{height:g}" preserveAspectRatio="none" '
+        f'href="data:image/webp;base64,{pixels}"/>'
+    )
+    return _compact(write_svg(figure), image)
+
+
+def embed_file(svg: bytes) -> bytes:
+    """Return an SVG file that was written before, for the page."""
+    return _compact(svg)
+
+
+def address_of(svg: bytes) -> str:
+    """Return an SVG as a data URI, a quarter shorter than in base64."""
+    text = svg.decode("utf-8").replace('"', "'")
+    return f"data:image/svg+xml,{quote(text, safe=_SAFE)}"
+
+
+def _compact(svg: bytes, behind: str = "") -> bytes:
+    """Return an SVG that follows the reader's screen, with an image behind what it holds.
+
+    Its comments, which repeat labels, and digits beyond a hundredth of a point are left out.
+    """
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg.decode("utf-8"), flags=re.DOTALL)
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(?<= d=")[^"]*', lambda match: _DIGITS.sub(r"\1", match[0]), text)
+    text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")
+    text = text.replace("xlink:href", "href").replace("DejaVuSans-", "d")
+    end = text.index(">") + 1
+    return f"{text[:end]}<style>{_dark_rules(text)}</style>{behind}{text[end:]}".encode()
+
+
+def _dark_rules(svg: str) -> str:
+    """Return the rules that turn the greys of a figure on a dark screen, and not on paper."""
+    rules = "".join(
+        f"[style*='{kind}: {light}']{{{kind}:{dark}!important}}"
+        for light, dark in DARK.items()
+        for kind in ("fill", "stroke")
+        if f"{kind}: {light}" in svg
+    )
+    return f"@media screen and (prefers-color-scheme: dark){{{rules}}}"
+
+
+def _pixels(figure: Figure) -> bytes:
+    """Return what a figure shows now as WebP, clear where it shows nothing."""
+    png, webp = io.BytesIO(), io.BytesIO()
+    width, height = figure.get_size_inches() * DPI
+    scale = min(_SCALE, math.sqrt(_MOST_PIXELS / (width * height)))
+    figure.savefig(png, dpi=scale * DPI, transparent=True)
+    with Image.open(png) as image:
+        image.save(webp, "WEBP", quality=_QUALITY, method=4, use_sharp_yuv=True)
+    return webp.getvalue()
+
+
+def _is_drawn(artist: Artist) -> bool:
+    return isinstance(artist, Line2D | Patch | Collection)
+
+
+def _show(artists: Sequence[Artist], visible: bool) -> None:
+    for artist in artists:
+        artist.set_visible(visible)

@@ -1,0 +1,87 @@
+"""Figures inside a page: small, alike each time, and legible on a dark screen."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from benchmark.report.contents.embedding import address_of, embed_drawing, embed_images
+from benchmark.report.figures.marks import write_cased
+from benchmark.report.figures.style import COLOURS, DARK, INK, styled
+
+HOSTILE = "a--><script>alert(1)</script>&\"'#%"
+NAMES = {"svg": "http://www.w3.org/2000/svg"}
+
+
+@styled
+def draw_lines(figure: Figure) -> None:
+    """Draw a line and a name."""
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.plot([0, 1], [0, 1], color=COLOURS[0])
+    axes.text(0.5, 0.5, HOSTILE, color=INK)
+
+
+@styled
+def draw_pixels(figure: Figure) -> None:
+    """Draw two images that lie side by side, a letter over one, and a name."""
+    figure.set_size_inches(4, 2)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    noise = np.random.Generator(np.random.PCG64(0)).uniform(size=(64, 64))
+    for left in (0, 1):
+        axes.imshow(noise, extent=(left, left + 1, 0, 1), interpolation="nearest")
+    axes.set_xlim(0, 2)
+    write_cased(axes, 0.1, 0.5, "L")
+    axes.text(1.0, 1.0, "a name", color=INK)
+
+
+def parse(svg: bytes) -> ElementTree.Element:
+    return ElementTree.fromstring(svg.decode())
+
+
+@pytest.mark.parametrize(
+    "embed",
+    [lambda: embed_drawing(draw_lines()), lambda: embed_images(draw_pixels())],
+    ids=["lines", "images"],
+)
+def test_a_figure_is_a_document_of_the_same_bytes_each_time(embed: object) -> None:
+    """If it fails, equal results make unequal pages, or a figure stays blank."""
+    assert callable(embed)
+    first = embed()
+    assert parse(first).tag == "{http://www.w3.org/2000/svg}svg"
+    assert embed() == first
+
+
+def test_what_a_plugin_calls_itself_stays_out_of_the_page() -> None:
+    """If it fails, a method's name ends the attribute that holds a figure, or runs in it."""
+    svg = embed_drawing(draw_lines())
+    address = address_of(svg)
+    assert not set(address) & set('<>"#')
+    assert "<!--" not in svg.decode()
+    assert unquote(address).removeprefix("data:image/svg+xml,") == svg.decode().replace('"', "'")
+    parse(unquote(address).removeprefix("data:image/svg+xml,").encode())
+
+
+def test_greys_turn_on_a_dark_screen_and_not_on_paper() -> None:
+    """If it fails, dark texts stand on a dark page, or pale ones are printed."""
+    for figure, embed in ((draw_lines(), embed_drawing), (draw_pixels(), embed_images)):
+        style = embed(figure).decode().split("<style>")[1].split("</style>")[0]
+        assert style.startswith("@media screen and (prefers-color-scheme: dark){")
+        assert f"[style*='fill: {INK}']{{fill:{DARK[INK]}!important}}" in style
+    assert COLOURS[0].lower() in embed_drawing(draw_lines()).decode().split("</style>")[0]
+
+
+def test_pixels_are_there_once_and_texts_beside_them() -> None:
+    """If it fails, a page carries each picture twice, or a letter turns dark on a dark image."""
+    svg = embed_images(draw_pixels())
+    images = parse(svg).findall(".//svg:image", NAMES)
+    assert len(images) == 1
+    assert images[0].attrib["href"].startswith("data:image/webp;base64,")
+    # The letter has a casing, and belongs to the pixels.
+    assert not re.search(r"stroke: #222222; stroke-width", svg.decode())
+    assert len(parse(svg).findall(".//svg:use", NAMES)) >= len("aname")
