@@ -6,8 +6,9 @@ archive. See :mod:`benchmark.statistics.own` for what they are subtracted from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from benchmark.errors import (
     StoreError,
     short_message,
 )
+from benchmark.explainer import Polarity, importance
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.reading import Reading, Statistic
 from benchmark.trial.maps import archived_maps
@@ -35,19 +37,51 @@ NOT_MEMORISED = "labels not memorised"
 MEMORISED, RANDOMISED, CHANCE = "memorised", "randomised", "chance"
 
 
+class Ranked(Mapping[int, Tensor]):
+    """Importance maps [n, 1, *S] by number, made of signed maps each time that they are looked up.
+
+    Signed maps are kept for other protocols, and their importance would take as much memory again.
+
+    Args:
+        signed: Signed maps [n, 1, *S] by number.
+        polarity: Polarity of the explainer that drew them.
+    """
+
+    def __init__(self, signed: Mapping[int, Tensor], polarity: Polarity) -> None:
+        self._signed, self._polarity = signed, polarity
+
+    def __getitem__(self, number: int) -> Tensor:
+        """Return the importance of the maps of that number."""
+        return importance(self._signed[number], self._polarity)
+
+    def __iter__(self) -> Iterator[int]:
+        """Return the numbers."""
+        return iter(self._signed)
+
+    def __len__(self) -> int:
+        """Return how many sets of maps there are."""
+        return len(self._signed)
+
+
 @dataclass(frozen=True)
 class NullMaps:
     """Importance maps of the same images for the null networks.
 
     Attributes:
         randomised: [n, 1, *S] maps for each fully randomised copy of the network, by its number.
-        memorised: [n, 1, *S] maps for the network that knows permuted labels by heart, or None.
+        of_memorised: Maps of the same shape for the network that knows permuted labels by heart;
+            empty where there is none.
         left_out: Reason why a null network has no maps, by its name.
     """
 
     randomised: Mapping[int, Tensor]
-    memorised: Tensor | None
+    of_memorised: Mapping[int, Tensor]
     left_out: Mapping[str, str]
+
+    @property
+    def memorised(self) -> Tensor | None:
+        """Maps for the network that knows permuted labels by heart, [n, 1, *S], or None."""
+        return next(iter(self.of_memorised.values()), None)
 
     def measure(
         self, statistic: Callable[[Tensor], FloatArray], chance: FloatArray
@@ -63,22 +97,24 @@ class NullMaps:
             ``chance``, ``memorised`` and, in the mean over the copies, ``randomised``; a null
             without any map is left out.
         """
-        measured: list[tuple[Tensor, FloatArray]] = []
+        measured: list[tuple[Callable[[], Tensor], FloatArray]] = []
 
-        def of(maps: Tensor) -> FloatArray:
+        def of(look_up: Callable[[], Tensor]) -> FloatArray:
+            maps = look_up()
             for other, values in measured:
-                if torch.equal(maps, other):
+                if torch.equal(maps, other()):
                     return values
             values = statistic(maps)
             values = np.where(np.isnan(values), chance, values)
-            measured.append((maps, values))
+            measured.append((look_up, values))
             return values
 
         nulls = {CHANCE: chance}
-        if self.memorised is not None:
-            nulls[MEMORISED] = of(self.memorised)
+        for number in self.of_memorised:
+            nulls[MEMORISED] = of(partial(self.of_memorised.__getitem__, number))
         if self.randomised:
-            nulls[RANDOMISED] = np.mean([of(maps) for maps in self.randomised.values()], axis=0)
+            copies = [of(partial(self.randomised.__getitem__, copy)) for copy in self.randomised]
+            nulls[RANDOMISED] = np.mean(copies, axis=0)
         return nulls
 
 
@@ -117,7 +153,7 @@ def randomised_maps(images: Study, copies: int = NULL_COPIES) -> RandomisedMaps:
         drawn = _maps_of(images, images.trial.randomised(copy), f"{RANDOMISED} {copy}", left_out)
         if drawn is not None:
             maps[copy] = drawn
-    return RandomisedMaps(maps, left_out)
+    return RandomisedMaps(Ranked(maps, images.trial.explainer.polarity), left_out)
 
 
 def read_left_out(images: Study, nulls: NullMaps, statistic: Statistic, condition: str) -> None:
@@ -164,25 +200,29 @@ def count_abstentions(images: Study, ranked: Tensor) -> int:
 def _draw(images: Study) -> NullMaps:
     trial, copies = images.trial, randomised_maps(images)
     randomised, left_out = copies.maps, dict(copies.left_out)
-    memorised, missing = None, LABEL_MODEL.missing(trial)
+    memorised: dict[int, Tensor] = {}
+    missing = LABEL_MODEL.missing(trial)
     if missing is None:
         model = LABEL_MODEL.on(trial)
         if LABEL_MODEL.reached(model) < LABEL_MODEL.accuracy:
             missing = NOT_MEMORISED
         else:
-            memorised = _maps_of(images, model, MEMORISED, left_out)
+            drawn = _maps_of(images, model, MEMORISED, left_out)
+            if drawn is not None:
+                memorised[LABEL_MODEL.seed] = drawn
     if missing is not None:
         left_out[MEMORISED] = missing
-    if not randomised and memorised is None:
+    if not randomised and not memorised:
         raise NotAssessableError(f"no null: {next(iter(left_out.values()))}")
-    return NullMaps(randomised, memorised, left_out)
+    return NullMaps(randomised, Ranked(memorised, trial.explainer.polarity), left_out)
 
 
 def _maps_of(images: Study, model: Trial, name: str, left_out: dict[str, str]) -> Tensor | None:
-    """Return the importance maps for one null network, or None, with the reason noted."""
+    """Return the signed maps for one null network, or None, with the reason noted."""
     archive = images.trial.runtime.archive
     try:
         maps = archived_maps(model, images.rows, ("maps of a null",), model.maps, archive)
+        model.keep_maps(images.rows, maps)
     except (StoreError, torch.OutOfMemoryError):
         raise
     except SanityError as error:
@@ -191,4 +231,4 @@ def _maps_of(images: Study, model: Trial, name: str, left_out: dict[str, str]) -
     except Exception as error:  # a third party's method may raise anything on such a network
         left_out[name] = short_message(error)
         return None
-    return images.ranked(maps)
+    return maps

@@ -189,6 +189,15 @@ class Trial:
             drawn.update(zip(missing.tolist(), maps, strict=True))
         return torch.stack([drawn[row] for row in rows.tolist()])
 
+    def keep_maps(self, rows: Rows, maps: Tensor) -> None:
+        """Let ``maps`` return these signed maps [n, 1, *S] of some rows, where they are in memory.
+
+        They are those that it would return, and whoever holds them too shares them with it.
+        """
+        if not self.memory.holds(self._maps_key("all")):
+            drawn = self.once(self._maps_key("some"), dict[int, Tensor])
+            drawn.update(zip(rows.tolist(), maps, strict=True))
+
     def draw(
         self, rows: Rows, targets: Sequence[Target] | None = None, lane: int | None = None
     ) -> Tensor:

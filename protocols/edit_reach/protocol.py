@@ -74,8 +74,11 @@ class EditReach(EditReachStatistics, SanityProtocol[EditReachConfig]):
         whole = whole_edits(images, editor)
         self._read_whole(images, whole)
         nulls = null_maps(images)
-        few = dict(list(nulls.randomised.items())[: self.config.copies])
-        reaches = map_reaches(images, editor, ranked, replace(nulls, randomised=few), self.config)
+        few = {
+            copy: nulls.randomised[copy] for copy in list(nulls.randomised)[: self.config.copies]
+        }
+        asked = replace(nulls, randomised=few, of_memorised=dict(nulls.of_memorised))
+        reaches = map_reaches(images, editor, ranked, asked, self.config)
         self._read_score(images, reaches)
         self._read_curves(images, reaches, nulls, whole)
         self._read_twin(images, reaches.own, whole)

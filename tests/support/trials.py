@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -31,6 +33,24 @@ def cohort_of(dimensions: int = 2) -> Cohort:
 def trained(dimensions: int = 2) -> Classifier:
     """Return a classifier that tells the groups of ``cohort_of`` apart with confidence."""
     return fine_tune(build_classifier(dimensions), cohort_of(dimensions), RECIPE)
+
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+class MemoryArchive:
+    """Keeps arrays in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Arrays] = {}
+
+    def load(self, identity: str) -> Arrays | None:
+        """Return what was kept."""
+        return self.kept.get(identity)
+
+    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep it."""
+        self.kept[identity] = dict(arrays)
 
 
 def build_trial(

@@ -5,7 +5,7 @@ A map that ranks nothing is like no other: its similarity is that of independent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,15 @@ class Measure:
 
 SPEARMAN, SSIM, HOG = Measure("spearman"), Measure("ssim"), Measure("hog")
 
+# As many as the suites ask about, so that theirs are ranked once.
+_COMPARED_AT_ONCE = 64
+
+
+def measures_in(dimensions: int, quantiles: Sequence[float]) -> list[Measure]:
+    """Return how maps of two or three dimensions are compared."""
+    structure = [SSIM, HOG] if dimensions == 2 else [SSIM]
+    return [SPEARMAN, *structure, *(Measure("top", q) for q in quantiles)]
+
 
 class Likeness:
     """Importance maps of some images, ready to be compared with many others.
@@ -79,12 +88,6 @@ class Likeness:
             tops.append(top_masks(order, inside, quantiles))
         self._ranks, self._tops = torch.cat(ranks), torch.cat(tops)
 
-    @property
-    def measures(self) -> list[Measure]:
-        """How these maps are compared."""
-        structure = [SSIM] if self._hog is None else [SSIM, HOG]
-        return [SPEARMAN, *structure, *(Measure("top", q) for q in self._quantiles)]
-
     def to(self, other: Likeness) -> dict[Measure, FloatArray]:
         """Return the similarities to other maps of the same images, [n] by measure.
 
@@ -105,6 +108,41 @@ class Likeness:
             measure: torch.where(either, 0.0, values).nan_to_num(0.0).numpy()
             for measure, values in similarities.items()
         }
+
+
+def similarities_to(
+    images: Study,
+    importance: Tensor,
+    others: Sequence[Callable[[], Tensor]],
+    quantiles: Sequence[float],
+) -> list[dict[Measure, FloatArray]]:
+    """Return the similarities of maps to each of several others, [n] by measure.
+
+    What is made of a map to compare it takes several times its memory, so maps are made ready for
+    so many images at a time.
+
+    Args:
+        images: Study of the images.
+        importance: [n, 1, *S] maps.
+        others: Functions that return other maps [n, 1, *S] of the same images.
+        quantiles: Shares of the foreground whose overlap is compared.
+    """
+    parts: list[list[dict[Measure, FloatArray]]] = []
+    for start in range(0, len(images.rows), _COMPARED_AT_ONCE):
+        part = slice(start, start + _COMPARED_AT_ONCE)
+        some, own_maps = images.only(images.rows[part]), importance[part]
+        own = Likeness(some, own_maps, quantiles)
+
+        def seen(maps: Tensor, some: Study = some, own: Likeness = own) -> Likeness:
+            # Maps that no network moves are ready already.
+            is_same = torch.equal(maps, own.importance)
+            return own if is_same else Likeness(some, maps, quantiles)
+
+        parts.append([own.to(seen(look_up()[part])) for look_up in others])
+    return [
+        {measure: np.concatenate([some[measure] for some in of_other]) for measure in of_other[0]}
+        for of_other in zip(*parts, strict=True)
+    ]
 
 
 def _rank_correlation(first: Tensor, second: Tensor) -> Tensor:

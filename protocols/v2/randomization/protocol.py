@@ -10,13 +10,17 @@ sure notices random weights, but not permuted labels, which a network can know b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from benchmark.arrays import FloatArray
+from benchmark.arrays import BoolArray, FloatArray
 from benchmark.errors import NotAssessableError
+from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.similarity import entropy
 from benchmark.protocol import Badge, Drawing, Exhibit, SanityProtocol
 from benchmark.reading import Reading, Verdict, find, interval
@@ -26,11 +30,13 @@ from benchmark.statistics.studentised import TOO_FEW
 from benchmark.trial import LABEL_MODEL, NullMaps, Retrained, Study, null_maps
 from benchmark.trial.needs import NO_TRAINING_SPLIT
 from benchmark.trial.null_networks import MEMORISED, NOT_MEMORISED, count_abstentions
-from protocols.randomization.measures import OwnMaps, Similarities, changed_share
+from benchmark.trial.study import Conditions
+from protocols.randomization.measures import OwnMaps, changed_share
 from protocols.randomization.readings import exhibit_cascade, read_smoothed, read_walks
-from protocols.v2.randomization.likeness import SPEARMAN, Likeness, Measure
+from protocols.v2.randomization.likeness import SPEARMAN, measures_in, similarities_to
 from protocols.v2.randomization.shares import (
     TOP,
+    Similarities,
     conditions_of,
     read_similarities,
     share_on_copies,
@@ -40,6 +46,21 @@ from protocols.v2.randomization.shares import (
 from protocols.v2.randomization.statistics import RandomizationConfig, RandomizationStatistics
 
 _NEEDED = 0.5
+TWIN = "twin"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The maps on trial, compared with those on other networks.
+
+    Attributes:
+        is_ranking: [n] whether each map on trial ranks pixels.
+        to: Similarities to the maps on the twin, on each copy by its number, and on the network of
+            permuted labels.
+    """
+
+    is_ranking: BoolArray
+    to: Mapping[str | int, Similarities]
 
 
 class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]):
@@ -74,50 +95,67 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
         ranked = images.ranked(trial.attributions[torch.from_numpy(images.rows)])
         count_abstentions(images, ranked)
         images.note_unrankable(ranked)
-        own, nulls = Likeness(images, ranked, config.quantiles), null_maps(images)
+        nulls = null_maps(images)
         if not nulls.randomised:
             raise NotAssessableError(f"no null: {next(iter(nulls.left_out.values()))}")
-        self._read_twin(images, own)
-        self._read_copies(images, own, nulls)
-        self._read_labels(images, own, nulls)
-        self._read_shares(images, own)
+        compared = self._compare(images, ranked, nulls)
+        self._read_twin(images, compared)
+        self._read_copies(images, compared, nulls)
+        self._read_entropy(images, ranked, nulls)
+        self._read_labels(images, compared, nulls)
+        self._read_shares(images)
         images.constant(self.covered, changed_share(trial))
         self._read_secondaries(study)
 
-    def _read_twin(self, images: Study, own: Likeness) -> None:
+    def _compare(self, images: Study, ranked: Tensor, nulls: NullMaps) -> Compared:
+        """Return the similarities to the maps on every other network."""
+        others: dict[str | int, Callable[[], Tensor]] = {}
+        if self.twin_model.missing(images.trial) is None:
+            twin = self.twin_model.on(images.trial)
+            others[TWIN] = lambda: images.ranked(twin.maps(images.rows))
+        for copy in nulls.randomised:
+            others[copy] = partial(nulls.randomised.__getitem__, copy)
+        for number in nulls.of_memorised:
+            others[MEMORISED] = partial(nulls.of_memorised.__getitem__, number)
+        found = similarities_to(images, ranked, list(others.values()), self.config.quantiles)
+        reasons = reason_unrankable(ranked, images.foreground)
+        is_ranking = np.array([reason is None for reason in reasons], dtype=bool)
+        return Compared(is_ranking, dict(zip(others, found, strict=True)))
+
+    def _read_twin(self, images: Study, compared: Compared) -> None:
         missing = self.twin_model.missing(images.trial)
         if missing is not None:
             images.read_missing(self.twin, missing)
             return
-        maps = images.ranked(self.twin_model.on(images.trial).maps(images.rows))
-        read_similarities(images, own, self.twin, own.to(self._seen(images, own, maps)))
+        read_similarities(images, compared.is_ranking, self.twin, compared.to[TWIN])
 
-    def _read_copies(self, images: Study, own: Likeness, nulls: NullMaps) -> None:
-        copies: list[dict[Measure, FloatArray]] = []
-        for number, maps in nulls.randomised.items():
-            copies.append(own.to(self._seen(images, own, maps)))
-            read_similarities(images, own, self.full, copies[-1], {"copy": number})
+    def _read_copies(self, images: Study, compared: Compared, nulls: NullMaps) -> None:
+        copies = [compared.to[copy] for copy in nulls.randomised]
+        for number, similarities in zip(nulls.randomised, copies, strict=True):
+            at: Conditions = {"copy": number}
+            read_similarities(images, compared.is_ranking, self.full, similarities, at)
         mean = {name: np.mean([copy[name] for copy in copies], axis=0) for name in copies[0]}
-        read_similarities(images, own, self.full, mean)
-        bits = entropy(own.importance, images.foreground).numpy()
+        read_similarities(images, compared.is_ranking, self.full, mean)
+
+    def _read_entropy(self, images: Study, ranked: Tensor, nulls: NullMaps) -> None:
+        bits = entropy(ranked, images.foreground).numpy()
         rises = [entropy(maps, images.foreground).numpy() for maps in nulls.randomised.values()]
         rise = np.mean(rises, axis=0) / np.where(bits > 0, bits, np.nan) - 1
         without = [images.keys[row] for row in np.flatnonzero(np.isnan(rise))]
         reasons = dict.fromkeys(without, "constant or non-finite map")
         images.read(self.entropy_rise, rise, reasons=reasons)
 
-    def _read_labels(self, images: Study, own: Likeness, nulls: NullMaps) -> None:
+    def _read_labels(self, images: Study, compared: Compared, nulls: NullMaps) -> None:
         trial, missing = images.trial, nulls.left_out.get(MEMORISED)
         if self.label_model.missing(trial) is None:
             accuracy = self.label_model.reached(self.label_model.on(trial))
             images.constant(self.training_accuracy, accuracy)
-        if nulls.memorised is None:
+        if MEMORISED not in compared.to:
             images.read_missing(self.memorised, missing or "no map")
             return
-        similarities = own.to(self._seen(images, own, nulls.memorised))
-        read_similarities(images, own, self.memorised, similarities)
+        read_similarities(images, compared.is_ranking, self.memorised, compared.to[MEMORISED])
 
-    def _read_shares(self, images: Study, own: Likeness) -> None:
+    def _read_shares(self, images: Study) -> None:
         """Read every share by itself, and the smaller of the two that decide as the score."""
         readings = images.readings
         smaller = smaller_share(readings)
@@ -127,7 +165,8 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
             images.read(self.learned_share, np.full(len(images.rows), np.nan), reasons=reasons)
             return
         images.read(self.learned_share, smaller[1].values)
-        for measure in own.measures:
+        dimensions = len(images.trial.cohort.shape)
+        for measure in measures_in(dimensions, self.config.quantiles):
             for statistic, share_on in (
                 (self.learned_share, share_on_copies),
                 (self.data_share, share_on_labels),
@@ -140,19 +179,13 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
         """Read the walks, the maps of noisy images, and keep a subject's cascade, as version 1."""
         trial, config = study.trial, self.config
         walked = study.balanced(config.walk_subjects)
-        ours, ceilings = OwnMaps(walked, config.quantile), Similarities()
+        ours, ceilings = OwnMaps(walked, config.quantile), dict[str, FloatArray]()
         if self.twin_model.missing(trial) is None:
             ceilings = ours.likeness_on([self.twin_model.on(trial)])
         cascade = read_walks(ours, config, ceilings)
         read_smoothed(study.balanced(config.smooth_subjects), config)
         others = {"twin": self.twin_model, "memorised": self.label_model}
         exhibit_cascade(study.of(walked.rows[:1]), cascade, others)
-
-    def _seen(self, images: Study, own: Likeness, maps: torch.Tensor) -> Likeness:
-        """Return maps ready for comparison; those that no network moves are ready already."""
-        if torch.equal(maps, own.importance):
-            return own
-        return Likeness(images, maps, self.config.quantiles)
 
     @classmethod
     def score_interval(cls, readings: Sequence[Reading]) -> Interval:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmark.arrays import FloatArray
+from benchmark.arrays import BoolArray, FloatArray
 from benchmark.reading import Reading, Statistic, find, shared_bootstrap
 from benchmark.statistics.crossed import CrossedShare, Fold
 from benchmark.trial import NULL_COPIES, Study
 from benchmark.trial.study import Conditions
-from protocols.v2.randomization.likeness import SPEARMAN, Likeness, Measure
+from protocols.v2.randomization.likeness import SPEARMAN, Measure
 from protocols.v2.randomization.statistics import GATE, RandomizationStatistics
 
 TOP = Measure("top", GATE)
@@ -27,14 +27,14 @@ def conditions_of(measure: Measure) -> Conditions:
 
 def read_similarities(
     images: Study,
-    own: Likeness,
+    is_ranking: BoolArray,
     statistic: Statistic,
     similarities: Similarities,
     at: Conditions | None = None,
 ) -> None:
     """Read similarities [n] by measure; an image on which the map itself ranks nothing has none."""
     for measure, values in similarities.items():
-        known = np.where(own.is_ranking, values, np.nan)
+        known = np.where(is_ranking, values, np.nan)
         images.read(statistic, known, {**(at or {}), **conditions_of(measure)})
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import fakes
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
-from trials import build_trial, cohort_of, trained
+from trials import MemoryArchive, build_trial, cohort_of, trained
 
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.controls import Oracle, Random
@@ -25,23 +23,6 @@ from benchmark.running.device import reproducible
 from benchmark.target import Margin, Target
 from benchmark.trial import Memory
 from benchmark.trial.outputs import Evaluation
-
-Arrays = dict[str, npt.NDArray[np.generic]]
-
-
-class MemoryArchive:
-    """Keeps arrays in a dictionary."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Arrays] = {}
-
-    def load(self, identity: str) -> Arrays | None:
-        """Return what was kept."""
-        return self.kept.get(identity)
-
-    def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Keep it."""
-        self.kept[identity] = dict(arrays)
 
 
 class WritesThroughData(Explainer):

@@ -9,6 +9,7 @@ import fire
 import numpy as np
 import pytest
 import torch
+from trials import build_trial
 
 from baselines.cohorts.phantom2 import Phantom2
 from baselines.explainers.class_activation import GradCAMAligned
@@ -16,13 +17,15 @@ from baselines.explainers.controls import Centre, Random, Sobel
 from baselines.explainers.gradient import Saliency
 from baselines.models.phantom2_resnet import Phantom2ResNet
 from benchmark.explainer import Explainer
+from benchmark.plugins.examples import build_cohort
 from benchmark.reading import Reading, Sample, find
 from benchmark.running.device import reproducible
+from benchmark.seeding import torch_stream
 from benchmark.statistics.bootstrap import SubjectBootstrap
 from benchmark.statistics.crossed import CrossedShare
-from benchmark.trial import Peers, Runtime, Trial
+from benchmark.trial import Peers, Runtime, Study, Trial
 from protocols.v2.randomization import Randomization, RandomizationConfig
-from protocols.v2.randomization.likeness import SPEARMAN
+from protocols.v2.randomization.likeness import SPEARMAN, Likeness, measures_in, similarities_to
 from protocols.v2.randomization.shares import TOP, share_on_copies, share_on_labels
 
 PROTOCOL = Randomization(
@@ -135,3 +138,20 @@ def test_copies_widen_the_interval(fold: str) -> None:
     with_copies, without = share.interval(), share.interval(draw_copies=False)
     assert with_copies.high - with_copies.low > without.high - without.low
     assert share.values.mean() == pytest.approx(share.estimate)
+
+
+def test_more_images_than_are_compared_at_once_are_compared_alike() -> None:
+    """If it fails, a subject's similarity depends on how many subjects are asked about."""
+    trial = build_trial(Saliency(), build_cohort(subjects=144))
+    images, quantiles = Study(trial, "randomization"), (0.02, 0.1)
+    assert len(images.rows) > 64
+    maps, others = (
+        torch.rand(images.foreground.shape, generator=torch_stream("maps", number))
+        for number in range(2)
+    )
+    own, other = (Likeness(images, each, quantiles) for each in (maps, others))
+    found = similarities_to(images, maps, [lambda: others, lambda: maps], quantiles)
+    for similarities, expected in zip(found, (own.to(other), own.to(own)), strict=True):
+        assert list(similarities) == measures_in(2, quantiles)
+        for measure, values in expected.items():
+            np.testing.assert_allclose(similarities[measure], values, rtol=1e-12)
