@@ -34,6 +34,21 @@ def torch_stream(*parts: str | int | float) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*parts))
 
 
+def seed_torch(seed: int) -> None:
+    """Seed the generators that torch's own code draws from, on every device in use.
+
+    ``torch.manual_seed`` notes the seed for an accelerator that has not started as well, with the
+    text of the whole call stack, which took a quarter of the time of redrawing a ResNet-18.
+    """
+    is_accelerated = (
+        torch.cuda.is_initialized()
+        or torch.xpu.is_initialized()
+        or torch.backends.mps.is_available()
+    )
+    seed_generators = torch.manual_seed if is_accelerated else torch.default_generator.manual_seed
+    seed_generators(seed)
+
+
 def stream_name(version: str, seed: int) -> str:
     """Return the name of the random streams of a suite's version under a seed."""
     return f"{version}#{seed}"
@@ -48,7 +63,7 @@ def global_seed(seed: int, device: torch.device) -> Iterator[None]:
     """
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:

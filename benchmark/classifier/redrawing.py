@@ -31,7 +31,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
 from benchmark.errors import ClassifierError
-from benchmark.seeding import seed_of, torch_stream
+from benchmark.seeding import seed_of, seed_torch, torch_stream
 
 # The estimate of the largest singular value is then good to a percent for any common layer.
 _POWER_ITERATIONS = 60
@@ -320,7 +320,7 @@ def _reset_all(fresh: nn.Module, seed: int) -> bool:
     if not callable(reset):
         return False
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         reset()
     return True
 

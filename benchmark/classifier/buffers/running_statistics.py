@@ -34,6 +34,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
+from benchmark.seeding import seed_torch
 
 _aten = torch.ops.aten
 _BATCH_NORM_OPERATORS = {
@@ -293,7 +294,7 @@ def _long_run(
             getattr(trial, buffer).fill_(start)
         try:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+                seed_torch(0)
                 trial(*copy.deepcopy(args), **copy.deepcopy(kwargs))
         except (RuntimeError, ValueError, TypeError, NotImplementedError):
             return {}
