@@ -165,16 +165,20 @@ def gini(importance: Tensor, foreground: Tensor) -> Tensor:
     values = importance.new_full((len(importance),), math.nan, dtype=torch.float64)
     for row, reason in enumerate(reason_unrankable(importance, foreground)):
         if reason is None:
-            shares = rising_shares(importance[row], foreground[row])
-            count = len(shares)
-            weights = 2 * torch.arange(1, count + 1, device=shares.device).double() - count - 1
-            values[row] = (weights * shares).sum() / count
+            values[row] = gini_of_shares(rising_shares(importance[row], foreground[row]))
     return values
+
+
+def gini_of_shares(shares: Tensor) -> Tensor:
+    """Return the Gini index of the ``rising_shares`` [n] of one map, []."""
+    count = len(shares)
+    weights = 2 * torch.arange(1, count + 1, device=shares.device).double() - count - 1
+    return (weights * shares).sum() / count
 
 
 def rising_shares(importance: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of the sum that each pixel of the foreground holds, rising, [n]."""
-    inside = importance[foreground].double().sort().values
+    inside = importance[foreground].sort().values.double()  # doubles sort slowly
     # By the largest first, so that no sum overflows and tiny maps keep their digits.
     inside = inside / inside[-1]
     return inside / inside.sum()

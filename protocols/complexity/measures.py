@@ -28,28 +28,38 @@ _ROUNDING = 1e-12  # relative, so that a sum of equal shares reaches the mass th
 
 def gini(importance: Tensor, foreground: Tensor) -> FloatArray:
     """Return the Gini index: 0 for a flat map, 1/3 for uniform noise, 1 − 1/n for one pixel."""
-    return similarity.gini(importance, foreground).numpy()
+    return _of_each(importance, foreground, _gini)[:, 0]
 
 
 def entropy(importance: Tensor, foreground: Tensor) -> FloatArray:
     """Return the entropy of the map's shares over ln n: 1 for a flat map, 0 for one pixel."""
-    return _of_each(importance, foreground, _entropy)
+    return _of_each(importance, foreground, _entropy)[:, 0]
 
 
 def area90(importance: Tensor, foreground: Tensor) -> FloatArray:
     """Return the smallest share of the foreground that holds 90 % of the map's sum."""
-    return _of_each(importance, foreground, _area90)
+    return _of_each(importance, foreground, _area90)[:, 0]
+
+
+def concentration(importance: Tensor, foreground: Tensor) -> FloatArray:
+    """Return Gini index, entropy and area of 90 % of each map, which is sorted once, [B, 3]."""
+    return _of_each(importance, foreground, _gini, _entropy, _area90)
 
 
 def _of_each(
-    importance: Tensor, foreground: Tensor, measure: Callable[[Tensor], float]
+    importance: Tensor, foreground: Tensor, *measures: Callable[[Tensor], float]
 ) -> FloatArray:
-    """Return a measure of the rising shares p of the sum, [n], of each map that ranks pixels."""
-    values = np.full(len(importance), math.nan)
+    """Return measures of the rising shares p of the sum, [n, M], of each map that ranks pixels."""
+    values = np.full((len(importance), len(measures)), math.nan)
     for row, reason in enumerate(reason_unrankable(importance, foreground)):
         if reason is None:
-            values[row] = measure(similarity.rising_shares(importance[row], foreground[row]))
+            shares = similarity.rising_shares(importance[row], foreground[row])
+            values[row] = [measure(shares) for measure in measures]
     return values
+
+
+def _gini(shares: Tensor) -> float:
+    return float(similarity.gini_of_shares(shares))
 
 
 def _entropy(shares: Tensor) -> float:

@@ -17,7 +17,7 @@ from benchmark.protocol import Drawing, Exhibit, ProtocolConfig, SanityProtocol,
 from benchmark.reading import Reading, Statistic, Verdict, interval, statistic
 from benchmark.trial import RANDOM_COPIES, Study
 from benchmark.trial.null_networks import randomised_maps
-from protocols.complexity.measures import area90, entropy, gini
+from protocols.complexity.measures import concentration
 
 _NOISE = 1 / 3  # Gini index of independent uniform noise
 
@@ -60,16 +60,20 @@ class Complexity(SanityProtocol[ComplexityConfig]):
         ranked = images.ranked(images.maps())
         images.note_unrankable(ranked)
         copies = randomised_maps(images, RANDOM_COPIES)
-        for read, read_copy, of in (
-            (self.gini, self.gini_copy, gini),
-            (self.entropy, self.entropy_copy, entropy),
-            (self.area90, self.area90_copy, area90),
+        own = concentration(ranked, images.foreground)
+        others = [concentration(maps, images.foreground) for maps in copies.maps.values()]
+        for column, (read, read_copy) in enumerate(
+            (
+                (self.gini, self.gini_copy),
+                (self.entropy, self.entropy_copy),
+                (self.area90, self.area90_copy),
+            )
         ):
-            values = of(ranked, images.foreground)
+            values = own[:, column]
             images.read(read, values)
             if read is self.gini:
                 images.read(self.gini_above_noise, values - _NOISE)
-            of_copies = [of(maps, images.foreground) for maps in copies.maps.values()]
+            of_copies = [other[:, column] for other in others]
             self._read_copies(images, read_copy, of_copies, copies.left_out)
 
     def _read_copies(
