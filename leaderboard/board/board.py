@@ -215,7 +215,7 @@ class Comparison(_Plain):
         better: Name of the one that is surely better, going by all comparisons of the model
             together; None where that is open.
         total: Total of the first minus that of the second, with an interval of this pair alone.
-        scores: Score of the first minus that of the second, by protocol.
+        scores: Score of the first minus that of the second on published data, by protocol.
     """
 
     first: str

@@ -242,7 +242,7 @@ def _comparisons(
     )
     pairs = list(itertools.combinations(order, 2))
     by_protocol = {
-        name: differences_of(section.parts(name, 1.0), explainers, pairs)
+        name: differences_of([part_of(section.by_protocol[name], 1.0)], explainers, pairs)
         for name in section.averaged
     }
     totals = differences_of(parts, explainers, pairs)

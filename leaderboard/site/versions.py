@@ -1,7 +1,7 @@
 """The page that leads from one version of the board to another.
 
 A board links to this page and not to the other boards, so that a new version does not change the
-bytes of an old one.
+bytes of an old one. Why a version was superseded is told here alone, from a file beside its board.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from leaderboard.site.pages import make_environment
 
 PAGE = "index.html"
 _TITLE = "<title>medsanity boards</title>"
-_MOST = 2**24
+_SUPERSEDED = "superseded.txt"
+_MOST, _MOST_NOTE = 2**24, 2**12
 
 
 def is_version(folder: Path, board: Board) -> bool:
@@ -49,7 +50,8 @@ def write_versions(folder: Path) -> Path:
     check_page(folder)
     boards = _boards(folder)
     page = make_environment().get_template("versions.html.j2")
-    text = page.render(root=f"{boards[0].suite}/", boards=boards)
+    notes = {board.suite: _why_superseded(folder / board.suite) for board in boards}
+    text = page.render(root=f"{boards[0].suite}/", boards=boards, notes=notes)
     write_atomically(folder / PAGE, text.encode())
     return folder / PAGE
 
@@ -66,3 +68,12 @@ def _boards(folder: Path) -> list[Board]:
         if is_version(path.parent, board):
             boards.append(board)
     return sorted(boards, key=lambda board: (len(board.suite), board.suite), reverse=True)
+
+
+def _why_superseded(folder: Path) -> str:
+    """Return why the board of a folder was superseded, or nothing where it was not."""
+    path = folder / _SUPERSEDED
+    if not path.is_file():
+        return ""
+    content = read_bytes(path, f"{folder.name}/{_SUPERSEDED}", _MOST_NOTE)
+    return content.decode("utf-8", "replace").strip()

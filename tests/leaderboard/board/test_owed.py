@@ -85,6 +85,36 @@ def test_every_rank_lies_in_its_interval_and_ties_have_one_interval(board: Board
     assert groups == sorted(groups), "a tie group is not printed together"
 
 
+def test_every_two_ranked_methods_are_compared_protocol_by_protocol(board: Board) -> None:
+    """If it fails, a difference on a page is not that of the scores beside it."""
+    (model,) = board.models
+    assert model.owed is not None
+    assert len(model.owed.comparisons) == len(METHODS) * (len(METHODS) - 1) / 2
+    rows = rows_of(board)
+    for first in METHODS:
+        standing = rows[first].standing
+        assert standing is not None
+        against = model.owed.against_others(first)
+        assert {each.second for each in against} == {*METHODS} - {first}
+        for each in against:
+            total = total_of(rows[first]) - total_of(rows[each.second])
+            assert each.total.estimate == pytest.approx(total, abs=3e-4)
+            for index, protocol in enumerate(board.protocols):
+                if protocol.name in each.scores:
+                    scores = [rows[name].cells[index].score for name in (first, each.second)]
+                    own, other = (score.estimate for score in scores if score is not None)
+                    assert own is not None
+                    assert other is not None
+                    difference = each.scores[protocol.name]
+                    assert difference.estimate == pytest.approx(own - other, abs=3e-4)
+                    assert difference.low is not None
+                    assert difference.high is not None
+                    assert difference.low <= difference.estimate <= difference.high
+        # Who is surely better or worse is what the limits of the ranks say.
+        assert standing.low == 1 + sum(each.better == each.second for each in against)
+        assert standing.high == len(METHODS) - sum(each.better == first for each in against)
+
+
 def test_a_gate_that_fails_sets_a_pair_apart_and_out_of_the_comparisons() -> None:
     """If it fails, a map that ignores the model takes a place among those that follow it."""
     for gate in ("randomization", "positive_control"):

@@ -51,7 +51,7 @@ def test_the_page_says_how_these_ranks_are_made_and_not_how_others_were(out: Pat
         for words in ONLY_V1:
             assert words not in text, f"{path.name} speaks of {words}"
     text = (out / "index.html").read_text()
-    for words in ("largest of all open pairs", "counts as chance", "64 subjects of sources"):
+    for words in ("rarest of all open pairs", "counts as chance", "64 subjects of sources"):
         assert words in text
 
 
@@ -67,6 +67,21 @@ def test_pages_are_whole_and_every_link_leads_somewhere(out: Path) -> None:
             elif target and not target.startswith("data:"):
                 there = (path.parent / target.split("#")[0]).resolve()
                 assert there.exists() or there == out.parent / "index.html", target
+
+
+def test_a_link_leads_to_two_methods_side_by_side(out: Path, board: Board) -> None:
+    """If it fails, a reader cannot tell under which protocols one method beats another."""
+    (model,) = board.models
+    ranked = [row.explainer for row in model.rows if row.standing is not None]
+    for first in ranked:
+        reader = Reader((out / "methods" / f"{first}.html").read_text())
+        ids = {attributes.get("id") for _, attributes in reader.elements}
+        links = {attributes.get("href") for _, attributes in reader.elements}
+        for second in set(ranked) - {first}:
+            assert f"against/{model.key}/{second}" in ids
+            assert f"{second}.html#against/{model.key}/{first}" in links
+    alone = (out / "methods" / "oracle.html").read_text()
+    assert "Against other methods" not in alone
 
 
 def test_gates_badges_gaps_and_missing_scores_are_shown(out: Path) -> None:

@@ -98,3 +98,18 @@ def test_a_file_that_is_no_board_is_named(tmp_path: Path) -> None:
     (tmp_path / "v2" / "board.json").write_text("{}")
     with pytest.raises(StoreError, match=r"v2.board\.json holds no board"):
         write_versions(tmp_path)
+
+
+def test_a_superseded_board_tells_why_beside_it_and_keeps_its_bytes(tmp_path: Path) -> None:
+    """If it fails, a reader takes an old board for sound, or its bytes change with a remark."""
+    first = build(tmp_path, "v1")
+    build(tmp_path, "v2")
+    alone = tree(first)
+    (first / "superseded.txt").write_text("Maps <that> look at nothing could win it.\n")
+    build(tmp_path, "v1")
+    page = (tmp_path / "index.html").read_text()
+    assert "Why v1 was superseded" in page
+    assert "Maps &lt;that&gt; look at nothing could win it." in page
+    assert "Why v2 was superseded" not in page
+    (first / "superseded.txt").unlink()
+    assert tree(first) == alone
