@@ -22,7 +22,7 @@ from benchmark.records.storage import finished as stored
 from benchmark.report.paper import evidence as gathering
 from benchmark.report.paper import writer
 from benchmark.results import lookup
-from benchmark.results.scores import RANDOM
+from benchmark.results import scores as controls
 from benchmark.running import suite as suites
 from leaderboard.board import scores
 from leaderboard.published import cells as published
@@ -136,7 +136,7 @@ def _published(folder: Path, bar: terminal.FileBar) -> list[published.PublishedC
         raise StoreError(" ".join(str(fault) for fault in contents.faults[:3]))
     samples: dict[tuple[str, str], list[readings.Sample]] = {}
     for record in contents.records:
-        if record.names.explainer == RANDOM and record.readings is not None:
+        if record.names.explainer == controls.RANDOM and record.readings is not None:
             score = readings.find(folders.read_readings(folder, record), record.scale.statistic)
             if score is not None:
                 key = record.names.cohort, record.names.model

@@ -18,7 +18,7 @@ from benchmark.results.scores import CONTROLS
 NOTHING, FAILED_MARK = "–", "†"
 # In mm: the width of a page, of a character of LaTeX's scriptsize, between two columns, of a number
 # with its interval, and of a column at most.
-_PAGE, _CHARACTER, _SPACE, _NUMBER, _WIDEST = 173.0, 1.35, 1.6, 24.5, 40.0
+_PAGE, _CHARACTER, _SPACE, _NUMBER, _WIDEST = 173.0, 1.2, 1.6, 23.0, 40.0
 
 Entry = str | int | Value | None
 
@@ -204,7 +204,9 @@ def to_latex_table(table: PaperTable) -> str:
         heading = " & ".join(to_latex(table.columns[column]) for column in shown) + r" \\"
         caption = f"{to_latex(table.title)}. {to_latex(table.caption)}"
         body = "\n".join(
-            " & ".join(_latex_entry(table, row, column) for column in shown) + r" \\"
+            "\\addlinespace\n" * (row > 0 and table.rows[row][:2] != table.rows[row - 1][:2])
+            + " & ".join(_latex_entry(table, row, column) for column in shown)
+            + r" \\"
             for row in range(len(table.rows))
         )
         begin = rf"\caption{{{caption}}}\\" if index == 0 else r"\caption[]{(continued)}\\"

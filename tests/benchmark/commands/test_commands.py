@@ -101,6 +101,7 @@ def test_help_and_usage_errors_wait_for_no_torch() -> None:
         "gate --margin much": (2, "Invalid value for '--margin'"),
         "submit": (2, "Missing argument 'plugin'"),
         "verify --nothing": (2, "No such option: --nothing"),
+        "paper --highlight": (2, "Option '--highlight' requires an argument"),
         "publish": (2, "Missing option '--out'"),
         "--help": (0, "Compare explainers with a baseline"),
     }
