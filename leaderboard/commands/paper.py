@@ -22,11 +22,11 @@ from benchmark.records.storage import finished as stored
 from benchmark.report.paper import evidence as gathering
 from benchmark.report.paper import writer
 from benchmark.results import lookup
-from benchmark.results import scores as controls
 from benchmark.running import suite as suites
 from leaderboard.board import scores
 from leaderboard.published import cells as published
 from leaderboard.published import folder as folders
+from leaderboard.published import stored as on_disk
 
 OUT = Path("paper")
 
@@ -131,22 +131,22 @@ def _read_cells(folder: Path, bar: terminal.FileBar) -> list[stored.FinishedCell
 
 def _published(folder: Path, bar: terminal.FileBar) -> list[published.PublishedCell]:
     """Return published records; subjects sort as on the board, so that intervals are the same."""
-    contents = folders.read_folder(folder, advanced=bar.show)
-    if contents.faults:
-        raise StoreError(" ".join(str(fault) for fault in contents.faults[:3]))
+    records = on_disk.StoredRecords(folder, bar.show)
+    if records.faults:
+        raise StoreError(" ".join(str(fault) for fault in records.faults[:3]))
     samples: dict[tuple[str, str], list[readings.Sample]] = {}
-    for record in contents.records:
-        if record.names.explainer == controls.RANDOM and record.readings is not None:
-            score = readings.find(folders.read_readings(folder, record), record.scale.statistic)
-            if score is not None:
-                key = record.names.cohort, record.names.model
-                samples.setdefault(key, []).append(score.sample)
+    noise = records.noise
+    for record in records.headers:
+        own = noise.get(record.path, ())
+        if (score := readings.find(own, record.scale.statistic)) is not None:
+            key = record.names.cohort, record.names.model
+            samples.setdefault(key, []).append(score.sample)
     orders = {key: scores.order_subjects(own) for key, own in samples.items()}
     return [
         published.PublishedCell(
             record, folder, orders.get((record.names.cohort, record.names.model), {})
         )
-        for record in contents.records
+        for record in records.headers
     ]
 
 

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.reading import Reading, State
+from benchmark.reading import SCORED, Reading, State
 from benchmark.records.identity import Identity, Names
 from benchmark.records.provenance import Provenance
 from benchmark.records.record import Resources, VerdictWord
-from leaderboard.published.folder import read_readings
-from leaderboard.published.record import PublishedRecord
+from leaderboard.published.fault import FaultError
+from leaderboard.published.folder import read_bytes, read_readings
+from leaderboard.published.record import MOST_BYTES, PublishedRecord
 
 
 @dataclass(frozen=True)
 class PublishedCell:
-    """A published record in a folder, whose other readings stay in its sidecar until asked for.
+    """A published record in a folder, whose scores and readings stay on disk until asked for.
 
     Args:
-        record: The record.
+        record: The record, with or without its scores.
         folder: Folder of records that it lies in.
         order: Names of subjects that sort as their cohort does, so that intervals are those of the
             board; a subject without one keeps its pseudonym.
@@ -84,16 +85,21 @@ class PublishedCell:
     @property
     def has_readings(self) -> bool:
         """Whether anything was measured and published."""
-        return self.record.readings is not None or bool(self.record.scores)
+        return self.record.readings is not None or self.record.state == SCORED
 
     def to_readings(self) -> list[Reading]:
         """Return the readings, the score with the digits that the record itself has.
 
         Raises:
-            FaultError: If the sidecar is damaged.
+            FaultError: If the sidecar is damaged, or the record is no longer the one that was read.
         """
-        readings = [] if self.record.readings is None else read_readings(self.folder, self.record)
-        score = self.record.score
+        location = self.record.path
+        content = read_bytes(self.folder / location, location, MOST_BYTES)
+        record = PublishedRecord.from_json(content, location)
+        if record.checksum != self.record.checksum:
+            raise FaultError("unreadable", location, "it was changed while it was read")
+        readings = [] if record.readings is None else read_readings(self.folder, record)
+        score = record.score
         if score is not None:
             readings = list(_with_score(readings, score))
         return [self._in_order(reading) for reading in readings]
