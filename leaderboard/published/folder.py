@@ -87,8 +87,8 @@ def read_each(
     Args:
         folder: Folder of records.
         faults: List that is extended by the faults of all other files.
-        budget: As for ``read_folder``.
-        advanced: As for ``read_folder``.
+        budget: Budget of processor time, as for ``read_folder``.
+        advanced: Listener to the progress, as for ``read_folder``.
 
     Raises:
         FaultError: ``no-records`` where the folder does not exist.

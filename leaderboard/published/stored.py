@@ -33,7 +33,7 @@ class StoredRecords(Sequence[PublishedRecord]):
 
         Args:
             folder: Folder of records.
-            advanced: As for ``read_folder``.
+            advanced: Listener to the progress, as for ``read_folder``.
 
         Raises:
             FaultError: ``no-records`` where the folder does not exist.
