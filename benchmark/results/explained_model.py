@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from benchmark.arrays import Arrays, ImageArray
+from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
 from benchmark.explainer import (
@@ -24,6 +26,7 @@ from benchmark.explainer import (
 )
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
+from benchmark.plugins.foreign.asking import ask
 from benchmark.protocol import Exhibit, exhibit_purpose
 from benchmark.reading import SCORED
 from benchmark.records.storage.finished import FinishedCell
@@ -112,7 +115,7 @@ def explained_model(
         if name in measured
         and (
             (name in scored and not isinstance(explainer, Control | NoExplainer))
-            or why_unsupported(explainer, trial.classifier, has_truth) is None
+            or _why_unsupported(explainer, trial.classifier, has_truth) is None
         )
     }
     if not kept and NO_EXPLAINER not in measured:
@@ -129,6 +132,11 @@ def explained_model(
         {name: explainer.polarity for name, explainer in kept.items()},
         _exhibits(shown, records),
     )
+
+
+def _why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: bool) -> str | None:
+    question = partial(why_unsupported, explainer, classifier, has_truth)
+    return ask(explainer, question, otherwise="it does not say")
 
 
 def _exhibits(trials: Mapping[str, Trial], records: Sequence[FinishedCell]) -> dict[str, Exhibit]:

@@ -25,6 +25,7 @@ from benchmark.model_source import load_fitted
 from benchmark.plain_text import printable
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
+from benchmark.plugins.foreign.asking import ask
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, SCORED, Reading, find
 from benchmark.records.identity import Identity, Names, PluginIdentity, canonical_json, first_fault
@@ -70,6 +71,7 @@ class CellRunner:
         self._finished_passes: dict[str, dict[int, int]] = {}
         self._map_costs: dict[str, int] = {}
         self._announce: Callable[[str], None] | None = None
+        self._store_faults: list[errors.StoreError] = []
         self._weights_sha256 = classifier.weights_sha256
         self._architecture_sha256 = classifier.architecture_sha256
         self._start = classifier.passes.snapshot()
@@ -94,10 +96,11 @@ class CellRunner:
         """Names of the explainers that follow this model: neither controls nor unsupported."""
         has_truth, names = bool(self.trial.cohort.anatomy.rois), set()
         for name, explainer in self._explainers.items():
-            with _suppress_faults():  # its cells will fail by it, each with a reason
-                refusal = why_unsupported(explainer, self.trial.classifier, has_truth)
-                if refusal is None and not isinstance(explainer, Control | NoExplainer):
-                    names.add(name)
+            asked = partial(why_unsupported, explainer, self.trial.classifier, has_truth)
+            # Where there is no answer, its cells will fail, each with a reason.
+            refusal = ask(explainer, asked, otherwise="it does not say")
+            if refusal is None and not isinstance(explainer, Control | NoExplainer):
+                names.add(name)
         return frozenset(names)
 
     def recall(self, cell: Cell, store: Store) -> Record | None:
@@ -210,10 +213,9 @@ class CellRunner:
                 return Outcome("unsupported", errors.message_of(error)), ""
             except errors.NotAssessableError as error:
                 return Outcome("not assessable", errors.message_of(error)), ""
-            except errors.StoreError:
-                raise
             except BaseException as error:
-                if is_stop(error):
+                # A store that cannot be written ends the run; a plugin that says so does not.
+                if is_stop(error) or any(error is fault for fault in self._store_faults):
                     raise
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if not out_of_memory or self._runtime.batch_size == 1:
@@ -226,7 +228,7 @@ class CellRunner:
     def _trial_of(self, explainer: str) -> Trial:
         archive = self._runtime.archive
         if archive is not None:
-            archive = _WatchedArchive(archive, self.trial.classifier, explainer)
+            archive = _WatchedArchive(archive, self.trial.classifier, explainer, self._store_faults)
         runtime = replace(self._runtime, announce=self._announce, archive=archive)
         return replace(self.trial, explainer=self._explainers[explainer], runtime=runtime)
 
@@ -261,10 +263,13 @@ class CellRunner:
     def map_cost(self, cell: Cell) -> int:
         """Return the passes of one map as its explainer declares them, at least one."""
         if cell.explainer not in self._map_costs:
-            self._map_costs[cell.explainer] = 1
-            with _suppress_faults():  # ``check`` says so; a wrong declaration stops no run
-                passes = self._explainers[cell.explainer].passes_on(self.trial.classifier)
-                self._map_costs[cell.explainer] = max(1, sum(passes))
+            explainer = self._explainers[cell.explainer]
+            # ``check`` says so where the declaration is wrong, which stops no run.
+            self._map_costs[cell.explainer] = ask(
+                explainer,
+                lambda: max(1, sum(explainer.passes_on(self.trial.classifier))),
+                otherwise=1,
+            )
         return self._map_costs[cell.explainer]
 
     def _identity(self, cell: Cell) -> Identity:
@@ -313,16 +318,6 @@ class CellRunner:
         return Names(cohort=cohort, model=cell.model, explainer=cell.explainer, protocol=protocol)
 
 
-@contextmanager
-def _suppress_faults() -> Iterator[None]:
-    """Pass over whatever a plugin raises."""
-    try:
-        yield
-    except BaseException as error:
-        if is_stop(error):
-            raise
-
-
 class _WatchedArchive:
     """An archive that keeps nothing which was made of a network after an explainer changed it.
 
@@ -332,15 +327,24 @@ class _WatchedArchive:
         archive: Archive.
         classifier: Network on trial.
         explainer: Name of the explainer on trial, which is blamed.
+        faults: List that is extended by what the archive itself raises.
     """
 
-    def __init__(self, archive: ArrayArchive, classifier: Classifier, explainer: str) -> None:
+    def __init__(
+        self,
+        archive: ArrayArchive,
+        classifier: Classifier,
+        explainer: str,
+        faults: list[errors.StoreError],
+    ) -> None:
         self._archive, self._classifier, self._explainer = archive, classifier, explainer
+        self._faults = faults
         self._weights_sha256 = classifier.weights_sha256
 
     def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
         """Return the arrays that are kept, or None."""
-        return self._archive.load(identity)
+        with self._noting_faults():
+            return self._archive.load(identity)
 
     def save(self, identity: str, arrays: Arrays) -> None:
         """Keep the arrays.
@@ -350,7 +354,16 @@ class _WatchedArchive:
         """
         if self._classifier.weights_sha256 != self._weights_sha256:
             raise errors.AttributionError(_changed_weights(self._explainer))
-        self._archive.save(identity, arrays)
+        with self._noting_faults():
+            self._archive.save(identity, arrays)
+
+    @contextmanager
+    def _noting_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except errors.StoreError as error:
+            self._faults.append(error)
+            raise
 
 
 def _changed_weights(explainer: str) -> str:

@@ -30,6 +30,7 @@ from benchmark.records.record import Record
 from benchmark.records.storage.finished import read_cells
 from benchmark.records.store import Store
 from benchmark.results.health import protocol_health
+from benchmark.results.lookup import by_model
 from benchmark.results.paired import aligned_pairs
 from benchmark.results.summary import summarise_records
 from leaderboard.board.build import build_board
@@ -95,7 +96,8 @@ def _measure(job: str, folder: Path) -> None:
 
 def _report(folder: Path) -> None:
     cells, protocols = read_cells(folder), {"loading": fakes.Loading}
-    summarise_records(cells, protocols, details=False)
+    for own in by_model(cells):
+        summarise_records(own, protocols, details=False)
     aligned_pairs(cells, protocols)
     protocol_health(cells, protocols)
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.as_users_run_it
 HEAD = """
 import ctypes, os, signal, subprocess, sys, time
 import torch
+from benchmark.errors import StoreError
 from benchmark.explainer import Explainer
 
 class Odd(BaseException): pass
@@ -39,8 +40,15 @@ DEEDS = {
     "Mutes": "raise Mute()",
     "Loops": "time.sleep(1e6)",
     "Hogs": "torch.zeros(2 ** 38)",
+    "Stores": "raise StoreError('the disk is full')",
     "Nasty": r"raise ValueError('\ud800\x1b[2J\x00=1+1|<b>&]]>' + 'x' * 10**6)",
 }
+ASKED = """
+class Asks(Base):
+    name = "asks"
+    def supports(self, classifier): os._exit(3)
+    def passes_on(self, classifier): ctypes.string_at(0)
+"""
 REASONS = {
     "exits": "SystemExit: 0",
     "leaves": "ended with the code 0",
@@ -51,6 +59,8 @@ REASONS = {
     "mutes": "Mute: its message cannot be read",
     "loops": "deadline of a cell",
     "hogs": "RuntimeError",
+    "stores": "StoreError: the disk is full",
+    "asks": "ended with the code 3",
     "nasty": r"ValueError: \ud800\x1b[2J\x00=1+1|<b>&]]>xxx",
 }
 
@@ -66,14 +76,16 @@ def command(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str
 
 
 def write_plugins(folder: Path) -> Path:
-    """Write a file of every misdeed, and of a child that stays behind."""
+    """Write a file of every misdeed, and of children that stay behind."""
     path = folder / "odd.py"
     classes = [
         f'class {name}(Base):\n    name = "{name.lower()}"\n    def misbehave(self): {deed}\n'
         for name, deed in DEEDS.items()
     ]
-    left = f"subprocess.Popen(['sleep', '98765'], cwd={str(folder)!r})"
+    start = f"subprocess.Popen(['sleep', '98765'], cwd={str(folder)!r}"
+    left = f"{start}); {start}, start_new_session=True); print('\\x1b[2J: hello')"
     classes.append(f'class Forks(Base):\n    name = "forks"\n    def misbehave(self): {left}\n')
+    classes.append(ASKED)
     path.write_text("\n".join([HEAD, *classes]))
     return path
 
@@ -93,13 +105,15 @@ def left_behind(folder: Path) -> list[str]:
 def test_every_misdeed_is_a_failed_cell_and_nothing_more(tmp_path: Path) -> None:
     """If it fails, one file of somebody else ends a night's work, or turns a build green."""
     path, suite = write_plugins(tmp_path), write_suite(tmp_path)
-    names = [*DEEDS, "Forks"]
+    names = [*DEEDS, "Forks", "Asks"]
     chosen = [part for name in names for part in ("--explainer", f"{path}:{name}")]
     options = ["--suite", suite, "--device", "cpu", "--deadline", 20, "--workers", 2]
     found = command(tmp_path, "run", *chosen, *options, "--json", "out.json", "--store", "store")
     assert found.returncode == 1, found.stderr
     assert "Traceback" not in found.stderr
     assert "\x1b" not in found.stdout + found.stderr
+    assert r"\x1b[2J: hello" in found.stderr
+    assert "hello" not in found.stdout
     results = json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]
     reasons = {each["explainer"]: each["reason"] or "" for each in results}
     for name, reason in REASONS.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import secrets
 import signal
 import sys
 import time
@@ -25,6 +26,10 @@ T = TypeVar("T")
 _MEMINFO = Path("/proc/meminfo")
 _LEAST_MEMORY = 4 * 2**30
 _LONGEST_WAIT = 0.05
+_PROC = Path("/proc")
+MARK = "MEDSANITY_WORKER"
+"""Variable by which all that a worker or a copy starts is found when it is ended."""
+_ROUNDS = 20
 
 
 def can_run_apart() -> bool:
@@ -48,11 +53,13 @@ def run_apart(function: Callable[[], T], what: str, deadline: float) -> T:
     if not can_run_apart():
         return function()
     reader, writer = os.pipe()
+    mark = secrets.token_hex(8)
     with warnings.catch_warnings():  # Python 3.12 warns of threads, which the copy does not use
         warnings.simplefilter("ignore", DeprecationWarning)
         process = os.fork()
     if process == 0:
         os.close(reader)
+        os.environ[MARK] = mark
         _answer(function, writer)
     os.close(writer)
     try:
@@ -60,6 +67,7 @@ def run_apart(function: Callable[[], T], what: str, deadline: float) -> T:
     finally:
         os.close(reader)
         end_group(process)
+        end_marked(f"{MARK}={mark}")
     if code is None:
         raise PluginError(f"{what} takes longer than {deadline:g} s.")
     if not content:
@@ -101,6 +109,41 @@ def end_group(leader: int) -> None:
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
+
+
+def end_marked(mark: str) -> None:
+    """End every process in whose environment a mark stands, wherever it was left.
+
+    What a worker starts inherits its environment, also where it leaves its group and session and
+    outlives whoever started it. Only Linux shows the environment of processes.
+
+    Args:
+        mark: Variable and value that one worker alone was started with, ``NAME=value``.
+    """
+    wanted = mark.encode()
+    for _ in range(_ROUNDS):  # one may be starting another
+        marked = [pid for pid in _processes() if wanted in _environment_of(pid)]
+        for pid in marked:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not marked:
+            return
+        time.sleep(_LONGEST_WAIT)
+
+
+def _processes() -> list[int]:
+    """Return the other processes of this machine."""
+    with suppress(OSError):
+        names = (path.name for path in _PROC.iterdir())
+        return [int(name) for name in names if name.isdecimal() and int(name) != os.getpid()]
+    return []
+
+
+def _environment_of(pid: int) -> list[bytes]:
+    """Return the variables that a process was started with; none of a zombie or a stranger's."""
+    with suppress(OSError):
+        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    return []
 
 
 def describe_code(code: int) -> str:

@@ -12,6 +12,7 @@ from benchmark.plugins.blame import located_message
 from benchmark.plugins.foreign.apart import can_run_apart, run_apart
 from benchmark.stopping import is_stop
 
+_PREFIX = "medsanity_plugin_"
 DEADLINE = 120.0  # seconds that a file may take to be imported
 
 
@@ -36,7 +37,12 @@ def rehearse(path: Path, source: bytes, sha256: str, class_name: str) -> None:
 
 def module_name(sha256: str) -> str:
     """Return the name of the module of a file with this hash."""
-    return f"medsanity_plugin_{sha256[:16]}"
+    return f"{_PREFIX}{sha256[:16]}"
+
+
+def is_of_file(plugin: object) -> bool:
+    """Return whether the class of a plugin stands in a file that was named by its path."""
+    return type(plugin).__module__.startswith(_PREFIX)
 
 
 def run_file(path: Path, source: bytes, sha256: str) -> ModuleType:

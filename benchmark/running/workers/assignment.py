@@ -17,6 +17,11 @@ from benchmark.running.workers.messages import (
 from benchmark.running.workers.task import Agenda, Task
 
 
+def describe_deadline(deadline: float) -> str:
+    """Return the reason why a cell fails that took longer than it may, in seconds."""
+    return f"It took longer than {deadline:g} s, the deadline of a cell (`--deadline`)."
+
+
 class Assignment:
     """What a worker is to do, and how far it says that it is.
 

@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from benchmark.plugins.foreign.apart import end_group, limit_memory
+from benchmark.plugins.foreign.apart import MARK, end_group, end_marked, limit_memory
 from benchmark.running.allocator import tune_allocator
+from benchmark.running.workers.output import escape_output
 from benchmark.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; one of it acts
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_follow_parent, daemon=True).start()
+    escape_output()
     tune_allocator()
     try:
         _work(connection)
     except (EOFError, ConnectionResetError, KeyboardInterrupt):
         # Whoever asked is gone, or has asked to stop; nothing half-written stays behind.
         if (parent := parent_process()) is not None and not parent.is_alive():
-            end_group(os.getpid())
+            _end_all()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -57,8 +59,15 @@ def _follow_parent() -> None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE)
-        end_group(os.getpid())
+        _end_all()
         os._exit(1)
+
+
+def _end_all() -> None:
+    """End whatever this process has started, and then, with its group, this process."""
+    if (mark := os.environ.get(MARK)) is not None:
+        end_marked(f"{MARK}={mark}")
+    end_group(os.getpid())
 
 
 def _work(connection: Connection) -> None:

@@ -14,7 +14,7 @@ import torch
 from benchmark.plugins.entry import Entry
 from benchmark.plugins.foreign.apart import free_memory
 from benchmark.running.plan import Plan
-from benchmark.running.workers.assignment import Assignment
+from benchmark.running.workers.assignment import Assignment, describe_deadline
 from benchmark.running.workers.executor import FRUITLESS, WORKER_BYTES
 from benchmark.running.workers.loading import Request, Settings
 from benchmark.running.workers.messages import Message, Refused
@@ -128,8 +128,7 @@ class _Process:
             self.spawned.connection.close()
             self.spawned.end(0.0)
             self.has_ended = True
-            reason = f"It took longer than {deadline:g} s, the deadline of a cell (`--deadline`)."
-            yield from self.assignment.give_up(agenda, reason)
+            yield from self.assignment.give_up(agenda, describe_deadline(deadline))
             return
         try:
             message: Message = pickle.loads(self.spawned.receive())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 
-from benchmark.plugins.foreign.apart import describe_code, end_group
+from benchmark.plugins.foreign.apart import MARK, describe_code, end_group, end_marked
 from benchmark.running.workers.child import serve
-from benchmark.running.workers.threads import one_thread
+from benchmark.running.workers.threads import marked, one_thread
 
 GRACE = 5.0  # seconds in which a process that is asked to stop leaves what it does
 
@@ -28,8 +29,9 @@ class SpawnedProcess:
     def __init__(self, is_alone: bool = False) -> None:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         self.connection, theirs = context.Pipe()
+        self._mark = secrets.token_hex(8)
         self._process = context.Process(target=serve, args=(theirs,), name="medsanity worker")
-        with nullcontext() if is_alone else one_thread(), _no_interrupt():
+        with nullcontext() if is_alone else one_thread(), _no_interrupt(), marked(self._mark):
             self._process.start()
         theirs.close()  # so that the connection ends when the process does
 
@@ -74,7 +76,7 @@ class SpawnedProcess:
     def end(self, seconds: float = GRACE) -> None:
         """Wait for the process to end, and end it by force where it does not.
 
-        Nothing that it has started stays behind, unless that has left its group.
+        Nothing that it has started stays behind; on Linux, not even what has left its group.
         """
         self._process.join(seconds)
         if self._process.is_alive():
@@ -82,6 +84,7 @@ class SpawnedProcess:
             self._process.join()
         if self._process.pid is not None:
             end_group(self._process.pid)
+        end_marked(f"{MARK}={self._mark}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How the threads of this process wait, and how many those of a worker are.
+"""The environment of processes: how their threads wait, how many they are, and whose they are.
 
 OpenMP and the libraries of linear algebra read both from the environment when they are loaded, so
 both are to be set before torch is imported.
@@ -7,8 +7,10 @@ both are to be set before torch is imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from benchmark.plugins.foreign.apart import MARK
 
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -27,8 +29,21 @@ def wait_passively() -> None:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let processes that are started inside have one thread each, whatever the user's setting."""
-    before = {name: os.environ.get(name) for name in _COUNTS}
-    os.environ.update(dict.fromkeys(_COUNTS, "1"))
+    with _environment(dict.fromkeys(_COUNTS, "1")):
+        yield
+
+
+@contextmanager
+def marked(mark: str) -> Iterator[None]:
+    """Let processes that are started inside, and whatever they start, be known by a mark."""
+    with _environment({MARK: mark}):
+        yield
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

@@ -133,7 +133,9 @@ def _options(kind: str, capacity: float, count: int | None) -> dict[str, Any]:
 
 
 def _wait(members: Sequence[Member]) -> Member | None:
-    """Return a worker that has answered, waiting a while for one."""
+    """Return a worker that has answered or takes too long, waiting a while for one."""
+    if (late := next((member for member in members if member.is_late), None)) is not None:
+        return late
     waiting = {member.pending: member for member in members if member.pending is not None}
     if not waiting:
         time.sleep(_PATIENCE)

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from benchmark.reading import FAILED
 from benchmark.records.store import Store
 from benchmark.running.suite import Cell
-from benchmark.running.workers.assignment import Assignment
+from benchmark.running.workers.assignment import Assignment, describe_deadline
 from benchmark.running.workers.cluster.actor import Batch, WorkerActor
 from benchmark.running.workers.cluster.machine import Code, Machine, Origin
 from benchmark.running.workers.loading import Request
@@ -57,6 +57,11 @@ class Member:
         """Whether it can be given a task."""
         return self.pending is None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the cell that it is at takes longer than a cell may."""
+        return self.assignment.seconds > self._request.settings.deadline
+
     def begin(self, task: Task) -> None:
         """Give the worker a task."""
         self.assignment.begin(task)
@@ -69,6 +74,10 @@ class Member:
             agenda: Agenda that gets back what a lost worker leaves.
             losses: Number of times that each cell was in hand when its worker was lost.
         """
+        if self.is_late:
+            self.failure = describe_deadline(self._request.settings.deadline)
+            yield from self.assignment.give_up(agenda, self.failure)
+            return
         try:
             answer = ray.get(self.pending)
         except RayError as error:

@@ -1,0 +1,36 @@
+"""Asks a plugin something while a run is planned, without letting it end or hold up the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing import parent_process
+from typing import TypeVar
+
+from benchmark.plugins.foreign.apart import run_apart
+from benchmark.plugins.foreign.plugin_file import is_of_file
+from benchmark.stopping import is_stop
+
+T = TypeVar("T")
+DEADLINE = 60.0  # seconds that an answer may take
+
+
+def ask(plugin: object, question: Callable[[], T], otherwise: T) -> T:
+    """Return what a plugin answers; one of a file is asked in a copy of this process.
+
+    In a worker one of a file is not asked: what ends the worker must be its cell.
+
+    Args:
+        plugin: Plugin whose code the question runs.
+        question: Function that asks; its answer is pickled where it comes from a copy.
+        otherwise: Answer of a plugin that raises, ends the copy, or takes longer than a minute.
+    """
+    try:
+        if is_of_file(plugin):
+            if parent_process() is not None:
+                return otherwise
+            return run_apart(question, f"The plugin {type(plugin).__name__!r}", DEADLINE)
+        return question()
+    except BaseException as error:
+        if is_stop(error):
+            raise
+        return otherwise
