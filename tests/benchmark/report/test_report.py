@@ -344,7 +344,7 @@ def test_a_table_of_a_protocol_stands_on_the_page_and_beside_it(small: Path) -> 
     write_report(small, RECORDS, [], {"shape": Tabled})
     page = (small / "index.html").read_text("utf-8")
     assert "shape: How wide?</strong>" in page
-    assert '<td class="n">0.250</td>' in page
+    assert '<td class="n" data-label="mm">0.250</td>' in page
     assert SCRIPT not in page
     assert '<th scope="col" class="n">mm</th>' in page
     assert '<th scope="col">note</th>' in page, "the heading of texts stands above their end"
