@@ -136,7 +136,8 @@ def explained_model(
 
 def _why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: bool) -> str | None:
     question = partial(why_unsupported, explainer, classifier, has_truth)
-    return ask(explainer, question, otherwise="it does not say")
+    silence: str | None = "it does not say"
+    return ask(explainer, question, otherwise=silence)
 
 
 def _exhibits(trials: Mapping[str, Trial], records: Sequence[FinishedCell]) -> dict[str, Exhibit]:

@@ -94,11 +94,13 @@ class CellRunner:
     @cached_property
     def followers(self) -> frozenset[str]:
         """Names of the explainers that follow this model: neither controls nor unsupported."""
-        has_truth, names = bool(self.trial.cohort.anatomy.rois), set()
+        has_truth = bool(self.trial.cohort.anatomy.rois)
+        silence: str | None = "it does not say"
+        names = set()
         for name, explainer in self._explainers.items():
             asked = partial(why_unsupported, explainer, self.trial.classifier, has_truth)
             # Where there is no answer, its cells will fail, each with a reason.
-            refusal = ask(explainer, asked, otherwise="it does not say")
+            refusal = ask(explainer, asked, otherwise=silence)
             if refusal is None and not isinstance(explainer, Control | NoExplainer):
                 names.add(name)
         return frozenset(names)
