@@ -223,8 +223,12 @@ def to_latex_table(table: PaperTable) -> str:
 
 
 def _latex_entry(table: PaperTable, row: int, column: int) -> str:
-    text = to_latex(_show(table, row, column))
-    return text.replace(" ", "~") if isinstance(table.rows[row][column], Value) else text
+    text, mark = to_latex(_show(table, row, column)), to_latex(FAILED_MARK)
+    if not isinstance(table.rows[row][column], Value):
+        return text
+    # One line, and a mark that stands in the space between two columns.
+    text = text.replace(" ", r"\,")
+    return text.removesuffix(mark) + rf"\rlap{{{mark}}}" if text.endswith(mark) else text
 
 
 def _tell_unscored(unscored: Sequence[tuple[Section, str]]) -> str:

@@ -32,8 +32,8 @@ from leaderboard.published.record import PublishedRecord
 
 RECORDS = ROOT / "leaderboard/v1/records"
 CHOSEN = {
-    "smallresnet": ("gradcam", "saliency", "lrp_composite", "oracle", "random"),
-    "smallvgg": ("gradcam", "saliency", "random"),
+    "smallresnet": ("gradcam", "saliency", "integrated_gradients", "oracle", "random"),
+    "smallvgg": ("gradcam", "lrp_epsilon", "random"),
 }
 LIMITS = ("estimate", "low", "high")
 PARTS = ("figure_1", "figure_2", "figure_3", "figure_4", "figure_5", "figure_6", "figure_7")
