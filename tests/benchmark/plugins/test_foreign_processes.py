@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,10 @@ from benchmark.plugins.foreign import asking
 from benchmark.plugins.foreign.apart import run_apart
 from benchmark.running.workers.output import escape_output
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux")
+pytestmark = [
+    pytest.mark.as_users_run_it,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux"),
+]
 
 
 def left_behind() -> int:
@@ -55,7 +59,10 @@ def test_what_a_worker_prints_moves_no_cursor() -> None:
     os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize("deed", [lambda: os._exit(3), lambda: os.abort(), lambda: time.sleep(99)])
+@pytest.mark.parametrize(
+    "deed",
+    [lambda: os._exit(3), lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: time.sleep(9)],
+)
 def test_a_plugin_that_cannot_answer_ends_no_plan(
     monkeypatch: pytest.MonkeyPatch, deed: Callable[[], int]
 ) -> None:
