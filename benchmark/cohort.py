@@ -224,6 +224,8 @@ class Cohort:
     @cached_property
     def regions(self) -> BoolArray | None:
         """Union of all regions, [N, 1, *S], or None where none is declared."""
+        if set(self.anatomy.truth) == set(self.anatomy.rois):
+            return self.truth
         return _union(list(self.anatomy.rois.values()))
 
     @cached_property
@@ -341,8 +343,8 @@ class Cohort:
 
 
 def _union(masks: Sequence[BoolArray]) -> BoolArray | None:
-    """Return the union of masks [N, 1, *S], or None of none."""
-    return np.logical_or.reduce(masks) if masks else None
+    """Return the union of masks [N, 1, *S], or None of none; of one it is the mask itself."""
+    return masks[0] if len(masks) == 1 else np.logical_or.reduce(masks) if masks else None
 
 
 def split_by_subject(subjects: Sequence[str], groups: Sequence[int], seed: int = 0) -> list[str]:

@@ -101,6 +101,10 @@ class MarkedImages:
     present: BoolArray
     sites: npt.NDArray[np.int64]
 
+    def take(self, rows: slice) -> MarkedImages:
+        """Return these rows, which share the memory of all."""
+        return MarkedImages(self.images[rows], self.present[rows], self.sites[rows])
+
     def truth(self, mark: int, window: Window) -> BoolArray:
         """Return where the windows of a mark exceed a half, [N, 1, *S], in all images."""
         return np.stack([window.truth(site)[None] for site in self.sites[:, mark]])

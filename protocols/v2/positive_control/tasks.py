@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -78,8 +79,8 @@ def presences_of(trial: Trial, marks: Marks, mark: int) -> Sample:
 @remembered()
 def truths(trial: Trial, marks: Marks) -> tuple[BoolArray, BoolArray]:
     """Return where each mark lies in the test images with both, each [N, 1, *S]."""
-    marking, marked = _marking(trial, marks), _marked(trial, marks, PRESENCES[-1])
-    return marked.truth(0, marking.window), marked.truth(1, marking.window)
+    window, both = _marking(trial, marks).window, _with_both(trial, marks)
+    return both.truth(0, window), both.truth(1, window)
 
 
 @remembered()
@@ -88,8 +89,15 @@ def _marking(trial: Trial, marks: Marks) -> Marking:
 
 
 @remembered()
-def _marked(trial: Trial, marks: Marks, present: Sequence[bool]) -> MarkedImages:
-    return _marking(trial, marks).draw("test", trial.runtime.suite, present=present)
+def _marked(trial: Trial, marks: Marks) -> MarkedImages:
+    """Return the 4N images: the N test images with each of ``PRESENCES`` in turn."""
+    draw = partial(_marking(trial, marks).draw, "test", trial.runtime.suite)
+    parts = [draw(present=present) for present in PRESENCES]
+    return MarkedImages(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.present for part in parts]),
+        np.concatenate([part.sites for part in parts]),
+    )
 
 
 @remembered()
@@ -102,7 +110,7 @@ def _marked_images(trial: Trial, marks: Marks) -> Cohort:
     return replace(
         test,
         name=f"{test.name}+{'+'.join(mark.name for mark in marks)}",
-        images=np.concatenate([_marked(trial, marks, each).images for each in PRESENCES]),
+        images=_marked(trial, marks).images,
         participants=pd.concat(parts, ignore_index=True),
         anatomy=Anatomy(
             foreground=np.tile(test.anatomy.foreground, times),
@@ -138,12 +146,17 @@ def _main_cohort(trial: Trial, marks: Marks) -> Cohort:
     return replace(
         test,
         name=f"{test.name}+marks",
-        images=_marked(trial, marks, both).images,
+        images=_with_both(trial, marks).images,
         participants=test.participants.assign(subject=_named(test, marks, both)),
         partners=None,
         normals=None,
         sources={},
     )
+
+
+def _with_both(trial: Trial, marks: Marks) -> MarkedImages:
+    """Return those of the 4N images that carry both marks, which share their memory."""
+    return _marked(trial, marks).take(slice((len(PRESENCES) - 1) * len(trial.test), None))
 
 
 def _named(cohort: Cohort, marks: Marks, present: Sequence[bool]) -> list[str]:
