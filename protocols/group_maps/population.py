@@ -158,7 +158,7 @@ class Population:
             geometry = self.cohort.geometry.take(np.array([row]))
             inside = self.cohort.anatomy.foreground[row : row + 1].astype(np.float32)
             moved = in_common_space(maps[position : position + 1].numpy() * inside, geometry)
-            weight = self._blur(in_common_space(inside, geometry)[0, 0])[self.voxels]
+            weight = self._weights[position]
             blurred = self._blur(moved[0, 0])[self.voxels]
             is_known = weight > _LEAST_WEIGHT
             values = blurred / np.where(is_known, weight, 1)
@@ -166,6 +166,16 @@ class Population:
             mean = values[is_known].mean() if is_known.any() else 0.0
             smoothed[position] = np.where(is_known, values, mean)
         return self.of_subjects(smoothed)
+
+    @cached_property
+    def _weights(self) -> list[FloatArray]:
+        """Blurred foreground G∗Ω of each image of ``all_rows``, [V], the same for all maps."""
+        weights = []
+        for row in self.all_rows:
+            geometry = self.cohort.geometry.take(np.array([row]))
+            inside = self.cohort.anatomy.foreground[row : row + 1].astype(np.float32)
+            weights.append(self._blur(in_common_space(inside, geometry)[0, 0])[self.voxels])
+        return weights
 
     def in_place(self, values: FloatArray, beyond: float = 0.0) -> ImageArray:
         """Return values [V] of ``voxels`` on the grid, [1, 1, *S], ``beyond`` elsewhere."""
