@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -31,7 +31,8 @@ _NOT_INSTALLED = "it is not installed here."
 _GUEST = "it is a metric of another library, and stands on no board."
 _SECONDS, _GIB = 3600, 8  # what a worker may use for a request, and its memory
 
-Publication = tuple[records.PublishedRecord, bytes | None]  # a record and its sidecar
+# A record and its sidecar; as text, since its class takes long to import.
+Publication: TypeAlias = "tuple[records.PublishedRecord, bytes | None]"
 
 
 def publish(
