@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from xml.etree import ElementTree
 
 from benchmark.commands.exits import DONE, FAILED, INCONCLUSIVE, NOTHING_MEASURED
-from benchmark.plain_text import printable
+from benchmark.plain_text import one_line, printable
 from benchmark.records.identity import Names
 from benchmark.statistics.bootstrap import Interval
 from leaderboard.gate.baseline import cell_label
@@ -57,7 +57,8 @@ def lines(report: Report) -> list[str]:
     """Return the decisions as plain text, the worst first, for a terminal or a failed test."""
     texts = [headline(report)]
     for decision in _ordered(report.decisions):
-        texts.append(f"{decision.outcome:<12} {cell_label(decision.names)}: {_sentence(decision)}")
+        sentence = one_line(_sentence(decision))
+        texts.append(f"{decision.outcome:<12} {cell_label(decision.names)}: {sentence}")
         texts.extend(f"{'':<12} note: {note}" for note in decision.notes)
     if report.enlarged:
         texts.append(f"decided on the larger sample: {', '.join(map(cell_label, report.enlarged))}")
