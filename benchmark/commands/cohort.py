@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark import cohort as cohorts
-from benchmark.commands import cohort_corrupt, cohort_tables, options, terminal
+from benchmark.commands import cohort_corrupt, cohort_tables, options, tables, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError
 from benchmark.plugins import catalogue as catalogues
@@ -32,13 +32,16 @@ def init(
     out: Annotated[
         Path | None, typer.Option(help="File to write. Default: cohort.toml in the folder.")
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Propose a cohort.toml for a folder of images, and say what could not be decided."""
     with exit_on_error("Stopped; nothing was written."):
-        errors, console = terminal.make_console(stderr=True), terminal.make_console()
+        errors = terminal.make_console(stderr=True, quiet=quiet)
+        console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
         with errors.status(f"looking at {folder}") as status:
             written = catalogues.cohort_proposal().write_proposal(folder, out, status.update)
         cohort_tables.print_proposal(console, written)
+        cohort_tables.print_written(notes, written)
         if not written.is_complete:
             return
         try:
@@ -58,28 +61,29 @@ def inspect(
         typer.Option(help=f"Folder of the contact sheet. Default: {options.COHORTS}/NAME."),
     ] = None,
     json_file: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say what a cohort holds and lacks, and draw twelve of its images with every mask."""
     with exit_on_error("Stopped; nothing was written."):
         if json_file is not None:
             files.check_file(json_file)
-        with terminal.make_console(stderr=True).status(f"reading {name}"):
+        with terminal.make_console(stderr=True, quiet=quiet).status(f"reading {name}"):
             cohort, stored = _load(name)
             overview = overviews.describe_cohort(cohort, stored)
         folder = out or options.COHORTS / (re.sub(r"[^\w.+-]+|^\.+", "_", cohort.name) or "_")
         files.check_folder(folder)
-        console = terminal.make_console()
+        console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
         cohort_tables.print_overview(console, overview)
-        terminal.print_lines(console, cohort_checks.remark_on(cohort))
+        tables.print_sentences(console, cohort_checks.remark_on(cohort))
         if json_file is not None:
             files.write_text(json_file, remarks.to_json(overview))
         rows = contact_sheet.choose_subjects(cohort)
         sheet = style.save_print(contact_sheet.draw_contact_sheet(cohort, rows), folder / _SHEET)
-        terminal.print_lines(console, [f"contact sheet: {sheet}"])
+        terminal.print_lines(notes, [f"contact sheet: {sheet}"])
 
 
 @app.command()
-def export(name: options.NamedCohort, out: options.Out) -> None:
+def export(name: options.NamedCohort, out: options.Out, quiet: options.Quiet = False) -> None:
     """Write a cohort as NIfTI files with a cohort.toml."""
     with exit_on_error():
         cohort = cohort_checks.load_cohort(catalogues.Catalogue().cohorts.find(name))
@@ -87,7 +91,7 @@ def export(name: options.NamedCohort, out: options.Out) -> None:
         lines = [f"cohort: {path}"]
         if lost := _unwritten(cohort):
             lines.append(f"not written, since files have no place for them: {', '.join(lost)}")
-        terminal.print_lines(terminal.make_console(), lines)
+        terminal.print_lines(terminal.make_console(quiet=quiet), lines)
 
 
 app.command()(cohort_corrupt.corrupt)

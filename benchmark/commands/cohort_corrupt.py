@@ -76,6 +76,7 @@ def corrupt(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the draw of subjects, sites and control regions.")
     ] = 0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Corrupt half of a cohort's subjects in known places, and write it as a cohort."""
     with exit_on_error("Stopped before anything was written."):
@@ -110,7 +111,7 @@ def corrupt(
         made = (corruption.corrupt(base, sites, each, seed) for each in kinds)
         records = corruption.write_corrupted(made, out, whole, origin)
         trained = default_models.default_model(entry, whole)
-        terminal.print_lines(terminal.make_console(), _summary(records, trained))
+        terminal.print_lines(terminal.make_console(quiet=quiet), _summary(records, trained))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What ``cohort`` says on the terminal, in tables that fit 80 columns."""
+"""What ``cohort`` says on the terminal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from benchmark.commands import terminal
+from benchmark.commands.tables import Column, FittedTable, print_sentences
 from benchmark.results.cohort import remarks
 from benchmark.results.cohort.overview import CohortOverview, MaskOverview
 
@@ -27,8 +26,7 @@ def print_overview(console: Console, overview: CohortOverview) -> None:
         ("Missing:", remarks.find_gaps(overview)),
     ):
         if sentences:
-            console.print(Text(title))
-            console.print(_list(sentences))
+            print_sentences(console, [title, *(f"• {sentence}" for sentence in sentences)])
 
 
 def _rows(overview: CohortOverview) -> Iterator[tuple[str, str]]:
@@ -67,11 +65,9 @@ def _describe_axes(overview: CohortOverview) -> str:
     return f"{letters} ({', '.join(names.get(letter, '?') for letter in letters)})"
 
 
-def _sizes_table(overview: CohortOverview) -> Table:
-    table = Table(title="subjects by split (images)", title_justify="left")
-    table.add_column("split")
-    for name in overview.group_names:
-        table.add_column(Text(name, overflow="fold"), justify="right")
+def _sizes_table(overview: CohortOverview) -> FittedTable:
+    groups = (Column(name, "number") for name in overview.group_names)
+    table = FittedTable([Column("split", "title"), *groups], "subjects by split (images)")
     for split, sizes in overview.sizes.items():
         images = overview.images_by_split[split]
         cells = [f"{size} ({count})" for size, count in zip(sizes, images, strict=True)]
@@ -79,19 +75,17 @@ def _sizes_table(overview: CohortOverview) -> Table:
     return table
 
 
-def _masks_table(overview: CohortOverview) -> Table:
+def _masks_table(overview: CohortOverview) -> FittedTable:
     unit = "mm³" if len(overview.shape) == 3 else "mm²"
-    table = Table(title=f"masks, sizes in {unit}", title_justify="left")
-    table.add_column("mask", overflow="fold", ratio=1)
-    for name in ("kind", "mean", "range", "outside", "AUROC"):
-        table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
-    for mask in overview.masks:
-        table.add_row(Text(mask.name), *_cells(mask))
-    table.caption = (
+    numbers = (Column(name, "number") for name in ("mean", "range", "outside", "AUROC"))
+    table = FittedTable(
+        [Column("mask", "title"), Column("kind"), *numbers],
+        f"masks, sizes in {unit}",
         "outside: share of its voxels that lie outside the foreground. "
-        "AUROC: of its size alone, for the case group."
+        "AUROC: of its size alone, for the case group.",
     )
-    table.caption_justify = "left"
+    for mask in overview.masks:
+        table.add_row(mask.name, *_cells(mask))
     return table
 
 
@@ -101,29 +95,18 @@ def _cells(mask: MaskOverview) -> tuple[str, ...]:
     return kind, _size(mask.mean), span, f"{mask.outside:.1%}", _auroc(mask.auroc)
 
 
-def _covariates_table(overview: CohortOverview) -> Table:
-    table = Table(title="covariates", title_justify="left")
-    table.add_column("covariate", overflow="fold")
-    for name in ("kind", "missing", "AUROC", "95 % interval"):
-        table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)
+def _covariates_table(overview: CohortOverview) -> FittedTable:
+    numbers = (Column(name, "number") for name in ("missing", "AUROC", "95 % interval"))
+    table = FittedTable(
+        [Column("covariate", "title"), Column("kind"), *numbers],
+        "covariates",
+        "AUROC: of the covariate alone, for the case group. 0.5: no difference between the groups; "
+        "0 or 1: the covariate alone tells them apart.",
+    )
     for covariate in overview.covariates:
         interval = f"{_auroc(covariate.low)} to {_auroc(covariate.high)}"
         cells = str(covariate.n_missing), _auroc(covariate.auroc), interval
-        table.add_row(Text(covariate.name), covariate.kind, *cells)
-    table.caption = (
-        "AUROC: of the covariate alone, for the case group. 0.5: no difference between the groups; "
-        "0 or 1: the covariate alone tells them apart."
-    )
-    table.caption_justify = "left"
-    return table
-
-
-def _list(sentences: tuple[str, ...]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column()
-    table.add_column(overflow="fold")
-    for sentence in sentences:
-        table.add_row("•", Text(sentence))
+        table.add_row(covariate.name, covariate.kind, *cells)
     return table
 
 
@@ -139,14 +122,17 @@ def _auroc(value: float | None) -> str:
 
 
 def print_proposal(console: Console, written: Any) -> None:  # noqa: ANN401 - of a package beside this one
-    """Print what ``cohort init`` proposes, what it could not decide, and what it wrote."""
+    """Print what ``cohort init`` proposes and what it could not decide."""
     console.print(terminal.rows_table("proposed", written.rows))
     for title, sentences in (
         ("Could not be decided:", written.undecided),
         ("Check:", written.guesses),
     ):
         if sentences:
-            console.print(Text(title))
-            console.print(_list(sentences))
+            print_sentences(console, [title, *(f"• {sentence}" for sentence in sentences)])
+
+
+def print_written(console: Console, written: Any) -> None:  # noqa: ANN401 - of a package beside this one
+    """Print what ``cohort init`` wrote, and what to do next."""
     paths = [f"written: {path}" for path in (*written.tables, written.toml_path)]
     terminal.print_lines(console, [*paths, written.advice])

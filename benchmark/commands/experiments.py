@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.records import registry as registries
 from benchmark.records.files import check_file, write_text
@@ -47,9 +46,9 @@ def experiments(
         for pair in compared:
             console.print(_comparison(pair))
         for card in registry.cards:
-            terminal.print_lines(console, (f"{card.id}: {text}" for text in card.warnings))
+            tables.print_sentences(console, (f"{card.id}: {text}" for text in card.warnings))
         faults = (f"left out: {fault.reason}" for fault in registry.faults)
-        terminal.print_lines(terminal.make_console(stderr=True), faults)
+        tables.print_sentences(terminal.make_console(stderr=True), faults)
 
         if csv is not None:
             write_text(csv, experiment_table.to_csv(registry.cards))
@@ -72,29 +71,29 @@ def _compare(registry: registries.Registry) -> list[experiment_table.Compared]:
     ]
 
 
-def _table(registry: registries.Registry) -> Table:
-    table = Table(title=f"experiments in {registry.folder}", title_justify="left", show_lines=True)
-    for heading in experiment_table.GROUPS:
-        table.add_column(heading, overflow="fold")
-    table.add_column("s", justify="right", no_wrap=True)
+def _table(registry: registries.Registry) -> tables.FittedTable:
+    first, *others = experiment_table.GROUPS
+    columns = [tables.Column(first, "title")]
+    columns += [tables.Column(heading, "prose") for heading in others]
+    columns.append(tables.Column("s", "number"))
+    table = tables.FittedTable(columns, f"experiments in {registry.folder}", with_lines=True)
     for card in registry.cards:
-        columns = experiment_table.group_columns(card)
-        cells = [Text("\n".join(lines)) for lines in columns.values()]
+        groups = experiment_table.group_columns(card)
+        cells = [Text("\n".join(lines)) for lines in groups.values()]
         cells[0].stylize(_STYLES.get(card.present_status, "yellow"), len(card.id))
         table.add_row(*cells, f"{card.seconds:.0f}")
     return table
 
 
-def _comparison(pair: experiment_table.Compared) -> Table:
+def _comparison(pair: experiment_table.Compared) -> tables.FittedTable:
     comparison = pair.comparison
     title = (
         f"{pair.second} compared with {pair.first}: {comparison.images} test images of "
         f"{comparison.subjects} subjects"
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("metric", no_wrap=True)
-    for heading in (pair.first, pair.second, f"{pair.second} − {pair.first}"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = pair.first, pair.second, f"{pair.second} − {pair.first}"
+    numbers = (tables.Column(heading, "number") for heading in headings)
+    table = tables.FittedTable([tables.Column("metric", "title"), *numbers], title)
     sides = zip(comparison.first, comparison.second, comparison.differences, strict=True)
     for metrics in sides:
         label = experiment_table.metric_label(metrics[0].name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.plugins import catalogue as catalogues
 from benchmark.records.files import write_text
@@ -36,7 +36,7 @@ def list_plugins(
         unsupported = []
         if options.Kinds.EXPLAINERS in kinds:
             unsupported = plans.unsupported_pairs(catalogue, suites.load_suite("v1"))
-        terminal.print_lines(console, terminal.unsupported_lines(unsupported))
+        tables.print_sentences(console, terminal.unsupported_lines(unsupported))
         if json_file is not None:
             fields = ("kind", "origin", "description", "error")
             plugins = [

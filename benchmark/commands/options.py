@@ -75,6 +75,14 @@ Store = Annotated[Path, typer.Option(help="Where finished cells are kept.")]
 Submitter = Annotated[str, typer.Option(help="Who measured.")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the results here.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print results and errors alone: no progress, no notes, no names of written files.",
+    ),
+]
 Experiments = Annotated[
     Path, typer.Option("--experiments", help="Folder with a folder for each experiment.")
 ]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
@@ -41,6 +41,7 @@ def report(
         typer.Option(help="Version of the suite whose records are shown, where there are several."),
     ] = None,
     json_file: options.Json = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write the report of finished runs, without a single pass."""
     with exit_on_error():
@@ -50,8 +51,8 @@ def report(
         for spec in cohort or ():
             name = catalogue.cohorts.find(spec).create().load().name
             catalogue.cohorts.include(spec, name)
-        console = terminal.make_console()
-        with terminal.FileBar(terminal.make_console(stderr=True)) as bar:
+        console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
+        with terminal.FileBar(terminal.make_console(stderr=True, quiet=quiet)) as bar:
             cells = stored.read_cells(records, bar.show)
         archive = stores.Store(records) if stores.is_store(records) else None
         if not cells:
@@ -75,15 +76,15 @@ def report(
             terminal.print_bottom_lines(console, results, judged, protocols)
             if json_file is not None:
                 kept |= zip((record.checksum for record in own), results, strict=True)
-        terminal.print_conclusions(console, finished, judged, explained, protocols)
-        terminal.print_lines(console, missing)
+        terminal.print_conclusions(notes, finished, judged, explained, protocols)
+        tables.print_sentences(notes, missing)
         if json_file is not None:
             versions = " ".join(dict.fromkeys(record.identity.suite for record in finished))
             ordered = [kept[record.checksum] for record in finished]
             write_text(json_file, result.to_json(versions, ordered))
         if folder is not None:
             page = writer.write_report(folder, finished, explained, protocols)
-            terminal.print_lines(console, [f"report: {page}"])
+            terminal.print_lines(notes, [f"report: {page}"])
 
 
 def report_folder(text: str | None, sharded: bool) -> Path | None:

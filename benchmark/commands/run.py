@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands import report as reports
 from benchmark.commands.exits import DONE, FAILED, NOTHING_MEASURED, exit_on_error
 from benchmark.errors import InputError
@@ -56,6 +56,7 @@ def run(
     engine_name: options.Engine = options.Engines.LOCAL,
     address: options.Address = None,
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Score explainers; what the store holds already is taken from there."""
     if not explainer and not protocol:
@@ -84,26 +85,26 @@ def run(
         cells.prepare()
 
         wanted = set(plan.explainers) - (set(chosen.health) - set(explainer or ()))
-        errors = terminal.make_console(stderr=True)
+        errors = terminal.make_console(stderr=True, quiet=quiet)
         terminal.print_notices(errors, plan.models.values())
-        terminal.print_lines(errors, plan.notices)
-        with terminal.Bars(errors) as bars:
+        tables.print_sentences(errors, plan.notices)
+        with terminal.Bars(terminal.make_console(stderr=True), quiet) as bars:
             executor = executor or processes.executor_for(plan, len(wanted), settings, workers)
             finished = engine.run(plan, cells, settings, bars, executor)
 
         protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
         results = summary.summarise_records(finished.records, protocols, json_file is not None)
-        console = terminal.make_console()
+        console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
         terminal.print_results(console, results, terminal.controls(plan.explainers.values()))
         judged = health.protocol_health(finished.records, protocols)
         terminal.print_bottom_lines(console, results, judged, protocols)
-        terminal.print_conclusions(console, finished.records, judged, finished.explained, protocols)
-        terminal.print_lines(console, _cost_lines(plan, finished, cells))
+        terminal.print_conclusions(notes, finished.records, judged, finished.explained, protocols)
+        terminal.print_lines(notes, _cost_lines(plan, finished, cells))
         if json_file is not None:
             write_text(json_file, result.to_json(chosen.version, results))
         if folder is not None and finished.records:
             page = writer.write_report(folder, finished.records, finished.explained, protocols)
-            terminal.print_lines(console, [f"report: {page}"])
+            terminal.print_lines(notes, [f"report: {page}"])
         raise typer.Exit(_exit_code(finished.records, wanted))
 
 

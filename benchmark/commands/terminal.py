@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,9 @@ from rich.progress import (
 )
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
+from benchmark.commands.tables import Column, FittedTable, print_sentences
 from benchmark.explainer import Control
 from benchmark.plain_text import printable
 from benchmark.plugins.clause import Finding
@@ -42,7 +43,7 @@ from benchmark.running.suite import Cell
 from benchmark.statistics.studentised import TOO_FEW
 from benchmark.training.regimes import Epoch
 
-_PIPED_WIDTH = 160
+_PIPED_WIDTH, _LEAST_WIDTH = 160, 40
 _MARKS = {True: "✓", False: "✗", None: "?"}
 _STYLES: dict[sizes.Tone, str] = {"good": "green", "bad": "red"}
 
@@ -61,30 +62,39 @@ class PlainConsole(Console):
                 yield segment
 
 
-def make_console(stderr: bool = False) -> Console:
-    """Return a console; into a file or pipe it writes wide lines, so that nothing is cut off."""
-    console = PlainConsole(stderr=stderr, highlight=False)
-    if not console.is_terminal:
+def make_console(stderr: bool = False, quiet: bool = False) -> Console:
+    """Return a console; into a file or pipe it writes wide lines, unless COLUMNS says how wide.
+
+    Args:
+        stderr: Whether it writes there, and not to stdout.
+        quiet: Whether nothing is to be written, as of notes with ``--quiet``.
+    """
+    console = PlainConsole(stderr=stderr, highlight=False, quiet=quiet)
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         console.width = _PIPED_WIDTH
+    if console.width < _LEAST_WIDTH:  # no number is cut; the terminal goes on in its next line
+        console.width = _LEAST_WIDTH
     return console
 
 
 class Bars(Progress):
     """A bar of the run's cells, and one of the passes of each cell that is being measured.
 
-    In a pipe, a line per cell.
+    In a pipe, a line per cell. A quiet one tells failures alone.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, quiet: bool = False) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed()
         remaining = TextColumn("left"), TimeRemainingColumn()
-        super().__init__(*columns, *remaining, console=console, transient=True)
+        super().__init__(*columns, *remaining, console=console, transient=True, disable=quiet)
+        self._quiet = quiet
         self._cells: TaskID | None = None
         self._passes: dict[Cell, TaskID] = {}
 
     def remarked(self, remark: str) -> None:
         """Say what was found in a model."""
-        self.console.print(remark, markup=False, soft_wrap=True, style="yellow")
+        if not self._quiet:
+            print_sentences(self.console, [remark], "yellow")
 
     def started(self, cells: int) -> None:
         """Show how many cells there are."""
@@ -99,7 +109,8 @@ class Bars(Progress):
     def preparing(self, cell: Cell, what: str) -> None:
         """Say what takes long, and which protocol it is for."""
         line = f"{what}, for {cell.protocol} on {cell.cohort} × {cell.model}"
-        self.console.print(line, markup=False, soft_wrap=True, style="dim")
+        if not self._quiet:
+            print_sentences(self.console, [line], "dim")
 
     def advanced(self, cell: Cell, passes: int) -> None:
         """Count passes."""
@@ -113,8 +124,8 @@ class Bars(Progress):
             self.advance(self._cells)
         name = f"{cell.explainer} · {cell.protocol}"
         if record.state == FAILED:
-            self.console.print(f"{name} failed: {record.reason}", markup=False, style="red")
-        elif measured and not self.console.is_terminal:
+            print_sentences(self.console, [f"{name} failed: {record.reason}"], "red")
+        elif measured and not self._quiet and not self.console.is_terminal:
             line = f"{name}: {record.state}, {record.resources.seconds:.1f} s"
             self.console.print(line, markup=False)
 
@@ -129,7 +140,7 @@ class FileBar(Progress):
     def __init__(self, console: Console) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed()
         remaining = TextColumn("left"), TimeRemainingColumn()
-        hidden = not console.is_terminal
+        hidden = console.quiet or not console.is_terminal
         super().__init__(*columns, *remaining, console=console, transient=True, disable=hidden)
         self._steps: dict[str, TaskID] = {}
 
@@ -146,7 +157,8 @@ class TrainingBar(Progress):
     def __init__(self, console: Console) -> None:
         columns = BarColumn(), MofNCompleteColumn(), Elapsed(), TextColumn("{task.fields[now]}")
         name = TextColumn("{task.description}")
-        super().__init__(name, *columns, console=console, transient=True)
+        hidden = console.quiet
+        super().__init__(name, *columns, console=console, transient=True, disable=hidden)
         self._task: TaskID | None = None
 
     def stage_began(self, name: str) -> None:
@@ -168,41 +180,47 @@ class TrainingBar(Progress):
 
     def warned(self, sentences: Sequence[str]) -> None:
         """Say at once what a reader must know."""
-        for sentence in sentences:
-            self.console.print(f"warning: {sentence}", markup=False, soft_wrap=True, style="yellow")
+        lines = (f"warning: {sentence}" for sentence in sentences)
+        print_sentences(self.console, lines, "yellow")
 
 
-def print_card(console: Console, card: ExperimentCard, folder: Path) -> None:
-    """Print what came of a training, and how its network is explained."""
+def print_card(console: Console, notes: Console, card: ExperimentCard, folder: Path) -> None:
+    """Print what came of a training; among the notes, how its network is explained."""
     texts = describe(card)
     given = ["--model", str(folder), "--cohort", card.cohort.spec, "--explainer", "gradcam_aligned"]
-    print_lines(
+    print_sentences(
         console,
         [
             f"{card.id}: {card.status}, epochs {', '.join(texts['epochs'])}, {card.seconds:.1f} s",
             f"test split: {', '.join(texts['metrics (test)'])}",
-            *(f"warning: {sentence}" for sentence in card.warnings),
+        ],
+    )
+    print_sentences(notes, (f"warning: {sentence}" for sentence in card.warnings))
+    print_lines(
+        notes,
+        [
             f"card, weights and figures: {folder}",
             f"explain it: python -m benchmark run {shlex.join(given)}",
         ],
     )
 
 
-def catalogue_table(entries: Sequence[Entry[object]]) -> Table:
+def catalogue_table(entries: Sequence[Entry[object]]) -> FittedTable:
     """Return a table of plugins of one kind, with what an explainer says of itself."""
     kind = entries[0].kind
-    table = Table(title=f"{kind}s", title_justify="left")
     headings = {"version": "version", "family": "family", "polarity": "polarity"}
     headings["passes"] = "passes per map\n(forward, backward)"
     used = [name for name in headings if any(entry.declared[name] for entry in entries)]
-    table.add_column(kind, no_wrap=True)
-    for heading in ("origin", *(headings[name] for name in used), "description"):
-        table.add_column(heading)
+    columns = [Column(kind, "title"), Column("origin")]
+    columns += [Column(headings[name], label=" ".join(headings[name].split("\n"))) for name in used]
+    table = FittedTable([*columns, Column("description", "prose", label="")], f"{kind}s")
     for entry in entries:
         what = Text(entry.error, style="red") if entry.error else Text(entry.description)
         facts = [entry.declared[name] or "" for name in used]
-        texts = [", ".join(map(str, fact)) if isinstance(fact, tuple) else fact for fact in facts]
-        table.add_row(*map(Text, (entry.spec, entry.origin, *texts)), what)
+        texts = [
+            ", ".join(map(str, fact)) if isinstance(fact, tuple) else str(fact) for fact in facts
+        ]
+        table.add_row(entry.spec, entry.origin, *texts, what)
     return table
 
 
@@ -215,17 +233,16 @@ def unsupported_lines(pairs: Sequence[Mapping[str, str]]) -> list[str]:
     return [f"unsupported: {', '.join(names)} on {refusal}" for refusal, names in together.items()]
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: Sequence[Finding]) -> FittedTable:
     """Return a table of what each check found."""
-    table = Table(show_lines=True)
-    for name in ("clause", "what must hold", "found"):
-        table.add_column(name)
+    columns = Column("clause", "title"), Column("what must hold", "prose"), Column("found", "prose")
+    table = FittedTable(columns, with_lines=True)
     style = {"held": "green", "broken": "red", "not asked": "dim"}
     for finding in findings:
         result = Text(finding.state, style=style[finding.state])
         if finding.detail:
             result.append(f": {finding.detail}", style="default")
-        table.add_row(Text(finding.check.name), Text(finding.check.clause.claim), result)
+        table.add_row(finding.check.name, finding.check.clause.claim, result)
     return table
 
 
@@ -238,15 +255,18 @@ def print_results(console: Console, results: Sequence[Result], controls: Collect
         console.print(_results_table(title, rows, controls))
 
 
-def _results_table(title: str, results: Sequence[Result], controls: Collection[str]) -> Table:
+def _results_table(title: str, results: Sequence[Result], controls: Collection[str]) -> FittedTable:
     """Return a table in which controls, which look at no model, pass and fail nothing."""
-    table = Table(title=title, title_justify="left")
-    for column in ("explainer", "protocol"):
-        table.add_column(column, no_wrap=True)
-    for column in ("score [95 % interval]", "calibrated", "n"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("state, reason", overflow="fold")
+    columns = (
+        Column("explainer", "title"),
+        Column("protocol", "title"),
+        Column("score [95 % interval]", "number", label="score"),
+        Column("calibrated", "number"),
+        Column("n", "number"),
+        Column("verdict", label=""),
+        Column("state, reason", "prose", label=""),
+    )
+    table = FittedTable(columns, title)
     for row in results:
         calibrated = row.primary.calibrated and row.primary.calibrated.estimate
         verdict: str = row.verdict or "–"
@@ -266,7 +286,7 @@ def _results_table(title: str, results: Sequence[Result], controls: Collection[s
             "–" if calibrated is None else f"{calibrated:.2f}",
             str(row.primary.n_subjects),
             Text(verdict, style=_STYLES.get(tone, "dim")),
-            Text(state),
+            state,
         )
     if any(row.primary.has_too_few_subjects for row in results):
         table.caption = TOO_FEW
@@ -290,7 +310,7 @@ def print_bottom_lines(
         own = [result for result in results if (result.cohort, result.model) == (cohort, model)]
         here = [each for each in judged if (each.cohort, each.model) == (cohort, model)]
         lines = bottom_lines(own, protocols, here)
-        print_lines(console, (f"{cohort} × {model}: {line.text}" for line in lines))
+        print_sentences(console, (f"{cohort} × {model}: {line.text}" for line in lines))
 
 
 def print_conclusions(
@@ -301,11 +321,11 @@ def print_conclusions(
     protocols: lookup.Protocols,
 ) -> None:
     """Print what records say together: of models, of pairs of methods, of protocols."""
-    print_lines(console, map(_model_line, explained))
-    print_lines(console, map(_comparison_line, aligned_pairs(records, protocols)))
+    print_sentences(console, map(_model_line, explained))
+    print_sentences(console, map(_comparison_line, aligned_pairs(records, protocols)))
     for each in judged:
         what = f"{each.protocol} on {each.cohort} × {each.model}"
-        print_lines(console, [f"protocol health, {what}: {each.reason}"])
+        print_sentences(console, [f"protocol health, {what}: {each.reason}"])
 
 
 def _model_line(explained: ExplainedModel) -> str:
@@ -329,36 +349,32 @@ def _comparison_line(comparison: Comparison) -> str:
     )
 
 
-def rows_table(title: str, rows: Mapping[str, str]) -> Table:
+def rows_table(title: str, rows: Mapping[str, str]) -> FittedTable:
     """Return a table of names and what stands for each."""
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    columns = Column("name", "title"), Column("value", "prose", label="")
+    table = FittedTable(columns, title, with_header=False)
     for name, value in rows.items():
-        table.add_row(Text(name), Text(value))
+        table.add_row(name, value)
     return table
 
 
-def predictions_table(photographs: Mapping[str, Sequence[Any]]) -> Table:
+def predictions_table(photographs: Mapping[str, Sequence[Any]]) -> FittedTable:
     """Return a table of the most probable classes of each photograph."""
-    table = Table(title="photographs", title_justify="left")
-    for name in ("image", "class", "name"):
-        table.add_column(name)
-    for name in ("logit", "probability"):
-        table.add_column(name, justify="right")
+    numbers_of = (Column("logit", "number"), Column("probability", "number"))
+    columns = (Column("image", "title"), Column("class", "number"), Column("name"), *numbers_of)
+    table = FittedTable(columns, "photographs")
     for path, predictions in photographs.items():
         for rank, prediction in enumerate(predictions):
-            path_cell = Text(path if rank == 0 else "", overflow="fold")
             numbers = (f"{prediction.logit:.2f}", f"{prediction.probability:.3f}")
-            table.add_row(path_cell, str(prediction.index), Text(prediction.name), *numbers)
-        table.add_section()
+            path_cell = path if rank == 0 else ""
+            table.add_row(path_cell, str(prediction.index), prediction.name, *numbers)
     return table
 
 
 def print_notices(console: Console, entries: Iterable[Entry[Any]]) -> None:
     """Print what must be known of models before their scores are read."""
     notices = [getattr(entry.plugin_class, "notice", "") for entry in entries]
-    print_lines(console, filter(None, notices))
+    print_sentences(console, filter(None, notices))
 
 
 def print_lines(console: Console, lines: Iterable[str]) -> None:

@@ -69,13 +69,14 @@ def train(
         int | None, typer.Option(min=0, help="Seed of a training with --out. [default: 0]")
     ] = None,
     device: options.Device = "auto",
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a network on a cohort, validate it, and keep it as the next experiment."""
     with exit_on_error("Stopped before anything was written."):
         chosen = {"--regime": regime, "--recipe": recipe, "--refit": refit, "--cv": cv}
         if out is not None:
             _refuse({**chosen, "--resume": resume}, "--out trains a model by its own recipe")
-            _train_from_scratch(out, model, cohort, seed or 0, device)
+            _train_from_scratch(out, (model, cohort), seed or 0, device, quiet)
             return
         _refuse({"--seed": seed}, "--seed belongs to --out, and --refit N to an experiment")
         resolved, catalogue = devices.resolve_device(device), catalogues.Catalogue()
@@ -97,7 +98,7 @@ def train(
             crossed: cards.CrossValidated = "full" if cv == CrossValidated.FULL else "probe"
             request = trials.Request(model, cohort, settings, crossed)
             experiment = trials.begin(experiments, request, resolved, catalogue)
-        _carry_out(experiment, experiments)
+        _carry_out(experiment, experiments, quiet)
 
 
 def relatives(
@@ -131,7 +132,7 @@ def _refuse(given: Mapping[str, object], reason: str) -> None:
         raise InputError(f"{reason}, so {unwanted[0]} cannot be given with it.")
 
 
-def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:
+def _carry_out(experiment: trials.Experiment, experiments: Path, quiet: bool) -> None:
     """Train with a bar, and say how it ended and what comes next."""
     name = experiment.card.id
     again = f"python -m benchmark train --resume {name}"
@@ -140,7 +141,7 @@ def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:
     sentence = f"{name} is interrupted; `{again}` goes on."
     with exit_on_error(sentence):
         try:
-            with terminal.TrainingBar(terminal.make_console(stderr=True)) as bar:
+            with terminal.TrainingBar(terminal.make_console(stderr=True, quiet=quiet)) as bar:
                 card = attempt.carry_out(experiment, experiment_figures.draw_figures, bar)
         except StoreError as error:
             raise StoreError(f"{error} {sentence}") from error
@@ -148,14 +149,16 @@ def _carry_out(experiment: trials.Experiment, experiments: Path) -> None:
         lines = [f"{name} failed: {card.reason}; see {experiment.folder / attempt.LOG}."]
         terminal.print_lines(terminal.make_console(stderr=True), lines)
         raise typer.Exit(FAILED)
-    terminal.print_card(terminal.make_console(), card, experiment.folder)
+    console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
+    terminal.print_card(console, notes, card, experiment.folder)
 
 
 def _train_from_scratch(
-    out: Path, model: str | None, cohort: str | None, seed: int, device: str
+    out: Path, names: tuple[str | None, str | None], seed: int, device: str, quiet: bool
 ) -> None:
     """Train a model by the recipe of its class, and write weights that can be committed."""
-    catalogue, console = catalogues.Catalogue(), terminal.make_console()
+    catalogue, console = catalogues.Catalogue(), terminal.make_console(quiet=quiet)
+    model, cohort = names
     chosen = devices.resolve_device(device)
     entry = catalogue.cohorts.find(cohort or default_models.default_cohort(catalogue, model))
     people = cohort_checks.load_cohort(entry)

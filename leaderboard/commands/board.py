@@ -31,6 +31,7 @@ def board(
         Path | None,
         typer.Option(help="Folder of what is kept back: its suite, and records made by it."),
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Build board.csv, board.json and the pages; the same records give the same bytes.
 
@@ -41,13 +42,13 @@ def board(
     """
     # No default: both are needed here, and mean nothing to a command below.
     if context.invoked_subcommand is not None:
-        if any(option is not None for option in (records, out, unpublished)):
+        if quiet or any(option is not None for option in (records, out, unpublished)):
             context.fail(f"Options of '{context.invoked_subcommand}' stand after its name.")
         return
     if records is None or out is None:
         context.fail(f"Missing option '--{'records' if records is None else 'out'}'.")
     with exit_on_error():
-        with terminal.FileBar(terminal.make_console(stderr=True)) as bar:
+        with terminal.FileBar(terminal.make_console(stderr=True, quiet=quiet)) as bar:
             own = stored.StoredRecords(records, bar.show)
         for fault in own.faults:
             typer.echo(str(fault), err=True)
@@ -69,7 +70,7 @@ def board(
         for model in made.models:
             ranked = sum(row.status == "ranked" for row in model.rows)
             lines.append(f"{model.cohort} × {model.model}: {ranked} of {len(model.rows)} ranked")
-        terminal.print_lines(terminal.make_console(), [*lines, f"board: {page}"])
+        terminal.print_lines(terminal.make_console(quiet=quiet), [*lines, f"board: {page}"])
 
 
 @app.command()
@@ -79,6 +80,7 @@ def bridge(
     newer: Annotated[Path, typer.Option(help="Records of the other version, or a store.")],
     out: Annotated[Path, typer.Option(help="File to write, in the board's folder of bridges.")],
     suite: options.Suite = "v1",
+    quiet: options.Quiet = False,
 ) -> None:
     """Set reference explainers' scores under two versions of a protocol side by side."""
     with exit_on_error():
@@ -96,4 +98,4 @@ def bridge(
         explainers = len({explainer for _, explainer, *_ in made.rows})
         line = f"bridge: {out}, {protocol} {made.older} and {made.newer}, {explainers} explainers, "
         line += f"no score moves by more than {made.tolerance:g}"
-        terminal.print_lines(terminal.make_console(), [line])
+        terminal.print_lines(terminal.make_console(quiet=quiet), [line])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import NO_BASELINE, exit_on_error
 from benchmark.errors import InputError
 from benchmark.records.files import write_text
@@ -56,6 +56,7 @@ def gate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out cells that have no baseline.")
     ] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Compare explainers with a baseline, and fail where one got worse."""
     with exit_on_error():
@@ -70,7 +71,7 @@ def gate(
             baseline, suites.load_suite(suite), selection, settings, store, margin, allow_missing
         )
         try:
-            with terminal.Bars(terminal.make_console(stderr=True)) as bars:
+            with terminal.Bars(terminal.make_console(stderr=True), quiet) as bars:
                 if update_baseline:
                     lines, code = measure.update(request, reserve, bars)
                 else:
@@ -84,7 +85,9 @@ def gate(
                 if path is not None:
                     write_text(path, write(report))
             lines, code = reports.lines(report), reports.exit_code(report)
-        terminal.print_lines(terminal.make_console(), lines)
+        # A baseline that was written is no result.
+        console = terminal.make_console(quiet=quiet and update_baseline)
+        tables.print_sentences(console, lines)
         raise typer.Exit(code)
 
 

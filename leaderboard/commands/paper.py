@@ -51,6 +51,7 @@ def paper(
         list[str] | None,
         typer.Option(help="path/to/file.py:Class of a protocol that is in no catalogue."),
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write eight figures, two tables, captions, methods and a checklist, without a single pass."""
     with exit_on_error():
@@ -61,8 +62,8 @@ def paper(
             )
         if records is None and experiments is None:
             records = options.STORE
-        catalogue, console = catalogues.Catalogue(), terminal.make_console()
-        with terminal.FileBar(console) as bar:
+        catalogue = catalogues.Catalogue()
+        with terminal.FileBar(terminal.make_console(stderr=True, quiet=quiet)) as bar:
             found, own_cards = _read(records, experiments, bar)
             chosen = _of_suite(found, suite)
             protocols, left_out = _protocols_of(chosen, catalogue, protocol or ())
@@ -83,7 +84,7 @@ def paper(
             *(f"not done: {item.text}" for item in undone if item.command),
             f"paper: {made.tex}",
         ]
-        terminal.print_lines(console, lines)
+        terminal.print_lines(terminal.make_console(quiet=quiet), lines)
 
 
 def _read(

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from benchmark import explainer as explainers
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import InputError, StoreError
 from benchmark.plugins import catalogue as catalogues
@@ -54,17 +54,18 @@ def publish(
         Path | None, typer.Option(help="Folder for pictures of maps; shows images of subjects.")
     ] = None,
     device: options.Device = "cpu",
+    quiet: options.Quiet = False,
 ) -> None:
     """Publish the finished cells of a suite, with pseudonyms in place of subjects."""
     with exit_on_error():
         chosen = next((name for name in fields.TIERS if name == tier), None)
         if chosen is None:
             raise InputError(f"Expected a tier of {', '.join(fields.TIERS)} but got {tier!r}.")
-        catalogue, console = catalogues.Catalogue(), terminal.make_console()
-        with _bar() as bar:
+        catalogue, notes = catalogues.Catalogue(), terminal.make_console(quiet=quiet)
+        with _bar(quiet) as bar:
             own, settings = _finished_cells(store, suite, bar.show)
         known, unknown = _split(own, catalogue)
-        terminal.print_lines(console, unknown)
+        tables.print_sentences(notes, unknown)
         if not known:
             raise StoreError(f"The store {store} holds no cell of a method that is installed.")
         check_folder(out)
@@ -73,22 +74,23 @@ def publish(
         if again is not None:
             if again.resolve() == store.resolve():
                 raise InputError("--again needs a store of its own, beside that of the first run.")
-            second = _second_run(known, catalogue, settings, (again, device))
+            second = _second_run(known, catalogue, settings, (again, device), quiet)
             published, differing = _confirm(list(published), second, device)
             if differing:
-                terminal.print_lines(console, [*map(str, differing), "Nothing was published."])
+                lines = [*map(str, differing), "Nothing was published."]
+                terminal.print_lines(terminal.make_console(), lines)
                 raise typer.Exit(FAILED)
-        with _bar() as bar:
+        with _bar(quiet) as bar:
             paths = folder.write_records(out, _counted(published, len(known), bar.show))
-        terminal.print_lines(console, [f"{len(paths)} records: {out}"])
+        terminal.print_lines(notes, [f"{len(paths)} records: {out}"])
         if overlays is not None:
             check_folder(overlays)
             count = drawings.draw_overlays(known, catalogue, stores.Store(store), overlays)
-            terminal.print_lines(console, [f"{count} pictures: {overlays}"])
+            terminal.print_lines(notes, [f"{count} pictures: {overlays}"])
 
 
-def _bar() -> terminal.FileBar:
-    return terminal.FileBar(terminal.make_console(stderr=True))
+def _bar(quiet: bool) -> terminal.FileBar:
+    return terminal.FileBar(terminal.make_console(stderr=True, quiet=quiet))
 
 
 def _counted(
@@ -105,6 +107,7 @@ def _second_run(
     catalogue: catalogues.Catalogue,
     settings: suites.Suite,
     place: tuple[Path, str],
+    quiet: bool,
 ) -> dict[str, Publication]:
     """Run again what ranks rest on, and return it as it would be published, by identity."""
     path, device = place
@@ -117,7 +120,7 @@ def _second_run(
     second = stores.Store(path)
     second.prepare()
     limits = reruns.Limits(_SECONDS, _GIB)
-    errors = terminal.make_console(stderr=True)
+    errors = terminal.make_console(stderr=True, quiet=quiet)
     with errors.status("") as status:
         on = devices.resolve_device(device), limits
         measured = own_methods.run_again(

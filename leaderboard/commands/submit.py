@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from benchmark import contract
 from benchmark import explainer as explainers
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import PluginError
 from benchmark.plugins import catalogue as catalogues
@@ -53,10 +53,11 @@ def submit(
     isolation: Annotated[
         bool, typer.Option("--isolation/--no-isolation", help="Shut the method in, as verify does.")
     ] = True,
+    quiet: options.Quiet = False,
 ) -> None:
     """Check a method, score it by a board's suite, and write a bundle to submit."""
     with exit_on_error(), contextlib.ExitStack() as stack:
-        console = terminal.make_console()
+        console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
         source = rules.check_single_file(plugin)
         board = rules.read_rules(suite, model or ())
         settings = engine.Settings(devices.resolve_device(device), batch_size)
@@ -67,7 +68,7 @@ def submit(
         if reason is None:
             spec = _shut_in(source, catalogue, stack)
         else:
-            console.print(f"not isolated: {reason}", markup=False)
+            tables.print_sentences(notes, [f"not isolated: {reason}"])
         selection = suites.Selection((spec,), models=board.models)
         plan = plans.make_plan(catalogue, alone, selection).with_maps()
         (entry,) = plan.explainers.values()
@@ -82,7 +83,7 @@ def submit(
             console.print(terminal.findings_table(findings))
             console.print(f"{entry.name} breaks its contract; nothing was scored", markup=False)
             raise typer.Exit(FAILED)
-        with terminal.Bars(terminal.make_console(stderr=True)) as bars:
+        with terminal.Bars(terminal.make_console(stderr=True), quiet) as bars:
             finished = engine.run(plan, archive, settings, bars).records
 
         protocols = {name: entry.plugin for name, entry in plan.protocols.items()}
@@ -95,7 +96,7 @@ def submit(
         published = _published(finished, plan, board, card)
         bundle.make_bundle(out, card, published, content)
         line = f"bundle: {out} with {len(published)} records; next: verify {out}"
-        terminal.print_lines(console, [line])
+        terminal.print_lines(notes, [line])
 
 
 def _why_not_isolated(wanted: bool, device: str) -> str | None:

@@ -14,10 +14,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from benchmark import reading
-from benchmark.commands import options, terminal
+from benchmark.commands import options, tables, terminal
 from benchmark.commands.exits import FAILED, exit_on_error
 from benchmark.errors import InputError
 from benchmark.records.files import check_file, write_text
@@ -28,6 +27,7 @@ from leaderboard.submission import checks, rules, screening, standard
 from leaderboard.submission import rerun as reruns
 from leaderboard.submission.admission import admit, tiers
 from leaderboard.submission.draw import drawing
+from leaderboard.submission.draw import judgement as judgements
 
 
 def verify(
@@ -56,10 +56,11 @@ def verify(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the faults here.")
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Check a submission, run its cells again, and name every fault."""
     with exit_on_error():
-        console = terminal.make_console()
+        console, notes = terminal.make_console(), terminal.make_console(quiet=quiet)
         board = rules.read_rules(suite)
         chosen = str(devices.resolve_device(device))
         if json_file is not None:
@@ -89,10 +90,16 @@ def verify(
                     _print_scores(console, opened)
                 if rerun and not problems:
                     given = board, own, sampling
-                    confirmed, again_faults = _run_again(console, opened, given, homes)
+                    confirmed, again_faults = _run_again(notes, opened, given, homes)
                     problems += again_faults
                     if fresh is not None and not problems:
-                        problems += _draw(console, opened, fresh, sampling.limits, seed_of_draw)
+                        line = f"{len(fresh.cells)} cells are scored on new subjects"
+                        terminal.print_lines(notes, [f"{line} (--draw {seed_of_draw})"])
+                        with notes.status("scoring new subjects"):
+                            judgement = fresh.judge(opened, sampling.limits)
+                        _print_differences(console, judgement)
+                        tables.print_sentences(notes, judgement.notes)
+                        problems += judgement.faults
         # The copy is gone: what is told and added was read before a plugin ran.
         submitted = () if opened is None else opened.records
         again = bool(confirmed.rerun)
@@ -105,9 +112,9 @@ def verify(
         if problems or opened is None:
             raise typer.Exit(FAILED)
         if into is not None and again:
-            _add(console, opened, confirmed, into)
+            _add(notes, opened, confirmed, into)
         elif into is not None:
-            console.print("nothing was added, since nothing was run again", markup=False)
+            terminal.print_lines(notes, ["nothing was added, since nothing was run again"])
 
 
 def _run_again(
@@ -126,26 +133,16 @@ def _run_again(
     return tiers.Confirmation(paths, reruns.why_not_isolated(given[-1].device)), problems
 
 
-def _draw(
-    console: Console,
-    bundle: bundles.Bundle,
-    fresh: drawing.Draw,
-    limits: reruns.Limits,
-    seed: int | None,
-) -> list[faults.Fault]:
-    """Score new subjects, and print what was to be expected of the published ones by them."""
-    line = f"{len(fresh.cells)} cells are scored on new subjects (--draw {seed})"
-    terminal.print_lines(console, [line])
-    with console.status("scoring new subjects"):
-        judgement = fresh.judge(bundle, limits)
-    table = Table("cell", "claimed", "on new subjects", "expected of the claim")
+def _print_differences(console: Console, judgement: judgements.Judgement) -> None:
+    """Print what was to be expected on new subjects by the published scores, and what came out."""
+    headings = "claimed", "on new subjects", "expected of the claim"
+    numbers = (tables.Column(heading, "number") for heading in headings)
+    table = tables.FittedTable([tables.Column("cell", "title"), *numbers])
     for difference in judgement.differences:
         low, high = (difference.expected + sign * difference.width for sign in (-1, 1))
-        numbers = f"{difference.published:.3f}", f"{difference.fresh:.3f}"
-        table.add_row(difference.cell.name, *numbers, f"{low:.3f} to {high:.3f}")
+        scores = f"{difference.published:.3f}", f"{difference.fresh:.3f}"
+        table.add_row(difference.cell.name, *scores, f"{low:.3f} to {high:.3f}")
     console.print(table)
-    terminal.print_lines(console, judgement.notes)
-    return list(judgement.faults)
 
 
 def _seed_of_draw(draw: str | None) -> int | None:
@@ -179,7 +176,15 @@ def _print_scores(console: Console, bundle: bundles.Bundle) -> None:
     manifest = bundle.manifest
     who = f"{manifest.title} ({manifest.explainer}) by {manifest.submitter}"
     terminal.print_lines(console, [f"{faults.plain(who)}, suite {manifest.suite}"])
-    table = Table("model", "protocol", "score [95 % interval]", "n", "verdict", "state")
+    columns = (
+        tables.Column("model", "title"),
+        tables.Column("protocol", "title"),
+        tables.Column("score [95 % interval]", "number", label="score"),
+        tables.Column("n", "number"),
+        tables.Column("verdict", label=""),
+        tables.Column("state", label=""),
+    )
+    table = tables.FittedTable(columns)
     for record in bundle.records:
         score, text, count = record.score, "–", "0"
         if score is not None:
