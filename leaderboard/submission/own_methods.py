@@ -50,9 +50,11 @@ def run_again(
         InputError: If a cell cannot be run again, or a method's worker misbehaves.
     """
     device, limits = sampling
-    second: dict[str, Record] = {}
-    for name in sorted({record.names.explainer for record in records}):
-        own = [record for record in records if record.names.explainer == name]
+    held = (store.get(record.identity_sha256) for record in records)
+    second = {record.identity_sha256: record for record in held if record is not None}
+    left = [record for record in records if record.identity_sha256 not in second]
+    for name in sorted({record.names.explainer for record in left}):
+        own = [record for record in left if record.names.explainer == name]
         cells = {
             Cell(*_names(record), record.identity.seed): record.identity_sha256 for record in own
         }
