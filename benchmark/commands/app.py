@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from benchmark.commands.exits import BAD_INPUT
 from benchmark.plugins.neighbours import check_neighbour
+from benchmark.records import checkout
 from benchmark.running.allocator import tune_allocator
 from benchmark.running.workers.threads import wait_passively
 
@@ -128,15 +129,27 @@ def _tell_version(wanted: bool) -> None:
             installed = version("medsanity")
         except PackageNotFoundError:
             installed = "of a folder that is not installed"
-        typer.echo(f"medsanity {installed}")
+        typer.echo(f"medsanity {installed}{_commit()}")
         raise typer.Exit
+
+
+def _commit() -> str:
+    """Return the commit in brackets, or nothing where none is known."""
+    here = checkout.find_checkout()
+    if here is None:
+        commit = checkout.installed_commit()
+        return "" if commit is None else f" (commit {commit[:12]})"
+    changes = ", with changes that are not committed" if here.dirty else ""
+    return f" (commit {here.commit[:12]}{changes})"
 
 
 @app.callback()
 def main(
     show_version: Annotated[
         bool,
-        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Tell version and commit."
+        ),
     ] = False,
 ) -> None:
     """Put heatmaps of medical image models through sanity protocols."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmark.records.checkout import find_checkout
 from benchmark.records.identity import Count, StrictModel
 
 _PACKAGES = (
@@ -72,23 +72,9 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-@cache
 def _git_state() -> GitState | None:
-    """Return the checkout that this file belongs to; a package inside another's does not count."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
-    return None if commit is None or status is None else GitState(commit=commit, dirty=bool(status))
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", *arguments]
-    with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.check_output(
-            command, cwd=root, stderr=subprocess.PIPE, text=True, timeout=10
-        ).strip()
-    return None
+    checkout = find_checkout()
+    return None if checkout is None else GitState(commit=checkout.commit, dirty=checkout.dirty)
 
 
 @cache
