@@ -25,6 +25,7 @@ from packages import build, files_of_wheel, files_to_ship, link_sources
 from paths import ROOT
 from small_suite import SMALL_SUITE
 
+EXTRA = "medsanity[timm]"
 V1 = ROOT / "leaderboard" / "v1"
 COMMANDS = (
     "--version",
@@ -84,8 +85,13 @@ def make_environment(interpreter: str, folder: Path, packages: Path | None) -> P
     """Return the python of a new environment that holds nothing but pip, and perhaps a folder."""
     subprocess.run([interpreter, "-m", "venv", folder], check=True)
     if packages is not None:
+        borrowed = folder / "packages"
+        borrowed.mkdir()
+        for path in packages.resolve().iterdir():
+            if "medsanity" not in path.name:  # the checkout may be installed there
+                (borrowed / path.name).symlink_to(path)
         (site,) = folder.glob("lib/python*/site-packages")
-        (site / "packages.pth").write_text(f"{packages.resolve()}\n")
+        (site / "packages.pth").write_text(f"{borrowed}\n")
     return folder / "bin" / "python"
 
 
@@ -93,8 +99,10 @@ def use(python: Path, wheel: Path, folder: Path) -> Iterator[str]:
     """Install the wheel, run the commands from an empty folder, and yield what went wrong."""
     folder.mkdir()
     (folder / "small.toml").write_text(SMALL_SUITE.format(cohort="phantom"))
-    for arguments in (["pip", "install", "--quiet", str(wheel)], ["pip", "check"]):
-        yield from _faults([str(python), "-m", *arguments], folder)
+    install = ["pip", "install", "--quiet"]
+    # The last is what pages and messages tell, where medsanity itself is on no index.
+    for words in ([*install, str(wheel)], ["pip", "check"], [*install, "--dry-run", EXTRA]):
+        yield from _faults([str(python), "-m", *words], folder)
     for command in COMMANDS:
         words = command.format(records=V1 / "records").split()
         yield from _faults([str(python), "-m", "benchmark", *words], folder)

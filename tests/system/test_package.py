@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,25 @@ def test_what_a_page_or_message_tells_to_install_exists() -> None:
             assert requirement.extras, (path, name)
         else:
             assert canonicalize_name(requirement.name) in map(canonicalize_name, known), path
+
+
+def test_a_container_is_built_of_all_that_the_wheel_needs() -> None:
+    """If it fails, an image lacks cohorts or networks, or every record of a board is sent to it."""
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    everything, *patterns = [line for line in lines if line and not line.startswith("#")]
+    assert everything == "*"
+    taken = {pattern[1:] for pattern in patterns if pattern.startswith("!")}
+    left_out = [pattern for pattern in patterns if not pattern.startswith("!")]
+    assert taken == {"LICENSE", "README.md", "pyproject.toml", *ROOMS}
+
+    def arrives(name: str) -> bool:
+        folders = [name, *map(str, Path(name).parents)]
+        return not any(fnmatch(folder, pattern) for folder in folders for pattern in left_out)
+
+    assert [name for name in files_to_ship() if not arrives(name)] == []
+    assert not arrives("leaderboard/v1/records/phantom/smallvit/cam/agreement.json")
+    last = re.findall(r"^USER (.+)$", (ROOT / "Containerfile").read_text("utf-8"), re.MULTILINE)
+    assert last == ["medsanity"], "whoever runs it is root"
 
 
 def test_the_citation_is_of_this_version() -> None:
