@@ -75,7 +75,7 @@ def _table(registry: registries.Registry) -> tables.FittedTable:
     first, *others = experiment_table.GROUPS
     columns = [tables.Column(first, "title")]
     columns += [tables.Column(heading, "prose") for heading in others]
-    columns.append(tables.Column("s", "number"))
+    columns.append(tables.Column("s", "number", label="seconds"))
     table = tables.FittedTable(columns, f"experiments in {registry.folder}", with_lines=True)
     for card in registry.cards:
         groups = experiment_table.group_columns(card)

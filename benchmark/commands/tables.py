@@ -24,7 +24,7 @@ from benchmark.plain_text import printable
 _NO_BREAK = "\ue000"
 _NUMBER = r"[-+−]?\d[\d.,]*(?:e[-+]?\d+)?(?: ?%)?"
 _INTERVAL = re.compile(rf"(?:{_NUMBER} )?\[{_NUMBER}(?:,| to) {_NUMBER}\]|{_NUMBER} to {_NUMBER}")
-# A column of prose is at least so wide; its words are broken where they are longer than the second.
+# A column of prose is at least so wide; of its words only longer ones than the second are broken.
 _LEAST_PROSE, _LONGEST_WORD = 16, 40
 _FRAME = 3  # border and spaces of a column
 
@@ -43,6 +43,11 @@ class Column:
     heading: str
     kind: Literal["title", "name", "number", "prose"] = "name"
     label: str | None = None
+
+    @property
+    def card_label(self) -> str:
+        """Label of the value on a card, in one line."""
+        return " ".join((self.heading if self.label is None else self.label).split())
 
 
 class FittedTable:
@@ -88,10 +93,11 @@ class FittedTable:
             cells = [row[index].plain for row in self._rows]
             text = "\n".join([column.heading, *cells] if self._with_header else cells)
             widest = max(map(cell_len, text.split("\n")), default=0)
-            word = max(map(cell_len, text.split()), default=0)
-            needed = max(_LEAST_PROSE, min(word, _LONGEST_WORD))
+            words = (cell_len(word) for word in text.split())
+            needed = max((word for word in words if word <= _LONGEST_WORD), default=0)
             natural.append(widest)
-            least.append(min(widest, needed) if column.kind == "prose" else widest)
+            prose = min(widest, max(needed, _LEAST_PROSE))
+            least.append(prose if column.kind == "prose" else widest)
         room = available - _FRAME * len(self.columns) - 1
         if sum(least) > room:
             return None
@@ -142,15 +148,17 @@ class FittedTable:
             short = [
                 _chunk(column, _in_one_line(text), width, available)
                 for column, text, width in fields
-                if column.kind in ("name", "number") and text.plain
+                if column.kind in ("name", "number")
+                and text.plain
+                and (column.card_label or text.plain != "–")
             ]
             if short:
                 yield from _indented(console, Text("  ").join(short), available, 2)
             for column, text, _ in fields:
                 if column.kind == "prose" and text.plain:
-                    label = column.heading if column.label is None else column.label
-                    before = Text(f"{label}: " if label else "", style="dim")
-                    yield from _indented(console, Text.assemble(before, text), available, 2, 4)
+                    label = f"{column.card_label}: " if column.card_label else ""
+                    prose = Text.assemble((label, "dim"), _in_one_line(text, " · "))
+                    yield from _indented(console, prose, available, 2, 4)
         if self.caption:
             yield Text(self.caption, style="table.caption", overflow="fold")
 
@@ -184,16 +192,17 @@ def _join_intervals(text: str) -> str:
     return _INTERVAL.sub(lambda match: match[0].replace(" ", _NO_BREAK), text)
 
 
-def _in_one_line(text: Text) -> Text:
-    return Text(", ").join(text.split("\n"))
+def _in_one_line(text: Text, separator: str = ", ") -> Text:
+    return Text(separator).join(text.split("\n"))
 
 
 def _chunk(column: Column, text: Text, width: int, available: int) -> Text:
     """Return label and value of a card, filled up so that the values of all cards are aligned."""
-    label = column.heading if column.label is None else column.label
     padding = _NO_BREAK * (width - cell_len(text.plain))
     before, after = (padding, "") if column.kind == "number" else ("", padding)
-    chunk = Text.assemble((f"{label} " if label else "", "dim"), before, text, after)
+    chunk = Text.assemble(
+        (f"{column.card_label} " if column.card_label else "", "dim"), before, text, after
+    )
     if cell_len(chunk.plain) <= available - 4:
         chunk.plain = chunk.plain.replace(" ", _NO_BREAK).replace("\n", _NO_BREAK)
     return chunk

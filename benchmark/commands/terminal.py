@@ -212,7 +212,7 @@ def catalogue_table(entries: Sequence[Entry[object]]) -> FittedTable:
     headings["passes"] = "passes per map\n(forward, backward)"
     used = [name for name in headings if any(entry.declared[name] for entry in entries)]
     columns = [Column(kind, "title"), Column("origin")]
-    columns += [Column(headings[name], label=" ".join(headings[name].split("\n"))) for name in used]
+    columns += [Column(headings[name]) for name in used]
     table = FittedTable([*columns, Column("description", "prose", label="")], f"{kind}s")
     for entry in entries:
         what = Text(entry.error, style="red") if entry.error else Text(entry.description)

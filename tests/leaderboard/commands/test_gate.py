@@ -64,8 +64,8 @@ def test_a_baseline_is_written_and_held(tmp_path: Path) -> None:
     assert "1 unchanged" in held.output
     assert json.loads((tmp_path / "g.json").read_text())
     assert (tmp_path / "s.md").read_text().startswith("## gate")
-    again = gate(tmp_path, "Bright", "--update-baseline")
-    assert again.exit_code == 0
+    again = gate(tmp_path, "Bright", "--update-baseline", "--quiet")
+    assert (again.exit_code, again.output) == (0, "")
     assert next((tmp_path / "baseline").rglob("*.json")).read_bytes() == before
 
 
@@ -77,6 +77,8 @@ def test_a_method_that_got_worse_fails_the_build(tmp_path: Path) -> None:
     assert gate(tmp_path, "Mine", file=good).exit_code == 0
     found = gate(tmp_path, "Mine", file=bad)
     assert found.exit_code == 1, found.output
+    quiet = gate(tmp_path, "Mine", "--quiet", file=bad)
+    assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (1, found.stdout, "")
     broken = plugin(tmp_path / "broken", "raise ValueError('no')")
     assert gate(tmp_path, "Mine", file=broken).exit_code == 1
 

@@ -245,9 +245,10 @@ def test_the_checklist_names_the_command_of_what_is_missing(few: Path, tmp_path:
 def test_the_same_records_give_the_same_bytes(few: Path, tmp_path: Path) -> None:
     """If it fails, a paper under version control changes without a reason."""
     papers = []
-    for name in ("first", "again"):
-        told = invoke("paper", "--records", few, "--out", tmp_path / name)
+    for name, quiet in (("first", ()), ("again", ("--quiet",))):
+        told = invoke("paper", "--records", few, "--out", tmp_path / name, *quiet)
         assert told.exit_code == 0, told.output
+        assert bool(told.output) != bool(quiet)
         files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
         papers.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
     assert papers[0] == papers[1]

@@ -75,6 +75,16 @@ def test_what_is_installed_is_published_and_the_rest_is_named(
     assert len(build_board(records).models[0].rows) == 3
 
 
+def test_quiet_publishes_and_builds_without_a_word(measured: Path, tmp_path: Path) -> None:
+    """If it fails, a job that publishes each night sends a mail each night."""
+    published = publish(measured, tmp_path / "records", "--quiet")
+    given = ["--records", tmp_path / "records", "--out", tmp_path / "board", "--quiet"]
+    built = invoke("board", *given)
+    assert (published.exit_code, published.output) == (0, "")
+    assert (built.exit_code, built.output) == (0, "")
+    assert (tmp_path / "board" / "board.csv").is_file()
+
+
 def test_a_metric_of_another_library_is_told_from_what_is_not_installed(measured: Path) -> None:
     """If it fails, a user who has Quantus is told that Quantus is not installed."""
     record = next(iter(Store(measured / "store").records()))

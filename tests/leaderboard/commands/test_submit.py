@@ -60,6 +60,8 @@ def test_a_method_is_checked_scored_and_bundled(tmp_path: Path) -> None:
     assert (manifest.class_name, manifest.submitter) == ("Mine", "Someone")
     verified, faults = verify(tmp_path, "--no-rerun")
     assert (verified.exit_code, faults) == (0, []), verified.output
+    quiet, faults = verify(tmp_path, "--no-rerun", "--quiet")
+    assert (quiet.stdout, quiet.stderr, faults) == (verified.stdout, "", [])
 
 
 @pytest.mark.usefixtures("no_contract")
@@ -67,7 +69,10 @@ def test_a_second_run_takes_its_cells_from_the_store(tmp_path: Path) -> None:
     """If it fails, a submission that was stopped begins anew."""
     assert submit(tmp_path).exit_code == 0
     kept = tree(tmp_path / "store" / "records")
-    assert submit(tmp_path, name="Another title").exit_code == 0
+    quiet = submit(tmp_path, "--quiet", name="Another title")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+    assert " × " in quiet.stdout.splitlines()[0], "the title of the scores"
+    assert "bundle: " not in quiet.stdout
     assert tree(tmp_path / "store" / "records") == kept
     content = (tmp_path / "bundle" / MANIFEST).read_bytes()
     assert Manifest.from_json(content).title == "Another title"
