@@ -78,12 +78,16 @@ class FittedTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """Yield what is written into the width that there is."""
         widths = self._fit(options.max_width)
-        shown = (
-            Group(*self._cards(console, options.max_width))
-            if widths is None
-            else self._table(widths)
-        )
-        for segment in console.render(shown, options):
+        parts: list[RenderableType] = []
+        if self.title:
+            parts.append(Text(self.title, style="table.title", overflow="fold"))
+        if widths is None:
+            parts += self._cards(console, options.max_width)
+        else:
+            parts.append(self._table(widths))
+        if self.caption:
+            parts.append(Text(self.caption, style="table.caption", overflow="fold"))
+        for segment in console.render(Group(*parts), options):
             yield segment._replace(text=segment.text.replace(_NO_BREAK, " "))
 
     def _fit(self, available: int) -> list[int] | None:
@@ -110,14 +114,7 @@ class FittedTable:
         return [few + more for few, more in zip(least, dealt, strict=True)]
 
     def _table(self, widths: Sequence[int]) -> Table:
-        table = Table(
-            title=Text(self.title, style="table.title") if self.title else None,
-            caption=Text(self.caption, style="table.caption") if self.caption else None,
-            title_justify="left",
-            caption_justify="left",
-            show_header=self._with_header,
-            show_lines=self._with_lines,
-        )
+        table = Table(show_header=self._with_header, show_lines=self._with_lines)
         for column, width in zip(self.columns, widths, strict=True):
             table.add_column(
                 Text(column.heading),
@@ -130,10 +127,8 @@ class FittedTable:
             table.add_row(*row)
         return table
 
-    def _cards(self, console: Console, available: int) -> Iterator[RenderableType]:
+    def _cards(self, console: Console, available: int) -> Iterator[Text]:
         """Yield the lines of a card for each row; what is short stands side by side."""
-        if self.title:
-            yield Text(self.title, style="table.title", overflow="fold")
         widest = [
             max(cell_len(_in_one_line(row[index]).plain) for row in self._rows)
             for index in range(len(self.columns) if self._rows else 0)
@@ -159,8 +154,6 @@ class FittedTable:
                     label = f"{column.card_label}: " if column.card_label else ""
                     prose = Text.assemble((label, "dim"), _in_one_line(text, " · "))
                     yield from _indented(console, prose, available, 2, 4)
-        if self.caption:
-            yield Text(self.caption, style="table.caption", overflow="fold")
 
 
 def print_sentences(console: Console, sentences: Iterable[str], style: str | None = None) -> None:
