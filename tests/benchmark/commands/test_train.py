@@ -480,7 +480,10 @@ def test_two_experiments_are_compared_on_the_same_subjects(finished: Path, tmp_p
     """If it fails, a difference between two networks is claimed that the subjects do not show."""
     folder = tmp_path / "experiments"
     assert train(tmp_path).exit_code == 0
-    assert train(tmp_path, regime="probe").exit_code == 0
+    quiet = train(tmp_path, "--quiet", regime="probe")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+    results = [line.partition(": ")[0] for line in quiet.stdout.splitlines()]
+    assert results == ["EXP-002", "test split"]
     write_cards(folder, [build_card(3), build_card(4, status="failed", validation=None)])
     result = _compared(tmp_path, 1, 2)
     assert result.exit_code == 0, result.output
