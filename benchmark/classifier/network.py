@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
+from torch.overrides import has_torch_function
 
 from benchmark.classifier.architecture import architecture_sha256, network_sha256
 from benchmark.classifier.batch_norm import has_hooks, order_gradients
@@ -139,7 +140,8 @@ class Classifier(nn.Module):
         if self._resume is not None and not images.requires_grad:
             count, memory, of = self._resume
             layers = cast("nn.Sequential", self.trunk)
-            if not has_hooks(layers[:count]):
+            # Whoever watches layers, or functions as they are called, has to see all of them.
+            if not (has_hooks(layers[:count]) or has_torch_function((images,))):
                 return self.maps_after(count, memory.after(count, layers[:count], prepared, of))
         return self.maps_after(0, prepared)
 

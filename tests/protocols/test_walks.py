@@ -9,11 +9,14 @@ from images import build_images
 from torch import Tensor, nn
 from trials import build_trial, cohort_of, trained
 
+from baselines.explainers.attention import AttentionRollout
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.gradient import Saliency
 from benchmark.classifier import Classifier, PrefixMemory
 from benchmark.errors import ClassifierError
+from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.examples import build_classifier, build_transformer
+from benchmark.target import ClassLogit
 from protocols.randomization.walks import BOTTOM_UP, CASCADE, INDEPENDENT, altered, steps
 
 MODELS = [
@@ -102,6 +105,20 @@ def test_shared_activations_change_no_copy(build: object, dimensions: int) -> No
             with torch.no_grad():
                 for batch in (others, images, others):
                     assert torch.equal(shared(batch)[0], whole(batch)[0])
+
+
+def test_a_map_of_attention_sees_every_layer_of_a_copy_of_a_walk() -> None:
+    """If it fails, a method that watches functions is unsupported where activations are reused."""
+    cohort = Catalogue().cohorts.find("phantom").create().load()
+    model = Catalogue().models.find("smallvit").create().load(cohort.shape)
+    images = build_images(4, cohort.shape)
+    donor, memory, explainer = model.randomised(3, images), PrefixMemory(), AttentionRollout()
+    for step in steps(model):
+        stages = [model.stages[number] for number in sorted(step.stages)]
+        whole = model.partly(donor, stages, images)
+        shared = model.partly(donor, stages, images, memory)
+        maps = [explainer.attribute(copy, images, ClassLogit(1)) for copy in (whole, shared)]
+        torch.testing.assert_close(maps[1], maps[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("build", "dimensions"), MODELS)
