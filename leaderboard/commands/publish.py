@@ -111,6 +111,7 @@ def _second_run(
 ) -> dict[str, Publication]:
     """Run again what ranks rest on, and return it as it would be published, by identity."""
     path, device = place
+    errors = terminal.make_console(stderr=True, quiet=quiet)
     ranking = []
     for record in known:
         identity = record.identity.protocol
@@ -120,12 +121,14 @@ def _second_run(
     second = stores.Store(path)
     second.prepare()
     limits = reruns.Limits(_SECONDS, _GIB)
-    errors = terminal.make_console(stderr=True, quiet=quiet)
     with errors.status("") as status:
         on = devices.resolve_device(device), limits
         measured = own_methods.run_again(
             ranking, settings, second, on, lambda step: status.update(f"running again: {step}")
         )
+    if left := sum(record.identity_sha256 not in measured for record in ranking):
+        line = f"{left} cells are not run again: they are none of suite {settings.version!r}"
+        terminal.print_lines(errors, [f"{line}, or of models in files."])
     by = ("", fields.TIERS[0])
     again = _published(list(measured.values()), catalogue, settings, by)
     return {record.identity_sha256: (record, sidecar) for record, sidecar in again}

@@ -39,6 +39,9 @@ def run_again(
 ) -> dict[str, Record]:
     """Return the records of a second run by the hash of their identity.
 
+    Cells of a model of a file, whose place a record does not tell, and cells that are none of the
+    suite's are not run again.
+
     Args:
         records: Records of the first run, of methods that are installed.
         suite: Suite of the records.
@@ -47,12 +50,17 @@ def run_again(
         progress: Listener that is told each step before it is taken.
 
     Raises:
-        InputError: If a cell cannot be run again, or a method's worker misbehaves.
+        InputError: If a method's worker misbehaves.
     """
     device, limits = sampling
     held = (store.get(record.identity_sha256) for record in records)
     second = {record.identity_sha256: record for record in held if record is not None}
-    left = [record for record in records if record.identity_sha256 not in second]
+    models = Catalogue().models.names
+    left = [
+        record
+        for record in records
+        if record.identity_sha256 not in second and record.names.model in models
+    ]
     for name in sorted({record.names.explainer for record in left}):
         own = [record for record in left if record.names.explainer == name]
         cells = {
@@ -83,12 +91,8 @@ def _measure(
     alone = suite.model_copy(update={"health": ()})
     plan = make_plan(catalogue, alone, Selection((first.explainer,), models=models))
     plan = replace(plan, cells=tuple(cell for cell in plan.cells if cell in cells))
-    if missing := cells.keys() - set(plan.cells):
-        cell = next(iter(missing))
-        raise InputError(
-            f"{cell.explainer} under {cell.protocol} on {cell.model} and {cell.cohort} is no cell "
-            f"of suite {suite.version!r}, and cannot be run again."
-        )
+    if not plan.cells:
+        return {}
     finished = engine.run(plan, store, engine.Settings(device), _Steps(progress))
     return {record.identity_sha256: record for record in finished.records}
 
