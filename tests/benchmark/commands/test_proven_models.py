@@ -71,7 +71,8 @@ def test_run_and_check_say_the_same(
     """If it fails, a model passes the check and is then refused, or the other way round."""
     path = tmp_path / "plugin.py"
     path.write_text(PLUGIN)
-    shown = CliRunner().invoke(app, ["check", f"{path}:{name}"])
+    # So wide that a sentence stands on one line of the table.
+    shown = CliRunner().invoke(app, ["check", f"{path}:{name}"], env={"COLUMNS": "200"})
     assert shown.exit_code == 1
     assert message[7:] in " ".join(shown.output.replace("│", " ").split())
     arguments = ["run", "--model", f"{path}:{name}", "--cohort", fakes.spec("TinyCohort")]
