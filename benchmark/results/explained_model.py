@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -13,20 +12,12 @@ import numpy.typing as npt
 import torch
 
 from benchmark.arrays import Arrays, ImageArray
-from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
 from benchmark.errors import SanityError
-from benchmark.explainer import (
-    NO_EXPLAINER,
-    Control,
-    Explainer,
-    NoExplainer,
-    Polarity,
-    why_unsupported,
-)
+from benchmark.explainer import NO_EXPLAINER, Control, Explainer, NoExplainer, Polarity
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.foreign.asking import ask
+from benchmark.plugins.foreign.asking import ask_why_unsupported
 from benchmark.protocol import Exhibit, exhibit_purpose
 from benchmark.reading import SCORED
 from benchmark.records.storage.finished import FinishedCell
@@ -115,7 +106,7 @@ def explained_model(
         if name in measured
         and (
             (name in scored and not isinstance(explainer, Control | NoExplainer))
-            or _why_unsupported(explainer, trial.classifier, has_truth) is None
+            or ask_why_unsupported(explainer, trial.classifier, has_truth) is None
         )
     }
     if not kept and NO_EXPLAINER not in measured:
@@ -132,12 +123,6 @@ def explained_model(
         {name: explainer.polarity for name, explainer in kept.items()},
         _exhibits(shown, records),
     )
-
-
-def _why_unsupported(explainer: Explainer, classifier: Classifier, has_truth: bool) -> str | None:
-    question = partial(why_unsupported, explainer, classifier, has_truth)
-    silence: str | None = "it does not say"
-    return ask(explainer, question, otherwise=silence)
 
 
 def _exhibits(trials: Mapping[str, Trial], records: Sequence[FinishedCell]) -> dict[str, Exhibit]:

@@ -20,12 +20,12 @@ from benchmark.arrays import Arrays
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.classifier.side_effects import watch
 from benchmark.cohort import Cohort
-from benchmark.explainer import NO_EXPLAINER, Control, Explainer, NoExplainer, why_unsupported
+from benchmark.explainer import NO_EXPLAINER, Control, Explainer, NoExplainer
 from benchmark.model_source import load_fitted
 from benchmark.plain_text import printable
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
-from benchmark.plugins.foreign.asking import ask
+from benchmark.plugins.foreign.asking import ask, ask_why_unsupported
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, SCORED, Reading, find
 from benchmark.records.identity import Identity, Names, PluginIdentity, canonical_json, first_fault
@@ -95,12 +95,9 @@ class CellRunner:
     def followers(self) -> frozenset[str]:
         """Names of the explainers that follow this model: neither controls nor unsupported."""
         has_truth = bool(self.trial.cohort.anatomy.rois)
-        silence: str | None = "it does not say"
         names = set()
         for name, explainer in self._explainers.items():
-            asked = partial(why_unsupported, explainer, self.trial.classifier, has_truth)
-            # Where there is no answer, its cells will fail, each with a reason.
-            refusal = ask(explainer, asked, otherwise=silence)
+            refusal = ask_why_unsupported(explainer, self.trial.classifier, has_truth)
             if refusal is None and not isinstance(explainer, Control | NoExplainer):
                 names.add(name)
         return frozenset(names)

@@ -7,10 +7,10 @@ the rarest of all pairs still open is in 95 % of the resamples; then the others 
 until none is added. What is decided leaves each explainer a set of ranks, and all sets hold the
 true ranks together in 95 % of data sets (Mogstad et al. 2024).
 
-Pairs are compared by p-values, not by differences in standard errors. Two methods that differ in a
-single subject have a difference that is many standard errors away from its mean in every third
-resample, and the largest of all pairs would be theirs: two of 22 methods would leave all others
-undecided.
+Pairs are compared by p-values, not by differences in standard errors. Two methods that hardly
+differ but in one subject have a difference that is many standard errors away from its mean in every
+resample without that subject. The largest of all pairs would be theirs, and would leave all other
+methods undecided.
 """
 
 from __future__ import annotations

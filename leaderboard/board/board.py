@@ -215,7 +215,7 @@ class Comparison(_Plain):
         better: Name of the one that is surely better, going by all comparisons of the model
             together; None where that is open.
         total: Total of the first minus that of the second, with an interval of this pair alone.
-        scores: Score of the first minus that of the second on published data, by protocol.
+        scores: The same difference of scores on published data, by protocol.
     """
 
     first: str
@@ -228,13 +228,12 @@ class Comparison(_Plain):
         """Return the comparison with an explainer as the first."""
         if explainer == self.first:
             return self
-        return self.model_copy(
-            update={
-                "first": self.second,
-                "second": self.first,
-                "total": _negated(self.total),
-                "scores": {name: _negated(number) for name, number in self.scores.items()},
-            }
+        return Comparison(
+            first=self.second,
+            second=self.first,
+            better=self.better,
+            total=_negated(self.total),
+            scores={name: _negated(number) for name, number in self.scores.items()},
         )
 
 
@@ -391,11 +390,9 @@ def number_of(interval: Interval) -> Number:
 
 
 def _negated(number: Number) -> Number:
-    def turned(value: float | None) -> float | None:
-        return None if value is None else 0.0 - value
-
-    ends = turned(number.high), turned(number.low)
-    return Number(estimate=turned(number.estimate), low=ends[0], high=ends[1])
+    turned = number.estimate, number.high, number.low
+    estimate, low, high = (None if value is None else 0.0 - value for value in turned)
+    return Number(estimate=estimate, low=low, high=high)
 
 
 def rounded(value: float) -> float | None:

@@ -138,16 +138,18 @@ def _confirm(
     published: Sequence[Publication], second: Mapping[str, Publication], device: str
 ) -> tuple[list[Publication], list[faults.Fault]]:
     """Return the records with the tiers that they earned, and every difference."""
-    rerun = frozenset(first.path for first, _ in published if first.identity_sha256 in second)
+    rerun: dict[str, set[str]] = {}
+    for first, _ in published:
+        if first.identity_sha256 in second:
+            rerun.setdefault(first.names.explainer, set()).add(first.path)
     missing = reruns.why_not_isolated(device)
     differing: list[faults.Fault] = []
     confirmed: list[Publication] = []
     for first, sidecar in published:
-        name = first.names.explainer
         if first.identity_sha256 in second:
             differing += comparison.compare(first, second[first.identity_sha256][0], first.path)
         why = "a control is told the truth" if first.method.control else missing
-        own = frozenset(path for path in rerun if path.split("/")[2] == name)
+        own = frozenset(rerun.get(first.names.explainer, ()))
         tier = tiers.Confirmation(own, why).tier_of(first)
         confirmed.append((first.resealed({"tier": tier}), sidecar))
     return confirmed, differing

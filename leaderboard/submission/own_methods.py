@@ -62,18 +62,16 @@ def run_again(
         if record.identity_sha256 not in second and record.names.model in models
     ]
     for name in sorted({record.names.explainer for record in left}):
-        own = [record for record in left if record.names.explainer == name]
-        cells = {
-            Cell(*_names(record), record.identity.seed): record.identity_sha256 for record in own
-        }
-        with _catalogue_with(name, limits, len(own), str(device)) as catalogue:
+        cells = {_cell_of(record) for record in left if record.names.explainer == name}
+        with _catalogue_with(name, limits, len(cells), str(device)) as catalogue:
             second |= _measure(catalogue, suite, store, device, cells, progress)
     return second
 
 
-def _names(record: FinishedCell) -> tuple[str, str, str, str]:
+def _cell_of(record: FinishedCell) -> Cell:
     names = record.names
-    return names.cohort, names.model, names.explainer, names.protocol
+    seed = record.identity.seed
+    return Cell(names.cohort, names.model, names.explainer, names.protocol, seed)
 
 
 def _measure(
@@ -81,15 +79,15 @@ def _measure(
     suite: Suite,
     store: Store,
     device: torch.device,
-    cells: dict[Cell, str],
+    cells: set[Cell],
     progress: Callable[[str], None],
 ) -> dict[str, Record]:
     """Return records of some cells of one method."""
-    first = next(iter(cells))
-    models = tuple(dict.fromkeys(cell.model for cell in cells))
+    explainers = tuple({cell.explainer for cell in cells})
+    models = tuple(sorted({cell.model for cell in cells}))
     # Controls enter no score, and the identity of no cell.
     alone = suite.model_copy(update={"health": ()})
-    plan = make_plan(catalogue, alone, Selection((first.explainer,), models=models))
+    plan = make_plan(catalogue, alone, Selection(explainers, models=models))
     plan = replace(plan, cells=tuple(cell for cell in plan.cells if cell in cells))
     if not plan.cells:
         return {}

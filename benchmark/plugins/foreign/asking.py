@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import parent_process
 from typing import TypeVar
 
+from benchmark.classifier import Classifier
+from benchmark.explainer import Explainer, why_unsupported
 from benchmark.plugins.foreign.apart import run_apart
 from benchmark.plugins.foreign.plugin_file import is_of_file
 from benchmark.stopping import is_stop
@@ -34,3 +37,15 @@ def ask(plugin: object, question: Callable[[], T], otherwise: T) -> T:
         if is_stop(error):
             raise
         return otherwise
+
+
+def ask_why_unsupported(
+    explainer: Explainer, classifier: Classifier, has_truth: bool
+) -> str | None:
+    """Return why an explainer does not support a network, or None; a silent one says neither.
+
+    Where there is no answer, its cells will fail, each with a reason.
+    """
+    silence: str | None = "it does not say"
+    question = partial(why_unsupported, explainer, classifier, has_truth)
+    return ask(explainer, question, otherwise=silence)
