@@ -100,12 +100,13 @@ def redraw(module: nn.Module, seed: int) -> set[str]:
     for prefix, part in module.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
             parameter_seed = seed_of("redraw", seed, f"{prefix}.{name}")
-            trained = parameter.clone()
             with torch.no_grad():
+                fresh = _initial_value(part, name, parameter_seed)
                 # A constant initialiser, as batch norm's, may give what was there.
-                reset = _reset_parameter(part, name, parameter_seed)
-                if not reset or torch.equal(parameter, trained):
+                if fresh is None or torch.equal(fresh.to(parameter), parameter):
                     _draw_like(parameter, parameter_seed)
+                else:
+                    parameter.copy_(fresh)
     redrawn: set[str] = set()
     with torch.no_grad():
         for prefix, part in module.named_modules():
@@ -199,31 +200,52 @@ def _has_constants(script: torch.jit.ScriptModule) -> bool:
     return any(value.is_floating_point() and value.numel() > _FEW for value in values)
 
 
-def _reset_parameter(part: nn.Module, name: str, seed: int) -> bool:
-    """Redraw a parameter by its module's initialiser and return whether there is one."""
+def _initial_value(part: nn.Module, name: str, seed: int) -> Tensor | None:
+    """Return a parameter as its module's initialiser draws it, or None where there is none."""
     if isinstance(part, torch.jit.ScriptModule):
-        return _reset_scripted(part, name, seed)
-    fresh = copy.deepcopy(part).cpu()
-    if not _reset_all(fresh, seed):
-        return False
-    getattr(part, name).copy_(getattr(fresh, name))
-    return True
+        return _initial_scripted(part, name, seed)
+    fresh = _unfilled(part) if _fills_all(part) else copy.deepcopy(part).cpu()
+    return getattr(fresh, name) if _reset_all(fresh, seed) else None
 
 
-def _reset_scripted(part: torch.jit.ScriptModule, name: str, seed: int) -> bool:
-    """Redraw as the layer would that was scripted or traced; a script has no initialiser."""
+def _fills_all(part: nn.Module) -> bool:
+    """Return whether a module's initialiser fills each of its tensors, whatever was in them.
+
+    The plain layers of torch do. What is a tensor and no parameter, as under a weight norm, is
+    shared by a shallow copy.
+    """
+    is_plain = type(part).__module__.startswith("torch.nn.modules.") and not part._modules
+    return is_plain and not any(isinstance(value, Tensor) for value in vars(part).values())
+
+
+def _unfilled(part: nn.Module) -> nn.Module:
+    """Return a copy of a plain layer with tensors of its own, in the same order of memory."""
+    fresh = copy.copy(part)
+    fresh._parameters = {
+        name: None if values is None else nn.Parameter(_empty(values), requires_grad=False)
+        for name, values in part._parameters.items()
+    }
+    fresh._buffers = {
+        name: None if values is None else _empty(values) for name, values in part._buffers.items()
+    }
+    return fresh
+
+
+def _empty(values: Tensor) -> Tensor:
+    return torch.empty_like(values, device="cpu", requires_grad=False)
+
+
+def _initial_scripted(part: torch.jit.ScriptModule, name: str, seed: int) -> Tensor | None:
+    """Return a parameter as the layer draws it that was scripted; a script has no initialiser."""
     kind, parameter = str(getattr(part, "original_name", "")), getattr(part, name)
     if "Norm" in kind and name in ("weight", "bias"):
-        parameter.fill_(float(name == "weight"))
-        return True
+        return torch.full_like(parameter, float(name == "weight"))
     if not kind.startswith(("Conv", "Linear")) or name not in ("weight", "bias"):
-        return False
+        return None
     fans = math.prod(part.weight.shape[1:])
     bound = 1 / math.sqrt(fans)  # that of torch's layers, for weight and bias alike
     fresh = torch.empty(parameter.shape)
-    fresh.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
-    parameter.copy_(fresh)
-    return True
+    return fresh.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
 
 
 def _redraw_parametrised(part: nn.Module, seed: int) -> set[str]:

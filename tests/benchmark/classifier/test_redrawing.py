@@ -23,8 +23,10 @@ from torchvision.ops import FrozenBatchNorm2d
 from benchmark.classifier import Classifier
 from benchmark.classifier.buffers.constants import is_constant, persistent_buffers
 from benchmark.classifier.buffers.running_statistics import reestimate_statistics
+from benchmark.classifier.redrawing import redraw
 from benchmark.errors import ClassifierError
 from benchmark.records.arrays import ArrayFolder
+from benchmark.seeding import seed_of, seed_torch
 from benchmark.trial.keeping import Keeping, kept_value_or
 
 SHAPE, WIDTH, IMAGES = (20, 20), 6, 8
@@ -548,3 +550,18 @@ def test_a_pass_is_all_that_re_estimation_costs() -> None:
     before = classifier.passes.snapshot()
     reestimate_statistics(classifier, lambda: classifier(images()))
     assert classifier.passes.since(before).forward == IMAGES
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_layer_of_torchs_is_drawn_as_its_initialiser_does(order: torch.memory_format) -> None:
+    """If it fails, sharing what a copy of a layer does not need moves every randomised score."""
+    layer = nn.Sequential(nn.Conv2d(3, 4, 3)).to(memory_format=order).requires_grad_(False)
+    trained = layer[0].weight.clone()
+    redraw(layer, 5)
+    assert not torch.equal(layer[0].weight, trained)
+    for name, drawn in layer[0].named_parameters():
+        fresh = nn.Conv2d(3, 4, 3).to(memory_format=order)
+        with torch.random.fork_rng(devices=[]):
+            seed_torch(seed_of("redraw", 5, f"0.{name}"))
+            fresh.reset_parameters()
+        assert torch.equal(getattr(fresh, name), drawn)
