@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from benchmark.cohort import Cohort
+
+_PLAIN = tuple(map(np.dtype, "?bBhHiIlLqQefdO"))
 
 
 def fingerprint_of(cohort: Cohort) -> str:
@@ -22,12 +25,10 @@ def fingerprint_of(cohort: Cohort) -> str:
     masks = {"foreground": anatomy.foreground, **dict(sorted(masks.items()))}
     covariates = cohort.covariates.sort_index(axis=1)
     rows, splits = [], cohort.participants["split"].tolist()
-    for row in range(len(cohort)):
+    for row, values in enumerate(_rows_of(covariates)):
         digest = hashlib.sha256(np.ascontiguousarray(cohort.images[row], dtype="<f4").tobytes())
         for mask in masks.values():
             digest.update(np.packbits(mask[row]).tobytes())
-        # To cut a row out of a table takes as long as to hash an image of 96 × 96 pixels.
-        values = covariates.iloc[row] if len(covariates.columns) else ()
         who, group = cohort.subjects[row], int(cohort.groups[row])
         person = [who, group, str(splits[row]), *map(_to_json, values)]
         digest.update(json.dumps(person).encode())
@@ -53,6 +54,15 @@ def fingerprint_of(cohort: Cohort) -> str:
     if negative := sorted(name for name, sign in anatomy.volume_signs.items() if sign < 0):
         head["volumes that grow with the disease"] = negative
     return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
+
+
+def _rows_of(table: pd.DataFrame) -> Iterable[Iterable[object]]:
+    """Return the values of each row of a table, in the type that the columns have in common."""
+    # To cut a row out of a table takes as long as to hash an image of 96 × 96 pixels, but what is
+    # neither a number nor a text, such as a date, is written otherwise in an array.
+    if all(isinstance(dtype, pd.StringDtype) or dtype in _PLAIN for dtype in table.dtypes):
+        return cast("Iterable[Iterable[object]]", table.to_numpy())
+    return (table.iloc[row] for row in range(len(table)))
 
 
 def _counterfactuals(cohort: Cohort, row: int) -> Iterator[bytes]:
