@@ -35,8 +35,8 @@ class Column:
 
     Attributes:
         heading: Text above the column.
-        kind: ``number`` and ``name`` are never wrapped; a number stands to the right, and a
-            ``title`` heads the card of its row. ``prose`` is wrapped at words.
+        kind: ``number``, to the right, or ``name``, which never wrap; ``title``, which heads the card
+            of its row; ``prose``, which wraps at words.
         label: Text before the value on a card; the heading unless given.
     """
 

@@ -57,7 +57,7 @@ class Bridge(StrictModel):
                 largest = max(largest, abs(before - after) - _ROUNDING * abs(before))
         return largest
 
-    def check(self, place: str) -> None:
+    def check(self, location: str) -> None:
         """Refuse a bridge that does not hold.
 
         Raises:
@@ -69,19 +69,19 @@ class Bridge(StrictModel):
         )
         if older >= newer:
             detail = f"version {self.older} is not older than {self.newer}"
-            raise FaultError("bridge-unlike", place, detail)
+            raise FaultError("bridge-unlike", location, detail)
         if older[:1] != newer[:1]:
             detail = f"{self.older} and {self.newer} do not compare; a new board is needed"
-            raise FaultError("bridge-major", place, detail)
+            raise FaultError("bridge-major", location, detail)
         explainers = {row[1] for row in self.rows}
         if len(explainers) < FEWEST_EXPLAINERS:
             detail = (
                 f"it needs {FEWEST_EXPLAINERS} explainers at least, and holds {len(explainers)}"
             )
-            raise FaultError("bridge-thin", place, detail)
+            raise FaultError("bridge-thin", location, detail)
         if self.largest > self.tolerance:
             detail = f"a score moves by {self.largest:.3g}, more than {self.tolerance:g}"
-            raise FaultError("bridge-breaks", place, detail)
+            raise FaultError("bridge-breaks", location, detail)
 
     def to_json(self) -> str:
         """Return its text, a line per row."""

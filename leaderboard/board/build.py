@@ -180,9 +180,9 @@ def _why_unranked(
             continue
         if protocol.name not in calibrated:
             return "not ranked", f"{protocol.name} has no score of noise to measure from"
-        count, asked = coverage(record)
-        if count < COVERAGE * asked:
-            return "not ranked", f"{protocol.name}: {count} of {asked} subjects have a score"
+        count, n_asked = coverage(record)
+        if count < COVERAGE * n_asked:
+            return "not ranked", f"{protocol.name}: {count} of {n_asked} subjects have a score"
         if not math.isfinite(calibrated[protocol.name][record.names.explainer].estimate):
             return "not ranked", f"{protocol.name} gave no number"
     return "ranked", None

@@ -117,10 +117,12 @@ def build_section(section: Section) -> ModelBoard:
     summaries = {
         name: _summarise(scores, name in without_limits) for name, scores in section.scores.items()
     }
-    shown = {name: summaries[name] for name in section.averaged}
+    averaged = {name: summaries[name] for name in section.averaged}
     rows = []
     for name, own in section.by_explainer.items():
-        row = make_row(own, why[name], standings.get(name), section.protocols, (summaries, shown))
+        row = make_row(
+            own, why[name], standings.get(name), section.protocols, (summaries, averaged)
+        )
         owed = OwedRow(
             total=number_of(totals[name]) if name in totals else None,
             badges=badges_of(own, gaps, name, section.kept_back.honest),
@@ -247,14 +249,14 @@ def _comparisons(
     }
     totals = differences_of(parts, explainers, pairs)
     comparisons = []
-    for number, (one, other) in enumerate(pairs):
-        first, second = explainers[one], explainers[other]
-        better = second if compared.is_better[other, one] else None
+    for number, (row, column) in enumerate(pairs):
+        first, second = explainers[row], explainers[column]
+        better = second if compared.is_better[column, row] else None
         comparisons.append(
             Comparison(
                 first=first,
                 second=second,
-                better=first if compared.is_better[one, other] else better,
+                better=first if compared.is_better[row, column] else better,
                 total=number_of(totals[number]),
                 scores={name: number_of(own[number]) for name, own in by_protocol.items()},
             )

@@ -77,7 +77,7 @@ def _cell(
 ) -> BoardCell:
     if record is None:
         return BoardCell(protocol=protocol, state="missing", reason="there is no record")
-    count, asked = coverage(record)
+    count, n_asked = coverage(record)
     if calibrated is not None and math.isnan(calibrated.estimate):
         calibrated = None
     return BoardCell(
@@ -88,7 +88,7 @@ def _cell(
         score=None if score is None else number_of(score),
         calibrated=None if calibrated is None else number_of(calibrated),
         n_subjects=count,
-        n_asked=asked,
+        n_asked=n_asked,
         seconds=record.resources.seconds,
         forward=record.resources.forward,
         backward=record.resources.backward,

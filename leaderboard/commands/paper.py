@@ -64,8 +64,8 @@ def paper(
             records = options.STORE
         catalogue = catalogues.Catalogue()
         with terminal.FileBar(terminal.make_console(stderr=True, quiet=quiet)) as bar:
-            found, own_cards = _read(records, experiments, bar)
-            chosen = _of_suite(found, suite)
+            cells, own_cards = _read(records, experiments, bar)
+            chosen = _of_suite(cells, suite)
             protocols, left_out = _protocols_of(chosen, catalogue, protocol or ())
             chosen = [cell for cell in chosen if cell.names.protocol in protocols]
             if not chosen and not own_cards:
@@ -91,7 +91,7 @@ def _read(
     records: Path | None, experiments: Path | None, bar: terminal.FileBar
 ) -> tuple[list[stored.FinishedCell], list[cards.ExperimentCard]]:
     """Return the records and the cards of two folders, either of which may be missing."""
-    found: list[stored.FinishedCell] = []
+    cells: list[stored.FinishedCell] = []
     own_cards: list[cards.ExperimentCard] = []
     if records is not None and _holds_experiments(records):
         if experiments is not None and experiments != records:
@@ -100,14 +100,14 @@ def _read(
             )
         experiments = records
     elif records is not None:
-        found = _read_cells(records, bar)
+        cells = _read_cells(records, bar)
     if experiments is not None:
         registry = registries.read_registry(experiments)
         own_cards = list(registry.cards)
         if not own_cards:
             faults = " ".join(fault.reason for fault in registry.faults)
             raise StoreError(f"The folder {experiments} holds no experiment. {faults}".strip())
-    return found, own_cards
+    return cells, own_cards
 
 
 def _holds_experiments(folder: Path) -> bool:

@@ -106,11 +106,11 @@ def _second_run(
     known: Sequence[stored.FinishedCell],
     catalogue: catalogues.Catalogue,
     settings: suites.Suite,
-    place: tuple[Path, str],
+    target: tuple[Path, str],
     quiet: bool,
 ) -> dict[str, Publication]:
     """Run again what ranks rest on, and return it as it would be published, by identity."""
-    path, device = place
+    path, device = target
     errors = terminal.make_console(stderr=True, quiet=quiet)
     ranking = []
     for record in known:
@@ -155,16 +155,16 @@ def _confirm(
     return confirmed, differing
 
 
-def read_published(place: Path, suite: str) -> list[records.PublishedRecord]:
+def read_published(path: Path, suite: str) -> list[records.PublishedRecord]:
     """Return published records of a folder, or what would be published of a store.
 
     Raises:
         InputError: If nothing is to be had there.
     """
-    if not stores.is_store(place):
-        return list(folder.load_folder(place))
+    if not stores.is_store(path):
+        return list(folder.load_folder(path))
     catalogue = catalogues.Catalogue()
-    own, settings = _finished_cells(place, suite)
+    own, settings = _finished_cells(path, suite)
     known, _ = _split(own, catalogue)
     by = ("", fields.TIERS[0])
     return [record for record, _ in _published(known, catalogue, settings, by)]

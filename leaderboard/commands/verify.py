@@ -83,14 +83,14 @@ def verify(
                 fresh = drawing.Draw(board, others, seed_of_draw, chosen, _new_folder(homes))
             confirmed = tiers.Confirmation()
             if opened is not None:
-                place = f"source/{opened.manifest.source}"
+                name = f"source/{opened.manifest.source}"
                 problems += checks.verify(opened, own.standard)
-                problems += screening.screen(opened.source, place)
+                problems += screening.screen(opened.source, name)
                 if not problems:
                     _print_scores(console, opened)
                 if rerun and not problems:
-                    given = board, own, sampling
-                    confirmed, again_faults = _run_again(notes, opened, given, homes)
+                    settings = board, own, sampling
+                    confirmed, again_faults = _run_again(notes, opened, settings, homes)
                     problems += again_faults
                     if fresh is not None and not problems:
                         line = f"{len(fresh.cells)} cells are scored on new subjects"
@@ -120,17 +120,17 @@ def verify(
 def _run_again(
     console: Console,
     bundle: bundles.Bundle,
-    given: tuple[rules.Rules, standard.Cells, reruns.Sampling],
+    settings: tuple[rules.Rules, standard.Cells, reruns.Sampling],
     homes: Path,
 ) -> tuple[tiers.Confirmation, list[faults.Fault]]:
-    again = reruns.Rerun(bundle, *given, homes)
+    again = reruns.Rerun(bundle, *settings, homes)
     counts = f"{len(again.chosen)} of {len(bundle.records)}"
-    line = f"{counts} cells are run again (--seed {given[-1].seed})"
+    line = f"{counts} cells are run again (--seed {settings[-1].seed})"
     terminal.print_lines(console, [line])
     with console.status("") as status:
         problems = again.run(lambda step: status.update(f"running again: {step}"))
     paths = frozenset(record.path for record in again.chosen)
-    return tiers.Confirmation(paths, reruns.why_not_isolated(given[-1].device)), problems
+    return tiers.Confirmation(paths, reruns.why_not_isolated(settings[-1].device)), problems
 
 
 def _print_differences(console: Console, judgement: judgements.Judgement) -> None:

@@ -113,7 +113,7 @@ class PublishedCell:
 def _with_score(readings: Iterable[Reading], score: Reading) -> Iterable[Reading]:
     """Yield the readings with the record's score in the place of the sidecar's, or first."""
     others = list(readings)
-    index = next((i for i, one in enumerate(others) if one.matches(score.statistic)), None)
+    index = next((i for i, reading in enumerate(others) if reading.matches(score.statistic)), None)
     if index is None:
         yield score
         yield from others

@@ -216,9 +216,9 @@ def publish(
         scale: Scale of its protocol.
         pseudonyms: Names that replace the subjects' ids.
         submitter: Name of whoever measured it.
-        tier: Who vouches for it.
+        tier: Kind of confirmation, as in the record.
         joins: Cohort in whose section of the board it stands; None for its own.
-        faults: What its protocol says of its health on this model.
+        faults: Observations of its protocol that make scores on this model prove nothing.
 
     Raises:
         FaultError: ``failed-cell``, or ``sidecar-malformed`` where a value is beyond float32.

@@ -40,13 +40,13 @@ class StoredRecords(Sequence[PublishedRecord]):
         """
         self._folder = folder
         faults: list[Fault] = []
-        parts, found = SharedParts(), list[tuple[str, PublishedRecord, bytes]]()
+        parts, entries = SharedParts(), list[tuple[str, PublishedRecord, bytes]]()
         for record, content in read_each(folder, faults, None, advanced):
             header = parts.with_shared_fields(record.model_copy(update={"scores": ()}))
-            found.append((record.path, header, hashlib.sha256(content).digest()))
-        found.sort(key=lambda entry: entry[0])
-        self.headers = tuple(header for _, header, _ in found)
-        self._digests = [digest for _, _, digest in found]
+            entries.append((record.path, header, hashlib.sha256(content).digest()))
+        entries.sort(key=lambda entry: entry[0])
+        self.headers = tuple(header for _, header, _ in entries)
+        self._digests = [digest for _, _, digest in entries]
         self.faults = tuple(faults)
 
     def __len__(self) -> int:

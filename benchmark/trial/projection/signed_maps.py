@@ -31,7 +31,7 @@ class SignedMaps:
     Attributes:
         own: [n, 1, *S] float32 maps for the network on trial.
         copies: Maps for each fully randomised copy, by its number, explained along the direction of
-            the trained network: neither features nor direction are learned.
+            the trained network, so that nothing in them is learned.
         left_out: Reason why a copy has no maps, by its number.
     """
 

@@ -165,6 +165,8 @@ def _own_names(module: str) -> frozenset[str]:
             names |= assigned
             if "__all__" in assigned and isinstance(node.value, ast.List):
                 names |= {
-                    str(one.value) for one in node.value.elts if isinstance(one, ast.Constant)
+                    str(element.value)
+                    for element in node.value.elts
+                    if isinstance(element, ast.Constant)
                 }
     return frozenset(names)
