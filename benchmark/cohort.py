@@ -52,9 +52,9 @@ class Geometry:
         oriented: Whether the affine says where the patient's left is; a picture file, for example,
             does not.
         poses: [N, 4, 4] map from array indices of each image to the millimetres of a space in which
-            an anatomical place is the same in every subject, and which ``affine`` lays on the grid
-            of the images; None where it is not known. No mean over images is taken where there are
-            poses.
+            an anatomical place is the same in every subject; None where it is not known.
+            ``affine`` lays that space on the grid of the images. No mean over images is taken where
+            there are poses.
     """
 
     spacing: tuple[float, ...]

@@ -38,7 +38,7 @@ def seed_torch(seed: int) -> None:
     """Seed the generators that torch's own code draws from, on every device in use.
 
     ``torch.manual_seed`` notes the seed for an accelerator that has not started as well, with the
-    text of the whole call stack, which took a quarter of the time of redrawing a ResNet-18.
+    text of the whole call stack. That took a quarter of the time of redrawing a ResNet-18.
     """
     is_accelerated = (
         torch.cuda.is_initialized()

@@ -1,7 +1,7 @@
 """DeepLIFT: differences from a baseline, carried back layer by layer.
 
 Captum's rules work on the network's canonical form. In the network itself they raise where a ReLU
-works in place or twice, as torchvision's do, and its rule for max pooling loses up to half of the
+works in place or twice, as torchvision's do. Captum's rule for max pooling loses up to half of the
 difference where windows overlap or ties decide; here max pooling is a tournament of ReLUs. Batch
 norm is folded, which changes nothing: the rule for linear layers sees only their product.
 """

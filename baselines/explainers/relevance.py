@@ -1,9 +1,9 @@
 """Layer-wise relevance propagation by zennit: a rule for each layer carries the score back.
 
-The network is brought into canonical form first, with batch norm folded: zennit binds rules to
-modules, and a shortcut's sum, a reused ReLU or a batch norm that has no module of its own passes
-relevance on as if it were a gradient, which breaks conservation without a word. A layer that no
-rule is known for is refused by name.
+The network is brought into canonical form first, with batch norm folded, because zennit binds rules
+to modules. A shortcut's sum, a reused ReLU or a batch norm without a module of its own passes
+relevance on as if it were a gradient. That breaks conservation without a word. A layer that no rule
+is known for is refused by name.
 
 The relevance of the output is the target's share of each logit, z_k ∂target/∂z_k, so it sums to
 the target. Biases take their share of relevance, as in the paper; with ``bias="none"`` the rules

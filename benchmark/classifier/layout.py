@@ -4,8 +4,9 @@ Feature maps are [B, K, *s] by contract, but some networks, such as Swin, hold c
 nothing in a shape tells channels from cells. A blob that moves along an axis of the image moves
 what it changes in the maps along the same axis. Where another order of the axes follows the blob
 clearly better than the declared one, it is the true one. Where neither follows it, as in an
-untrained deep network or behind global mixing, the declared order stands, unless its cells are
-slivers, many times longer than wide where another order's are square: then nobody can tell.
+untrained deep network or behind global mixing, the declared order stands. The exception are cells
+that are slivers, many times longer than wide where another order's are square: then nobody can
+tell.
 """
 
 from __future__ import annotations

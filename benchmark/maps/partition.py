@@ -19,9 +19,10 @@ def cut(
 ) -> npt.NDArray[np.int64]:
     """Return which cell each pixel belongs to, [*S]; −1 outside the foreground.
 
-    Voronoi cells of random pixels, moved to the middle of their cells a few times (Lloyd 1982), so
-    that cells are compact in the world, for voxels of a spacing in mm, and of similar size. Every
-    cell holds a pixel, so there are fewer where the foreground has fewer pixels.
+    The cells are Voronoi cells of random pixels, which are moved to the middle of their cells a few
+    times (Lloyd 1982). So cells are of similar size, and compact in the world for voxels of a
+    spacing in mm. Every cell holds a pixel, so there are fewer where the foreground has fewer
+    pixels.
     """
     pixels = np.argwhere(foreground) * np.asarray(spacing)
     centres = pixels[generator.choice(len(pixels), min(count, len(pixels)), replace=False)]

@@ -49,8 +49,8 @@ def refuse_contradictions(cohort: Cohort, file_of: FileOf = lambda title, row: N
     """Refuse a cohort whose groups, images or regions contradict each other.
 
     A subject belongs to one group, and an image occurs once. A region may not share a voxel with
-    its control region, be the same as another region or as the foreground, or lie with more than
-    half of its voxels outside the foreground; nor may a control region.
+    its control region, and may not be the same as another region or as the foreground. Neither it
+    nor a control region may lie with more than half of its voxels outside the foreground.
 
     Args:
         cohort: Cohort to look at.

@@ -19,7 +19,7 @@ class Calibration:
 
     c = (s − s_noise) / (s_truth − s_noise), on the images that all three score. Where no truth was
     scored, or the interval of the range from noise to truth holds 0, that range can be no unit of
-    measurement, and c = ± (s − s_noise), in the unit of the score. The scale is decided once, on
+    measurement. Then c = ± (s − s_noise), in the unit of the score. The scale is decided once, on
     the images that noise and truth score, so that the scores of a protocol are all in one unit.
 
     Args:

@@ -57,11 +57,11 @@ def _tell_health(group: ScoredGroup) -> Health:
 def judge_health(scores: Scores) -> tuple[bool | None, str]:
     """Return whether a protocol tells truth from noise, None where that is not known, and why.
 
-    Healthy means that no explainer scores better than the truth by more than the margin (lower
-    bound of the paired difference, where the truth leads), that no map passes that looks at no
-    model, and that the interval of the chance statistic of noise holds 0 or lies within ± margin.
-    Nothing is known without scores of ``oracle`` and ``random``. Scores that are owed to the
-    network are judged by their controls; see ``_judge_owed``.
+    A protocol is healthy under three conditions. No explainer scores better than the truth by more
+    than the margin (lower bound of the paired difference, where the truth leads). No map passes
+    that looks at no model. The interval of the chance statistic of noise holds 0 or lies within ±
+    margin. Nothing is known without scores of ``oracle`` and ``random``. Scores that are owed to
+    the network are judged by their controls; see ``_judge_owed``.
     """
     if scores.scoring.owed:
         return _judge_owed(scores)

@@ -6,11 +6,12 @@ given other numbers, so the copies are drawn as the subjects are, and both are r
 
 Five copies are few: their spread is underestimated by resampling alone, and the normal quantile is
 too small. So the percentiles of the resamples are stretched about the estimate until their spread
-is the unbiased standard error, times the quantile of Student's t with Satterthwaite's degrees of
-freedom over that of the normal. Coverage at 95 % with 64 subjects and five copies, over seven
-settings of the components: .94–.98 where copies are normal and .87 where they are exponential,
-against .88–.98 and .81 for plain percentiles, and .91–.97 and .87 for the studentised resamples,
-whose intervals are wider. Without copies drawn the interval is narrower, as it should be.
+is the unbiased standard error, times a ratio of quantiles. It is that of Student's t with
+Satterthwaite's degrees of freedom over that of the normal. Coverage at 95 % with 64 subjects and
+five copies, over seven settings of the components: .94–.98 where copies are normal and .87 where
+they are exponential, against .88–.98 and .81 for plain percentiles, and .91–.97 and .87 for the
+studentised resamples, whose intervals are wider. Without copies drawn the interval is narrower, as
+it should be.
 """
 
 from __future__ import annotations

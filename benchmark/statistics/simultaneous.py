@@ -150,7 +150,7 @@ def simultaneous_widths(
 ) -> tuple[FloatArray, FloatArray]:
     """Return K totals and the half-widths of intervals that hold all true totals together.
 
-    Every interval leaves out the same share of its own resamples (min-p), so that totals that go
+    Every interval leaves out the same share of its own resamples (min-p). So totals that go
     together cost little, and one that hangs on a single subject widens no other. A total that is
     the same in every subject has no width.
 

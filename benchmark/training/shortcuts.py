@@ -1,8 +1,8 @@
 """Whether the groups can be told apart by what cannot hold the disease.
 
-Probes look at raw pixels, at the masks and at the table, never at an embedding: a corner dimmed in
-the cases told phantom's groups apart at AUROC 0.95 by the pixels outside the head, and at 0.48 by
-the embedding of a random encoder, which training would still learn to see it through.
+Probes look at raw pixels, at the masks and at the table, never at an embedding. A corner that was
+dimmed in the cases told phantom's groups apart at AUROC 0.95 by the pixels outside the head. By the
+embedding of a random encoder it was 0.48, and training would still have learned to see the corner.
 """
 
 from __future__ import annotations

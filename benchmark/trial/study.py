@@ -248,7 +248,7 @@ class Study:
     def exhibit(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Keep arrays that a report shows of this study; they enter no score.
 
-        ``keys`` among them, the name of each image shown as ``Cohort.keys`` gives it, lets a report
+        ``keys`` among them is the name of each image, as ``Cohort.keys`` gives it. It lets a report
         say where the patient's left is in cohorts whose images lie differently in the world.
         """
         self.trial.exhibit(self._purpose, arrays)

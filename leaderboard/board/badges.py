@@ -1,8 +1,8 @@
 """What stands beside a row where scores are owed: in which group it finds, and what it knew before.
 
 A badge leaves total and rank as they are. ``one group only``: the weaker group's score is below
-half of the stronger one's. ``prior``: on data that submitters know, a method does better than on
-data that are kept back, and by more than methods do of which it is known that they follow the
+half of the stronger one's. ``prior``: a method does better on data that submitters know than on
+data that are kept back. The difference is larger than that of methods which are known to follow the
 network; part of what it shows was there before the network was asked.
 """
 
@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from benchmark.statistics.bootstrap import Interval
-from leaderboard.board.board import Badge, Gap, number_of
+from leaderboard.board.board import Badge, Gap
+from leaderboard.board.rounding import number_of
 from leaderboard.board.totals import Part, difference_of, intervals_of, part_of
 from leaderboard.published.record import PublishedRecord
 

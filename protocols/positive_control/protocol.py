@@ -2,8 +2,8 @@
 
 The signal is a smooth blur with a site, a strength and a model that is known to use it, so the
 truth is known to the pixel. Three arms are read: the model tuned to the signal (the score), the
-frozen model with a probe, and on the frozen model the difference between the maps of an image with
-and without the signal.
+frozen model with a probe, and a difference of maps. The last is that between an image with and
+without the signal on the frozen model.
 """
 
 from __future__ import annotations

@@ -31,12 +31,11 @@ def write_cohort(cohort: Cohort, folder: Path) -> Path:
     """Write a cohort as NIfTI files and tables, and return the path of its ``cohort.toml``.
 
     Images whose values are multiples of 1/255 are stored as bytes, others as float32; either way
-    they read back bit by bit, and so does the whole cohort, with the same fingerprint. (Only the
+    they read back bit by bit, and so does the whole cohort, with the same fingerprint. Only the
     third axis of a slice, along which it has no extent, always reads back towards right, front or
-    head.) Poses, partners, normals and sources are left out, since such files have no place for
-    them; a cohort that has any of them reads back without, and all but normals change the
-    fingerprint. The folder must be new or
-    empty, and nothing stays behind if writing fails.
+    head. Files have no place for poses, partners, normals and sources, so these are left out. A
+    cohort that has any of them reads back without, and all but normals change the fingerprint. The
+    folder must be new or empty, and nothing stays behind if writing fails.
 
     Raises:
         CohortError: If the folder holds something, or the cohort does not fit a table of text.

@@ -1,8 +1,8 @@
 """How an image of a file becomes an array of the cohort, and where that array lies.
 
-Volumes that lie in the world come out as [z, y, x] ascending; a coronal slice with rows z
-descending and columns x ascending, an axial one with rows y descending and columns x, a sagittal
-one with rows z descending and columns y; or as the letters of ``axes`` in the cohort file say.
+Volumes that lie in the world come out as [z, y, x] ascending. The rows of a coronal slice are z
+descending and its columns x ascending; those of an axial slice are y descending and x; those of a
+sagittal slice are z descending and y. The letters of ``axes`` in the cohort file can say otherwise.
 Arrays and pictures keep the order in which they are stored, and ``axes`` says what that is.
 """
 

@@ -1,8 +1,8 @@
 """The walls of fluid spaces in the template, found in it and moved along their normals.
 
-The third ventricle is the dark slit at the mid-line: in the coronal plane y = −21 mm of the ICBM
-152 template it reaches from z = −5 to 18 mm, where the fornix closes it, and is 4 mm wide (6 at
-its roof, which holds some choroid plexus of grey 0.35–0.48 among fluid of 0.25). Thalamus and
+The third ventricle is the dark slit at the mid-line. In the coronal plane y = −21 mm of the ICBM
+152 template it reaches from z = −5 to 18 mm, where the fornix closes it. It is 4 mm wide, and 6 at
+its roof, which holds some choroid plexus of grey 0.35–0.48 among fluid of 0.25. Thalamus and
 tegmentum round it are at 0.65–0.75, so a threshold of 0.5 lies half-way up the wall.
 """
 

@@ -1,10 +1,11 @@
 """What a network computes beside its weights: its layers, their settings, and the code they run.
 
 Two networks with the same weights can differ in an activation, a pooling or a stride. So a score
-is named by the architecture too: the tree of layers, every setting of each layer, the files
-that define layers of the user's own together with whatever of the user's own these files import,
-and the versions of the installed packages that define the others. Layers of torch itself are named
-without a version, since torch is recorded with the machine that a score was measured on.
+is named by the architecture too: the tree of layers, every setting of each layer, and the files
+that define layers of the user's own, with whatever of the user's own these files import. The
+versions of the installed packages that define the other layers belong to it too. Layers of torch
+itself are named without a version, since torch is recorded with the machine that a score was
+measured on.
 """
 
 from __future__ import annotations

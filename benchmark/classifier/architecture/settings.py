@@ -1,8 +1,9 @@
 """Settings of a network's layers, whatever form they have, as what JSON can hold.
 
 A setting is whatever a layer holds beside its weights: a number under any name, an activation, a
-configuration object, an array, a function with the values that it closes over, a hook, the program
-of a traced or scripted layer. Nothing in a description depends on the machine or on the process.
+configuration object or an array. A function with the values that it closes over is one too, as are
+a hook and the program of a traced or scripted layer. Nothing in a description depends on the
+machine or on the process.
 """
 
 from __future__ import annotations

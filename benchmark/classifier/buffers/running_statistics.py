@@ -11,7 +11,8 @@ takes them, is found out by behaviour:
   calls it: a traced or scripted network, or a module of one's own.
 - Any other module with buffers that training changes is tried in training mode on the same input,
   from three starting values. Where the result is an affine function of the start, as a moving
-  average's is, its fixed point is what the module would learn from these images in the long run.
+  average's is, its fixed point counts. That is what the module would learn from these images in the
+  long run.
 - A frozen norm, with buffers ``running_mean`` and ``running_var`` that not even training changes,
   is given the moments of its input.
 

@@ -1,8 +1,8 @@
 """Figures as a page carries them: small, legible in the dark, and without a request.
 
-Every figure becomes an SVG whose greys turn when the reader's screen is dark. Of a figure with
-images, everything but its texts is one picture of pixels inside that SVG, so that texts stay sharp
-and change their colour, and the pixels are there once.
+Every figure becomes an SVG whose greys turn when the reader's screen is dark. In a figure with
+images, everything but its texts is one picture of pixels inside that SVG. So texts stay sharp and
+change their colour, and the pixels are there once.
 """
 
 from __future__ import annotations

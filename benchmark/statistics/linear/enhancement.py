@@ -1,10 +1,10 @@
 """Threshold-free cluster enhancement of a volume of t, by nilearn.
 
 A voxel's t is replaced by what supports it. That is the sum over thresholds h below |t| of e(h)^½
-h², where e is the size of the cluster that the voxel lies in at that threshold (Smith & Nichols
-2009, NeuroImage 44). A weak difference over many neighbours can so be found where no voxel stands
-out alone; which of them carries it is then less certain. The largest value of each permutation is
-the null of all voxels, as for the largest |t|.
+h² (Smith & Nichols 2009, NeuroImage 44). Here e is the size of the cluster that the voxel lies in
+at that threshold. A weak difference over many neighbours can so be found where no voxel stands out
+alone; which of them carries it is then less certain. The largest value of each permutation is the
+null of all voxels, as for the largest |t|.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ DONORS = 8
 def interchange(images: Study, masks: Tensor) -> FloatArray:
     """Return how much of s·φ goes with the content of regions, in units of T, [n, K].
 
-    It is the mean of s·φ with the region of a subject of the own group, minus that with the region
-    of one of the other group, over ``DONORS`` pairs of donors from the study's rows.
+    It is the mean of s·φ with the region of a donor of the own group, minus that with the region of
+    a donor of the other group. It is taken over ``DONORS`` pairs of donors from the study's rows.
 
     Args:
         images: Study of the rows.

@@ -1,9 +1,10 @@
 """Whether the subjects' own masks tell the group, whatever the model looks at.
 
 Where a disease shrinks a region, an expert's mask of it shrinks as well. A map that is scored
-against such masks, or a removal that uses them, is then told the label by the mask. Two things are
-asked: whether the mask's area tells the group, and whether what its removal does to the model tells
-the group of the subject that the mask was drawn for, in another subject's image.
+against such masks, or a removal that uses them, is then told the label by the mask. So the protocol
+asks whether the mask's area tells the group. It also asks what removing the mask from another
+subject's image does to the model: does it tell the group of the subject that the mask was drawn
+for?
 """
 
 from __future__ import annotations

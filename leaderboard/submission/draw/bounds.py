@@ -11,8 +11,8 @@ which everything is known. These tell how much harder the drawn images are than 
 β is the slope of the method's scores on theirs within both samples, as in an analysis of
 covariance. So methods that have nothing in common with it change nothing. All cells are
 judged together: each by how rare its studentised difference is among its own resamples, and the
-rarest by how rare that is (min-p), which a submission that knew nothing exceeds in one of twenty
-draws at most.
+rarest by how rare that is (min-p). A submission that knew nothing exceeds the limit in one of
+twenty draws at most.
 """
 
 from __future__ import annotations

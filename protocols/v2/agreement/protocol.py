@@ -2,9 +2,10 @@
 
 The foreground is cut into cells, and each alone is exchanged for the partner's or, where subjects
 have none, removed. The score is the part of the largest effects that lies in the cells that the map
-marks, above what the maps of networks that know nothing of the task capture: on real slices edges
-alone capture 0.43, because an image's own contrast decides what can be removed. Pairwise agreement,
-concordance and the signed correlation of mass with effect stand beside it, as in version 1.
+marks. It is measured above what the maps of networks capture that know nothing of the task: on real
+slices edges alone capture 0.43, because an image's own contrast decides what can be removed.
+Pairwise agreement, concordance and the signed correlation of mass with effect stand beside it, as
+in version 1.
 """
 
 from __future__ import annotations

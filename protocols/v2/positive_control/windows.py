@@ -2,10 +2,10 @@
 
 A window is the raised cosine of `positive_control` 1.0, 1 in its core and 0 at its rim. In a square
 slice its diameter is a third of the side, as it was there. The share of the image that it fills is
-the same in any other shape. So a network learns a mark in a volume as it does in a slice,
-where a ball of a third of the side would fill 2 % of the box and a window of a slice 9 %. It is no
-wider than half of the shortest side, so that two windows fit into the box side by side. Lengths are
-in mm, so that a window is as long in the world along every axis.
+the same in any other shape. So a network learns a mark in a volume as it does in a slice. A ball of
+a third of the side would fill 2 % of the box, where a window of a slice fills 9 %. It is no wider
+than half of the shortest side, so that two windows fit into the box side by side. Lengths are in
+mm, so that a window is as long in the world along every axis.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class Window:
     def allowed_sites(self, foreground: BoolArray) -> npt.NDArray[np.int16]:
         """Return the pixels [K, len(S)] of a foreground [*S] in which a window may lie.
 
-        They lie as deep as the window's radius, so that it stays inside the foreground, or, in a
-        foreground that is too narrow for two windows, at least half as deep as its deepest pixel.
+        They lie as deep as the window's radius, so that it stays inside the foreground. In a
+        foreground that is too narrow for two windows, they lie at least half as deep as its deepest
+        pixel.
         """
         depth = depth_inside(foreground, self.spacing)
         # A quarter of the memory, since there are as many of them as voxels.

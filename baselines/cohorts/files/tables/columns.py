@@ -56,8 +56,8 @@ def type_column(cells: Sequence[str]) -> list[object]:
 def check_column(name: str, cells: Sequence[str], subjects: Sequence[str], where: str) -> None:
     """Refuse a column of numbers in which some cells are none, and ages that nobody has.
 
-    A column is meant to hold numbers if it is called so (``age``, ``tiv``, ``…_volume``, …), or
-    80 % of its cells that are not n/a are numbers, or are numbers with separators of thousands.
+    A column is meant to hold numbers if it is called so (``age``, ``tiv``, ``…_volume``, …), or if
+    80 % of its cells that are not n/a are numbers. Numbers with separators of thousands count here.
 
     Args:
         name: Name of the column.
