@@ -127,7 +127,7 @@ def _concept_faults(cohort: Cohort) -> Iterator[str]:
     people = cohort.participants
     tested = set(people["subject"][people["split"] == "test"].astype(str))
     for name, concept in cohort.concepts.items():
-        sets = {"with": concept.shown, "without": concept.absent}
+        sets = {"with": concept.present, "without": concept.absent}
         for which, images in sets.items():
             what = f"the images {which} the concept {name!r}"
             if len(images) and images.images.shape[1:] != cohort.images.shape[1:]:
@@ -144,11 +144,11 @@ def _concept_faults(cohort: Cohort) -> Iterator[str]:
             if shared := sorted(tested & set(images.subjects)):
                 rule = "a concept is shown by subjects that are not tested on"
                 yield f" has the test subject {shared[0]!r} among {what}; {rule}"
-        if concept.paired and concept.shown.subjects != concept.absent.subjects:
+        if concept.paired and concept.present.subjects != concept.absent.subjects:
             rule = "but its two sets are not of the same subjects"
             yield f" calls the concept {name!r} paired, {rule}"
-        if concept.added is not None and len(concept.added) != len(concept.shown):
-            count = f"{len(concept.shown)} images but {len(concept.added)} amounts"
+        if concept.added is not None and len(concept.added) != len(concept.present):
+            count = f"{len(concept.present)} images but {len(concept.added)} amounts"
             yield f" has {count} of the concept {name!r}"
         if unknown := [each for each in concept.covariates if each not in people.columns]:
             known = ", ".join(map(str, cohort.covariates.columns)) or "none"

@@ -78,20 +78,20 @@ class Concept:
     """Images with and without something that a network may look at.
 
     Attributes:
-        shown: Images that show it.
+        present: Images that show it.
         absent: Images that do not. Where both sets are of the same subjects, in the same order,
             the concept is paired.
-        paired: Whether each image of ``shown`` is that of ``absent`` in the same place, with
+        paired: Whether each image of ``present`` is that of ``absent`` in the same place, with
             nothing but the concept added.
         description: One sentence for tables.
         nuisance: Whether a network that looks at it has found a shortcut, such as a scanner.
         covariates: Columns of ``Cohort.participants`` whose sum is the amount of the concept in a
             subject; none where the amount is not known.
-        added: [n] difference by which the images of ``shown`` exceed their partners in that amount;
-            None where the amount is not known, or there are no pairs.
+        added: [n] difference by which the images of ``present`` exceed their partners in that
+            amount; None where the amount is not known, or there are no pairs.
     """
 
-    shown: ConceptImages
+    present: ConceptImages
     absent: ConceptImages
     paired: bool
     description: str = ""
@@ -103,12 +103,12 @@ class Concept:
     def in_key_order(self) -> Concept:
         """The same concept with its images in the order of their keys, pairs together."""
         absent = np.argsort(np.array(self.absent.keys))
-        shown = absent if self.paired else np.argsort(np.array(self.shown.keys))
+        present = absent if self.paired else np.argsort(np.array(self.present.keys))
         return replace(
             self,
-            shown=self.shown.take(shown),
+            present=self.present.take(present),
             absent=self.absent.take(absent),
-            added=None if self.added is None else np.asarray(self.added)[shown],
+            added=None if self.added is None else np.asarray(self.added)[present],
         )
 
     @cached_property
@@ -116,12 +116,12 @@ class Concept:
         """SHA-256 of everything that a score depends on."""
         added = None if self.added is None else np.round(self.added, 6).tolist()
         if added is not None:
-            added = sorted(zip(self.shown.subjects, added, strict=True))
+            added = sorted(zip(self.present.subjects, added, strict=True))
         head = [self.paired, self.nuisance, self.covariates, added]
         if self.paired:  # which image is whose partner
-            pairs = zip(self.shown._hashes, self.absent._hashes, strict=True)
+            pairs = zip(self.present._hashes, self.absent._hashes, strict=True)
             head.append(sorted(map(list, pairs)))
-        sets = [self.shown.sha256, self.absent.sha256]
+        sets = [self.present.sha256, self.absent.sha256]
         return hashlib.sha256(json.dumps([head, sets]).encode()).hexdigest()
 
 

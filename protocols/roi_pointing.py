@@ -183,11 +183,11 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
         used = interval(readings, self.roi_effect_above_random)
         if used is not None and not used.low > 0:
             return Verdict("not assessable", None, "model does not use the ROI")
-        asked = {
+        clauses = {
             "the control region is loaded as much": interval(readings, self.specificity),
             "randomised models score as well": interval(readings, self.ap_above_null),
         }
-        failures = [reason for reason, score in asked.items() if score and not score.low > 0]
+        failures = [reason for reason, score in clauses.items() if score and not score.low > 0]
         return Verdict("scored", not failures, "; ".join(failures) or None)
 
 

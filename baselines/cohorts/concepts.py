@@ -122,7 +122,7 @@ def read_concepts(path: Path, cohort: str) -> dict[str, Concept]:
         columns = [f"{name}:{column}" for column in change.covariates]
         added = people[columns].sum(axis=1).to_numpy(dtype=float) if columns else None
         concepts[name] = Concept(
-            shown=ConceptImages(intensities_of(arrays.partners[name]), subjects),
+            present=ConceptImages(intensities_of(arrays.partners[name]), subjects),
             absent=absent,
             paired=True,
             description=change.description,

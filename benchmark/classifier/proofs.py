@@ -1,10 +1,10 @@
 """Proofs that a network can be scored, made on a few images when it is loaded.
 
 What a protocol or an explainer takes for granted is tried out first: that passes repeat, leave
-everything as it was and reach the image with their gradient, that an image's logits are its own,
-that the head gives logits, and that copies stand by themselves and compute the same. So a fault of
-the network is told of the network, and not of the explainer that happens to meet it. No pass of a
-proof is counted.
+everything as it was and reach the image with their gradient, and that an image's logits are its
+own. The head must give logits, and copies must stand by themselves and compute the same. So a fault
+of the network is told of the network, and not of the explainer that happens to meet it. No pass of
+a proof is counted.
 """
 
 from __future__ import annotations
@@ -215,10 +215,10 @@ class NetworkProofs:
 
     def _pass(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and embeddings, and refuse a pass that leaves a trace."""
-        given = images.clone()
+        clone = images.clone()
         with torch.inference_mode(False), torch.no_grad(), self._traceless():
-            outputs = self._attempt(lambda: forward(self._classifier, given))
-        if not torch.equal(given, images):
+            outputs = self._attempt(lambda: forward(self._classifier, clone))
+        if not torch.equal(clone, images):
             raise self._fault(
                 "changes the images that it is given, as `x -= 0.5` and layers with inplace=True "
                 "do: write `x = x - 0.5`, or leave it to Preprocessing(mean=…, std=…)"

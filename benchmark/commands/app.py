@@ -135,12 +135,12 @@ def _tell_version(wanted: bool) -> None:
 
 def _commit() -> str:
     """Return the commit in brackets, or nothing where none is known."""
-    here = checkout.find_checkout()
-    if here is None:
+    checkout_of_code = checkout.find_checkout()
+    if checkout_of_code is None:
         commit = checkout.installed_commit()
         return "" if commit is None else f" (commit {commit[:12]})"
-    changes = ", with changes that are not committed" if here.dirty else ""
-    return f" (commit {here.commit[:12]}{changes})"
+    changes = ", with changes that are not committed" if checkout_of_code.dirty else ""
+    return f" (commit {checkout_of_code.commit[:12]}{changes})"
 
 
 @app.callback()

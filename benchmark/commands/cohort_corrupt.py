@@ -80,9 +80,9 @@ def corrupt(
 ) -> None:
     """Corrupt half of a cohort's subjects in known places, and write it as a cohort."""
     with exit_on_error("Stopped before anything was written."):
-        place = {"--site": site, "--region": region, "--random-sites": random_sites}
+        places = {"--site": site, "--region": region, "--random-sites": random_sites}
         _check_companions(
-            _only_place({**place, "--map-of": map_of}),
+            _only_place({**places, "--map-of": map_of}),
             {"--radius": radius, "--top": top},
             {"--mean-map": mean_map or None, "--store": store, "--model": model},
         )
@@ -127,29 +127,29 @@ class _Run:
 
 def _only_place(places: Mapping[str, object]) -> str:
     """Return the one option that says where the cohort is corrupted."""
-    given = [key for key, value in places.items() if value not in (None, [])]
-    if len(given) != 1:
+    chosen = [key for key, value in places.items() if value not in (None, [])]
+    if len(chosen) != 1:
         raise InputError(
             f"Expected one of {', '.join(places)}, to say where the cohort is corrupted; got "
-            f"{' and '.join(given) or 'none'}."
+            f"{' and '.join(chosen) or 'none'}."
         )
-    return given[0]
+    return chosen[0]
 
 
 def _check_companions(
-    place: str, needed: Mapping[str, object], optional: Mapping[str, object]
+    option: str, needed: Mapping[str, object], optional: Mapping[str, object]
 ) -> None:
     """Refuse options that mean nothing beside the chosen place, and miss those that it needs."""
     companions = {"--site": "--radius", "--random-sites": "--radius", "--map-of": "--top"}
-    own = companions.get(place)
+    own = companions.get(option)
     if own is not None and needed[own] is None:
         meaning = "MM, the radius of the balls" if own == "--radius" else "SHARE, such as 0.04"
-        raise InputError(f"{place} needs {own} {meaning}.")
+        raise InputError(f"{option} needs {own} {meaning}.")
     foreign = [key for key, value in needed.items() if value is not None and key != own]
-    if place != "--map-of":
+    if option != "--map-of":
         foreign += [key for key, value in optional.items() if value is not None]
     if foreign:
-        raise InputError(f"{foreign[0]} means nothing beside {place}.")
+        raise InputError(f"{foreign[0]} means nothing beside {option}.")
 
 
 def _point(text: str) -> tuple[float, float, float]:

@@ -66,8 +66,10 @@ def run(
         with allocator.without_collection():
             executor = _on_cluster(engine_name, address, workers, device)
             # The cluster may have a GPU where this machine has none.
-            here = "auto" if executor is not None and device == "cuda" else device
-            settings = engine.Settings(devices.resolve_device(here), batch_size, fresh, deadline)
+            device_name = "auto" if executor is not None and device == "cuda" else device
+            settings = engine.Settings(
+                devices.resolve_device(device_name), batch_size, fresh, deadline
+            )
             selection = suites.Selection(
                 tuple(explainer or ()),
                 tuple(cohort or ()),

@@ -35,8 +35,8 @@ class Column:
 
     Attributes:
         heading: Text above the column.
-        kind: ``number``, to the right, or ``name``, which never wrap; ``title``, which heads the card
-            of its row; ``prose``, which wraps at words.
+        kind: ``number``, to the right, or ``name``, neither of which wraps; ``title``, which heads
+            the card of its row; ``prose``, which wraps at words.
         label: Text before the value on a card; the heading unless given.
     """
 

@@ -187,7 +187,7 @@ class TrainingBar(Progress):
 def print_card(console: Console, notes: Console, card: ExperimentCard, folder: Path) -> None:
     """Print what came of a training; among the notes, how its network is explained."""
     texts = describe(card)
-    given = ["--model", str(folder), "--cohort", card.cohort.spec, "--explainer", "gradcam_aligned"]
+    words = ["--model", str(folder), "--cohort", card.cohort.spec, "--explainer", "gradcam_aligned"]
     print_sentences(
         console,
         [
@@ -200,7 +200,7 @@ def print_card(console: Console, notes: Console, card: ExperimentCard, folder: P
         notes,
         [
             f"card, weights and figures: {folder}",
-            f"explain it: python -m benchmark run {shlex.join(given)}",
+            f"explain it: python -m benchmark run {shlex.join(words)}",
         ],
     )
 
@@ -308,8 +308,8 @@ def print_bottom_lines(
     """Print a sentence a method on each model, given the health of protocols there."""
     for cohort, model in dict.fromkeys((result.cohort, result.model) for result in results):
         own = [result for result in results if (result.cohort, result.model) == (cohort, model)]
-        here = [each for each in judged if (each.cohort, each.model) == (cohort, model)]
-        lines = bottom_lines(own, protocols, here)
+        own_health = [each for each in judged if (each.cohort, each.model) == (cohort, model)]
+        lines = bottom_lines(own, protocols, own_health)
         print_sentences(console, (f"{cohort} × {model}: {line.text}" for line in lines))
 
 

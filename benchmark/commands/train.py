@@ -81,8 +81,8 @@ def train(
         _refuse({"--seed": seed}, "--seed belongs to --out, and --refit N to an experiment")
         resolved, catalogue = devices.resolve_device(device), catalogues.Catalogue()
         if resume is not None:
-            given = {"--model": model, "--cohort": cohort, **chosen}
-            _refuse(given, f"--resume takes everything from the card of {resume}")
+            others = {"--model": model, "--cohort": cohort, **chosen}
+            _refuse(others, f"--resume takes everything from the card of {resume}")
             registries.read_registry(experiments).select([resume])
             experiment = trials.reopen(experiments / resume, resolved, catalogue)
         else:
@@ -126,9 +126,9 @@ def relatives(
             terminal.print_lines(console, [f"weights: {path}"])
 
 
-def _refuse(given: Mapping[str, object], reason: str) -> None:
+def _refuse(values: Mapping[str, object], reason: str) -> None:
     """Refuse options that mean nothing beside another."""
-    if unwanted := [name for name, value in given.items() if value is not None]:
+    if unwanted := [name for name, value in values.items() if value is not None]:
         raise InputError(f"{reason}, so {unwanted[0]} cannot be given with it.")
 
 

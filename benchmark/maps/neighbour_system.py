@@ -100,9 +100,9 @@ class _Matrix:
     """The matrix of several systems laid end to end, in either precision.
 
     A system's entries are its masked pixels and the pixels left and right of these, where vectors
-    are 0, in the order of the image, and zeros that fill up the last block of 64. So a line of the
-    image is a run of entries, and neighbours within it need no index; of other lines, one index
-    finds three neighbours at once.
+    are 0, in the order of the image. Zeros fill up the last block of 64. So a line of the image is
+    a run of entries, and neighbours within it need no index; of other lines, one index finds three
+    neighbours at once.
 
     Args:
         lines: Entries [n] int32 straight across, for each squared distance of other lines; n where
@@ -242,10 +242,10 @@ def _assemble(
         if any(offset):
             steps = zip(offset, planes.strides[:-1], strict=True)
             across = pixel + sum(step * stride for step, stride in steps)
-            found = torch.full((size,), size, dtype=torch.int32, device=device)
+            neighbours = torch.full((size,), size, dtype=torch.int32, device=device)
             # Pixel 0 is padding, which is not among the entries.
-            found[entry] = entry_of.index_select(0, across.mul_(is_masked))
-            lines[_squared(offset)] = (*lines.get(_squared(offset), ()), found)
+            neighbours[entry] = entry_of.index_select(0, across.mul_(is_masked))
+            lines[_squared(offset)] = (*lines.get(_squared(offset), ()), neighbours)
 
     def gather(plane: Tensor, index: Tensor) -> Tensor:
         vector = torch.zeros(size, dtype=torch.float64, device=device)

@@ -95,8 +95,8 @@ def format_toml(settings: Mapping[str, object]) -> str:
 def list_some(names: Iterable[str], most: int = 12) -> str:
     """Return names in one line, no more of them than a message can hold."""
     listed = list(names)
-    shown = ", ".join(shorten(name) for name in listed[:most])
-    return (f"{shown}, … ({len(listed)} in all)" if len(listed) > most else shown) or "none"
+    listing = ", ".join(shorten(name) for name in listed[:most])
+    return (f"{listing}, … ({len(listed)} in all)" if len(listed) > most else listing) or "none"
 
 
 def shorten(text: str, most: int = _LONGEST) -> str:

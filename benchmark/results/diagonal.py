@@ -11,19 +11,19 @@ from benchmark.reading import Reading, Statistic, summarise
 
 
 def unfollowed(
-    readings: Mapping[str, Sequence[Reading]], statistic: Statistic, place: str
+    readings: Mapping[str, Sequence[Reading]], statistic: Statistic, condition: str
 ) -> list[str]:
     """Return the places that no method shows best on the network taught to look there.
 
     Args:
         readings: Readings by method; no controls, which follow no network.
         statistic: Statistic of each network's maps at each place, up being better.
-        place: Condition that names the place; ``network`` names the network after its place.
+        condition: Condition that names the place; ``network`` names the network after its place.
     """
     followed: dict[str, bool] = {}
     for of_method in readings.values():
         table = {
-            (str(reading.conditions["network"]), str(reading.conditions[place])): reading
+            (str(reading.conditions["network"]), str(reading.conditions[condition])): reading
             for reading in of_method
             if reading.statistic == statistic.name
         }

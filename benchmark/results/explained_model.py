@@ -112,16 +112,16 @@ def explained_model(
     if not kept and NO_EXPLAINER not in measured:
         return None
     trials = {name: trial.on(explainer=explainer) for name, explainer in kept.items()}
-    shown = dict(trials)
+    all_trials = dict(trials)
     if NO_EXPLAINER in measured:  # what was asked of the model alone has no map, but pictures
-        shown[NO_EXPLAINER] = trial.on(explainer=NoExplainer())
+        all_trials[NO_EXPLAINER] = trial.on(explainer=NoExplainer())
     return ExplainedModel(
         trial.test,
         records[0].names.model,
         trial.evaluation,
         _Maps(trials),
         {name: explainer.polarity for name, explainer in kept.items()},
-        _exhibits(shown, records),
+        _exhibits(all_trials, records),
     )
 
 
@@ -145,9 +145,9 @@ def _exhibits(trials: Mapping[str, Trial], records: Sequence[FinishedCell]) -> d
 def add_geometry(arrays: Exhibit, cohort: Cohort) -> Exhibit:
     """Return an exhibit together with where its images lie in the world.
 
-    Added are ``spacing`` in mm of the axes *S, ``affines`` [n, 4, 4] of the images that the exhibit
-    names in ``keys``, or [1, 4, 4] where all images of the cohort share one, and whether these say
-    where left is, ``oriented``.
+    It gains ``spacing`` in mm of the axes *S, and ``affines`` [n, 4, 4] of the images that the
+    exhibit names in ``keys``, or [1, 4, 4] where all images of the cohort share one. ``oriented``
+    says whether these tell where left is.
 
     Args:
         arrays: Arrays that a protocol kept.

@@ -102,8 +102,8 @@ def read_settings(path: Path | None, regime: str | None, refit: int | None) -> R
         InputError: If the file cannot be read, or a setting cannot be used.
     """
     chosen: dict[str, Any] = {"regime": regime, "refit": refit}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return replace(read_recipe(path), **given)
+    overrides = {name: value for name, value in chosen.items() if value is not None}
+    return replace(read_recipe(path), **overrides)
 
 
 def begin(

@@ -128,7 +128,7 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         selection = replace(selection, explainers=(*catalogue.explainers.names, *other_specs))
     chosen = suite.select(selection)
     explainers = _find_entries(catalogue.explainers, chosen.explainers)
-    asked = frozenset(_find_entries(catalogue.explainers, selection.explainers))
+    own_explainers = frozenset(_find_entries(catalogue.explainers, selection.explainers))
     cohorts = _find_entries(catalogue.cohorts, chosen.cohorts)
     if NO_EXPLAINER in explainers:
         raise PluginError(
@@ -177,7 +177,7 @@ def make_plan(catalogue: Catalogue, suite: Suite, selection: Selection) -> Plan:
         loaded=loaded,
         notices=tuple(notices),
         selection=selection,
-        for_health=frozenset(explainers) - asked,
+        for_health=frozenset(explainers) - own_explainers,
         controls=published_controls(suite.version),
     )
     panel_names = [member for name in protocols for member in plan.protocol(name).panel]

@@ -38,14 +38,14 @@ def weighted_ranks(values: FloatArray, weights: FloatArray) -> FloatArray:
     return ranks
 
 
-def spearman_of(first: FloatArray, second: FloatArray, *given: FloatArray) -> Weighted:
-    """Return the Spearman correlation of values [N], given any number of others [N], as a function.
+def spearman_of(first: FloatArray, second: FloatArray, *covariates: FloatArray) -> Weighted:
+    """Return the Spearman correlation of values [N], given covariates [N], as a function.
 
     The partial correlation is that of the ranks (Kendall 1942), from the inverse of their
     correlation matrix. Rows in which a value is missing are left out. Where a column does not vary
-    the correlation is NaN; a ``given`` one that does not vary explains nothing.
+    the correlation is NaN; a covariate that does not vary explains nothing.
     """
-    columns = np.column_stack([first, second, *given])
+    columns = np.column_stack([first, second, *covariates])
     known: BoolArray = np.asarray(np.isfinite(columns).all(axis=1))
 
     def correlate(weights: FloatArray) -> FloatArray:
@@ -53,9 +53,9 @@ def spearman_of(first: FloatArray, second: FloatArray, *given: FloatArray) -> We
         result = np.full(len(weights), np.nan)
         sound = np.isfinite(matrix[:, :2, :2]).all((1, 2))
         matrix = np.where(np.isfinite(matrix), matrix, np.eye(matrix.shape[1]))
-        if not given:
+        if not covariates:
             return np.where(sound, matrix[:, 0, 1], np.nan)
-        # Where a given column is a function of the others, its part is shared, not doubled.
+        # Where a covariate is a function of the others, its part is shared, not doubled.
         inverse = np.linalg.pinv(matrix[sound], rcond=1e-10, hermitian=True)
         scale = np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])
         result[sound] = -inverse[:, 0, 1] / scale

@@ -322,11 +322,11 @@ def _spelled(name: str, metric: Metric) -> str:
 
 def _require_same_images(predictions: Predictions, before: Predictions, cohort: Cohort) -> None:
     keys = tuple(sorted(cohort.keys))
-    for name, given in (("trained", predictions), ("untrained", before)):
-        if given.keys != keys:
-            strays = sorted(set(given.keys) ^ set(keys))
+    for name, rows in (("trained", predictions), ("untrained", before)):
+        if rows.keys != keys:
+            strays = sorted(set(rows.keys) ^ set(keys))
             first = f"; the first that only one of them has is {strays[0]!r}" if strays else ""
             raise CohortError(
                 f"Expected predictions of the {name} network for the {len(keys)} images of cohort "
-                f"{cohort.name!r} in the order of their keys, but got {len(given)}{first}."
+                f"{cohort.name!r} in the order of their keys, but got {len(rows)}{first}."
             )

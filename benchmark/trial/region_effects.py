@@ -77,10 +77,10 @@ def _regions(trial: Trial, rows: Rows) -> tuple[Tensor, bool]:
         return torch.from_numpy(union & foreground), True
     axes = np.indices(trial.cohort.shape)
     balls = np.zeros_like(foreground)
-    for place, inside in enumerate(foreground[:, 0]):
+    for image, inside in enumerate(foreground[:, 0]):
         centre = np.argwhere(inside).mean(0).reshape(-1, *[1] * inside.ndim)
         distance = np.where(inside, ((axes - centre) ** 2).sum(0), np.inf)
         count = max(1, round(_FALLBACK_SHARE * int(inside.sum())))
         nearest = np.argsort(distance, axis=None, kind="stable")[:count]
-        balls[place, 0].flat[nearest] = True
+        balls[image, 0].flat[nearest] = True
     return torch.from_numpy(balls), False

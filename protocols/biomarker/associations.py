@@ -105,11 +105,11 @@ def read_output(notes: Study, setting: Setting) -> None:
 
 def read_score(notes: Study, setting: Setting, marks: Marks) -> None:
     """Read the score, what copies and control regions reach, and the p-values."""
-    statistics, volumes, given = BiomarkerStatistics, setting.volumes, setting.by_output
+    statistics, volumes, design = BiomarkerStatistics, setting.volumes, setting.by_output
     for where, columns in setting.columns():
 
         def values(of: FloatArray, columns: list[int] = columns) -> FloatArray:
-            return PartialCorrelation(of[:, columns], volumes[:, columns], given).values
+            return PartialCorrelation(of[:, columns], volumes[:, columns], design).values
 
         own, control = values(marks.own), values(marks.control)
         copies = [values(copy) for copy in marks.copies]
@@ -123,7 +123,7 @@ def read_score(notes: Study, setting: Setting, marks: Marks) -> None:
             beyond = np.mean([own - copy for copy in copies], axis=0)
             notes.read(statistics.beyond_copies, beyond, where, reasons={})
         test = correlation_test(
-            marks.own[:, columns], volumes[:, columns], given, setting.permutations
+            marks.own[:, columns], volumes[:, columns], design, setting.permutations
         )
         notes.constant(statistics.p, test.p, {"of": statistics.beyond_output.name, **where})
 

@@ -34,10 +34,10 @@ def read_regressions(notes: Study, setting: Setting, marks: Marks) -> None:
     site of more than ten levels. Up to ten, each level is a fixed effect.
     """
     people = setting.people
-    for given, design in ((GROUP, setting.by_group), (OUTPUT, setting.by_output)):
+    for adjustment, design in ((GROUP, setting.by_group), (OUTPUT, setting.by_output)):
         for column, name in enumerate(setting.regions):
             pair = setting.volumes[:, column], marks.own[:, column]
-            _read(notes, regress(*pair, design), name, given)
+            _read(notes, regress(*pair, design), name, adjustment)
     present = [name for name in COVARIATES if name in people.participants]
     table = people.participants[present] if people.has_visits else people.covariates
     groups = people.groups if people.has_visits else setting.groups
@@ -45,16 +45,16 @@ def read_regressions(notes: Study, setting: Setting, marks: Marks) -> None:
         people.signed_volumes_by_image(setting.regions) if people.has_visits else setting.volumes
     )
     of_map = marks.by_image if people.has_visits else marks.own
-    for given in (GROUP, OUTPUT):
+    for adjustment in (GROUP, OUTPUT):
         output = setting.output if people.has_visits else people.mean(setting.output)
-        extra = {"output": output} if given == OUTPUT else None
+        extra = {"output": output} if adjustment == OUTPUT else None
         design = nuisance_design(table, groups, extra=extra, most_levels=MOST_LEVELS)
         clusters = _clusters(setting, design)
         if clusters is None:
             return
         for column, name in enumerate(setting.regions):
             fit = regress_mixed(volumes[:, column], of_map[:, column], design, clusters)
-            _read(notes, fit, name, given, "mixed")
+            _read(notes, fit, name, adjustment, "mixed")
 
 
 def read_mediation(notes: Study, setting: Setting, marks: Marks, resamples: int) -> None:
@@ -86,9 +86,9 @@ def _clusters(setting: Setting, design: Design) -> Sequence[str] | None:
     return column
 
 
-def _read(notes: Study, fit: Regression, region: str, given: str, model: str = "OLS") -> None:
+def _read(notes: Study, fit: Regression, region: str, adjustment: str, model: str = "OLS") -> None:
     """Read the numbers of one regression, those that it has."""
-    where: dict[str, Condition] = {"roi": region, "given": given, "model": model}
+    where: dict[str, Condition] = {"roi": region, "given": adjustment, "model": model}
     if fit.note:
         where["note"] = fit.note
     numbers: dict[str, float | None] = {

@@ -52,14 +52,14 @@ def read_subfields(notes: Study, setting: Setting, marks: Marks, regions: Region
             others = {
                 people.parts[other]: volumes[:, other] for other in members if other != column
             }
-            given = nuisance_design(people.covariates, setting.groups, extra=others)
+            design = nuisance_design(people.covariates, setting.groups, extra=others)
             pair = marks.parts_absolute[:, column], volumes[:, column]
-            correlation = PartialCorrelation(*pair, given)
+            correlation = PartialCorrelation(*pair, design)
             # A correlation has no unit: what leaks over a soft edge correlates like the change.
-            left = given.residuals(pair[0]).std()
+            left = design.residuals(pair[0]).std()
             explained[name] = correlation.estimate * float(left)
             notes.read(statistics.subfield, correlation.values, where, reasons={})
-            test = correlation_test(*pair, given, setting.permutations)
+            test = correlation_test(*pair, design, setting.permutations)
             notes.constant(statistics.p, test.p, {"of": statistics.subfield.name, **where})
     if explained and (changes := _changes(notes.trial.test, people.rows, regions)) is not None:
         order = _rank_agreement(explained, changes)
@@ -74,12 +74,12 @@ def _families(parents: Mapping[str, str], parts: Sequence[str]) -> dict[str, lis
     return {parent: members for parent, members in families.items() if len(members) > 1}
 
 
-def _resolution(values: FloatArray, given: Design) -> float:
+def _resolution(values: FloatArray, design: Design) -> float:
     """Return the mean partial correlation among columns [n, J]."""
     count = values.shape[1]
     pairs = [(i, j) for i in range(count) for j in range(i)]
     correlations = [
-        PartialCorrelation(values[:, i], values[:, j], given).estimate for i, j in pairs
+        PartialCorrelation(values[:, i], values[:, j], design).estimate for i, j in pairs
     ]
     return float(np.mean(correlations))
 

@@ -66,7 +66,7 @@ def _associations(readings: Readings) -> Table:
 def _regressions(readings: Readings) -> Table:
     """Return what the map adds to a regression of the volume."""
     rows, ps = [], []
-    given = {"group": "covariates, group", "output": "covariates, group, output"}
+    adjustments = {"group": "covariates, group", "output": "covariates, group, output"}
     for name, own in readings.items():
         for reading in own:
             where = dict(reading.conditions)
@@ -80,7 +80,7 @@ def _regressions(readings: Readings) -> Table:
 
             added = number_of("delta_aic")
             row: list[Cell] = [name, str(where["roi"])]
-            row += [given[str(where["given"])], str(where["model"])]
+            row += [adjustments[str(where["given"])], str(where["model"])]
             row += [number(number_of(key)) for key in ("beta", "error", "partial_r2", "delta_r2")]
             row += [number(added, 1), "yes" if added < SUPPORT else "no"]
             rows.append([*row, str(where.get("note", ""))])
@@ -151,7 +151,9 @@ def _mediation(readings: Readings) -> Table:
             _constant(own, Read.mediation, quantity=quantity)
             for quantity in ("share", "low", "high")
         )
-        reading = next((one for one in own if one.statistic == Read.mediation.name), None)
+        reading = next(
+            (reading for reading in own if reading.statistic == Read.mediation.name), None
+        )
         if reading is not None:
             note = str(reading.conditions.get("note", ""))
             rows.append([name, number(share), number(low), number(high), note])

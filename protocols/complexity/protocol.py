@@ -133,5 +133,5 @@ class Complexity(SanityProtocol[ComplexityConfig]):
 
 
 def _estimate(readings: Sequence[Reading], measured: Statistic) -> float | None:
-    found = interval(readings, measured)
-    return None if found is None or np.isnan(found.estimate) else round(found.estimate, 3)
+    score = interval(readings, measured)
+    return None if score is None or np.isnan(score.estimate) else round(score.estimate, 3)

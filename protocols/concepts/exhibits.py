@@ -29,7 +29,7 @@ def exhibit_of(
     for name, concept in concepts.items():
         if concept.paired:
             arrays[f"{WITHOUT}{name}"] = concept.absent.images[:_PAIRS]
-            arrays[f"{WITH}{name}"] = concept.shown.images[:_PAIRS]
+            arrays[f"{WITH}{name}"] = concept.present.images[:_PAIRS]
         ranked = np.lexsort((np.array(test.keys), -(embeddings @ directions[name])))
         rows = np.concatenate([ranked[:_ENDS], ranked[-_ENDS:]])
         arrays[f"{LIKE}{name}"] = np.asarray(test.images[rows])

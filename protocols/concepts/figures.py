@@ -60,9 +60,9 @@ def concept_drawings(exhibit: Exhibit, readings: Sequence[Reading]) -> Iterator[
 @style.styled
 def draw_effects(figure: Figure, readings: Sequence[Reading]) -> None:
     """Fill the figure with a row for each concept: its effect, and whether it is encoded."""
-    found = findings(readings)
-    height = 0.95 + 0.32 * len(found)
-    left = 0.25 + style.CHARACTER * max(len(finding.name) for finding in found)
+    all_findings = findings(readings)
+    height = 0.95 + 0.32 * len(all_findings)
+    left = 0.25 + style.CHARACTER * max(len(finding.name) for finding in all_findings)
     figure.set_size_inches(style.WIDTH, height)
     width = style.WIDTH - left
     bottom, tall = 0.55 / height, 1 - 0.8 / height
@@ -79,7 +79,7 @@ def draw_effects(figure: Figure, readings: Sequence[Reading]) -> None:
     effects.axvspan(-BAND, BAND, color="#cfd8df", lw=0)
     effects.axvline(0, color=style.CHANCE, lw=0.9, linestyle=(0, (4, 3)))
     encoded.axvline(0.5, color=style.CHANCE, lw=0.9, linestyle=(0, (4, 3)))
-    for row, finding in enumerate(found):
+    for row, finding in enumerate(all_findings):
         colour = style.COLOURS[1] if finding.word == "shortcut" else style.COLOURS[0]
         _draw_interval(effects, row, style.span(finding.score), colour)
         if finding.paired:
@@ -87,7 +87,7 @@ def draw_effects(figure: Figure, readings: Sequence[Reading]) -> None:
             effects.plot([shift], [row], "D", mfc="white", mec=style.GREYS[0], ms=4)
         figure.text(
             words,
-            bottom + tall * (1 - (row + 0.5) / len(found)),
+            bottom + tall * (1 - (row + 0.5) / len(all_findings)),
             finding.word,
             va="center",
             color=colour if finding.word in ("drives", "shortcut") else style.MUTED,
@@ -95,14 +95,16 @@ def draw_effects(figure: Figure, readings: Sequence[Reading]) -> None:
         accuracy = style.span(interval_of(readings, statistics.encoded, finding.name))
         _draw_interval(encoded, row, accuracy, style.COLOURS[2])
     for axes in (effects, encoded):
-        axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.set_ylim(len(all_findings) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines["left"].set_visible(False)
-    effects.set_yticks(range(len(found)), [finding.name for finding in found], fontsize=8)
+    effects.set_yticks(
+        range(len(all_findings)), [finding.name for finding in all_findings], fontsize=8
+    )
     effects.set_xlabel("effect (T, positive towards the cases)")
-    encoded.set_yticks(range(len(found)), [])
+    encoded.set_yticks(range(len(all_findings)), [])
     encoded.set_xlim(0.3, 1.02)
     encoded.set_xlabel("encoded (accuracy on other subjects)")
 
@@ -115,12 +117,12 @@ def _draw_interval(axes: Axes, row: int, limits: tuple[float, float, float], col
 
 def _pair_tiles(exhibit: Exhibit, name: str) -> list[Tile]:
     """Return three tiles of each pair: without, with, and the difference."""
-    absent, shown = exhibit[f"{WITHOUT}{name}"], exhibit[f"{WITH}{name}"]
-    changed = shown != absent
+    absent, present = exhibit[f"{WITHOUT}{name}"], exhibit[f"{WITH}{name}"]
+    changed = present != absent
     # Some subjects do not change, such as those whose horn is closed.
     unchanged = ~changed.any(axis=tuple(range(1, changed.ndim)), keepdims=True)
     planes = find_exhibit_planes(exhibit, changed | unchanged)
-    before, after = (planes.cut(images).astype(np.float32) for images in (absent, shown))
+    before, after = (planes.cut(images).astype(np.float32) for images in (absent, present))
     differences = np.abs(after - before)
     scale = float(np.percentile(differences, 99.5)) or float(differences.max()) or 1.0
     tiles = []

@@ -29,25 +29,25 @@ def paired_p(differences: FloatArray, permutations: int) -> float:
     return min(1.0, 2 * min(sides))
 
 
-def shift(values: FloatArray, shown: BoolArray, strata: Rows) -> float:
+def shift(values: FloatArray, present: BoolArray, strata: Rows) -> float:
     """Return the mean of values [n] of images that show a concept minus that of the others.
 
     Within each stratum that holds both, weighted by n₁n₀/(n₁ + n₀), the precision of a difference.
     """
-    return float(_shift_weights(shown[None], strata)[0] @ values)
+    return float(_shift_weights(present[None], strata)[0] @ values)
 
 
-def influences(values: FloatArray, shown: BoolArray, strata: Rows) -> FloatArray:
+def influences(values: FloatArray, present: BoolArray, strata: Rows) -> FloatArray:
     """Return values [n] whose mean is the shift, and whose spread is its standard error.
 
     They are the shift plus the infinitesimal jackknife: n times an image's weight times its
     distance from the mean of its set in its stratum.
     """
-    weights, total = _shift_weights(shown[None], strata)[0], shift(values, shown, strata)
+    weights, total = _shift_weights(present[None], strata)[0], shift(values, present, strata)
     centred = np.zeros(len(values))
     for stratum in np.unique(strata):
         for side in (False, True):
-            members = (strata == stratum) & (shown == side)
+            members = (strata == stratum) & (present == side)
             if members.any():
                 centred[members] = values[members] - values[members].mean()
     influence: FloatArray = total + len(values) * weights * centred
@@ -56,27 +56,27 @@ def influences(values: FloatArray, shown: BoolArray, strata: Rows) -> FloatArray
 
 def label_p(
     values: FloatArray,
-    shown: BoolArray,
+    present: BoolArray,
     strata: Rows,
     permutations: int,
     generator: np.random.Generator,
 ) -> float:
     """Return the two-sided p-value of the shift under permutations of labels within strata."""
-    observed = abs(shift(values, shown, strata)) - _ROUNDING * float(np.abs(values).max())
+    observed = abs(shift(values, present, strata)) - _ROUNDING * float(np.abs(values).max())
     count, left = 0, permutations
     while left:
         size = min(_BLOCK, left)
-        labels = permuted_labels(shown, strata, size, generator)
+        labels = permuted_labels(present, strata, size, generator)
         count += int((np.abs(_shift_weights(labels, strata) @ values) >= observed).sum())
         left -= size
     return (count + 1) / (permutations + 1)
 
 
 def permuted_labels(
-    shown: BoolArray, strata: Rows, count: int, generator: np.random.Generator
+    present: BoolArray, strata: Rows, count: int, generator: np.random.Generator
 ) -> BoolArray:
     """Return labels [count, n] whose images are exchanged at random within strata."""
-    labels = np.broadcast_to(shown, (count, len(shown))).copy()
+    labels = np.broadcast_to(present, (count, len(present))).copy()
     for stratum in np.unique(strata):
         members = strata == stratum
         labels[:, members] = generator.permuted(labels[:, members], axis=1)
@@ -91,16 +91,16 @@ def random_shifts(
     The two halves are disjoint and equally large; an odd image is left out.
     """
     half = len(pool) // 2
-    strata, shown = np.zeros(2 * half, dtype=np.int64), np.arange(2 * half) < half
+    strata, present = np.zeros(2 * half, dtype=np.int64), np.arange(2 * half) < half
     shifts, p_values = [], []
     for _ in range(sets):
         drawn = pool[generator.permutation(len(pool))[: 2 * half]]
-        shifts.append(shift(drawn, shown, strata))
-        p_values.append(label_p(drawn, shown, strata, permutations, generator))
+        shifts.append(shift(drawn, present, strata))
+        p_values.append(label_p(drawn, present, strata, permutations, generator))
     return np.array(shifts), np.array(p_values)
 
 
-def concept_direction(embeddings: FloatArray, shown: BoolArray) -> FloatArray:
+def concept_direction(embeddings: FloatArray, present: BoolArray) -> FloatArray:
     """Return the unit direction [D] of a logistic regression of labels [n] on embeddings [n, D].
 
     Features are standardised for the fit, and the direction is folded back to the embedding. It is
@@ -114,7 +114,7 @@ def concept_direction(embeddings: FloatArray, shown: BoolArray) -> FloatArray:
     if not varied.any():
         return np.zeros(embeddings.shape[1])
     features = (embeddings[:, varied] - embeddings[:, varied].mean(0)) / scale[varied]
-    fitted = LogisticRegression(C=PENALTY).fit(features, shown)
+    fitted = LogisticRegression(C=PENALTY).fit(features, present)
     direction = np.zeros(embeddings.shape[1])
     direction[varied] = fitted.coef_[0] / scale[varied]
     return unit(direction)
@@ -126,7 +126,9 @@ def unit(direction: FloatArray) -> FloatArray:
     return direction / length if length else direction
 
 
-def held_out_hits(embeddings: FloatArray, shown: BoolArray, subjects: Sequence[str]) -> FloatArray:
+def held_out_hits(
+    embeddings: FloatArray, present: BoolArray, subjects: Sequence[str]
+) -> FloatArray:
     """Return whether each image's label is found by a fit on other subjects, [n] of 0 and 1."""
     # As above.
     from sklearn.linear_model import LogisticRegression
@@ -134,27 +136,27 @@ def held_out_hits(embeddings: FloatArray, shown: BoolArray, subjects: Sequence[s
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    hits = np.zeros(len(shown))
-    folds = StratifiedGroupKFold(FOLDS).split(embeddings, shown, subjects)
+    hits = np.zeros(len(present))
+    folds = StratifiedGroupKFold(FOLDS).split(embeddings, present, subjects)
     for known, others in folds:
         fitted = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY))
-        fitted.fit(embeddings[known], shown[known])
-        hits[others] = fitted.predict(embeddings[others]) == shown[others]
+        fitted.fit(embeddings[known], present[known])
+        hits[others] = fitted.predict(embeddings[others]) == present[others]
     return hits
 
 
 def alignment_p(
-    embeddings: FloatArray, labels: BoolArray, shown: BoolArray, towards: FloatArray
+    embeddings: FloatArray, labels: BoolArray, present: BoolArray, towards: FloatArray
 ) -> tuple[float, float]:
     """Return the cosine of a concept's direction with another [D], and its two-sided p-value.
 
     Args:
         embeddings: [n, D] embeddings of the images of both sets.
         labels: [permutations, n] labels that are as likely under the null hypothesis.
-        shown: [n] truth value that says which images show the concept.
+        present: [n] truth value that says which images show the concept.
         towards: Unit vector [D].
     """
-    cosine = float(concept_direction(embeddings, shown) @ towards)
+    cosine = float(concept_direction(embeddings, present) @ towards)
     null = np.array([abs(concept_direction(embeddings, own) @ towards) for own in labels])
     return cosine, (int((null >= abs(cosine) - _ROUNDING).sum()) + 1) / (len(null) + 1)
 

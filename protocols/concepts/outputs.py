@@ -22,14 +22,14 @@ class Outputs:
     """What a network makes of the images without a concept, and then of those with it.
 
     Attributes:
-        shown: [n] truth value that says which images show the concept.
+        present: [n] truth value that says which images show the concept.
         strata: [n] number of each image's stratum.
         towards_cases: [n] −φ/T, which is larger by 1 for a case than for a reference subject.
         margin: [n] logit of the cases minus that of the reference group.
         embeddings: [n, D].
     """
 
-    shown: BoolArray
+    present: BoolArray
     strata: Rows
     towards_cases: FloatArray
     margin: FloatArray
@@ -38,11 +38,11 @@ class Outputs:
     @classmethod
     def of(cls, trial: Trial, axis: GroupAxis, concept: Concept) -> Outputs:
         """Return what the trial's network makes of a concept's images."""
-        parts = [_embed(trial, images) for images in (concept.absent, concept.shown)]
+        parts = [_embed(trial, images) for images in (concept.absent, concept.present)]
         logits, embeddings = (np.concatenate(part) for part in zip(*parts, strict=True))
-        names = [*_strata(concept.absent), *_strata(concept.shown)]
+        names = [*_strata(concept.absent), *_strata(concept.present)]
         return cls(
-            shown=np.arange(len(logits)) >= len(concept.absent),
+            present=np.arange(len(logits)) >= len(concept.absent),
             strata=np.unique(names, return_inverse=True)[1],
             towards_cases=-(embeddings @ mean_direction(axis)) / axis.separation,
             margin=logits[:, 1] - logits[:, 0],
@@ -51,7 +51,7 @@ class Outputs:
 
     def differences(self, values: FloatArray) -> FloatArray:
         """Return values [n] with the concept minus those of their partners, [n/2]."""
-        return values[self.shown] - values[~self.shown]
+        return values[self.present] - values[~self.present]
 
 
 def mean_direction(axis: GroupAxis) -> FloatArray:
@@ -74,8 +74,8 @@ def set_sample(concept: Concept, rows: Rows) -> Sample:
     The group says whether an image shows the concept.
     """
     absent = [(f"without {key}", subject, 0) for key, subject in _named(concept.absent)]
-    shown = [(f"with {key}", subject, 1) for key, subject in _named(concept.shown)]
-    keys, subjects, groups = zip(*((absent + shown)[row] for row in rows.tolist()), strict=True)
+    present = [(f"with {key}", subject, 1) for key, subject in _named(concept.present)]
+    keys, subjects, groups = zip(*((absent + present)[row] for row in rows.tolist()), strict=True)
     return Sample(keys, subjects, groups)
 
 

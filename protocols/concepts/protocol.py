@@ -1,9 +1,9 @@
 """`concepts`: which clinical concepts drive the separation of the groups?
 
 It asks about the model and not about an explainer. Where the same subjects can be shown with and
-without a concept, its effect is how much that moves φ, the projection on the direction from one
-group's mean embedding to the other's, in units of the groups' difference T. Where there are only
-sets of other subjects, it is the shift of φ between them.
+without a concept, its effect is how much that moves φ, in units of the groups' difference T. The
+projection φ is that on the direction from one group's mean embedding to the other's. Where there
+are only sets of other subjects, it is the shift of φ between them.
 
 Concept activation vectors (Kim et al. 2018) are read beside it, as a direction and as whether the
 concept is encoded at all. Their sign count is not: behind a linear head the derivative along a
@@ -121,7 +121,7 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
         if not cohort.concepts:
             raise UnsupportedError("the cohort offers no concepts")
         for name, concept in cohort.concepts.items():
-            for which, images in (("with", concept.shown), ("without", concept.absent)):
+            for which, images in (("with", concept.present), ("without", concept.absent)):
                 if len(images) < self.config.fewest:
                     raise NotAssessableError(
                         f"too few examples: there are {len(images)} images {which} the concept "
@@ -160,11 +160,11 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
         Of pairs, as if only sets were at hand: half of the subjects with the concept, the others
         without it.
         """
-        outputs, rows = case.outputs, np.arange(len(case.outputs.shown))
+        outputs, rows = case.outputs, np.arange(len(case.outputs.present))
         if case.concept.paired:
-            rows = rows[rows % len(case.concept.absent) % 2 == outputs.shown]
+            rows = rows[rows % len(case.concept.absent) % 2 == outputs.present]
         sample, where = set_sample(case.concept, rows), {"concept": case.name}
-        parts = outputs.towards_cases[rows], outputs.shown[rows], outputs.strata[rows]
+        parts = outputs.towards_cases[rows], outputs.present[rows], outputs.strata[rows]
         values = measures.influences(*parts)
         if not np.isfinite(values).all():
             raise NotAssessableError(
@@ -186,24 +186,24 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
     def _read_direction(self, study: Study, axis: GroupAxis, case: _Case) -> None:
         """Read whether the concept is encoded, and where its direction points."""
         outputs, concept, where = case.outputs, case.concept, {"concept": case.name}
-        sample, trial = set_sample(concept, np.arange(len(outputs.shown))), study.trial
-        hits = measures.held_out_hits(outputs.embeddings, outputs.shown, sample.subjects)
+        sample, trial = set_sample(concept, np.arange(len(outputs.present))), study.trial
+        hits = measures.held_out_hits(outputs.embeddings, outputs.present, sample.subjects)
         study.note(Reading(self.encoded.name, sample, hits, where))
         generator = stream(trial.runtime.suite, self.name, case.name, "direction")
         count = self.config.directions
         if concept.paired:
-            labels = measures.swapped_labels(len(concept.shown), count, generator)
+            labels = measures.swapped_labels(len(concept.present), count, generator)
         else:
-            labels = measures.permuted_labels(outputs.shown, outputs.strata, count, generator)
+            labels = measures.permuted_labels(outputs.present, outputs.strata, count, generator)
         towards = -measures.unit(mean_direction(axis))
-        cosine, p = measures.alignment_p(outputs.embeddings, labels, outputs.shown, towards)
+        cosine, p = measures.alignment_p(outputs.embeddings, labels, outputs.present, towards)
         study.note(
             constant(self.alignment, sample, cosine, where),
             constant(self.p, sample, p, {**where, "test": "alignment"}),
         )
         if isinstance(trial.classifier.head, nn.Linear):
             weights = trial.classifier.head.weight.detach().cpu().double().numpy()
-            own = measures.concept_direction(outputs.embeddings, outputs.shown)
+            own = measures.concept_direction(outputs.embeddings, outputs.present)
             cosine = float(own @ measures.unit(weights[1] - weights[0]))
             study.note(constant(self.alignment_head, sample, cosine, where))
 
@@ -211,7 +211,7 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
         """Read what shifts and false alarms random sets of images without a concept give."""
         values: dict[str, float] = {}
         for case in cases:
-            absent = case.outputs.towards_cases[~case.outputs.shown].tolist()
+            absent = case.outputs.towards_cases[~case.outputs.present].tolist()
             values |= dict(zip(case.concept.absent.keys, absent, strict=True))
         pool = np.array([values[key] for key in sorted(values)])
         generator = stream(study.trial.runtime.suite, self.name, "random sets")
@@ -226,14 +226,16 @@ class Concepts(ConceptStatistics, SanityProtocol[ConceptsConfig]):
 
     def _read_strongest(self, study: Study) -> None:
         """Read once more, as the score, the concept with the largest effect."""
-        found = max(findings(study.readings), key=lambda each: abs(each.score.estimate))
-        name = (self.effect if found.paired else self.shift).name
-        reading = next(one for one in study.readings if one.matches(name, concept=found.name))
+        strongest = max(findings(study.readings), key=lambda each: abs(each.score.estimate))
+        name = (self.effect if strongest.paired else self.shift).name
+        reading = next(
+            reading for reading in study.readings if reading.matches(name, concept=strongest.name)
+        )
         study.note(Reading(self.strongest.name, reading.sample, reading.values))
 
     def _directions(self, cases: Sequence[_Case]) -> dict[str, FloatArray]:
         return {
-            case.name: measures.concept_direction(case.outputs.embeddings, case.outputs.shown)
+            case.name: measures.concept_direction(case.outputs.embeddings, case.outputs.present)
             for case in cases
         }
 
@@ -266,6 +268,6 @@ def _margin(
     if case.concept.paired:
         values = outputs.differences(outputs.margin)
         return Reading(statistic, pair_sample(case.concept), values, where)
-    values = measures.influences(outputs.margin, outputs.shown, outputs.strata)
+    values = measures.influences(outputs.margin, outputs.present, outputs.strata)
     rows: Rows = np.arange(len(values))
     return Reading(statistic, set_sample(case.concept, rows), values, where)

@@ -41,12 +41,12 @@ _COLUMNS = (
 
 def concept_tables(readings: Sequence[Reading]) -> Iterator[Table]:
     """Yield the table of concepts, and that of random sets."""
-    found = findings(readings)
-    if not found:
+    all_findings = findings(readings)
+    if not all_findings:
         return
     statistics = ConceptStatistics
     rows = []
-    for finding in found:
+    for finding in all_findings:
         name, score = finding.name, finding.score
         encoded = interval_of(readings, statistics.encoded, name)
         numbers = (

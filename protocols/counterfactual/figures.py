@@ -17,10 +17,10 @@ _EDIT = "edit "
 
 def edit_drawings(exhibits: Mapping[str, Exhibit]) -> Iterator[Drawing]:
     """Yield the edits of one subject of each group."""
-    shown = {name: own for name, own in exhibits.items() if _EDIT + EXPLAINER in own}
-    if not shown:
+    edited = {name: own for name, own in exhibits.items() if _EDIT + EXPLAINER in own}
+    if not edited:
         return
-    name, exhibit = next(iter(shown.items()))
+    name, exhibit = next(iter(edited.items()))
     planes = _planes(exhibit)
     yield Drawing(
         "edits",
@@ -31,7 +31,7 @@ def edit_drawings(exhibits: Mapping[str, Exhibit]) -> Iterator[Drawing]:
         f"{describe_sides(planes.letters)}",
         lambda: draw_image_rows(
             [_image_row(exhibit, planes)]
-            + [_row(label, own, edit) for label, own, edit in _edits(shown, name)],
+            + [_row(label, own, edit) for label, own, edit in _edits(edited, name)],
             planes.aspect,
             millimetres=planes.millimetres,
         ),
@@ -39,13 +39,13 @@ def edit_drawings(exhibits: Mapping[str, Exhibit]) -> Iterator[Drawing]:
     )
 
 
-def _edits(shown: Mapping[str, Exhibit], first: str) -> Iterator[tuple[str, Exhibit, str]]:
+def _edits(edited: Mapping[str, Exhibit], first: str) -> Iterator[tuple[str, Exhibit, str]]:
     """Yield label, exhibit and array of each method's edit, then of those that need no method."""
-    for name, exhibit in shown.items():
+    for name, exhibit in edited.items():
         yield name, exhibit, _EDIT + EXPLAINER
-    for part in shown[first]:
+    for part in edited[first]:
         if part.startswith(_EDIT) and part != _EDIT + EXPLAINER:
-            yield part.removeprefix(_EDIT), shown[first], part
+            yield part.removeprefix(_EDIT), edited[first], part
 
 
 def _image_row(exhibit: Exhibit, planes: Planes) -> tuple[str, list[Tile]]:

@@ -200,13 +200,13 @@ def _other_images(trial: Trial) -> Cohort | None:
 def _shown(images: Study, edits: Mapping[str, Tensor]) -> dict[str, npt.NDArray[np.generic]]:
     """Return the first subject of each group, by its key, and what each edit makes of it."""
     keys, test = np.array(images.keys), images.trial.test
-    shown = np.array(
+    indices = np.array(
         [
             min(np.flatnonzero(images.groups == group).tolist(), key=keys.__getitem__)
             for group in (0, 1)
         ]
     )
-    edited = {f"edit {name}": values[shown].numpy() for name, values in edits.items()}
+    edited = {f"edit {name}": values[indices].numpy() for name, values in edits.items()}
     groups = np.array(list(images.trial.cohort.group_names))
-    rows = images.rows[shown]
-    return {"keys": keys[shown], "image": test.images[rows], "groups": groups, **edited}
+    rows = images.rows[indices]
+    return {"keys": keys[indices], "image": test.images[rows], "groups": groups, **edited}

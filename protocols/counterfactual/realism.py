@@ -63,11 +63,11 @@ def told_apart(
     seed = seed_of(suite, "realism") % 2**32
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    told = cross_val_predict(
+    held_out = cross_val_predict(
         model, values, is_edited, groups=subjects, cv=splitter, method="decision_function"
     )
     scores: FloatArray = np.empty(len(order))
-    scores[order] = told
+    scores[order] = held_out
     return scores
 
 

@@ -33,25 +33,25 @@ def shown_arrays(
     test, axis, column = images.trial.test, group_axis(images.trial), len(quantiles) // 2
     keys, groups = np.array(images.keys), images.groups
     # The first key of each group.
-    shown = np.array(
+    indices = np.array(
         [min(np.flatnonzero(groups == group).tolist(), key=keys.__getitem__) for group in (0, 1)]
     )
-    rows, tops = images.rows[shown], reaches.tops[torch.from_numpy(shown), column]
+    rows, tops = images.rows[indices], reaches.tops[torch.from_numpy(indices), column]
     edited = [
         editor.edited(row, top[None], coordinates[None])[0].cpu().numpy()
         for row, top, coordinates in zip(
-            rows.tolist(), tops, reaches.coordinates[shown, column], strict=True
+            rows.tolist(), tops, reaches.coordinates[indices, column], strict=True
         )
     ]
     before = (images.trial.evaluation.signs * axis.values / axis.separation)[rows]
     return {
-        "keys": keys[shown],
+        "keys": keys[indices],
         IMAGE: test.images[rows],
-        IMPORTANCE: ranked[torch.from_numpy(shown)].numpy(),
+        IMPORTANCE: ranked[torch.from_numpy(indices)].numpy(),
         TOP: tops[:, None].numpy(),
         EDITED: np.stack(edited),
         BEFORE: before,
-        AFTER: before - np.nan_to_num(reaches.reach[shown, column]),
+        AFTER: before - np.nan_to_num(reaches.reach[indices, column]),
         SHARE: np.array(quantiles[column]),
         GROUPS: np.array([images.trial.cohort.group_names[group] for group in (0, 1)]),
     }

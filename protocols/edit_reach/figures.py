@@ -35,11 +35,11 @@ _ACROSS = 5
 
 def edit_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterator[Drawing]:
     """Yield the edits of two subjects, and the twin's answer to the edits of all."""
-    shown = {name: own for name, own in exhibits.items() if EDITED in own}
-    if shown:
-        planes = {name: _planes(own) for name, own in shown.items()}
-        first = next(iter(shown))
-        share = 100 * float(np.asarray(shown[first][SHARE]))
+    edited = {name: own for name, own in exhibits.items() if EDITED in own}
+    if edited:
+        planes = {name: _planes(own) for name, own in edited.items()}
+        first = next(iter(edited))
+        share = 100 * float(np.asarray(edited[first][SHARE]))
         letters = planes[first].letters
         yield Drawing(
             "edits",
@@ -51,7 +51,7 @@ def edit_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
             "like the own group. "
             f"{describe_sides(letters)}",
             lambda: draw_image_rows(
-                [row for name, own in shown.items() for row in _rows(name, own, planes[name])],
+                [row for name, own in edited.items() for row in _rows(name, own, planes[name])],
                 planes[first].aspect,
                 outlined="top of the map",
                 millimetres=planes[first].millimetres,

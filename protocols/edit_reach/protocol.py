@@ -77,8 +77,8 @@ class EditReach(EditReachStatistics, SanityProtocol[EditReachConfig]):
         few = {
             copy: nulls.randomised[copy] for copy in list(nulls.randomised)[: self.config.copies]
         }
-        asked = replace(nulls, randomised=few, of_memorised=dict(nulls.of_memorised))
-        reaches = map_reaches(images, editor, ranked, asked, self.config)
+        fewer_nulls = replace(nulls, randomised=few, of_memorised=dict(nulls.of_memorised))
+        reaches = map_reaches(images, editor, ranked, fewer_nulls, self.config)
         self._read_score(images, reaches)
         self._read_curves(images, reaches, nulls, whole)
         self._read_twin(images, reaches.own, whole)

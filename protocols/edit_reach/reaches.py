@@ -122,11 +122,11 @@ def map_reaches(
     others = [maps for maps in _distinct(null_maps) if not torch.equal(maps, ranked)]
     measured: list[tuple[Tensor, FloatArray]] = [(ranked, own_reaches.reach)]
     if others:
-        found = [_tops(images, maps, quantiles) for maps in others]
-        masks = torch.cat([tops for tops, _ in found], dim=1)
+        tops_of_others = [_tops(images, maps, quantiles) for maps in others]
+        masks = torch.cat([tops for tops, _ in tops_of_others], dim=1)
         edits = replace(editor, others={}).edits(images.rows, lambda chunk: masks[chunk])
         parts = np.split(edits.reach, len(others), axis=1)
-        for maps, (_, is_sound), reach in zip(others, found, parts, strict=True):
+        for maps, (_, is_sound), reach in zip(others, tops_of_others, parts, strict=True):
             measured.append((maps, _where(is_sound, reach)))
 
     def measure(maps: Tensor) -> FloatArray:

@@ -39,7 +39,7 @@ def exhibit_of(findings: Findings) -> dict[str, npt.NDArray[np.generic]]:
     if copies:
         values["D_copy"] = copies[0].recovery.difference / unit
     placed: dict[str, npt.NDArray[np.generic]] = {
-        name: people.in_place(one) for name, one in values.items()
+        name: people.in_place(array) for name, array in values.items()
     }
     tested = {"p_fwe": test.p_fwe, "q_fdr": test.q}
     if findings.p_tfce is not None:

@@ -37,10 +37,10 @@ _RIM, _SIGNIFICANT, _ENHANCED = "#00b050", "#111111", "#9a2ee6"
 
 def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterator[Drawing]:
     """Yield the group maps, the recoveries, and the parts of T of additive methods."""
-    shown = {name: exhibit for name, exhibit in exhibits.items() if "D" in exhibit}
-    if shown:
-        first = next(iter(shown.values()))
-        is_enhanced = any("p_tfce" in exhibit for exhibit in shown.values())
+    explained = {name: exhibit for name, exhibit in exhibits.items() if "D" in exhibit}
+    if explained:
+        first = next(iter(explained.values()))
+        is_enhanced = any("p_tfce" in exhibit for exhibit in explained.values())
         yield Drawing(
             "maps",
             "Mean maps of the groups, and their difference",
@@ -52,7 +52,7 @@ def group_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Itera
             "the groups differ at a family-wise error rate of 5 %"
             f"{', violet where they do after threshold-free cluster enhancement' * is_enhanced}. "
             f"{describe_sides(_planes(first).letters)}",
-            lambda: draw_maps(shown),
+            lambda: draw_maps(explained),
             "png",
         )
     measured = {
@@ -119,8 +119,8 @@ def draw_maps(figure: Figure, exhibits: Mapping[str, Exhibit]) -> None:
                 if (letters := planes.letters[0]) is not None:
                     tall, across = colours.shape[:2]
                     draw_letters(axes, letters, (-0.5, across - 0.5, tall - 0.5, -0.5))
-        for place, scale in zip((2, 5), scales, strict=True):
-            space = figure.add_subplot(grid[row, place])
+        for column, scale in zip((2, 5), scales, strict=True):
+            space = figure.add_subplot(grid[row, column])
             _draw_scale(space, scale, "" if row else _unit(exhibit))
         middle = 1 - (_TITLE + (row + 0.5) * (high + 0.08)) / total
         figure.text(0.005, middle, name.replace("_", "_\u200b"), va="center", color=INK)

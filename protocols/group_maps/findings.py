@@ -174,8 +174,9 @@ def count_voxels(test: VoxelTest, near: BoolArray) -> tuple[float, float, float]
 
 def count_significant(p: FloatArray, near: BoolArray) -> tuple[float, float]:
     """Return how many voxels are significant by p [V], and the share of them near the regions."""
-    found = p <= LEVEL
-    return float(found.sum()), float(near[found].mean()) if found.any() else 0.0
+    is_significant = p <= LEVEL
+    share = float(near[is_significant].mean()) if is_significant.any() else 0.0
+    return float(is_significant.sum()), share
 
 
 def _arm(where: Mapping[str, str], smoothed: FloatArray, model: Model, setting: Setting) -> Arm:

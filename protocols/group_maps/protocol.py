@@ -237,10 +237,10 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         """Read how alike maps and their difference are after changes that should not matter."""
         few = people.balanced(self.config.steady_subjects)
         twin = self.twin if self._asks_twin and self.twin.missing(images.trial) is None else None
-        asked = steadiness.Changes(
+        changes = steadiness.Changes(
             images.trial, few, self.config.refits, self.config.baselines, twin
         )
-        for name, agreement in asked.measure():
+        for name, agreement in changes.measure():
             where = {"change": name}
             images.only(few.first_rows).read(self.steadiness, agreement.per_subject, where)
             images.constant(self.steadiness_of_groups, agreement.of_groups, where)
@@ -271,7 +271,8 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
                 reason = f"the model does not use the region ({gate.reason})"
                 return Verdict("not assessable", None, reason)
         p, recovery, own = (
-            interval(readings, one) for one in (self.difference_p, self.recovery, self.own_recovery)
+            interval(readings, statistic)
+            for statistic in (self.difference_p, self.recovery, self.own_recovery)
         )
         if p is None or recovery is None or own is None:
             return Verdict("scored", None, "no difference of maps was measured")

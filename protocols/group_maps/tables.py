@@ -45,8 +45,8 @@ def score_of(
 def null_of(readings: Sequence[Reading]) -> float:
     """Return what was subtracted from the recovery."""
     own, whole = (
-        score_of(readings, one)
-        for one in (GroupMapsStatistics.own_recovery, GroupMapsStatistics.recovery)
+        score_of(readings, statistic)
+        for statistic in (GroupMapsStatistics.own_recovery, GroupMapsStatistics.recovery)
     )
     return round(whole.estimate - own.estimate, 12) + 0.0  # never a rounding error, nor −0
 
@@ -69,38 +69,38 @@ def parts_of(readings: Sequence[Reading]) -> dict[str, float]:
 
 
 def _methods(readings: Readings) -> Table:
-    one, rows = GroupMapsStatistics, []
+    statistics, rows = GroupMapsStatistics, []
     # Of volumes alone, where a suite asks for it.
-    is_enhanced = any(find(own, one.voxels_tfce) is not None for own in readings.values())
+    is_enhanced = any(find(own, statistics.voxels_tfce) is not None for own in readings.values())
     for name, own in readings.items():
-        recovery = score_of(own, one.recovery)
+        recovery = score_of(own, statistics.recovery)
         row: Row = [name]
         row += _numbers(
-            score_of(own, one.difference_p).estimate,
-            score_of(own, one.reliability).estimate,
-            score_of(own, one.split_half).estimate,
-            score_of(own, one.located).estimate,
+            score_of(own, statistics.difference_p).estimate,
+            score_of(own, statistics.reliability).estimate,
+            score_of(own, statistics.split_half).estimate,
+            score_of(own, statistics.located).estimate,
             recovery.estimate,
             recovery.low,
             recovery.high,
             null_of(own),
         )
-        row += [_count(score_of(own, one.voxels_fwe))]
-        row += _numbers(score_of(own, one.voxels_fwe_near).estimate)
+        row += [_count(score_of(own, statistics.voxels_fwe))]
+        row += _numbers(score_of(own, statistics.voxels_fwe_near).estimate)
         if is_enhanced:
-            row += [_count(score_of(own, one.voxels_tfce))]
-            row += _numbers(score_of(own, one.voxels_tfce_near).estimate)
-        row += [_count(score_of(own, one.voxels_fdr))]
+            row += [_count(score_of(own, statistics.voxels_tfce))]
+            row += _numbers(score_of(own, statistics.voxels_tfce_near).estimate)
+        row += [_count(score_of(own, statistics.voxels_fdr))]
         additive = is_additive(own)
         row += _numbers(parts_of(own).get(CHANGE, np.nan) if additive else np.nan)
         row += _numbers(
-            score_of(own, one.departure).estimate,
-            score_of(own, one.recovery, scale="l1").estimate,
-            score_of(own, one.difference_p, scale="l1").estimate,
-            score_of(own, one.recovery, covariates="ignored").estimate,
-            score_of(own, one.difference_p, covariates="ignored").estimate,
+            score_of(own, statistics.departure).estimate,
+            score_of(own, statistics.recovery, scale="l1").estimate,
+            score_of(own, statistics.difference_p, scale="l1").estimate,
+            score_of(own, statistics.recovery, covariates="ignored").estimate,
+            score_of(own, statistics.difference_p, covariates="ignored").estimate,
         )
-        row += [_count(score_of(own, one.voxels_fwe, covariates="ignored"))]
+        row += [_count(score_of(own, statistics.voxels_fwe, covariates="ignored"))]
         rows.append(row)
     return Table(
         "methods",
@@ -129,7 +129,9 @@ def _methods(readings: Readings) -> Table:
 def _regions(readings: Readings) -> Table:
     rows = []
     for name, own in readings.items():
-        of_regions = [one for one in own if one.statistic == GroupMapsStatistics.region_mean.name]
+        of_regions = [
+            reading for reading in own if reading.statistic == GroupMapsStatistics.region_mean.name
+        ]
         p_values = np.array([welch_p(reading) for reading in of_regions])
         known = np.isfinite(p_values)
         adjusted = np.full(len(p_values), np.nan)
@@ -155,13 +157,15 @@ def _regions(readings: Readings) -> Table:
 
 
 def _steadiness(readings: Readings) -> Table:
-    one, rows = GroupMapsStatistics, []
+    statistics, rows = GroupMapsStatistics, []
     for name, own in readings.items():
         for change in _changes(own):
-            of_subjects = score_of(own, one.steadiness, change=change)
+            of_subjects = score_of(own, statistics.steadiness, change=change)
             row: Row = [name, change]
             row += _numbers(of_subjects.estimate, of_subjects.low, of_subjects.high)
-            rows.append(row + _numbers(score_of(own, one.steadiness_of_groups, change=change)))
+            rows.append(
+                row + _numbers(score_of(own, statistics.steadiness_of_groups, change=change))
+            )
     return Table(
         "steadiness",
         "Changes that should not matter",
@@ -177,7 +181,7 @@ def _steadiness(readings: Readings) -> Table:
 
 def _changes(readings: Sequence[Reading]) -> list[str]:
     name = GroupMapsStatistics.steadiness.name
-    return [str(one.conditions["change"]) for one in readings if one.statistic == name]
+    return [str(reading.conditions["change"]) for reading in readings if reading.statistic == name]
 
 
 def welch_p(reading: Reading) -> float:

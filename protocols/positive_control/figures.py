@@ -160,8 +160,8 @@ def _map_rows(
                 measured = PositiveControlStatistics.found
                 score = interval(readings.get(name, ()), measured, arm=TUNED, strength=strength)
                 caption = "" if score is None else f"{strength} {score.estimate:.2f}"
-                shown = (f"image {strength}", f"map {strength}", "truth")
-                image, map_, truth = (planes.cut_one(exhibit[plane], subject) for plane in shown)
+                names = (f"image {strength}", f"map {strength}", "truth")
+                image, map_, truth = (planes.cut_one(exhibit[plane], subject) for plane in names)
                 tiles.append(Tile(image, caption, map_, truth > 0, letters=planes.letters[subject]))
         rows.append((name, tiles))
     return rows

@@ -47,9 +47,9 @@ def read_signals(
     study.constant(PositiveControlStatistics.uniformity_p, uniformity_p)
 
     few, maps = study.balanced(config.probe_subjects), []
-    shown = torch.from_numpy(np.searchsorted(images.rows, shown_rows(images)))
+    indices = torch.from_numpy(np.searchsorted(images.rows, shown_rows(images)))
     for strength, learned, probe in arms:
-        maps.append(read_tuned(images, learned, strength.name, config)[shown])
+        maps.append(read_tuned(images, learned, strength.name, config)[indices])
         last = strength is config.strengths[-1]
         read_frozen(few, probe, strength.name, config, last=last)
     return images, planted_arrays(images, tuned, maps, config)

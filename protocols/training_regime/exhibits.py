@@ -35,13 +35,13 @@ def shown_courses(
     images: Study, best: Refits, matched: Refits
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return the curves [G, R, E] of all refits, the epochs [G, R, 2] taken, and the images."""
-    longest = max(len(one.aurocs) for refits in best.values() for one in refits)
+    longest = max(len(run.aurocs) for refits in best.values() for run in refits)
     curves = [
-        [np.pad(one.aurocs, (0, longest - len(one.aurocs)), constant_values=np.nan) for one in own]
+        [np.pad(run.aurocs, (0, longest - len(run.aurocs)), constant_values=np.nan) for run in own]
         for own in best.values()
     ]
     epochs = [
-        [(one.epoch, other.epoch) for one, other in zip(own, matched[regime], strict=True)]
+        [(run.epoch, other_run.epoch) for run, other_run in zip(own, matched[regime], strict=True)]
         for regime, own in best.items()
     ]
     rows = images.rows[_shown_rows(images)]

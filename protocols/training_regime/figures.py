@@ -62,9 +62,9 @@ def regime_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iter
             "epochs whose numbers stand at the first refit. All of it holds given this encoder.",
             lambda: draw_epochs(traced),
         )
-    shown = {name: own for name, own in exhibits.items() if "image" in own and "epochs" in own}
-    if shown:
-        first = next(iter(shown.values()))
+    trained = {name: own for name, own in exhibits.items() if "image" in own and "epochs" in own}
+    if trained:
+        first = next(iter(trained.values()))
         yield Drawing(
             "accuracy",
             "Accuracy on the validation split over epochs",
@@ -78,7 +78,7 @@ def regime_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iter
             "A row is a regime: the image, and its map on several refits at their best epochs, "
             f"each scaled by itself. {describe_sides(_planes(first).letters)}",
             lambda: draw_image_rows(
-                _rows(shown), _planes(first).aspect, millimetres=_planes(first).millimetres
+                _rows(trained), _planes(first).aspect, millimetres=_planes(first).millimetres
             ),
             "png",
         )
@@ -93,7 +93,7 @@ def draw_regimes(figure: Figure, readings: Readings) -> None:
     for column, title in enumerate(titles):
         axes = figure.add_subplot(grid[column])
         axes.axhline(0, color=GREYS[2], linewidth=0.8)
-        for place, own in enumerate(readings.values()):
+        for index, own in enumerate(readings.values()):
             for number, regime in enumerate(regimes_in(own)):
                 for point, shift in ((BEST, -0.05), (MATCHED, 0.05)):
                     if column:
@@ -105,20 +105,24 @@ def draw_regimes(figure: Figure, readings: Readings) -> None:
                         if excess is None:
                             continue
                         interval = summarise(excess)
-                    x, colour = place + 0.25 * (number - 1) + shift, COLOURS[REGIMES.index(regime)]
+                    x, colour = index + 0.25 * (number - 1) + shift, COLOURS[REGIMES.index(regime)]
                     face = colour if point == BEST else "white"
                     axes.vlines(x, interval.low, interval.high, color=colour, linewidth=1.0)
                     axes.plot(x, interval.estimate, "o", color=colour, mfc=face, markersize=4)
             if not column:
-                for one in own:
-                    is_null = one.conditions.get("regime") == RANDOMISED
-                    if one.statistic == "excess" and is_null and "without" not in one.conditions:
-                        axes.plot(place + 0.42, summarise(one).estimate, "_", color=GREYS[0])
+                for reading in own:
+                    is_null = reading.conditions.get("regime") == RANDOMISED
+                    if (
+                        reading.statistic == "excess"
+                        and is_null
+                        and "without" not in reading.conditions
+                    ):
+                        axes.plot(index + 0.42, summarise(reading).estimate, "_", color=GREYS[0])
         axes.set_title(title, loc="left")
         axes.set_xticks(range(len(readings)), list(readings), rotation=45, ha="right")
     handles = [
-        axes.plot([], [], "o", color=COLOURS[place], label=regime)[0]
-        for place, regime in enumerate(REGIMES)
+        axes.plot([], [], "o", color=COLOURS[index], label=regime)[0]
+        for index, regime in enumerate(REGIMES)
     ]
     figure.legend(handles=handles, loc="upper left", ncol=len(REGIMES), frameon=False)
 
@@ -142,9 +146,9 @@ def draw_epochs(figure: Figure, readings: Readings) -> None:
                     auroc = find(own, TrainingRegimeStatistics.validation_auroc, **where)
                     if auroc is not None:
                         lines.setdefault(refit, []).append((float(auroc.values[0]), excess))
-            for place, line in enumerate(lines.values()):
+            for index, line in enumerate(lines.values()):
                 axes.plot(*np.transpose(line), "o-", color=colour, markersize=3, linewidth=0.9)
-                for epoch, position in zip(epochs, line if not place else (), strict=False):
+                for epoch, position in zip(epochs, line if not index else (), strict=False):
                     axes.annotate(str(epoch), position, fontsize=6, color=colour, xytext=(3, 3),
                                   textcoords="offset points")  # fmt: skip
         axes.set_title(name, loc="left")
@@ -152,8 +156,8 @@ def draw_epochs(figure: Figure, readings: Readings) -> None:
         if not column:
             axes.set_ylabel("E, with the other refits")
     handles = [
-        axes.plot([], [], "o-", color=COLOURS[place], label=regime)[0]
-        for place, regime in enumerate(REGIMES)
+        axes.plot([], [], "o-", color=COLOURS[index], label=regime)[0]
+        for index, regime in enumerate(REGIMES)
     ]
     figure.legend(handles=handles, loc="upper right", ncol=len(REGIMES), frameon=False)
 

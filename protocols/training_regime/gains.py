@@ -38,9 +38,9 @@ _All = TrainingRegimeStatistics
 def regimes_in(readings: Sequence[Reading]) -> tuple[Regime, ...]:
     """Return the regimes that were trained, in their usual order."""
     names = {
-        str(one.conditions["regime"])
-        for one in readings
-        if one.statistic == _All.validation_auroc.name and "encoder" not in one.conditions
+        str(reading.conditions["regime"])
+        for reading in readings
+        if reading.statistic == _All.validation_auroc.name and "encoder" not in reading.conditions
     }
     return regimes_of(names)
 
@@ -49,9 +49,10 @@ def refits_in(readings: Sequence[Reading]) -> tuple[int, ...]:
     """Return the numbers of the refits."""
     return tuple(
         dict.fromkeys(
-            int(one.conditions["refit"])
-            for one in readings
-            if one.statistic == _All.validation_auroc.name and "encoder" not in one.conditions
+            int(reading.conditions["refit"])
+            for reading in readings
+            if reading.statistic == _All.validation_auroc.name
+            and "encoder" not in reading.conditions
         )
     )
 
@@ -69,22 +70,22 @@ def mean_auroc(readings: Sequence[Reading], regime: str, point: str) -> Interval
 def _log_odds(readings: Sequence[Reading], regime: str, point: str) -> list[Reading]:
     """Return what each refit of a regime says of the test images."""
     return [
-        one
-        for one in readings
-        if one.statistic == _All.log_odds.name
-        and "encoder" not in one.conditions
-        and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
+        reading
+        for reading in readings
+        if reading.statistic == _All.log_odds.name
+        and "encoder" not in reading.conditions
+        and (reading.conditions["regime"], reading.conditions["point"]) == (regime, point)
     ]
 
 
 def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float:
     """Return the mean cross-entropy of a regime's refits on the test split."""
     losses = [
-        float(one.values.mean())
-        for one in readings
-        if one.statistic == _All.log_loss.name
-        and "encoder" not in one.conditions
-        and (one.conditions["regime"], one.conditions["point"]) == (regime, point)
+        float(reading.values.mean())
+        for reading in readings
+        if reading.statistic == _All.log_loss.name
+        and "encoder" not in reading.conditions
+        and (reading.conditions["regime"], reading.conditions["point"]) == (regime, point)
     ]
     return float(np.mean(losses)) if losses else math.nan
 
@@ -92,10 +93,10 @@ def mean_log_loss(readings: Sequence[Reading], regime: str, point: str) -> float
 def mean_effect(readings: Sequence[Reading], regime: str, point: str) -> FloatArray:
     """Return the effect of removing the top of each map, as the mean over a regime's refits."""
     of_refits = [
-        one.values
-        for one in readings
-        if one.statistic == _All.delta_t.name
-        and (one.conditions.get("regime"), one.conditions.get("point")) == (regime, point)
+        reading.values
+        for reading in readings
+        if reading.statistic == _All.delta_t.name
+        and (reading.conditions.get("regime"), reading.conditions.get("point")) == (regime, point)
     ]
     mean: FloatArray = np.mean(of_refits, axis=0)
     return mean
@@ -105,11 +106,11 @@ def traced_epochs(readings: Sequence[Reading], regime: str) -> tuple[int, ...]:
     """Return the further epochs at which the stability of a regime was read."""
     return tuple(
         dict.fromkeys(
-            int(one.values[0])
-            for one in readings
-            if one.statistic == _All.epoch.name
-            and one.conditions["regime"] == regime
-            and one.conditions["point"] == traced_point(int(one.values[0]))
+            int(reading.values[0])
+            for reading in readings
+            if reading.statistic == _All.epoch.name
+            and reading.conditions["regime"] == regime
+            and reading.conditions["point"] == traced_point(int(reading.values[0]))
         )
     )
 
@@ -156,7 +157,7 @@ def validation_auroc(readings: Sequence[Reading], regime: str, point: str) -> fl
         find(readings, _All.validation_auroc, regime=regime, point=point, refit=refit)
         for refit in refits_in(readings)
     ]
-    return float(np.mean([one.values[0] for one in values if one is not None]))
+    return float(np.mean([reading.values[0] for reading in values if reading is not None]))
 
 
 def excess_difference(
@@ -172,7 +173,7 @@ def excess_difference(
         difference_of(readings, regime, minus, {"point": point, "without": refit})
         for refit in refits_in(readings)
     ]
-    left_out = [float(one.mean()) for one in without if one is not None]
+    left_out = [float(differences.mean()) for differences in without if differences is not None]
     if whole is None or len(left_out) < 2 or len(whole) < 2:
         return NO_INTERVAL
     return jackknife_interval(whole, left_out)
@@ -242,15 +243,17 @@ def table_of(
         find(readings, statistic, regime=regime, point=point, refit=refit)
         for refit in refits_in(readings)
     ]
-    found = [column for column in columns if column is not None]
-    if not found or len(found) < len(columns):
+    known_readings = [column for column in columns if column is not None]
+    if not known_readings or len(known_readings) < len(columns):
         return None
-    known = np.isfinite(np.column_stack([column.values for column in found])).all(1)
+    known = np.isfinite(np.column_stack([column.values for column in known_readings])).all(1)
     if known.sum() < 2:
         return None
-    values = np.column_stack([np.where(known, one.values, np.nan) for one in found])
-    levelled = _without_groups(found[0], values)
-    table = np.column_stack([_by_subject(found[0], column) for column in levelled.T])
+    values = np.column_stack(
+        [np.where(known, reading.values, np.nan) for reading in known_readings]
+    )
+    levelled = _without_groups(known_readings[0], values)
+    table = np.column_stack([_by_subject(known_readings[0], column) for column in levelled.T])
     return table if len(table) > 1 else None
 
 

@@ -51,8 +51,8 @@ def answers_of(images: Study, network: Classifier, config: TrainingRegimeConfig)
         some, ranked = own.only(own.rows[known]), importance[torch.from_numpy(known)]
         tops = some.tops(ranked, config.quantiles)
         arms = {"map": tops, "random": some.shape_matched(tops, config.repeats)}
-        asked = some.ask(arms, some.imputers()[0])
-        drops = {arm: response.drops.mean(2) for arm, response in asked.items()}
+        responses = some.ask(arms, some.imputers()[0])
+        drops = {arm: response.drops.mean(2) for arm, response in responses.items()}
         delta_t[known] = (drops["map"] - drops["random"]).mean(1)
     logits = own.trial.evaluation.logits
     return Answers(importance, reasons, logits, delta_t, _precision(own, importance, known))
@@ -70,7 +70,7 @@ def maps_on(
 ) -> tuple[list[Tensor], list[Sequence[str | None]]]:
     """Return the maps of the images on each network, and why some of them rank nothing."""
     maps = [maps_of(images, network)[1] for network in networks]
-    return maps, [reason_unrankable(one, images.foreground) for one in maps]
+    return maps, [reason_unrankable(importance, images.foreground) for importance in maps]
 
 
 def _trial_on(trial: Trial, network: Classifier) -> Trial:
@@ -94,7 +94,7 @@ def _precision(images: Study, importance: Tensor, known: BoolArray) -> FloatArra
 
 def maps_and_reasons(answers: Sequence[Answers]) -> tuple[list[Tensor], list[Sequence[str | None]]]:
     """Return the maps of networks, and why some of them rank nothing."""
-    return [one.importance for one in answers], [one.reasons for one in answers]
+    return [answer.importance for answer in answers], [answer.reasons for answer in answers]
 
 
 def known_images(
@@ -179,7 +179,7 @@ def likenesses_of(
         own = _normalised(maps, inside)
         tables[0, image] = (own @ own.T).numpy()
         others = [
-            own @ _normalised(torch.stack([one[partner] for one in importance]), inside).T
+            own @ _normalised(torch.stack([of_refit[partner] for of_refit in importance]), inside).T
             for partner in partners[image]
         ]
         if others:
@@ -217,16 +217,16 @@ def partners_of(images: Study, count: int, known: BoolArray) -> list[list[int]]:
     subjects = [images.trial.test.subjects[row] for row in images.rows]
     order = sorted(
         np.flatnonzero(known).tolist(),
-        key=lambda place: seed_of(suite, images.protocol, "order", keys[place]),
+        key=lambda image: seed_of(suite, images.protocol, "order", keys[image]),
     )
     partners: list[list[int]] = [[] for _ in keys]
-    for place in order:
-        start = order.index(place)
+    for image in order:
+        start = order.index(image)
         following = order[start + 1 :] + order[:start]
-        partners[place] = [
+        partners[image] = [
             other
             for other in following
-            if groups[other] == groups[place] and subjects[other] != subjects[place]
+            if groups[other] == groups[image] and subjects[other] != subjects[image]
         ][:count]
     return partners
 

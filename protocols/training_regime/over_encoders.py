@@ -40,9 +40,9 @@ _All = TrainingRegimeStatistics
 def names_of(readings: Sequence[Reading]) -> dict[int, str]:
     """Return the names of the other encoders by number."""
     return {
-        int(one.conditions["encoder"]): str(one.conditions["name"])
-        for one in readings
-        if one.statistic == _All.other_encoder.name
+        int(reading.conditions["encoder"]): str(reading.conditions["name"])
+        for reading in readings
+        if reading.statistic == _All.other_encoder.name
     }
 
 
@@ -54,9 +54,9 @@ def encoder_count(readings: Sequence[Reading]) -> int:
 def on_encoder(readings: Sequence[Reading], number: int) -> list[Reading]:
     """Return what was read on one encoder alone, as if there were no other; 0 is the model's."""
     return [
-        replace(one, conditions={k: v for k, v in one.conditions.items() if k != "encoder"})
-        for one in readings
-        if one.conditions.get("encoder", 0) == number
+        replace(reading, conditions={k: v for k, v in reading.conditions.items() if k != "encoder"})
+        for reading in readings
+        if reading.conditions.get("encoder", 0) == number
     ]
 
 
@@ -77,10 +77,10 @@ def stability_gains(readings: Sequence[Reading], point: str) -> FloatArray | Non
     if untold(readings) is not None:
         return None
     pair = [
-        one.values
+        reading.values
         for name in (PROBE, FULL)
-        for one in readings
-        if one.matches(_All.excess_over_encoders.name, regime=name, point=point)
+        for reading in readings
+        if reading.matches(_All.excess_over_encoders.name, regime=name, point=point)
     ]
     return pair[0] - pair[1] if len(pair) == 2 else None
 
@@ -105,7 +105,7 @@ def stability_over_encoders(readings: Sequence[Reading], point: str) -> Interval
         mean_without("without encoder", number)
         for number in range(count if count >= FEWEST_SAMPLE else 0)
     ]
-    known = [[one for one in part if one is not None] for part in (refits, encoders)]
+    known = [[mean for mean in part if mean is not None] for part in (refits, encoders)]
     if whole is None or len(whole) < 2 or len(known[0]) < 2:
         return NO_INTERVAL
     return jackknife_interval(whole, known[0], known[1])
@@ -152,12 +152,12 @@ def effect_components(readings: Sequence[Reading], regime: str) -> NestedVarianc
         return None
     within = [two_way_mean(table[:, number]) for number in range(table.shape[1])]
     across = two_way_mean(table.mean(2))
-    of_refits = float(np.mean([one.of_runs for one in within]))
+    of_refits = float(np.mean([variance.of_runs for variance in within]))
     return NestedVariance(
         across.of_subjects,
         max(0.0, across.of_runs - of_refits / table.shape[2]),
         of_refits,
-        float(np.mean([one.residual for one in within])),
+        float(np.mean([variance.residual for variance in within])),
     )
 
 

@@ -101,9 +101,9 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         """Measure; see the base class."""
         trial, images = study.trial, study.balanced(self.config.subjects)
         others = other_trials(trial, self.config.encoders)
-        found = best_refits(trial, self.config)
-        best = found.by_regime
-        for regime, reason in found.left_out.items():
+        refits = best_refits(trial, self.config)
+        best = refits.by_regime
+        for regime, reason in refits.left_out.items():
             images.read_missing(self.excess, reason, {"regime": regime, "point": BEST})
         images.constant(self.pretraining, 1.0, {"declared": self.config.pretraining})
         matched = matched_refits(trial, best)
@@ -115,7 +115,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
             own = self._read_regime(images, best[regime], {"regime": regime, "point": BEST})
             maps |= shown_maps(images, regime, own)
             answers[regime, BEST], answers[regime, MATCHED] = [list(own.values())], []
-            if [one.epoch for one in matched[regime]] == [one.epoch for one in best[regime]]:
+            if [run.epoch for run in matched[regime]] == [run.epoch for run in best[regime]]:
                 self._repeat(images, regime)
             else:
                 where = {"regime": regime, "point": MATCHED}
@@ -133,15 +133,15 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         self, images: Study, refits: Refits, point: str, encoder: Conditions | None = None
     ) -> None:
         for regime, own in refits.items():
-            for one in own:
+            for run in own:
                 where: Conditions = {
                     "regime": regime,
                     "point": point,
-                    "refit": one.recipe.refit,
+                    "refit": run.recipe.refit,
                     **(encoder or {}),
                 }
-                images.constant(self.validation_auroc, one.auroc, where)
-                images.constant(self.epoch, one.epoch, where)
+                images.constant(self.validation_auroc, run.auroc, where)
+                images.constant(self.epoch, run.epoch, where)
 
     def _read_regime(
         self,
@@ -152,13 +152,13 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
     ) -> dict[int, tuple[Refit, Answers]]:
         """Read everything of one regime at one point, and return the answers by refit."""
         answers: dict[int, tuple[Refit, Answers]] = {}
-        for one in refits:
-            number = one.recipe.refit
+        for run in refits:
+            number = run.recipe.refit
             before = (known_answers or {}).get(number)
-            if before is not None and before[0].epoch == one.epoch:
+            if before is not None and before[0].epoch == run.epoch:
                 answers[number] = before
             else:
-                answers[number] = one, answers_of(images, one.classifier, self.config)
+                answers[number] = run, answers_of(images, run.classifier, self.config)
         for number, (_, answer) in answers.items():
             condition = {**where, "refit": number}
             self._read_network(images, answer, condition)
@@ -204,19 +204,24 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         images.read(self.top_overlap, np.where(known, tops, np.nan), where, reasons=reasons)
         places = range(len(numbers))
         for left, number in enumerate(numbers):
-            rest = alike.excess([place for place in places if place != left])
+            rest = alike.excess([other for other in places if other != left])
             values = np.where(known, rest, np.nan)
             images.read(self.excess, values, {**where, "without": number}, reasons=reasons)
 
     def _repeat(self, images: Study, regime: Regime) -> None:
         """Read once more what a regime has at its best epochs, which are the matched ones too."""
         own = [
-            one
-            for one in images.readings
-            if (one.conditions.get("regime"), one.conditions.get("point")) == (regime, BEST)
-            and one.statistic not in (self.validation_auroc.name, self.epoch.name)
+            reading
+            for reading in images.readings
+            if (reading.conditions.get("regime"), reading.conditions.get("point")) == (regime, BEST)
+            and reading.statistic not in (self.validation_auroc.name, self.epoch.name)
         ]
-        images.note(*(replace(one, conditions={**one.conditions, "point": MATCHED}) for one in own))
+        images.note(
+            *(
+                replace(reading, conditions={**reading.conditions, "point": MATCHED})
+                for reading in own
+            )
+        )
 
     def _read_seeds(self, images: Study, regimes: Sequence[Regime]) -> None:
         """Read the stability over refits that saw the same subjects, and differ by their seed."""
@@ -224,23 +229,25 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
             return
         for regime in regimes:
             recipes = self.config.recipes(regime, self.config.by_seed)
-            networks = [refit(images.trial, one, resampled=False).classifier for one in recipes]
+            networks = [
+                refit(images.trial, recipe, resampled=False).classifier for recipe in recipes
+            ]
             where: Conditions = {"regime": regime, "point": SEED_ALONE}
             self._read_stability(images, *maps_on(images, networks), (), where)
 
     def _read_traced(self, images: Study, best: Refits) -> None:
         """Read the stability over refits at further epochs, as far as all of a regime got."""
         for regime, own in best.items():
-            last = min(len(one.aurocs) for one in own)
+            last = min(len(run.aurocs) for run in own)
             for epoch in (number for number in self.config.traced if number <= last):
                 refits = [
-                    one if one.epoch == epoch else refit(images.trial, one.recipe, epoch)
-                    for one in own
+                    run if run.epoch == epoch else refit(images.trial, run.recipe, epoch)
+                    for run in own
                 ]
                 point = traced_point(epoch)
                 self._read_training(images, {regime: refits}, point)
-                maps = maps_on(images, [one.classifier for one in refits])
-                numbers = [one.recipe.refit for one in refits]
+                maps = maps_on(images, [run.classifier for run in refits])
+                numbers = [run.recipe.refit for run in refits]
                 self._read_stability(images, *maps, numbers, {"regime": regime, "point": point})
 
     def _read_null(self, images: Study) -> None:
@@ -250,13 +257,13 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
             try:
                 encoder = images.trial.randomised(copy)
                 refits = [refit(encoder, recipe) for recipe in self.config.recipes(PROBE)]
-                answers = [answers_of(images, one.classifier, self.config) for one in refits]
+                answers = [answers_of(images, run.classifier, self.config) for run in refits]
             except StoreError:
                 raise
             except SanityError as error:  # a method may refuse such a network
                 images.read_missing(self.excess, str(error), where)
                 continue
-            numbers = [one.recipe.refit for one in refits]
+            numbers = [run.recipe.refit for run in refits]
             self._read_stability(images, *maps_and_reasons(answers), numbers, where)
             precisions = [answer.ap for answer in answers if answer.ap is not None]
             if precisions:
@@ -291,13 +298,13 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         self, images: Study, others: Mapping[str, Trial], answers: OfEncoders
     ) -> None:
         """Read refits of other encoders, and how alike maps are on refits of different ones."""
-        numbers = [one.recipe.refit for one, _ in answers[PROBE, BEST][0]]
-        for place, (name, trial) in enumerate(others.items(), 1):
-            encoder: Conditions = {"encoder": place}
+        numbers = [run.recipe.refit for run, _ in answers[PROBE, BEST][0]]
+        for encoder_number, (name, trial) in enumerate(others.items(), 1):
+            encoder: Conditions = {"encoder": encoder_number}
             best = best_refits(trial, self.config, (PROBE, FULL)).by_regime
-            if any([one.recipe.refit for one in own] != numbers for own in best.values()):
+            if any([run.recipe.refit for run in own] != numbers for own in best.values()):
                 raise NotAssessableError(f"the refits of encoder {name!r} have other numbers")
-            images.constant(self.other_encoder, place, {**encoder, "name": name})
+            images.constant(self.other_encoder, encoder_number, {**encoder, "name": name})
             matched = matched_refits(trial, best)
             known: dict[Regime, dict[int, tuple[Refit, Answers]]] = {}
             for point, refits in ((BEST, best), (MATCHED, matched)):
@@ -319,7 +326,7 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
         """Read how alike maps are on pairs of refits of different encoders."""
         flat = [answer for of_encoder in answers for _, answer in of_encoder]
         encoders = np.repeat(np.arange(len(answers)), len(answers[0]))
-        refits = np.array([one.recipe.refit for of_encoder in answers for one, _ in of_encoder])
+        refits = np.array([run.recipe.refit for of_encoder in answers for run, _ in of_encoder])
         maps, unrankable = maps_and_reasons(flat)
         known, reasons = known_images(images, unrankable)
         left: list[tuple[Conditions, BoolArray]] = [({}, refits > 0)]
@@ -363,9 +370,9 @@ class TrainingRegime(TrainingRegimeStatistics, SanityProtocol[TrainingRegimeConf
     def remark(cls, readings: Sequence[Reading]) -> str | None:
         """Say what the encoder was trained on before, and which regime is left out."""
         remarks = []
-        for one in readings:
-            if one.statistic == cls.pretraining.name:
-                declared = str(one.conditions["declared"])
+        for pretraining in readings:
+            if pretraining.statistic == cls.pretraining.name:
+                declared = str(pretraining.conditions["declared"])
                 marked = ", so a probe already knows them" if declared == SAME_LABELS else ""
                 remarks.append(f"pretraining of the encoder: {declared}{marked}")
         if reason := untold(readings):

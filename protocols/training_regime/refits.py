@@ -51,16 +51,16 @@ def best_refits(
     """
     if config.experiments is not None:
         return _of_experiments(trial, Path(config.experiments), regimes)
-    found: dict[Regime, Sequence[Refit]] = {}
+    by_regime: dict[Regime, Sequence[Refit]] = {}
     left_out: dict[Regime, str] = {}
     for regime in regimes:
         try:
-            found[regime] = [refit(trial, recipe) for recipe in config.recipes(regime)]
+            by_regime[regime] = [refit(trial, recipe) for recipe in config.recipes(regime)]
         except UnsupportedError as error:
             if regime in (PROBE, FULL):
                 raise
             left_out[regime] = str(error)
-    return BestRefits(found, left_out)
+    return BestRefits(by_regime, left_out)
 
 
 def matched_refits(trial: Trial, best: Refits) -> dict[Regime, list[Refit]]:
@@ -69,15 +69,15 @@ def matched_refits(trial: Trial, best: Refits) -> dict[Regime, list[Refit]]:
     That is the lowest of the regimes' median AUROCs at the best epochs. The best epoch is taken
     where none is nearer, else the first of equals.
     """
-    target = min(float(np.median([one.auroc for one in refits])) for refits in best.values())
+    target = min(float(np.median([run.auroc for run in refits])) for refits in best.values())
     matched: dict[Regime, list[Refit]] = {}
     for regime, refits in best.items():
         matched[regime] = []
-        for one in refits:
-            distances = np.abs(one.aurocs - target)
+        for run in refits:
+            distances = np.abs(run.aurocs - target)
             epoch = int(distances.argmin()) + 1
-            is_best = distances[one.epoch - 1] <= distances.min() + 1e-12
-            matched[regime].append(one if is_best else refit(trial, one.recipe, epoch))
+            is_best = distances[run.epoch - 1] <= distances.min() + 1e-12
+            matched[regime].append(run if is_best else refit(trial, run.recipe, epoch))
     return matched
 
 
@@ -108,12 +108,12 @@ def _of_experiments(trial: Trial, folder: Path, regimes: Sequence[Regime]) -> Be
     left_out: dict[Regime, str] = {}
     if not shared <= set(cards.get("last_stage", {})):
         left_out["last_stage"] = f"{folder} lacks experiments of it with the same refits"
-    found: dict[Regime, Sequence[Refit]] = {
+    by_regime: dict[Regime, Sequence[Refit]] = {
         regime: [_load(trial, folder, cards[regime][number]) for number in sorted(shared)]
         for regime in regimes
         if regime not in left_out
     }
-    return BestRefits(found, left_out)
+    return BestRefits(by_regime, left_out)
 
 
 def _load(trial: Trial, folder: Path, card: ExperimentCard) -> Refit:

@@ -117,14 +117,14 @@ def _regime_rows(name: str, readings: Sequence[Reading]) -> Iterator[tuple[Cell,
             excess_alone = format_interval(summarise(by_seed), 3)
             yield (f"{name}, {regime}, {SEED_ALONE}", None, None, None, excess_alone, None, None)
     null = [
-        one
-        for one in readings
-        if one.statistic in ("excess", "ap")
-        and one.conditions.get("regime") == RANDOMISED
-        and "without" not in one.conditions
+        reading
+        for reading in readings
+        if reading.statistic in ("excess", "ap")
+        and reading.conditions.get("regime") == RANDOMISED
+        and "without" not in reading.conditions
     ]
-    for copy in dict.fromkeys(one.conditions["copy"] for one in null):
-        own = {one.statistic: one for one in null if one.conditions["copy"] == copy}
+    for copy in dict.fromkeys(reading.conditions["copy"] for reading in null):
+        own = {reading.statistic: reading for reading in null if reading.conditions["copy"] == copy}
         excess, ap = own.get("excess"), own.get("ap")
         yield (
             f"{name}, {RANDOMISED}, {copy}",

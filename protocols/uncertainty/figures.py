@@ -39,9 +39,9 @@ def uncertainty_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) ->
             "where the model is uncertain.",
             lambda: draw_scatters(measured),
         )
-    shown = {name: own for name, own in exhibits.items() if "member 1" in own}
-    if shown:
-        first = next(iter(shown.values()))
+    with_members = {name: own for name, own in exhibits.items() if "member 1" in own}
+    if with_members:
+        first = next(iter(with_members.values()))
         yield Drawing(
             "members",
             "Maps of one subject on several members",
@@ -50,7 +50,7 @@ def uncertainty_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) ->
             "each scaled by itself. The number is the mean correlation over all pairs of members. "
             f"{describe_sides(_planes(first).letters)}",
             lambda: draw_image_rows(
-                _rows(shown), _planes(first).aspect, millimetres=_planes(first).millimetres
+                _rows(with_members), _planes(first).aspect, millimetres=_planes(first).millimetres
             ),
             "png",
         )

@@ -58,7 +58,7 @@ def _make(images: Study, config: UncertaintyConfig) -> Members:
     if config.members == "ensemble":
         recipe = RegimeRecipe("full", epochs=config.epochs)
         refits = [refit(trial, replace(recipe, refit=number)) for number in numbers]
-        networks = [one.classifier for one in refits]
+        networks = [run.classifier for run in refits]
     else:
         networks = [_thinned(trial, number) for number in numbers]
     logits = np.stack([_logits(trial, network, images.rows) for network in networks])

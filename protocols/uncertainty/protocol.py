@@ -75,12 +75,12 @@ class Uncertainty(UncertaintyStatistics, SanityProtocol[UncertaintyConfig]):
         images.read(self.margin_curve, odds)
         self._require_signal(images, entropy)
         errors = (predicted != images.groups).astype(np.float64)
-        for one, values in (
+        for statistic, values in (
             (self.entropy, entropy),
             (self.mutual_information, information),
             (self.error, errors),
         ):
-            images.read(one, values, reasons={})
+            images.read(statistic, values, reasons={})
         explained = predicted if self.config.target == "predicted" else images.groups
         self._read_maps(images, members, explained)
         self._read_associations(images)
@@ -164,14 +164,14 @@ class Uncertainty(UncertaintyStatistics, SanityProtocol[UncertaintyConfig]):
         known = np.isfinite(columns["stability"])
         errors = len({subjects[row] for row in np.flatnonzero(columns["error"] == 1)})
         for name in ASSOCIATIONS:
-            one = self.statistic(name)
+            statistic = self.statistic(name)
             if not known.any():
-                images.read(one, np.full(len(known), np.nan))
+                images.read(statistic, np.full(len(known), np.nan))
             elif name == "use" and errors < self.config.fewest_errors:
-                images.read_missing(one, FEW_ERRORS.format(self.config.fewest_errors))
+                images.read_missing(statistic, FEW_ERRORS.format(self.config.fewest_errors))
             else:
                 values = influence_values(association(name, columns), subjects)
-                images.read(one, np.where(known, values, np.nan))
+                images.read(statistic, np.where(known, values, np.nan))
 
     def verdict(self, readings: Sequence[Reading]) -> Verdict:
         """Say whether the claim holds; a map neither passes nor fails by it."""
@@ -222,7 +222,7 @@ def _exhibit(images: Study, few: Sequence[Tensor], stability: FloatArray) -> Non
     chosen = np.concatenate([by_stability[:2], by_stability[-2:]])
     rows = images.rows[chosen]
     arrays: dict[str, npt.NDArray[np.generic]] = {
-        "keys": np.array([images.keys[place] for place in chosen]),
+        "keys": np.array([images.keys[row] for row in chosen]),
         "image": images.trial.test.images[rows],
         "stability": stability[chosen],
     }

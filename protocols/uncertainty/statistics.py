@@ -107,22 +107,22 @@ ASSOCIATIONS = tuple(_COLUMNS)
 
 def association(name: str, columns: dict[str, FloatArray]) -> Weighted:
     """Return one of ``ASSOCIATIONS`` of columns [N] by name, as a function of weights."""
-    first, second, *given = (columns[column] for column in _COLUMNS[name])
+    first, second, *covariates = (columns[column] for column in _COLUMNS[name])
     if name.endswith("thirds"):
         return thirds_of(first, second)
     if name == "use":
-        return auroc_gain_of(-first, second, given[0] == 1)
-    return spearman_of(first, second, *given)
+        return auroc_gain_of(-first, second, covariates[0] == 1)
+    return spearman_of(first, second, *covariates)
 
 
 def columns_of(readings: Sequence[Reading]) -> dict[str, FloatArray]:
     """Return what was read of each image, by the name of the statistic, and its group; or {}."""
     names = {name for columns in _COLUMNS.values() for name in columns} - {"group"}
-    found = {name: find(readings, name) for name in sorted(names)}
-    known = {name: reading.values for name, reading in found.items() if reading is not None}
+    by_name = {name: find(readings, name) for name in sorted(names)}
+    known = {name: reading.values for name, reading in by_name.items() if reading is not None}
     if len(known) < len(names):
         return {}
-    stability = found["stability"]
+    stability = by_name["stability"]
     groups = () if stability is None else stability.sample.groups
     return {**known, "group": np.array(groups, dtype=np.float64)}
 
@@ -151,9 +151,11 @@ def p_value(readings: Sequence[Reading]) -> float:
         return float("nan")
     known = np.isfinite(pair[1].values)
     entropy, stability = (
-        subject_means(Reading(one.statistic, one.sample, np.where(known, one.values, np.nan)))
-        for one in pair
-        if one is not None
+        subject_means(
+            Reading(reading.statistic, reading.sample, np.where(known, reading.values, np.nan))
+        )
+        for reading in pair
+        if reading is not None
     )
     return permutation_p(entropy, stability)
 

@@ -159,7 +159,7 @@ def in_steps(cohort: Cohort) -> Cohort:
     darker = cohort.concepts["darker"]
     parts = {
         part: replace(own, images=rounded(own.images))
-        for part, own in (("shown", darker.shown), ("absent", darker.absent))
+        for part, own in (("present", darker.present), ("absent", darker.absent))
     }
     return replace(with_concept(cohort, **parts), images=rounded(cohort.images))
 
@@ -187,7 +187,7 @@ def test_the_effect_on_a_linear_network_is_the_closed_form() -> None:
     direction = difference / np.linalg.norm(difference)
     separation = direction @ weights @ (means["test"][0] - means["test"][1])
     concept = cohort.concepts["darker"].in_key_order
-    change = (concept.shown.images - concept.absent.images).reshape(len(concept.shown), -1)
+    change = (concept.present.images - concept.absent.images).reshape(len(concept.present), -1)
     wanted = -(change.astype(float) @ weights.T @ direction) / separation
     protocol = Concepts(QUICK)
     readings = protocol.readings(trial)
@@ -197,7 +197,7 @@ def test_the_effect_on_a_linear_network_is_the_closed_form() -> None:
     np.testing.assert_allclose(effect.values, wanted, atol=1e-6, rtol=0)
 
     darker = cohort.concepts["darker"]
-    swapped = with_concept(cohort, shown=darker.absent, absent=darker.shown)
+    swapped = with_concept(cohort, present=darker.absent, absent=darker.present)
     mirrored = find(protocol.readings(trial.on(cohort=swapped)), Concepts.effect, concept="darker")
     assert mirrored is not None
     by_subject = dict(zip(mirrored.sample.subjects, mirrored.values, strict=True))
@@ -212,9 +212,9 @@ def test_order_and_batches_of_the_images_change_nothing() -> None:
     order = np.random.default_rng(1).permutation(40)
     turned = {}
     for name, concept in cohort.concepts.items():
-        rows = order[order < len(concept.shown)]
+        rows = order[order < len(concept.present)]
         turned[name] = replace(
-            concept, shown=concept.shown.take(rows), absent=concept.absent.take(rows)
+            concept, present=concept.present.take(rows), absent=concept.absent.take(rows)
         )
     other = replace(cohort, concepts=turned)
     protocol = PROTOCOLS[NAME]
@@ -236,7 +236,7 @@ def test_other_images_are_another_concept() -> None:
             darker,
             replace(darker, nuisance=True),
             replace(darker, paired=False),
-            replace(darker, shown=darker.shown.take(np.arange(40)[::-1])),
+            replace(darker, present=darker.present.take(np.arange(40)[::-1])),
             replace(darker, covariates=("age",), added=np.full(40, 5.0)),
         )
     }
@@ -248,23 +248,23 @@ def test_unfit_concepts_are_refused_by_name() -> None:
     cohort = people_of(NAME, 2)
     darker = cohort.concepts["darker"]
     tested = str(cohort.select("test").subjects[0])
-    few = {part: getattr(darker, part).take(np.arange(19)) for part in ("shown", "absent")}
+    few = {part: getattr(darker, part).take(np.arange(19)) for part in ("present", "absent")}
     with pytest.raises(NotAssessableError, match="19 images with the concept 'darker'"):
         PROTOCOLS[NAME].readings(trial_of(NoExplainer(), "conv", 2, with_concept(cohort, **few)))
-    names = (tested, *darker.shown.subjects[1:])
-    both = {part: replace(getattr(darker, part), subjects=names) for part in ("shown", "absent")}
+    names = (tested, *darker.present.subjects[1:])
+    both = {part: replace(getattr(darker, part), subjects=names) for part in ("present", "absent")}
     with pytest.raises(CohortError, match=f"test subject '{tested}'.*concept 'darker'"):
         with_concept(cohort, **both)
-    smaller = replace(darker.shown, images=darker.shown.images[..., 1:])
+    smaller = replace(darker.present, images=darker.present.images[..., 1:])
     with pytest.raises(CohortError, match="images with the concept 'darker' as"):
-        with_concept(cohort, shown=smaller)
+        with_concept(cohort, present=smaller)
     for value, words in ((np.nan, "NaN or infinite in the images with"), (1.5, r"in \[0, 1\]")):
-        images = darker.shown.images.copy()
+        images = darker.present.images.copy()
         images[3, 0, 2, 2] = value
         with pytest.raises(CohortError, match=f"{words}.*"):
-            with_concept(cohort, shown=replace(darker.shown, images=images))
+            with_concept(cohort, present=replace(darker.present, images=images))
     with pytest.raises(CohortError, match="'darker' paired, but"):
-        with_concept(cohort, shown=darker.shown.take(np.arange(40)[::-1]))
+        with_concept(cohort, present=darker.present.take(np.arange(40)[::-1]))
     with pytest.raises(UnsupportedError, match="offers no concepts"):
         PROTOCOLS[NAME].readings(trial_of(NoExplainer(), "conv", 2, replace(cohort, concepts={})))
 
@@ -282,16 +282,18 @@ def test_a_stratum_is_compared_within_itself() -> None:
     """If it fails, a concept that only follows the groups is found in every network of theirs."""
     rng = np.random.default_rng(3)
     group = np.repeat([0, 1], 100)
-    shown = rng.random(200) < 0.2 + 0.6 * group
+    present = rng.random(200) < 0.2 + 0.6 * group
     values = group + 0.1 * rng.standard_normal(200)
     one = np.zeros(200, dtype=np.int64)
-    assert shift(values, shown, one) > 0.4
-    assert abs(shift(values, shown, group)) < 0.05
-    assert label_p(values, shown, one, 999, rng) < 0.01 < label_p(values, shown, group, 999, rng)
+    assert shift(values, present, one) > 0.4
+    assert abs(shift(values, present, group)) < 0.05
+    assert (
+        label_p(values, present, one, 999, rng) < 0.01 < label_p(values, present, group, 999, rng)
+    )
     for strata in (one, group):
-        own = influences(values, shown, strata)
-        assert own.mean() == pytest.approx(shift(values, shown, strata))
-    own, parts = influences(values, shown, one), (values[shown], values[~shown])
+        own = influences(values, present, strata)
+        assert own.mean() == pytest.approx(shift(values, present, strata))
+    own, parts = influences(values, present, one), (values[present], values[~present])
     error = np.sqrt(sum(part.var() / len(part) for part in parts))
     assert own.std() / np.sqrt(200) == pytest.approx(error)
 
@@ -299,8 +301,8 @@ def test_a_stratum_is_compared_within_itself() -> None:
 def test_random_sets_are_concepts_no_more_often_than_they_should_be() -> None:
     """If it fails, the tests of sets call what means nothing a concept."""
     rng = np.random.default_rng(11)
-    shown, strata = np.arange(60) < 30, np.zeros(60, dtype=np.int64)
-    p_values = [label_p(rng.standard_normal(60), shown, strata, 199, rng) for _ in range(500)]
+    present, strata = np.arange(60) < 30, np.zeros(60, dtype=np.int64)
+    p_values = [label_p(rng.standard_normal(60), present, strata, 199, rng) for _ in range(500)]
     assert 0.02 <= np.mean(np.array(p_values) <= 0.05) <= 0.09
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
@@ -308,12 +310,12 @@ def test_random_sets_are_concepts_no_more_often_than_they_should_be() -> None:
 def test_the_test_of_a_direction_finds_one_and_only_one_that_is_there() -> None:
     """If it fails, the cosine's p-value says nothing of the cosine."""
     rng = np.random.default_rng(5)
-    shown, strata = np.arange(60) < 30, np.zeros(60, dtype=np.int64)
+    present, strata = np.arange(60) < 30, np.zeros(60, dtype=np.int64)
     embeddings, towards = rng.standard_normal((60, 8)), np.eye(8)[0]
-    labels = permuted_labels(shown, strata, 99, rng)
-    assert alignment_p(embeddings, labels, shown, towards)[1] > 0.05
-    embeddings[:, 0] += 2 * shown
-    cosine, p = alignment_p(embeddings, labels, shown, towards)
+    labels = permuted_labels(present, strata, 99, rng)
+    assert alignment_p(embeddings, labels, present, towards)[1] > 0.05
+    embeddings[:, 0] += 2 * present
+    cosine, p = alignment_p(embeddings, labels, present, towards)
     assert cosine > 0.8
     assert p <= 0.02
 
@@ -323,9 +325,9 @@ def test_pairs_see_a_twentieth_of_the_separation_and_sets_more_than_half() -> No
     rng = np.random.default_rng(7)
     pairs = [paired_p(0.05 + 0.06 * rng.standard_normal(60), 199) for _ in range(50)]
     assert np.mean(np.array(pairs) <= 0.05) >= 0.9
-    shown, strata = np.arange(40) < 20, np.zeros(40, dtype=np.int64)
+    present, strata = np.arange(40) < 20, np.zeros(40, dtype=np.int64)
     sets = [
-        label_p(0.6 * shown + 0.7 * rng.standard_normal(40), shown, strata, 199, rng)
+        label_p(0.6 * present + 0.7 * rng.standard_normal(40), present, strata, 199, rng)
         for _ in range(200)
     ]
     assert np.mean(np.array(sets) <= 0.05) >= 0.7
@@ -355,7 +357,7 @@ def test_the_sign_count_of_captums_tcav_is_nought_or_one_behind_a_linear_head(
     model = _Logits(model_of("conv", 2)).eval()
     sets = [
         CaptumConcept(number, name, DataLoader(torch.from_numpy(own.images), batch_size=40))
-        for number, (name, own) in enumerate((("with", darker.shown), ("without", darker.absent)))
+        for number, (name, own) in enumerate((("with", darker.present), ("without", darker.absent)))
     ]
     images = torch.from_numpy(cohort.select("test").images)
     for run in range(10):

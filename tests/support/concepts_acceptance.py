@@ -42,9 +42,9 @@ def main() -> list[str]:
         axis = group_axis(trial)
         concept = next(iter(cohort.concepts.values())).in_key_order
         outputs = Outputs.of(trial, axis, concept)
-    pool = np.flatnonzero(~outputs.shown)
+    pool = np.flatnonzero(~outputs.present)
     half = len(pool) // 2
-    shown, strata = np.arange(2 * half) < half, np.zeros(2 * half, dtype=np.int64)
+    present, strata = np.arange(2 * half) < half, np.zeros(2 * half, dtype=np.int64)
     towards = -mean_direction(axis)
     shifts, alignments, repeated = [], [], []
     for number in range(TRIALS):
@@ -52,13 +52,13 @@ def main() -> list[str]:
         rows = rng.permutation(pool)[: 2 * half]
         values = outputs.towards_cases[rows]
         again = [
-            label_p(values, shown, strata, PERMUTATIONS, stream("again", number, repetition))
+            label_p(values, present, strata, PERMUTATIONS, stream("again", number, repetition))
             for repetition in range(max(REPETITIONS))
         ]
         shifts.append(again[0])
         repeated.append(again)
-        labels = permuted_labels(shown, strata, DIRECTIONS, rng)
-        alignments.append(alignment_p(outputs.embeddings[rows], labels, shown, towards)[1])
+        labels = permuted_labels(present, strata, DIRECTIONS, rng)
+        alignments.append(alignment_p(outputs.embeddings[rows], labels, present, towards)[1])
     lines = [describe("shift", np.array(shifts)), describe("alignment", np.array(alignments))]
     for count in REPETITIONS:
         median = np.median(np.array(repeated)[:, :count], axis=1)

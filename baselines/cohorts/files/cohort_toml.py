@@ -157,7 +157,7 @@ class ConceptFile(_Table):
     """Images that show something, and images that do not.
 
     Attributes:
-        shown: Folder of images with it, under the key ``with``.
+        present: Folder of images with it, under the key ``with``.
         without: Folder of images without it. Where both folders hold the same names, images of one
             name are a pair.
         where: Condition on the table instead of folders, such as ``age > 75``.
@@ -169,7 +169,7 @@ class ConceptFile(_Table):
         added: Difference of that amount between the images with it and their partners.
     """
 
-    shown: str | None = Field(default=None, alias="with", min_length=1)
+    present: str | None = Field(default=None, alias="with", min_length=1)
     without: str | None = Field(default=None, min_length=1)
     where: str | None = Field(default=None, min_length=1)
     patch: str | None = Field(default=None, min_length=1)
@@ -181,7 +181,7 @@ class ConceptFile(_Table):
 
     @model_validator(mode="after")
     def _check_sets(self) -> ConceptFile:
-        folders = self.shown is not None, self.without is not None
+        folders = self.present is not None, self.without is not None
         if self.where is not None and any(folders):
             raise ValueError("give either where, or with and without")
         if self.patch is not None and (self.where is not None or any(folders)):

@@ -288,11 +288,14 @@ def _head_row(content: ModelFile) -> str:
     return f"from the checkpoint{chosen}"
 
 
-def _input_row(given: Input) -> str:
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (given.mean, given.std))
-    size = "as they are" if given.size is None else f"resized to {_times(given.size)}"
-    plural = "s" if given.channels > 1 else ""
-    return f"{given.channels} channel{plural}, mean {mean}, std {std}, images {size}"
+def _input_row(image_input: Input) -> str:
+    mean, std = (
+        ", ".join(f"{value:g}" for value in values)
+        for values in (image_input.mean, image_input.std)
+    )
+    size = "as they are" if image_input.size is None else f"resized to {_times(image_input.size)}"
+    plural = "s" if image_input.channels > 1 else ""
+    return f"{image_input.channels} channel{plural}, mean {mean}, std {std}, images {size}"
 
 
 def _times(shape: Sequence[int]) -> str:

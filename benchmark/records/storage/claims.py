@@ -1,7 +1,7 @@
 """Names that are taken once, on file systems that know no hard links.
 
-Where a link is refused, as on FAT, on many network drives and in some containers, whoever first
-makes a *claim* beside a name, by exclusive create, may give a finished file that name. It takes
+A link is refused on FAT, on many network drives and in some containers. There, whoever first makes
+a *claim* beside a name, by exclusive create, may give a finished file that name. It takes
 milliseconds. So a name never stands for half a file, and no file takes the place of another.
 """
 
@@ -97,11 +97,11 @@ def _is_left_over(claim: Path, temporary: Path) -> bool:
         return False
 
 
-def _break(claim: Path, seen: str) -> None:
+def _break(claim: Path, content: str) -> None:
     """Take a claim away; one that another process has made meanwhile is put back."""
     taken = temporary_beside(claim)
     with suppress(OSError):
         claim.rename(taken)
-        if _read(taken) != seen:
+        if _read(taken) != content:
             taken.rename(claim)
         taken.unlink(missing_ok=True)

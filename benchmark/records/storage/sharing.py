@@ -29,8 +29,8 @@ class SharedParts:
         """Return an equal model whose texts, and models within it, are those of earlier ones."""
         values = {name: self._shared(value) for name, value in model}
         # Pydantic keeps the names of fields that were set, in a set of its own for each model.
-        given = frozenset(model.model_fields_set)
-        names = self._field_names.setdefault(given, set(given))
+        fields = frozenset(model.model_fields_set)
+        names = self._field_names.setdefault(fields, set(fields))
         return type(model).model_construct(_fields_set=names, **values)
 
     def _shared(self, value: object) -> object:

@@ -112,8 +112,8 @@ def _write(explainer: str, clauses: _Clauses) -> BottomLine:
         "No verdict on": clauses.joined("silent"),
         "Not to be trusted here, since the test is unhealthy": clauses.joined("unhealthy"),
     }
-    told = tuple(f"{words}: {topics}." for words, topics in remarks.items() if topics)
-    return BottomLine(explainer, f"{sentence}.", told)
+    sentences = tuple(f"{words}: {topics}." for words, topics in remarks.items() if topics)
+    return BottomLine(explainer, f"{sentence}.", sentences)
 
 
 def _join(clauses: Sequence[str]) -> str:

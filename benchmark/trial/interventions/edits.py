@@ -99,11 +99,11 @@ class Editor:
             return reach, elsewhere, z.double().cpu().numpy()
 
         device = self.trial.runtime.device
-        found = side_by_side(search, range(len(rows)), device)
+        results = side_by_side(search, range(len(rows)), device)
         return Edits(
-            np.stack([reach for reach, _, _ in found]),
-            {name: np.stack([other[name] for _, other, _ in found]) for name in networks},
-            np.stack([z for _, _, z in found]),
+            np.stack([reach for reach, _, _ in results]),
+            {name: np.stack([other[name] for _, other, _ in results]) for name in networks},
+            np.stack([z for _, _, z in results]),
         )
 
     def edited(self, row: int, masks: Tensor, coordinates: FloatArray) -> Tensor:

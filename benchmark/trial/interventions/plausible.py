@@ -116,14 +116,14 @@ def _fit(train: Cohort, count: int) -> tuple[ImageArray, float]:
     shape = train.images.shape[2:]
     images = _inside(train.images, train, inside)[order].astype(np.float64)
     # An image does not know what lies beyond its grid, and differs there from no other.
-    seen = _inside(np.ones_like(train.images), train, inside)[order] > _SEEN
-    count_seen = np.maximum(seen.sum(0), 1)
-    mean = np.where(seen, images, 0.0).sum(0) / count_seen
-    values = np.where(seen, images, mean)
+    is_inside = _inside(np.ones_like(train.images), train, inside)[order] > _SEEN
+    count_seen = np.maximum(is_inside.sum(0), 1)
+    mean = np.where(is_inside, images, 0.0).sum(0) / count_seen
+    values = np.where(is_inside, images, mean)
     ahead = mean - mean.mean()
     centred = values - values.mean(1, keepdims=True)
     slopes = centred @ ahead / max(float(ahead @ ahead), np.finfo(np.float64).tiny)
-    residuals = np.where(seen, centred - slopes[:, None] * ahead, 0.0)
+    residuals = np.where(is_inside, centred - slopes[:, None] * ahead, 0.0)
     residuals -= residuals.mean(0)
     # Of N images, N is far below the number of voxels: their Gram matrix is the small one.
     variances, vectors = np.linalg.eigh(residuals @ residuals.T)

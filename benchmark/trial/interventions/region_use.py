@@ -151,8 +151,8 @@ def region_use(
     return images.shared(purpose, measure, Keeping("1", (RegionUse,)))
 
 
-def read(study: Study, images: Study, uses: Mapping[str, RegionUse], asked: str) -> None:
-    """Read whether the model uses regions; the ``asked`` one bears no name in its conditions.
+def read(study: Study, images: Study, uses: Mapping[str, RegionUse], main: str) -> None:
+    """Read whether the model uses regions; the ``main`` one bears no name in its conditions.
 
     ``study`` is that of all test images, ``images`` that of those without masks.
     """
@@ -162,7 +162,7 @@ def read(study: Study, images: Study, uses: Mapping[str, RegionUse], asked: str)
     counts = np.bincount(images.groups, minlength=2)
     weights = len(images.rows) / (2 * counts[images.groups])
     for name, use in uses.items():
-        where = {"imputer": REMOVAL} if name == asked else {"imputer": REMOVAL, "roi": name}
+        where = {"imputer": REMOVAL} if name == main else {"imputer": REMOVAL, "roi": name}
         images.read(statistics.region_effect, use.effect * weights, where, reasons={})
         images.read(statistics.region_effect_null, use.null * weights, where, reasons={})
         magnitude = (use.effect - use.null) * weights

@@ -36,10 +36,10 @@ def mark_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
         "network, and has 0.",
         lambda: draw_precisions(measured, marks),
     )
-    shown = {name: own for name, own in exhibits.items() if MARKED in own}
-    if not shown:
+    marked = {name: own for name, own in exhibits.items() if MARKED in own}
+    if not marked:
         return
-    planes = _planes(next(iter(shown.values())), marks[0])
+    planes = _planes(next(iter(marked.values())), marks[0])
     yield Drawing(
         "marks",
         "Maps of one image with two marks",
@@ -49,7 +49,7 @@ def mark_drawings(exhibits: Mapping[str, Exhibit], readings: Readings) -> Iterat
         "subjects. "
         f"{describe_sides(planes.letters)}",
         lambda: draw_image_rows(
-            [*_image_row(shown, marks), *_map_rows(shown, marks, measured)],
+            [*_image_row(marked, marks), *_map_rows(marked, marks, measured)],
             planes.aspect,
             outlined="mark",
             millimetres=planes.millimetres,

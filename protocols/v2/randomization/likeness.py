@@ -133,12 +133,12 @@ def similarities_to(
         some, own_maps = images.only(images.rows[part]), importance[part]
         own = Likeness(some, own_maps, quantiles)
 
-        def seen(maps: Tensor, some: Study = some, own: Likeness = own) -> Likeness:
+        def likeness_of(maps: Tensor, some: Study = some, own: Likeness = own) -> Likeness:
             # Maps that no network moves are ready already.
             is_same = torch.equal(maps, own.importance)
             return own if is_same else Likeness(some, maps, quantiles)
 
-        parts.append([own.to(seen(look_up()[part])) for look_up in others])
+        parts.append([own.to(likeness_of(look_up()[part])) for look_up in others])
     return [
         {measure: np.concatenate([some[measure] for some in of_other]) for measure in of_other[0]}
         for of_other in zip(*parts, strict=True)

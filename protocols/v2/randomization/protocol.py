@@ -117,10 +117,10 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
             others[copy] = partial(nulls.randomised.__getitem__, copy)
         for number in nulls.of_memorised:
             others[MEMORISED] = partial(nulls.of_memorised.__getitem__, number)
-        found = similarities_to(images, ranked, list(others.values()), self.config.quantiles)
+        similarities = similarities_to(images, ranked, list(others.values()), self.config.quantiles)
         reasons = reason_unrankable(ranked, images.foreground)
         is_ranking = np.array([reason is None for reason in reasons], dtype=bool)
-        return Compared(is_ranking, dict(zip(others, found, strict=True)))
+        return Compared(is_ranking, dict(zip(others, similarities, strict=True)))
 
     def _read_twin(self, images: Study, compared: Compared) -> None:
         missing = self.twin_model.missing(images.trial)

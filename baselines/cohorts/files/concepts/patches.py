@@ -26,7 +26,7 @@ _CORE = 1 / 3  # of the way from the middle of a patch to its edge, within which
 
 
 def paste_patch(
-    name: str, path: Path, place: Sequence[int], recipe: CohortFile, cohort: Cohort
+    name: str, path: Path, middle: Sequence[int], recipe: CohortFile, cohort: Cohort
 ) -> tuple[ConceptImages, ConceptImages]:
     """Return images of the reference group with a patch at a place, and the same without it.
 
@@ -36,7 +36,7 @@ def paste_patch(
     Args:
         name: Name of the concept.
         path: File of the patch.
-        place: Index of the middle of the patch in the arrays of the cohort.
+        middle: Index of the middle of the patch in the arrays of the cohort.
         recipe: File of the cohort.
         cohort: The cohort without concepts.
 
@@ -53,12 +53,12 @@ def paste_patch(
             f"there are {len(rows)}."
         )
     patch = _read(name, path, recipe)
-    if len(patch.shape) != len(cohort.shape) or len(place) != len(cohort.shape):
+    if len(patch.shape) != len(cohort.shape) or len(middle) != len(cohort.shape):
         raise CohortError(
             f"The patch of the concept {name!r} has the shape {list(patch.shape)} and the place "
-            f"{list(place)}, but the images of the cohort are {list(cohort.shape)}."
+            f"{list(middle)}, but the images of the cohort are {list(cohort.shape)}."
         )
-    starts = [middle - length // 2 for middle, length in zip(place, patch.shape, strict=True)]
+    starts = [centre - length // 2 for centre, length in zip(middle, patch.shape, strict=True)]
     ends = [start + length for start, length in zip(starts, patch.shape, strict=True)]
     if min(starts) < 0 or any(end > side for end, side in zip(ends, cohort.shape, strict=True)):
         raise CohortError(
@@ -68,10 +68,10 @@ def paste_patch(
     box = [slice(*limits) for limits in zip(starts, ends, strict=True)]
     inside: tuple[slice | int, ...] = (slice(None), 0, *box)
     absent = cohort.images[rows]
-    shown, weight = absent.copy(), _raised_cosine(patch.shape)
-    shown[inside] += weight * (patch - absent[inside])
+    present, weight = absent.copy(), _raised_cosine(patch.shape)
+    present[inside] += weight * (patch - absent[inside])
     subjects = tuple(cohort.subjects[row] for row in rows)
-    return ConceptImages(shown, subjects), ConceptImages(absent, subjects)
+    return ConceptImages(present, subjects), ConceptImages(absent, subjects)
 
 
 def _read(name: str, path: Path, recipe: CohortFile) -> ImageArray:

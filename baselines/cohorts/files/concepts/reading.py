@@ -50,21 +50,21 @@ def read_concepts(folder: Path, recipe: CohortFile, cohort: Cohort) -> dict[str,
     concepts = {}
     for name, rule in recipe.concept.items():
         if rule.where is not None:
-            shown, absent = _of_table(name, rule.where, cohort)
+            present, absent = _of_table(name, rule.where, cohort)
             paired = False
         elif rule.patch is not None:
-            shown, absent = paste_patch(name, folder / rule.patch, rule.place, recipe, cohort)
+            present, absent = paste_patch(name, folder / rule.patch, rule.place, recipe, cohort)
             paired = True
         else:
-            sets = (("with", rule.shown), ("without", rule.without))
-            shown, absent = (
+            sets = (("with", rule.present), ("without", rule.without))
+            present, absent = (
                 _of_folder(f"{which} the concept {name!r}", folder / (path or ""), recipe, cohort)
                 for which, path in sets
             )
-            paired = shown.subjects == absent.subjects
-        added = None if rule.added is None else np.full(len(shown), rule.added)
+            paired = present.subjects == absent.subjects
+        added = None if rule.added is None else np.full(len(present), rule.added)
         concepts[name] = Concept(
-            shown, absent, paired, rule.description, rule.nuisance, rule.covariates, added
+            present, absent, paired, rule.description, rule.nuisance, rule.covariates, added
         )
     return concepts
 

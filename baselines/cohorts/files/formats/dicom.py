@@ -11,7 +11,7 @@ import numpy as np
 
 from baselines.cohorts.files.formats.dicom_frames import Frame, list_frames, read_values
 from baselines.cohorts.files.formats.limits import check_image_size, check_index
-from baselines.cohorts.files.formats.placement import check_sizes, place
+from baselines.cohorts.files.formats.placement import check_sizes, to_ras
 from baselines.cohorts.files.formats.scan import Scan, Source
 from benchmark.arrays import FloatArray
 from benchmark.errors import CohortError
@@ -28,10 +28,10 @@ def read_dicom(source: Source) -> Scan:
 
     Slices with a position become a volume in RAS+ order; a single slice becomes a volume one voxel
     thick. A picture without a position, such as an X-ray, is returned as stored [H, W], with the
-    spacing of its PixelSpacing, else that of ImagerPixelSpacing (at the detector) or
-    NominalScannedPixelSpacing, and the axes of its PatientOrientation. ``source.index`` is the
-    frame of a film. Values are those of the modality's rescaling; windows that the header proposes
-    for a viewer change nothing.
+    axes of its PatientOrientation. Its spacing is that of PixelSpacing, else of ImagerPixelSpacing
+    (at the detector) or NominalScannedPixelSpacing. ``source.index`` is the frame of a film. Values
+    are those of the modality's rescaling; windows that the header proposes for a viewer change
+    nothing.
 
     Raises:
         CohortError: If it is no single image or volume of grey values, or is damaged.
@@ -150,7 +150,7 @@ def _read_volume(source: Source, frames: list[Frame]) -> Scan:
         if values.shape != (shape[1], shape[0]):
             raise CohortError(f"The {source} has frames of another shape than its header says.")
         voxels[:, :, rank] = values.T
-    return place(source, voxels, affine)
+    return to_ras(source, voxels, affine)
 
 
 def _find_step(

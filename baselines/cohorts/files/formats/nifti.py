@@ -22,7 +22,7 @@ from baselines.cohorts.files.formats.limits import (
     check_index,
     explain,
 )
-from baselines.cohorts.files.formats.placement import check_affine, place
+from baselines.cohorts.files.formats.placement import check_affine, to_ras
 from baselines.cohorts.files.formats.scan import Scan, Source
 from benchmark.arrays import FloatArray
 from benchmark.errors import CohortError
@@ -63,7 +63,7 @@ def read_nifti(source: Source) -> Scan:
     if not _is_placed(image):
         sizes = np.linalg.norm(affine[:3, :3], axis=0)
         return Scan(source, voxels, spacing=tuple(float(size) for size in sizes))
-    return place(source, voxels, affine)
+    return to_ras(source, voxels, affine)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ _SMALLEST, _LARGEST = 1e-3, 100.0  # mm; what a voxel of any scanner or microsco
 _SHEAR = 0.5  # volume of a voxel over that of a box with its edges; a tilted gantry leaves 0.85
 
 
-def place(source: Source, voxels: npt.NDArray[np.generic], affine: FloatArray) -> Scan:
+def to_ras(source: Source, voxels: npt.NDArray[np.generic], affine: FloatArray) -> Scan:
     """Return a volume with its axes in RAS+ order; no voxel is resampled.
 
     Args:

@@ -137,9 +137,9 @@ def _walk(listing: Listing) -> Iterator[PurePosixPath]:
                 ) from error
             listing.remarks.append(f"The folder {parent} cannot be read: {error.strerror}.")
             continue
-        shown = [(name, is_folder) for name, is_folder in children if not name.startswith(".")]
-        yield from (parent / name for name, is_folder in shown if not is_folder)
-        folders = [name for name, is_folder in shown if is_folder and name not in _OWN]
+        visible = [(name, is_folder) for name, is_folder in children if not name.startswith(".")]
+        yield from (parent / name for name, is_folder in visible if not is_folder)
+        folders = [name for name, is_folder in visible if is_folder and name not in _OWN]
         waiting.extend(parent / name for name in reversed(folders))
 
 

@@ -39,7 +39,7 @@ class WorkerActor:
 
     def describe(self, origin: Origin) -> Machine:
         """Return the machine that this actor runs on."""
-        return Machine.here(origin)
+        return Machine.of_process(origin)
 
     def start(self, request: bytes) -> None:
         """Start the process.

@@ -62,7 +62,7 @@ class RayExecutor:
             kind = self._choose_kind()
             device = torch.device("cpu" if kind == "CPU" else "cuda:0")  # the one that Ray shows it
             request = replace(request, settings=replace(request.settings, device=device))
-            origin = Origin.here(request.store, marker)
+            origin = Origin.of_process(request.store, marker)
             members: list[Member] = []
             losses: Counter[Cell] = Counter()
             fruitless, last_seen = 0, time.monotonic()

@@ -33,7 +33,7 @@ class Code:
 
     @classmethod
     @cache
-    def here(cls) -> Code:
+    def of_process(cls) -> Code:
         """Return the code that this process runs."""
         try:
             installed = version("medsanity")
@@ -66,7 +66,7 @@ class Origin:
     marker: str
 
     @classmethod
-    def here(cls, store: Path, marker: str) -> Origin:
+    def of_process(cls, store: Path, marker: str) -> Origin:
         """Return what tells of this process."""
         return cls(socket.gethostname(), Path.cwd(), store, marker)
 
@@ -87,7 +87,7 @@ class Machine:
     own_store: Path | None
 
     @classmethod
-    def here(cls, origin: Origin) -> Machine:
+    def of_process(cls, origin: Origin) -> Machine:
         """Return the machine of this process, and enter the run's working folder if it is there."""
         if origin.folder.is_dir():
             os.chdir(origin.folder)
@@ -97,4 +97,4 @@ class Machine:
         if not is_seen:
             name = hashlib.sha256(f"{origin.host}:{origin.store}".encode()).hexdigest()[:16]
             own_store = Path(tempfile.gettempdir(), f"medsanity-{name}")
-        return cls(socket.gethostname(), Code.here(), own_store)
+        return cls(socket.gethostname(), Code.of_process(), own_store)

@@ -108,12 +108,12 @@ class Member:
 
     def _enlist(self, machine: Machine) -> Iterator[Message]:
         """Let the worker start on a machine that runs the same code as this one."""
-        self.machine, here = machine, Code.here()
-        if machine.code != here:
+        self.machine, own_code = machine, Code.of_process()
+        if machine.code != own_code:
             differs = (
                 "with other source files than here"
-                if machine.code.version == here.version
-                else f"where {here.version} is installed here"
+                if machine.code.version == own_code.version
+                else f"where {own_code.version} is installed here"
             )
             yield Refused(
                 f"The machine {machine.host} has medsanity {machine.code.version}, {differs}; "
@@ -132,13 +132,13 @@ class Member:
             return Refused(f"On {self.machine.host}: {message.sentence}")
         if isinstance(message, CellDone) and self._own_store is not None:
             identity, store = message.record.identity_sha256, Store(self._request.store)
-            asked = (self._own_store, identity)
+            location = (self._own_store, identity)
             if message.record.state == FAILED:
                 log = ""
                 with suppress(RayError):  # the machine is lost, and its traceback with it
-                    log = ray.get(self._actor.read_log.remote(*asked))
+                    log = ray.get(self._actor.read_log.remote(*location))
                 store.put(message.record, log)
-            elif message.measured or ray.get(self._actor.holds.remote(*asked)):
+            elif message.measured or ray.get(self._actor.holds.remote(*location)):
                 store.put(message.record)
         return message
 

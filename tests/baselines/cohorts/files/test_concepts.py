@@ -52,8 +52,8 @@ def test_two_folders_of_equal_names_are_pairs(tmp_path: Path) -> None:
     (concept,) = cohort.concepts.values()
     assert concept.paired
     assert concept.nuisance
-    assert concept.shown.images.shape == (IMAGES, 1, SIZE, SIZE)
-    assert concept.shown.subjects[0] == "extra00_T1w"
+    assert concept.present.images.shape == (IMAGES, 1, SIZE, SIZE)
+    assert concept.present.subjects[0] == "extra00_T1w"
     assert concept.added is not None
     assert concept.added.tolist() == [15.0] * IMAGES
     picture(tmp_path / "after" / "another.png", 7)
@@ -64,13 +64,13 @@ def test_a_condition_divides_the_subjects_that_are_not_tested_on(tmp_path: Path)
     """If it fails, test subjects enter a concept, or those whose value is not known."""
     cohort = read_cohort(write(tmp_path, "where = 'age >= 64 and sex == F'"))
     concept = cohort.concepts["mine"]
-    shown, absent = set(concept.shown.subjects), set(concept.absent.subjects)
+    present, absent = set(concept.present.subjects), set(concept.absent.subjects)
     people = cohort.participants.set_index("subject")
-    assert {people["split"][each] for each in shown | absent} == {"train", "validation"}
-    assert all(people["age"][each] >= 64 and people["sex"][each] == "F" for each in shown)
-    assert not shown & absent
-    assert "sub-00" not in shown | absent, "its sex is not known"
-    assert set(concept.shown.strata) | set(concept.absent.strata) == {
+    assert {people["split"][each] for each in present | absent} == {"train", "validation"}
+    assert all(people["age"][each] >= 64 and people["sex"][each] == "F" for each in present)
+    assert not present & absent
+    assert "sub-00" not in present | absent, "its sex is not known"
+    assert set(concept.present.strata) | set(concept.absent.strata) == {
         f"{group} {split}" for group in (0, 1) for split in ("train", "validation")
     }
 
@@ -108,10 +108,10 @@ def test_a_patch_is_pasted_at_its_place_with_a_soft_rim(
     concept = cohort.concepts["mine"]
     assert concept.paired
     people = cohort.participants.set_index("subject")
-    assert {people["split"][each] for each in concept.shown.subjects} == {"train", "validation"}
-    change = np.abs(concept.shown.images - concept.absent.images)[:, 0]
+    assert {people["split"][each] for each in concept.present.subjects} == {"train", "validation"}
+    change = np.abs(concept.present.images - concept.absent.images)[:, 0]
     assert change.any(axis=0)[6:11, 1:8].sum() == change.any(axis=0).sum()
-    np.testing.assert_allclose(concept.shown.images[:, 0, 8, 4], 250 / 255, rtol=1e-6)
+    np.testing.assert_allclose(concept.present.images[:, 0, 8, 4], 250 / 255, rtol=1e-6)
     assert (change[:, 6, 1] == 0).all(), "the corner lies beyond the rim"
     weight = change[:, 8] / np.abs(250 / 255 - concept.absent.images[:, 0, 8])
     assert (weight[:, 1] < 0.5).all()
