@@ -8,84 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.reading import SCORED, Reading, State
-from benchmark.records.identity import Identity, Names
-from benchmark.records.provenance import Provenance
-from benchmark.records.record import Resources, VerdictWord
+from benchmark.reading import SCORED, Reading
+from benchmark.records.storage.finished import CellOnDisk
 from leaderboard.published.fault import FaultError
 from leaderboard.published.folder import read_bytes, read_readings
 from leaderboard.published.record import MOST_BYTES, PublishedRecord
 
 
 @dataclass(frozen=True)
-class PublishedCell:
+class PublishedCell(CellOnDisk):
     """A published record in a folder, whose scores and readings stay on disk until asked for.
 
     Args:
-        record: The record, with or without its scores.
+        header: The record, with or without its scores.
         folder: Folder of records that it lies in.
         order: Names of subjects that sort as their cohort does, so that intervals are those of the
             board; a subject without one keeps its pseudonym.
     """
 
-    record: PublishedRecord
+    header: PublishedRecord
     folder: Path
     order: Mapping[str, str]
 
     @property
-    def identity(self) -> Identity:
-        """Everything that the score depends on."""
-        return self.record.identity
-
-    @property
-    def identity_sha256(self) -> str:
-        """Hash of the identity."""
-        return self.record.identity_sha256
-
-    @property
-    def names(self) -> Names:
-        """Names of cohort, model, explainer and protocol."""
-        return self.record.names
-
-    @property
-    def state(self) -> State:
-        """State in which the cell ended."""
-        return self.record.state
-
-    @property
-    def reason(self) -> str | None:
-        """Reason why it did not pass."""
-        return self.record.reason
-
-    @property
-    def verdict(self) -> VerdictWord | None:
-        """Judgement of the protocol."""
-        return self.record.verdict
-
-    @property
-    def provenance(self) -> Provenance:
-        """Machine and software that measured it."""
-        return self.record.provenance
-
-    @property
-    def resources(self) -> Resources:
-        """Cost of the measurement."""
-        return self.record.resources
-
-    @property
-    def created(self) -> str:
-        """Time of the measurement."""
-        return self.record.created
-
-    @property
-    def checksum(self) -> str:
-        """Hash of the whole record."""
-        return self.record.checksum
-
-    @property
     def has_readings(self) -> bool:
         """Whether anything was measured and published."""
-        return self.record.readings is not None or self.record.state == SCORED
+        return self.header.readings is not None or self.header.state == SCORED
 
     def to_readings(self) -> list[Reading]:
         """Return the readings, the score with the digits that the record itself has.
@@ -93,10 +41,10 @@ class PublishedCell:
         Raises:
             FaultError: If the sidecar is damaged, or the record is no longer the one that was read.
         """
-        location = self.record.path
+        location = self.header.path
         content = read_bytes(self.folder / location, location, MOST_BYTES)
         record = PublishedRecord.from_json(content, location)
-        if record.checksum != self.record.checksum:
+        if record.checksum != self.header.checksum:
             raise FaultError("unreadable", location, "it was changed while it was read")
         readings = [] if record.readings is None else read_readings(self.folder, record)
         score = record.score

@@ -21,15 +21,15 @@ from benchmark.reading import Reading, Sample, State
 from benchmark.records.files import store_errors
 from benchmark.records.identity import Identity, Names
 from benchmark.records.provenance import Provenance
-from benchmark.records.record import Record, Resources, VerdictWord
+from benchmark.records.record import Resources, VerdictWord
 from benchmark.records.storage.sharing import SharedParts
 from benchmark.records.store import RECORD, Store, is_store, list_paths, read_file
 
 Advanced = Callable[[str, int, int], None]  # step, files done and files there are
 
 
-class FinishedCell(Protocol):
-    """What results and reports are made of: a ``Record``, or a ``StoredCell``."""
+class CellHeader(Protocol):
+    """What is known of a finished cell without its readings."""
 
     @property
     def identity(self) -> Identity:
@@ -70,6 +70,10 @@ class FinishedCell(Protocol):
     @property
     def checksum(self) -> str:
         """Hash of the whole record."""
+
+
+class FinishedCell(CellHeader, Protocol):
+    """What results and reports are made of: a ``Record``, or a ``StoredCell``."""
 
     @property
     def has_readings(self) -> bool:
@@ -80,70 +84,80 @@ class FinishedCell(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCell:
+class CellOnDisk:
+    """Base of finished cells that hold their header, and read the rest when it is asked for.
+
+    Args:
+        header: Record, with or without what is measured.
+    """
+
+    header: CellHeader
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that the score depends on."""
+        return self.header.identity
+
+    @property
+    def identity_sha256(self) -> str:
+        """Hash of the identity."""
+        return self.header.identity_sha256
+
+    @property
+    def names(self) -> Names:
+        """Names of cohort, model, explainer and protocol."""
+        return self.header.names
+
+    @property
+    def state(self) -> State:
+        """State in which the cell ended."""
+        return self.header.state
+
+    @property
+    def reason(self) -> str | None:
+        """Reason why it did not pass."""
+        return self.header.reason
+
+    @property
+    def verdict(self) -> VerdictWord | None:
+        """Judgement of the protocol."""
+        return self.header.verdict
+
+    @property
+    def provenance(self) -> Provenance:
+        """Machine and software that measured it."""
+        return self.header.provenance
+
+    @property
+    def resources(self) -> Resources:
+        """Cost of the measurement."""
+        return self.header.resources
+
+    @property
+    def created(self) -> str:
+        """Time of the measurement."""
+        return self.header.created
+
+    @property
+    def checksum(self) -> str:
+        """Hash of the whole record."""
+        return self.header.checksum
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCell(CellOnDisk):
     """A finished cell in a folder.
 
     Args:
-        _rest: Record without samples and readings.
+        header: Record without samples and readings.
         _folder: Folder of its file.
         _sha256: Hash of the file.
         has_readings: Whether anything was measured.
     """
 
-    _rest: Record
     _folder: Path
     _sha256: bytes
     has_readings: bool
-
-    @property
-    def identity(self) -> Identity:
-        """Everything that the score depends on."""
-        return self._rest.identity
-
-    @property
-    def identity_sha256(self) -> str:
-        """Hash of the identity."""
-        return self._rest.identity_sha256
-
-    @property
-    def names(self) -> Names:
-        """Names of cohort, model, explainer and protocol."""
-        return self._rest.names
-
-    @property
-    def state(self) -> State:
-        """State in which the cell ended."""
-        return self._rest.state
-
-    @property
-    def reason(self) -> str | None:
-        """Reason why it did not pass."""
-        return self._rest.reason
-
-    @property
-    def verdict(self) -> VerdictWord | None:
-        """Judgement of the protocol."""
-        return self._rest.verdict
-
-    @property
-    def provenance(self) -> Provenance:
-        """Machine and software that measured it."""
-        return self._rest.provenance
-
-    @property
-    def resources(self) -> Resources:
-        """Cost of the measurement."""
-        return self._rest.resources
-
-    @property
-    def created(self) -> str:
-        """Time of the measurement."""
-        return self._rest.created
-
-    @property
-    def checksum(self) -> str:
-        """Hash of the whole record."""
-        return self._rest.checksum
 
     def to_readings(self) -> list[Reading]:
         """Return the readings, from the file; those of the same images share their sample.
