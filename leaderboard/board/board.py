@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
@@ -10,11 +9,9 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from benchmark.reading import Direction, State
 from benchmark.records.record import VerdictWord
 from benchmark.results.result import Number, truth_is_one
-from benchmark.statistics.bootstrap import Interval
 from leaderboard.published.fields import LATER_TIERS, Method, Tier
 
 Status = Literal["ranked", "gate failed", "not ranked", "control"]
-DECIMALS = 4
 
 
 class _Plain(BaseModel):
@@ -71,9 +68,9 @@ class BoardCell(_Plain):
 class Standing(_Plain):
     """Where an explainer stands among those that are ranked.
 
-    Where scores are owed, the rank is 1 + the number of explainers with a larger total, and the
+    Where scores are owed, the rank is 1 + the number of explainers with a larger total. The
     interval runs from 1 + the number that are surely better to the number ranked minus the number
-    that are surely worse; a tie group is those of one interval.
+    that are surely worse. A tie group is those of one interval.
 
     Attributes:
         rank: 1 + the number of explainers in better tie groups.
@@ -383,19 +380,7 @@ class Board(_Plain):
         return self.model_dump_json(indent=1) + "\n"
 
 
-def number_of(interval: Interval) -> Number:
-    """Return the estimate and interval that a board shows."""
-    estimate, low, high = map(rounded, (interval.estimate, interval.low, interval.high))
-    return Number(estimate=estimate, low=low, high=high)
-
-
 def _negated(number: Number) -> Number:
     turned = number.estimate, number.high, number.low
     estimate, low, high = (None if value is None else 0.0 - value for value in turned)
     return Number(estimate=estimate, low=low, high=high)
-
-
-def rounded(value: float) -> float | None:
-    """Return the value that a board shows, without the last bits of a processor."""
-    # The sum takes the sign from a negative zero.
-    return round(value, DECIMALS) + 0.0 if math.isfinite(value) else None

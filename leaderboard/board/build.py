@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.reading import SCORED, Reading, find
 from benchmark.records.identity import sha256_of
-from leaderboard.board import board as boards
 from leaderboard.board import ranking
-from leaderboard.board.board import Board, BoardProtocol, ModelBoard
+from leaderboard.board.board import Board, BoardProtocol, ModelBoard, Status
 from leaderboard.board.bridge import Bridge
 from leaderboard.board.consistency import check_kept_back, check_records
 from leaderboard.board.owed import NOTHING_KEPT_BACK, Section, build_section, section_key
+from leaderboard.board.rounding import rounded
 from leaderboard.board.rows import (
     Numbers,
     coverage,
@@ -27,7 +27,7 @@ from leaderboard.board.rows import (
 )
 from leaderboard.board.scores import order_subjects, scores_of
 from leaderboard.published.record import PublishedRecord
-from leaderboard.published.stored import headers_of, in_order
+from leaderboard.published.stored import RecordsByPath
 from leaderboard.published.unpublished import Unpublished
 
 # A method that scores only the easy subjects is not ranked with those that score all.
@@ -56,8 +56,8 @@ def build_board(
         FaultError: If there are none, or they contradict each other; see ``check_records`` and
             ``check_kept_back``.
     """
-    ordered = in_order(records)
-    headers = headers_of(ordered)
+    ordered = RecordsByPath.of(records)
+    headers = ordered.headers
     check_records(ordered, bridges)
     check_kept_back(kept_back.records, headers)
     protocols = _protocols(headers)
@@ -151,7 +151,7 @@ def _model_board(
         cohort_fingerprint=first.identity.cohort_fingerprint,
         weights_sha256=first.identity.weights_sha256,
         n_subjects=0 if bootstrap is None else bootstrap.n_subjects,
-        tau=boards.rounded(ranks.tau),
+        tau=rounded(ranks.tau),
         health=tuple(health_of(protocol.name, scores.get(protocol.name)) for protocol in protocols),
         rows=tuple(sorted(rows, key=order_of)),
     )
@@ -159,7 +159,7 @@ def _model_board(
 
 def _why_unranked(
     own: Mapping[str, PublishedRecord], protocols: Sequence[BoardProtocol], calibrated: Numbers
-) -> tuple[boards.Status, str | None]:
+) -> tuple[Status, str | None]:
     if next(iter(own.values())).method.control:
         return "control", "it looks at no model"
     for protocol in protocols:

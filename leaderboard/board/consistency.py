@@ -10,10 +10,10 @@ from benchmark.records.identity import canonical_json, sha256_of
 from leaderboard.board.bridge import Bridge, bridged
 from leaderboard.published.fault import Fault, FaultError
 from leaderboard.published.record import PublishedRecord
-from leaderboard.published.stored import headers_of
+from leaderboard.published.stored import RecordsByPath
 
 
-def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] = ()) -> None:
+def check_records(records: RecordsByPath, bridges: Sequence[Bridge] = ()) -> None:
     """Refuse records that cannot stand on one board.
 
     Raises:
@@ -33,13 +33,11 @@ def check_records(records: Sequence[PublishedRecord], bridges: Sequence[Bridge] 
         raise FaultError(fault.name, fault.location, fault.detail)
 
 
-def _contradictions(
-    records: Sequence[PublishedRecord], bridges: Sequence[Bridge]
-) -> Iterator[Fault]:
+def _contradictions(records: RecordsByPath, bridges: Sequence[Bridge]) -> Iterator[Fault]:
     explainer, protocol = attrgetter("names.explainer"), attrgetter("names.protocol")
     cohort, model = attrgetter("names.cohort"), attrgetter("names.cohort", "names.model")
     suite = attrgetter("identity.suite", "identity.seed")
-    headers = headers_of(records)
+    headers = records.headers
     yield from _apart(headers, "twice", attrgetter("path"), attrgetter("checksum"))
     yield from _apart(headers, "other-suite", lambda _: None, suite)
     yield from _apart(headers, "other-cohort", cohort, attrgetter("identity.cohort_fingerprint"))
@@ -69,7 +67,7 @@ def check_kept_back(
     """
     if not kept_back:
         return
-    check_records(kept_back)
+    check_records(RecordsByPath(kept_back))
     averaged = [record for record in records if record.scale.owed and record.scale.averaged]
     versions = {record.names.protocol: record.identity.protocol.version for record in averaged}
     data = {_data(record) for record in averaged}

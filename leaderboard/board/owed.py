@@ -27,8 +27,8 @@ from leaderboard.board.board import (
     Row,
     Standing,
     Status,
-    number_of,
 )
+from leaderboard.board.rounding import number_of
 from leaderboard.board.rows import health_of, make_row, order_of, summarise_scores
 from leaderboard.board.scores import order_subjects, scores_of
 from leaderboard.board.totals import Part, differences_of, intervals_of, make_blocks, part_of

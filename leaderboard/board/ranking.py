@@ -22,7 +22,8 @@ from benchmark.results.calibration import Calibration
 from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval, SubjectBootstrap, ranks_of_replicates
 from benchmark.statistics.significance import holm
-from leaderboard.board.board import DECIMALS, Standing, number_of
+from leaderboard.board.board import Standing
+from leaderboard.board.rounding import DECIMALS, number_of
 
 ALPHA = 0.05
 # Below this, two totals are equal but for rounding.

@@ -10,15 +10,8 @@ from benchmark.reading import summarise
 from benchmark.results.health import judge_health
 from benchmark.results.scores import Scores
 from benchmark.statistics.bootstrap import Interval
-from leaderboard.board.board import (
-    BoardCell,
-    BoardProtocol,
-    ProtocolHealth,
-    Row,
-    Standing,
-    Status,
-    number_of,
-)
+from leaderboard.board.board import BoardCell, BoardProtocol, ProtocolHealth, Row, Standing, Status
+from leaderboard.board.rounding import number_of
 from leaderboard.published.fields import TIERS
 from leaderboard.published.record import PublishedRecord
 

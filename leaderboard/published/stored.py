@@ -20,7 +20,39 @@ from leaderboard.published.folder import Advanced, read_bytes, read_each, read_r
 from leaderboard.published.record import MOST_BYTES, PublishedRecord
 
 
-class StoredRecords(Sequence[PublishedRecord]):
+class RecordsByPath(Sequence[PublishedRecord]):
+    """Records in memory, by path.
+
+    Attributes:
+        headers: The same records, of which only those of ``StoredRecords`` lack their scores.
+    """
+
+    headers: Sequence[PublishedRecord]
+
+    def __init__(self, records: Iterable[PublishedRecord]) -> None:
+        self.headers = sorted(records, key=lambda record: record.path)
+
+    @classmethod
+    def of(cls, records: Iterable[PublishedRecord]) -> RecordsByPath:
+        """Return the records by path, as they are where they have that order already."""
+        return records if isinstance(records, RecordsByPath) else cls(records)
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.headers)
+
+    @overload
+    def __getitem__(self, index: int) -> PublishedRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PublishedRecord]: ...
+
+    def __getitem__(self, index: int | slice) -> PublishedRecord | Sequence[PublishedRecord]:
+        """Return a record, or several, with their scores."""
+        return self.headers[index]
+
+
+class StoredRecords(RecordsByPath):
     """The records of a folder, by path, each of which is read anew when it is asked for.
 
     Attributes:
@@ -49,17 +81,13 @@ class StoredRecords(Sequence[PublishedRecord]):
         self._digests = [digest for _, _, digest in entries]
         self.faults = tuple(faults)
 
-    def __len__(self) -> int:
-        """Return the number of records."""
-        return len(self.headers)
-
     @overload
     def __getitem__(self, index: int) -> PublishedRecord: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[PublishedRecord]: ...
+    def __getitem__(self, index: slice) -> Sequence[PublishedRecord]: ...
 
-    def __getitem__(self, index: int | slice) -> PublishedRecord | list[PublishedRecord]:
+    def __getitem__(self, index: int | slice) -> PublishedRecord | Sequence[PublishedRecord]:
         """Return a record with its scores.
 
         Raises:
@@ -97,15 +125,3 @@ class _Noise(Mapping[str, Sequence[Reading]]):
 
     def __len__(self) -> int:
         return len(self._headers)
-
-
-def in_order(records: Iterable[PublishedRecord]) -> Sequence[PublishedRecord]:
-    """Return records by path."""
-    if isinstance(records, StoredRecords):  # which are so, and must not be held together
-        return records
-    return sorted(records, key=lambda record: record.path)
-
-
-def headers_of(records: Sequence[PublishedRecord]) -> Sequence[PublishedRecord]:
-    """Return the same records, where they stay on disk without their scores."""
-    return records.headers if isinstance(records, StoredRecords) else records
