@@ -97,10 +97,10 @@ def _size(calibrated: Number | None, reaches_best: bool) -> SizeWord:
     return size_word(calibrated.estimate, calibrated.low, calibrated.high, reaches_best)
 
 
-def _estimate_readings(
+def intervals_of(
     readings: Sequence[Reading], protocol: type[SanityProtocol[Any]]
-) -> list[ConditionedEstimate]:
-    """Summarise every reading; those of one sample and aggregate are made together."""
+) -> list[Interval]:
+    """Return the interval of each reading; those of one sample and aggregate are made together."""
     aggregates = {statistic.name: statistic.aggregate for statistic in protocol.statistics}
     alike: dict[tuple[Sample, Aggregate], list[int]] = {}
     for index, reading in enumerate(readings):
@@ -110,11 +110,17 @@ def _estimate_readings(
     for (_, aggregate), indices in alike.items():
         summaries = summarise_all([readings[index] for index in indices], aggregate)
         intervals |= dict(zip(indices, summaries, strict=True))
+    return [intervals[index] for index in range(len(readings))]
+
+
+def _estimate_readings(
+    readings: Sequence[Reading], protocol: type[SanityProtocol[Any]]
+) -> list[ConditionedEstimate]:
     return [
         ConditionedEstimate(
-            **_numbers(reading.statistic, intervals[index]), conditions=dict(reading.conditions)
+            **_numbers(reading.statistic, interval), conditions=dict(reading.conditions)
         )
-        for index, reading in enumerate(readings)
+        for reading, interval in zip(readings, intervals_of(readings, protocol), strict=True)
     ]
 
 

@@ -7,19 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmark.reading import (
-    Aggregate,
-    Condition,
-    Reading,
-    Sample,
-    Statistic,
-    subject_means,
-    summarise_all,
-)
+from benchmark.reading import Condition, Reading, Statistic, subject_means
 from benchmark.records.experiment import ExperimentCard
 from benchmark.records.storage.finished import FinishedCell
 from benchmark.report.paper.sections import Section
-from benchmark.statistics.bootstrap import Interval
+from benchmark.results.summary import intervals_of
 from benchmark.statistics.significance import holm, sign_flip_p
 
 if TYPE_CHECKING:
@@ -130,7 +122,7 @@ def values_of_cell(
         ]
         if matching or is_score:  # every score stands in a table
             chosen.append((reading, is_score, any(choice.is_tested for choice in matching)))
-    intervals = _intervals([reading for reading, *_ in chosen], protocol)
+    intervals = intervals_of([reading for reading, *_ in chosen], protocol)
     values = []
     for (reading, is_score, is_tested), interval in zip(chosen, intervals, strict=True):
         own_interval = protocol.score_interval(readings) if is_score else interval
@@ -191,20 +183,6 @@ def corrected(values: Sequence[Value]) -> tuple[Value, ...]:
     return tuple(
         value if value.p is None else replace(value, p_holm=next(adjusted)) for value in values
     )
-
-
-def _intervals(readings: Sequence[Reading], protocol: type[SanityProtocol[Any]]) -> list[Interval]:
-    """Return the interval of each reading; those of one sample and aggregate are made together."""
-    aggregates = {statistic.name: statistic.aggregate for statistic in protocol.statistics}
-    alike: dict[tuple[Sample, Aggregate], list[int]] = {}
-    for index, reading in enumerate(readings):
-        key = reading.sample, aggregates.get(reading.statistic, "mean")
-        alike.setdefault(key, []).append(index)
-    intervals: dict[int, Interval] = {}
-    for (_, aggregate), indices in alike.items():
-        summaries = summarise_all([readings[index] for index in indices], aggregate)
-        intervals |= dict(zip(indices, summaries, strict=True))
-    return [intervals[index] for index in range(len(readings))]
 
 
 def _finite(number: float) -> float | None:

@@ -33,6 +33,7 @@ from benchmark.trial.null_networks import MEMORISED, NOT_MEMORISED, count_absten
 from benchmark.trial.study import Conditions
 from protocols.randomization.measures import OwnMaps, changed_share
 from protocols.randomization.readings import exhibit_cascade, read_smoothed, read_walks
+from protocols.randomization.remarks import badges_of_last_layer, remark_on_training
 from protocols.v2.randomization.likeness import SPEARMAN, measures_in, similarities_to
 from protocols.v2.randomization.shares import (
     TOP,
@@ -220,11 +221,7 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
     @classmethod
     def badges(cls, readings: Sequence[Reading]) -> tuple[Badge, ...]:
         """Say whether the map notices the last layer, and labels without meaning."""
-        badges = []
-        last, twin = interval(readings, cls.last_layer), interval(readings, cls.twin)
-        if last is not None and twin is not None:
-            detail = f"similarity {last.estimate:.2f}, of twins {twin.estimate:.2f}"
-            badges.append(Badge("notices the last layer", last.high < 1 - 1e-6, detail))
+        badges = badges_of_last_layer(readings, cls.last_layer, cls.twin)
         share, labels = share_on_labels(readings, SPEARMAN), find(readings, cls.memorised)
         if share is not None:
             limits = share.interval()
@@ -240,11 +237,7 @@ class Randomization(RandomizationStatistics, SanityProtocol[RandomizationConfig]
     @classmethod
     def remark(cls, readings: Sequence[Reading]) -> str | None:
         """Say which share of the parameters was changed, and whether labels were memorised."""
-        covered, accuracy = find(readings, cls.covered), find(readings, cls.training_accuracy)
-        remark = f"randomising changed {covered.values[0]:.1%} of weights" if covered else ""
-        if accuracy is not None:
-            remark += f"; permuted labels memorised to {accuracy.values[0]:.2f}"
-        return remark or None
+        return remark_on_training(readings, cls.covered, cls.training_accuracy)
 
     @classmethod
     def drawings(
