@@ -83,9 +83,9 @@ class Shelf(Generic[P]):
             PluginError: If it cannot be imported, is not of this kind, or takes a name in use.
             ClassifierError: If a model file cannot be read.
         """
-        path, ending = split_path(spec)
+        path, class_part = split_path(spec)
         if path.endswith(".py"):
-            return self._from_path(Path(path), ending.removeprefix(":"))
+            return self._from_path(Path(path), class_part.removeprefix(":"))
         if self.kind.name == "cohort" and spec.endswith(".toml"):
             return self._from_toml(Path(spec))
         if self.kind.name == "model" and spec.endswith(".toml"):

@@ -104,11 +104,11 @@ def write_model(folder: Path, card: ExperimentCard, source: ModelSource) -> None
 
 def _relative(spec: str, folder: Path) -> str:
     """Return a name as it is, and ``file.py:Class`` or a path relative to a folder."""
-    path, ending = split_path(spec)
+    path, class_part = split_path(spec)
     if not Path(path).exists():
         return spec
     relative = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
-    return f"{relative}{ending}"
+    return f"{relative}{class_part}"
 
 
 def write_predictions(folder: Path, predictions: Predictions) -> None:

@@ -17,14 +17,14 @@ class Answer:
     """The answer to a question that a clinician would ask.
 
     Attributes:
-        place: Name of the place on the page, by which it can be linked to.
+        anchor: Name of its place on the page, to which a link can lead.
         question: The question.
         texts: Sentences; one for each model and cohort where these differ.
         link: Place with more of it, or nothing.
         more: Words of the link.
     """
 
-    place: str
+    anchor: str
     question: str
     texts: Sequence[str]
     link: str = ""

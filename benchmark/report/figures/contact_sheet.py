@@ -131,9 +131,9 @@ def _find_views(cohort: Cohort, row: int) -> list[Planes]:
     """Return the planes of one image that are shown: of a volume, one across each axis."""
     anatomy, geometry = cohort.anatomy, cohort.geometry.take(np.array([row]))
     masks = [mask[row, 0] for mask in anatomy.rois.values()]
-    shown = np.logical_or.reduce(masks) if masks else anatomy.foreground[row, 0]
-    cuts = (None,) if shown.ndim == 2 else (0, 1, 2)
-    return [find_planes(geometry, shown[None, None], cut, find_fullest) for cut in cuts]
+    region = np.logical_or.reduce(masks) if masks else anatomy.foreground[row, 0]
+    cuts = (None,) if region.ndim == 2 else (0, 1, 2)
+    return [find_planes(geometry, region[None, None], cut, find_fullest) for cut in cuts]
 
 
 def _sizes(cohort: Cohort, views: Sequence[Planes]) -> list[tuple[float, float]]:

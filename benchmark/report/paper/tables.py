@@ -198,14 +198,14 @@ def to_latex_table(table: PaperTable) -> str:
     parts = [numbers[i : i + most] for i in range(0, len(numbers), most)] or [[]]
     texts = []
     for index, part in enumerate(parts):
-        shown = [*names, *part]
+        printed = [*names, *part]
         width = min(room / max(1, len(part)), _WIDEST) - _SPACE
         kind = rf">{{\raggedright\arraybackslash}}p{{{width:.1f}mm}}"
-        heading = " & ".join(to_latex(table.columns[column]) for column in shown) + r" \\"
+        heading = " & ".join(to_latex(table.columns[column]) for column in printed) + r" \\"
         caption = f"{to_latex(table.title)}. {to_latex(table.caption)}"
         body = "\n".join(
             "\\addlinespace\n" * (row > 0 and table.rows[row][:2] != table.rows[row - 1][:2])
-            + " & ".join(_latex_entry(table, row, column) for column in shown)
+            + " & ".join(_latex_entry(table, row, column) for column in printed)
             + r" \\"
             for row in range(len(table.rows))
         )
@@ -236,8 +236,8 @@ def _tell_unscored(unscored: Sequence[tuple[Section, str]]) -> str:
     by_model: dict[str, list[str]] = {}
     for section, method in unscored:
         by_model.setdefault(section.title, []).append(method)
-    told = [f"{', '.join(sorted(own))} on {title}" for title, own in sorted(by_model.items())]
-    return f" No protocol could score {'; '.join(told)}." if told else ""
+    sentences = [f"{', '.join(sorted(own))} on {title}" for title, own in sorted(by_model.items())]
+    return f" No protocol could score {'; '.join(sentences)}." if sentences else ""
 
 
 def _show(table: PaperTable, row: int, column: int) -> str:

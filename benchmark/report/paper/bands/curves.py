@@ -119,15 +119,15 @@ def _entries(view: View, band: Curves) -> dict[str, dict[str, Any]]:
     ))  # fmt: skip
     if band.by:
         return {name: _style(view, band, name, number) for number, name in enumerate(names)}
-    shown = [name for name in view.highlighted if name in names]
-    shown += [name for name in (ORACLE, RANDOM) if name in names and name not in shown]
-    rest = set(names) - set(shown)
-    shown += [OTHER_CONTROLS] * bool(rest & set(CONTROLS)) + [OTHERS] * bool(rest - set(CONTROLS))
-    return {name: view.style_of(name) for name in shown}
+    entries = [name for name in view.highlighted if name in names]
+    entries += [name for name in (ORACLE, RANDOM) if name in names and name not in entries]
+    rest = set(names) - set(entries)
+    entries += [OTHER_CONTROLS] * bool(rest & set(CONTROLS)) + [OTHERS] * bool(rest - set(CONTROLS))
+    return {name: view.style_of(name) for name in entries}
 
 
 def _ticks(points: Sequence[Value], band: Curves) -> list[Condition]:
-    found = dict.fromkeys(point.condition(band.x[0]) for point in points)
-    if all(isinstance(tick, int | float) for tick in found):
-        return sorted(found, key=float)
-    return list(found)
+    ticks = dict.fromkeys(point.condition(band.x[0]) for point in points)
+    if all(isinstance(tick, int | float) for tick in ticks):
+        return sorted(ticks, key=float)
+    return list(ticks)

@@ -58,16 +58,18 @@ def _figure(evidence: Evidence, figure: FigureSpecification, is_made: bool) -> I
 
 def _lacking(evidence: Evidence, figure: FigureSpecification) -> list[Item]:
     """Return a line for each protocol of a figure that is made without it."""
-    shown = {value.protocol for value in evidence.values_of(figure)}
-    asked = dict.fromkeys(choice.protocol for band in figure.bands for choice in choices_of(band))
+    drawn = {value.protocol for value in evidence.values_of(figure)}
+    protocols = dict.fromkeys(
+        choice.protocol for band in figure.bands for choice in choices_of(band)
+    )
     return [
         Item(
             False,
             f"Figure {figure.number} shows nothing of {name}.",
             "" if name == EXPERIMENT else _command(evidence, figure.needs, name),
         )
-        for name in asked
-        if name not in shown
+        for name in protocols
+        if name not in drawn
     ]
 
 
@@ -81,8 +83,8 @@ def _cells(evidence: Evidence) -> list[Item]:
     if not evidence.cells:
         return []
     states = Counter(cell.state for cell in evidence.cells)
-    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    items = [Item(not states["failed"], f"{len(evidence.cells)} cells were measured: {told}.")]
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    items = [Item(not states["failed"], f"{len(evidence.cells)} cells were measured: {counts}.")]
     names = {(cell.names.cohort, cell.names.model) for cell in evidence.cells}
     methods, protocols = evidence.methods, sorted(evidence.protocols)
     have = {
@@ -189,19 +191,19 @@ def _training(evidence: Evidence) -> list[Item]:
         ]
     items = []
     for card in evidence.cards:
-        found = card.validation
-        if found is None:
+        validation = card.validation
+        if validation is None:
             items.append(Item(False, f"{card.id} was not validated."))
             continue
-        suspicious = [probe.name for probe in found.shortcuts if probe.suspicious]
+        suspicious = [probe.name for probe in validation.shortcuts if probe.suspicious]
         items += [
             Item(
-                bool(found.cross_validation),
-                f"{card.id}: {len(found.folds)} folds of cross-validation by subject.",
+                bool(validation.cross_validation),
+                f"{card.id}: {len(validation.folds)} folds of cross-validation by subject.",
             ),
             Item(
-                bool(found.shortcuts) and not suspicious,
-                f"{card.id}: {len(found.shortcuts)} shortcut probes"
+                bool(validation.shortcuts) and not suspicious,
+                f"{card.id}: {len(validation.shortcuts)} shortcut probes"
                 + (
                     f", suspicious: {', '.join(suspicious)}."
                     if suspicious
@@ -209,6 +211,8 @@ def _training(evidence: Evidence) -> list[Item]:
                 ),
             ),
         ]
-        items += [Item(False, f"{card.id}: {text}") for text in (*card.warnings, *found.left_out)]
+        items += [
+            Item(False, f"{card.id}: {text}") for text in (*card.warnings, *validation.left_out)
+        ]
     items += [Item(False, f"{text} is left out.") for text in evidence.unfinished]
     return items

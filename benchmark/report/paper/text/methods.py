@@ -122,9 +122,10 @@ def _software(evidence: Evidence) -> str:
     types = sorted({provenance.dtype for provenance in provenances})
     commits = sorted(
         {
-            one.git.commit[:_HASH] + (" with uncommitted changes" if one.git.dirty else "")
-            for one in provenances
-            if one.git is not None
+            provenance.git.commit[:_HASH]
+            + (" with uncommitted changes" if provenance.git.dirty else "")
+            for provenance in provenances
+            if provenance.git is not None
         }
     )
     text += f"Devices: {'; '.join(devices)}; {_joined(types)}. "
@@ -133,9 +134,9 @@ def _software(evidence: Evidence) -> str:
 
 
 def _packages(provenances: Sequence[Provenance]) -> str:
-    versions: dict[str, set[str]] = {"Python": {one.python for one in provenances}}
-    for one in provenances:
-        for name, version in one.packages.items():
+    versions: dict[str, set[str]] = {"Python": {provenance.python for provenance in provenances}}
+    for provenance in provenances:
+        for name, version in provenance.packages.items():
             if version is not None:
                 versions.setdefault(name, set()).add(version)
     return ", ".join(f"{name} {'/'.join(sorted(own))}" for name, own in versions.items())
