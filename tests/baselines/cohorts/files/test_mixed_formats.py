@@ -351,7 +351,7 @@ def test_what_no_file_can_be_ends_in_a_sentence(tmp_path: Path) -> None:
     write_table(tmp_path, {"s1": "0", "s2": "1"}, "number")
     for changes, expected in (
         ({"image": "loop{number}.npy"}, "'s1', .*loop0.npy, cannot be read: Too many levels"),
-        ({"image": "s\0{number}.npy"}, "image of 's1', .* cannot be read: embedded null byte"),
+        ({"image": "s\0{number}.npy"}, "image of 's1', .* cannot be read: embedded null"),
         ({"image": {"path": "s.npy", "index": -1}}, "index counts from 0, but is -1"),
         ({"image": {"path": "s.npy", "index": "{number}"}, "spacing": [1e300, 1]}, "spacing"),
     ):

@@ -171,7 +171,7 @@ def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
         (link, "is missing: it is a link to nothing"),
         (loop, "cannot be read: Too many levels"),
         (tmp_path / ("long" * 99), "cannot be read: File name too long"),
-        (tmp_path / "zero\0byte.nii", "cannot be read: embedded null byte"),
+        (tmp_path / "zero\0byte.nii", "cannot be read: embedded null"),
     ):
         with pytest.raises(CohortError, match=expected):
             read(path)
