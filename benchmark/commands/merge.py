@@ -15,10 +15,11 @@ from benchmark.records.storage import merging
 def merge(
     stores: Annotated[list[Path], typer.Argument(help="Stores of shards.")],
     into: Annotated[Path, typer.Option(help="Store to write.")] = options.STORE,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make one store of several."""
     with exit_on_error():
-        with terminal.FileBar(terminal.make_console(stderr=True)) as bar:
+        with terminal.FileBar(terminal.make_console(stderr=True, quiet=quiet)) as bar:
             count = merging.merge(stores, into, bar.show)
-        console = terminal.make_console()
-        console.print(f"{into} holds {count} finished cells", markup=False)
+        lines = [f"{into} holds {count} finished cells"]
+        terminal.print_lines(terminal.make_console(quiet=quiet), lines)

@@ -107,10 +107,11 @@ def relatives(
     cohort: options.Cohort = None,
     suite: options.Suite = "v1",
     device: options.Device = "auto",
+    quiet: options.Quiet = False,
 ) -> None:
     """Train what a suite sets beside a model, such as its twin, and write the weights."""
     with exit_on_error():
-        console = terminal.make_console()
+        console = terminal.make_console(quiet=quiet)
         catalogue, chosen = catalogues.Catalogue(), suites.load_suite(suite)
         if cohort is None:
             own = default_models.default_cohort(catalogue, model)

@@ -33,6 +33,7 @@ def controls(
     device: options.Device = "auto",
     batch_size: options.BatchSize = 64,
     fresh: Annotated[bool, typer.Option(help="Measure again what the store holds.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure a suite's controls on its own cohorts and networks, and publish their records.
 
@@ -55,7 +56,7 @@ def controls(
         cells = stores.Store(store)
         cells.prepare()
         errors = terminal.make_console(stderr=True)
-        with terminal.Bars(errors) as bars:
+        with terminal.Bars(errors, quiet) as bars:
             finished = engine.run(plan, cells, settings, bars)
         if any(record.state == reading.FAILED for record in finished.records):
             terminal.print_lines(errors, ["Cells failed; nothing was written."])
@@ -63,4 +64,4 @@ def controls(
         paths = published.write_controls(folder, finished.records)
         size = sum(path.stat().st_size for path in paths)
         lines = [f"{len(finished.records)} records, {size / 2**20:.2f} MiB: {folder}"]
-        terminal.print_lines(terminal.make_console(), lines)
+        terminal.print_lines(terminal.make_console(quiet=quiet), lines)

@@ -348,9 +348,12 @@ def test_shards_are_merged_and_reported(tmp_path: Path, report: list[dict[str, A
         folder.mkdir()
         assert run_fakes(folder, "--shard", f"{index}/2", explainers=fakes_named).exit_code == 0
     merged = tmp_path / "merged"
-    told = call("merge", *(tmp_path / f"part{one}" / "store" for one in (1, 2)), "--into", merged)
+    merge = ["merge", *(tmp_path / f"part{one}" / "store" for one in (1, 2)), "--into", merged]
+    told = call(*merge)
     assert told.exit_code == 0, told.stderr
     assert "2 finished cells" in told.stdout
+    quiet = call(*merge, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
     assert len(list(Store(merged).records())) == 2
     command = ["report", "--records", merged, "--out", tmp_path / "page"]
     told = call(*command)

@@ -39,9 +39,12 @@ def test_a_suites_controls_are_published_by_one_command(tmp_path: Path) -> None:
     health = ", ".join(f'"{fakes.spec(name)}"' for name in ("Dark", "Bright"))
     suite = write_suite(tmp_path, more=f"health = [{health}]")
     store, out = tmp_path / "store", tmp_path / "controls"
-    told = invoke("controls", "--suite", suite, "--store", store, "--out", out, "--device", "cpu")
+    given = ["controls", "--suite", suite, "--store", store, "--out", out, "--device", "cpu"]
+    told = invoke(*given)
     assert told.exit_code == 0, told.output
     assert told.stdout.splitlines()[-1].startswith("2 records, ")
+    quiet = invoke(*given, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
     records = list(ControlRecords(out).all_of("tiny", "tiny_model"))
     assert [record.names.explainer for record in records] == ["bright", "dark"]
     kept = {record.identity_sha256: record for record in Store(store).records()}
