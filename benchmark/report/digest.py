@@ -57,17 +57,18 @@ def _describe(model: ExplainedModel) -> dict[str, object]:
     return {
         "cohort": [cohort.name, cohort.fingerprint, cohort.geometry.oriented, *cohort.keys],
         "model": model.model,
-        "logits": _array_hash(model.evaluation.logits),
+        "logits": hash_array(model.evaluation.logits),
         "maps": [
-            [name, model.polarities[name], _array_hash(maps)]
+            [name, model.polarities[name], hash_array(maps)]
             for name, maps in model.attributions.items()
         ],
         "exhibits": [
-            [identity, {key: _array_hash(array) for key, array in sorted(arrays.items())}]
+            [identity, {key: hash_array(array) for key, array in sorted(arrays.items())}]
             for identity, arrays in sorted(model.exhibits.items())
         ],
     }
 
 
-def _array_hash(array: npt.NDArray[np.generic]) -> str:
+def hash_array(array: npt.NDArray[np.generic]) -> str:
+    """Return the SHA-256 of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +21,9 @@ from benchmark.records import store as stores
 from benchmark.records.files import check_folder
 from benchmark.records.storage import finished as stored
 from benchmark.report.paper import evidence as gathering
+from benchmark.report.paper import examples as pictured
 from benchmark.report.paper import writer
-from benchmark.results import lookup
+from benchmark.results import explained_model, lookup
 from benchmark.running import suite as suites
 from leaderboard.board import scores
 from leaderboard.published import cells as published
@@ -75,6 +77,13 @@ def paper(
             check_folder(out)
             writer.check_folder(out)
             evidence = gathering.gather(chosen, protocols, own_cards, highlight or (), bar.show)
+            if records is not None and stores.is_store(records):
+                archive = stores.Store(records).arrays
+                explained = explained_model.recall_explained_models(chosen, catalogue, archive)
+                examples = pictured.find_examples(
+                    evidence.sections, explained, evidence.highlighted
+                )
+                evidence = replace(evidence, examples=examples)
             made = writer.write_paper(out, evidence, left_out, bar.show)
         numbers = sorted({figure.specification.number for figure in made.figures})
         undone = [item for item in made.checklist if not item.is_done]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.arrays import BoolArray, FloatArray, ImageArray
-from benchmark.report.figures.marks import REGION, Key, draw_key, draw_rim, even_steps
+from benchmark.report.figures.marks import CONTROL, REGION, Key, draw_key, draw_rim, even_steps
 from benchmark.report.figures.sides import EdgeLetters, describe_sides, draw_letters
 from benchmark.report.figures.style import CHARACTER, DPI, INK, MUTED, WIDTH, styled, wrap_name
 
@@ -31,6 +31,7 @@ class Tile:
         text: Text above the image.
         over: Map [h, w] laid over the image, or None.
         outline: Region [h, w], bool, whose rim is drawn as a line, or None.
+        controls: Control regions [h, w], bool, whose rim is dashed, or None.
         scale: Value that a map without an image is divided by; its 99.5th percentile if None.
         is_map: Whether ``image`` itself is a map.
         letters: Sides of the patient at its edges; None where they are not known.
@@ -43,6 +44,7 @@ class Tile:
     scale: float | None = None
     is_map: bool = False
     letters: EdgeLetters | None = None
+    controls: BoolArray | None = None
 
 
 @styled
@@ -69,7 +71,7 @@ def draw_image_rows(
     # Sizes on the page, in pixels of the figure.
     width = min(200.0, (WIDTH * DPI - _LABEL) / columns - _GAP)
     key = replace(
-        _describe([tile for _, tiles in rows for tile in tiles], highest, outlined),
+        key_of([tile for _, tiles in rows for tile in tiles], highest, outlined),
         pixels_per_mm=millimetres and width / (pixels_wide * millimetres),
     )
     height = width * pixels_high / pixels_wide * aspect
@@ -84,7 +86,7 @@ def draw_image_rows(
         axes.text(4, top + height / 2, name, va="center", color=INK)
         for column, tile in enumerate(tiles):
             left = _LABEL + column * (width + _GAP)
-            _draw_tile(axes, tile, (left, left + width, top + height, top))
+            draw_tile(axes, tile, (left, left + width, top + height, top))
             axes.text(left + width / 2, top - 5, tile.text, ha="center", va="bottom", color=MUTED)
     draw_key(axes, _LABEL, above_key, key)
     # Images set the limits to their own.
@@ -92,21 +94,31 @@ def draw_image_rows(
     axes.set_ylim(figure_height, 0)
 
 
-def _draw_tile(axes: Axes, tile: Tile, box: tuple[float, float, float, float]) -> None:
-    """Draw a tile into a box: left, right, bottom and top, in pixels."""
+def draw_tile(axes: Axes, tile: Tile, box: tuple[float, float, float, float]) -> None:
+    """Draw a tile into a box: left, right, bottom and top, in units of the axes.
+
+    Limits of the axes must be set afterwards, and their upright axis runs down.
+    """
     left, right, bottom, top = box
     axes.imshow(_colours(tile), extent=box, interpolation="nearest", aspect="auto")
-    if tile.outline is not None:
-        pixels_high, pixels_wide = tile.image.shape
-        xs: FloatArray = left + (np.arange(pixels_wide) + 0.5) * (right - left) / pixels_wide
-        ys: FloatArray = top + (np.arange(pixels_high) + 0.5) * (bottom - top) / pixels_high
-        draw_rim(axes, xs, ys, tile.outline.astype(np.float32), REGION)
+    pixels_high, pixels_wide = tile.image.shape
+    xs: FloatArray = left + (np.arange(pixels_wide) + 0.5) * (right - left) / pixels_wide
+    ys: FloatArray = top + (np.arange(pixels_high) + 0.5) * (bottom - top) / pixels_high
+    for region, rim in ((tile.controls, CONTROL), (tile.outline, REGION)):
+        if region is not None:
+            draw_rim(axes, xs, ys, region.astype(np.float32), rim)
     if tile.letters is not None:
         draw_letters(axes, tile.letters, box)
 
 
-def _describe(tiles: Sequence[Tile], highest: str, outlined: str) -> Key:
-    """Return the key of these tiles."""
+def key_of(tiles: Sequence[Tile], highest: str, outlined: str) -> Key:
+    """Return the key of these tiles.
+
+    Args:
+        tiles: Tiles of the figure.
+        highest: Words for the value that has the brightest colour.
+        outlined: Words for what the solid rims enclose.
+    """
     steps = even_steps()[None].astype(np.float32)
     samples = [
         Tile(steps, is_map=True, scale=1.0)
@@ -119,6 +131,7 @@ def _describe(tiles: Sequence[Tile], highest: str, outlined: str) -> Key:
         colours=_colours(samples[0])[0] if samples else None,
         highest=highest,
         regions=outlined if any(tile.outline is not None for tile in tiles) else None,
+        controls="control regions" if any(tile.controls is not None for tile in tiles) else None,
         sides=describe_sides([tile.letters for tile in tiles]),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from benchmark.errors import UnknownNameError
 from benchmark.explainer import NO_EXPLAINER
 from benchmark.records.experiment import ENDED, ExperimentCard
 from benchmark.records.storage.finished import FinishedCell
+from benchmark.report.paper.examples import Example
 from benchmark.report.paper.sections import Section, find_sections, key_of_card, key_of_cell
 from benchmark.report.paper.specification import FIGURES, FigureSpecification, choices_of
 from benchmark.report.paper.values import Choice, Value, corrected, values_of_card, values_of_cell
@@ -53,6 +54,7 @@ class Evidence:
         cards: Experiments that ended.
         unfinished: Experiments that did not end, as sentences.
         highlighted: Methods that are drawn in colour where there are many lines.
+        examples: Test subject of each section whose maps were kept.
     """
 
     cells: tuple[FinishedCell, ...]
@@ -64,6 +66,7 @@ class Evidence:
     cards: tuple[ExperimentCard, ...]
     unfinished: tuple[str, ...]
     highlighted: tuple[str, ...]
+    examples: Mapping[Section, Example] = field(default_factory=dict)
 
     @property
     def methods(self) -> tuple[str, ...]:

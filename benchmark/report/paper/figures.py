@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 
 from benchmark.report.paper.bands.canvas import ONE_COLUMN, STYLE, TWO_COLUMNS, Canvas, new_canvas
 from benchmark.report.paper.bands.curves import draw_curves, measure_curves
-from benchmark.report.paper.bands.matrix import draw_matrix, measure_matrix
+from benchmark.report.paper.bands.images import draw_images, measure_images
+from benchmark.report.paper.bands.matrix import draw_matrix, measure_matrix, width_of_matrix
 from benchmark.report.paper.bands.rows import columns_of, draw_rows, measure_rows
 from benchmark.report.paper.bands.scatter import draw_scatter, measure_scatter
 from benchmark.report.paper.bands.view import View
@@ -19,6 +20,7 @@ from benchmark.report.paper.specification import (
     Band,
     Curves,
     FigureSpecification,
+    Images,
     Matrix,
     Rows,
     Scatter,
@@ -64,7 +66,7 @@ def make_figures(evidence: Evidence, specification: FigureSpecification) -> list
     parts = panels_of(sections, _most_sections(whole, specification))
     figures = []
     for number, own in enumerate(parts, start=1):
-        view = _view_of(evidence, values, own)
+        view = _view_of(evidence, values, own, specification)
         bands = tuple(band for band in specification.bands if measure(view, band))
         if bands:
             figures.append(PaperFigure(specification, number if len(parts) > 1 else 0, view, bands))
@@ -96,6 +98,8 @@ def measure(view: View, band: Band) -> float:
             return measure_matrix(view, band)
         case Scatter():
             return measure_scatter(view, band)
+        case Images():
+            return measure_images(view)
 
 
 def _drawing(canvas: Canvas, top: float, view: View, band: Band) -> None:
@@ -108,19 +112,32 @@ def _drawing(canvas: Canvas, top: float, view: View, band: Band) -> None:
             draw_matrix(canvas, top, view, band)
         case Scatter():
             draw_scatter(canvas, top, view, band)
+        case Images():
+            draw_images(canvas, top, view)
 
 
-def _view_of(evidence: Evidence, values: Sequence[Value], sections: tuple[Section, ...]) -> View:
-    return View(
-        sections,
-        tuple(value for value in values if value.section in sections),
-        evidence.highlighted,
-        ONE_COLUMN if len(sections) == 1 else TWO_COLUMNS,
-    )
+def _view_of(
+    evidence: Evidence,
+    values: Sequence[Value],
+    sections: tuple[Section, ...],
+    specification: FigureSpecification,
+) -> View:
+    own = tuple(value for value in values if value.section in sections)
+    view = View(sections, own, evidence.highlighted, ONE_COLUMN, evidence.examples)
+    is_narrow = len(sections) == 1 and _width_of_squares(view, specification, 1) <= ONE_COLUMN
+    return view if is_narrow else replace(view, width=TWO_COLUMNS)
+
+
+def _width_of_squares(view: View, specification: FigureSpecification, sections: int) -> float:
+    """Return the width in mm that the squares of numbers of a figure need; 0 without any."""
+    squares = [band for band in specification.bands if isinstance(band, Matrix)]
+    return max((width_of_matrix(view, band, sections) for band in squares), default=0.0)
 
 
 def _most_sections(view: View, specification: FigureSpecification) -> int:
     rows = [band for band in specification.bands if isinstance(band, Rows)]
     columns = max((len(columns_of(view, band)) for band in rows), default=1)
-    most = _MOST_COLUMNS["rows"] // max(1, columns)
-    return max(1, min(most, _MOST_COLUMNS["others"]))
+    most = max(1, min(_MOST_COLUMNS["rows"] // max(1, columns), _MOST_COLUMNS["others"]))
+    while most > 1 and _width_of_squares(view, specification, most) > TWO_COLUMNS:
+        most -= 1
+    return most

@@ -93,7 +93,12 @@ class Scatter:
     y: Choice
 
 
-Band = Rows | Curves | Matrix | Scatter
+@dataclass(frozen=True)
+class Images:
+    """One test subject of each section with its regions, bare and under the maps of methods."""
+
+
+Band = Rows | Curves | Matrix | Scatter | Images
 
 
 @dataclass(frozen=True)
@@ -278,6 +283,7 @@ FIGURES = (
         "Regions of interest and biomarker",
         "Do the maps load on anatomy that the disease changes, and do they tell of its volume?",
         (
+            Images(),
             Rows(
                 (
                     Column(
@@ -371,5 +377,7 @@ def choices_of(band: Band) -> tuple[Choice, ...]:
             return tuple(series.choice for column in columns for series in column.series)
         case Scatter():
             return band.x, band.y
+        case Images():
+            return ()
         case _:
             return (band.choice,)

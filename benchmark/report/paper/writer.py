@@ -12,6 +12,7 @@ import matplotlib
 from benchmark.errors import InputError, StoreError
 from benchmark.records.files import hash_files, store_errors
 from benchmark.records.identity import sha256_of
+from benchmark.report.digest import hash_array
 from benchmark.report.folder import MARKER, read_marker, replace_folder
 from benchmark.report.paper import tables
 from benchmark.report.paper.bands import canvas
@@ -240,6 +241,11 @@ def _digest(evidence: Evidence) -> str:
             "records": [cell.checksum for cell in evidence.cells],
             "experiments": [card.checksum for card in evidence.cards],
             "highlighted": list(evidence.highlighted),
+            "examples": [
+                [section.title, *map(hash_array, planes)]
+                for section, example in evidence.examples.items()
+                for planes in [[tile.over for _, tile in example.tiles if tile.over is not None]]
+            ],
         }
     )
 

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.figures.style import INK, MUTED
+from benchmark.report.figures.style import INK, MUTED, PRINT_DPI
 
 ONE_COLUMN, TWO_COLUMNS = 85.0, 174.0  # mm, as most journals print
 CHARACTER = 1.46  # mm, of 7-point text
@@ -145,8 +145,8 @@ def save(canvas: Canvas, stem: Path) -> tuple[Path, Path]:
     """Write a figure as PDF and SVG, the same bytes each time, and return their paths."""
     pdf, svg = Path(f"{stem}.pdf"), Path(f"{stem}.svg")
     with matplotlib.rc_context(STYLE):
-        canvas.figure.savefig(pdf, metadata=_PDF)
-        canvas.figure.savefig(svg, metadata=_SVG)
+        canvas.figure.savefig(pdf, dpi=PRINT_DPI, metadata=_PDF)
+        canvas.figure.savefig(svg, dpi=PRINT_DPI, metadata=_SVG)
     return pdf, svg
 
 

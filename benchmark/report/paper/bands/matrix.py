@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from benchmark.report.figures.style import INK, MUTED, shorten
@@ -12,7 +14,18 @@ from benchmark.results.scores import CONTROLS
 
 _ROW, _GAP = 3.7, 3.0  # mm
 _LONGEST = 22
+_CELL = 8.0  # mm, of a number with sign and two decimals
 _DARK = 0.6  # above which ink on the colour is white
+
+
+def width_of_matrix(view: View, band: Matrix, sections: int) -> float:
+    """Return the width in mm that the squares of so many sections need; 0 without values."""
+    values = view.chosen(band.choice)
+    if not values:
+        return 0.0
+    members = {str(value.condition(band.column)) for value in values}
+    left = _left(order_methods(values))
+    return left + 1.5 + sections * (_CELL * len(members) + _GAP) - _GAP
 
 
 def measure_matrix(view: View, band: Matrix) -> float:
@@ -31,7 +44,7 @@ def draw_matrix(canvas: Canvas, top: float, view: View, band: Matrix) -> None:
     methods = order_methods(values)
     members = sorted({str(value.condition(band.column)) for value in values})
     names = [shorten(name, _LONGEST) for name in methods]
-    left = 2.0 + CHARACTER * max(map(len, names))
+    left = _left(methods)
     sections = [section for section in view.sections if view.chosen(band.choice, section)]
     width = (view.width - left - 1.5 - _GAP * (len(sections) - 1)) / len(sections)
     height, start = _ROW * len(methods), top + LINE + 0.5
@@ -61,3 +74,7 @@ def draw_matrix(canvas: Canvas, top: float, view: View, band: Matrix) -> None:
             label.set_color(MUTED if method in CONTROLS else INK)
     below = start + height + CHARACTER * max(map(len, members)) + 2
     canvas.text(left + (view.width - left) / 2, below, band.label, ha="center")
+
+
+def _left(methods: Sequence[str]) -> float:
+    return 2.0 + CHARACTER * max(len(shorten(name, _LONGEST)) for name in methods)

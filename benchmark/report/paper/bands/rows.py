@@ -10,7 +10,16 @@ from typing import Any, Self
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.style import COLOURS, GREYS, INK, MUTED, shorten, span
+from benchmark.report.figures.style import (
+    COLOURS,
+    GREYS,
+    INK,
+    MUTED,
+    known,
+    shorten,
+    span,
+    wrap_name,
+)
 from benchmark.report.paper.bands.canvas import CHARACTER, LINE, Canvas, draw_legend, legend_lines
 from benchmark.report.paper.bands.view import MARKERS, View, axis_limits, order_methods
 from benchmark.report.paper.sections import Section
@@ -20,6 +29,7 @@ from benchmark.results.scores import CONTROLS
 
 _ROW, _GAP, _BELOW = 3.5, 3.0, 4.5  # mm
 _LONGEST = 22  # characters of a name
+_BOLD = 1.7  # mm, of a bold character
 _BAND = "#f4f4f4"
 
 
@@ -82,10 +92,12 @@ def draw_rows(canvas: Canvas, top: float, view: View, band: Rows) -> None:
         ends = axis_limits(points, column.chance)
         for section in sections:
             axes = canvas.axes(x, start, layout.width, height)
-            title = shorten(section.title, max(6, int(layout.width / CHARACTER)))
-            canvas.text(x, start - LINE, title, fontweight="bold")
+            if x == layout.left or len(view.sections) > 1:
+                title = _title(view, section, layout.width)
+                canvas.text(x, start - 0.8, title, fontweight="bold", va="bottom")
             values = [view.chosen(one.choice, section) for one in series]
             _draw_panel(axes, layout.methods, values, ends)
+            axes.set_xticks(_ticks(ends, layout.width))
             axes.axvline(column.chance, color="#8a8a8a", linewidth=0.5, zorder=1)
             if x == layout.left:
                 _name_rows(axes, layout.methods)
@@ -137,8 +149,28 @@ class _Layout:
             for number, one in enumerate(series)
         }
         lines = legend_lines(list(entries), view.width - left - 1) if entries else []
-        head = LINE * (len(lines) + 1) + 0.5
+        titles = [_title(view, section, width) for own in sections for section in own]
+        deepest = max(title.count("\n") + 1 for title in titles)
+        head = LINE * (len(lines) + deepest) + 0.5
         return cls(columns, sections, methods, labels, entries, left, width, head)
+
+
+def _title(view: View, section: Section, width: float) -> str:
+    """Return the title above a panel, in lines where there is another one beside it."""
+    if len(view.sections) == 1:
+        return section.title
+    return wrap_name(section.title, max(6, int(width / _BOLD)))
+
+
+def _ticks(ends: tuple[float, float], width: float) -> list[float]:
+    """Return the ticks of a panel, fewer where their numbers would touch; 0 stays."""
+    ticks = MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(*ends)
+    within = [float(tick) for tick in ticks if ends[0] <= tick <= ends[1]]
+    longest = max((len(f"{tick:.6g}") for tick in within), default=0)
+    step, every = ticks[1] - ticks[0], 1
+    while (len(within) // every) * (longest + 1) * CHARACTER > width and every < len(within):
+        every += 1
+    return [tick for tick in within if round(tick / step) % every == 0]
 
 
 def _name_rows(axes: Axes, methods: Sequence[str]) -> None:
@@ -152,14 +184,13 @@ def _draw_panel(
 ) -> None:
     for row in range(0, len(methods), 2):
         axes.axhspan(row - 0.5, row + 0.5, color=_BAND, linewidth=0, zorder=0)
+    _write_beyond(axes, methods, series, ends[1])
     for number, values in enumerate(series):
         shift = 0.0 if len(series) == 1 else 0.5 * (number / (len(series) - 1) - 0.5)
         for value in values:
             y, mark = methods.index(value.method) + shift, mark_of(number, value)
             low, estimate, high = span(value)
             if estimate > ends[1]:
-                text = f"{estimate:.2g} ▸"
-                axes.text(ends[1], y, text, ha="right", va="center_baseline", color=mark["color"])
                 continue
             axes.hlines(y, low, high, color=mark["color"], linewidth=0.7, zorder=2)
             axes.plot([estimate], [y], **mark)
@@ -168,7 +199,21 @@ def _draw_panel(
     axes.set_yticks([])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+
+
+def _write_beyond(
+    axes: Axes, methods: Sequence[str], series: Sequence[Sequence[Value]], end: float
+) -> None:
+    """Write the values that lie beyond an axis, those of a method in one text."""
+    beyond: dict[str, list[float]] = {}
+    for value in (value for values in series for value in values):
+        if known(value.estimate) > end:
+            beyond.setdefault(value.method, []).append(known(value.estimate))
+    for method, numbers in beyond.items():
+        text = " to ".join(dict.fromkeys(f"{own:.2g}" for own in (min(numbers), max(numbers))))
+        colour = GREYS[0] if method in CONTROLS else INK
+        place = end, methods.index(method)
+        axes.text(*place, f"{text} ▸", ha="right", va="center_baseline", color=colour)
 
 
 def mark_of(number: int, value: Value | None = None) -> dict[str, Any]:

@@ -78,9 +78,11 @@ def draw_scatter(canvas: Canvas, top: float, view: View, band: Scatter) -> None:
     drawn = associations(view, band)
     names = {point.method for one in drawn for point in one.points}
     shown = [name for name in view.highlighted if name in names]
-    entries = {
-        name: {**view.style_of(name), "linestyle": "", "markersize": 4} for name in shown
-    } | {OTHERS: {"marker": "o", "color": "#a8a8a8", "linestyle": "", "markersize": 2.5}}
+    entries = {name: {**view.style_of(name), "linestyle": "", "markersize": 4} for name in shown}
+    if names - set(shown):
+        entries[OTHERS] = {
+            "marker": "o", "color": "#a8a8a8", "linestyle": "", "markersize": 2.5
+        }  # fmt: skip
     top += draw_legend(canvas, _LEFT, top, view.width - _LEFT, entries) + LINE + 0.5
     width = (view.width - _LEFT - 1.5 - _GAP * (len(drawn) - 1)) / len(drawn)
     for number, one in enumerate(drawn):

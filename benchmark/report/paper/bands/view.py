@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.report.figures.style import COLOURS, GREYS, limits
+from benchmark.report.paper.examples import Example
 from benchmark.report.paper.sections import Section
 from benchmark.report.paper.values import Choice, Value
 from benchmark.results.scores import CONTROLS, INFORMED, ORACLE, RANDOM
@@ -26,12 +27,14 @@ class View:
         values: Values of these sections.
         highlighted: Methods that are drawn in colour where there are many lines.
         width: Width of the figure in mm.
+        examples: Test subject of each section whose maps were kept.
     """
 
     sections: tuple[Section, ...]
     values: tuple[Value, ...]
     highlighted: tuple[str, ...]
     width: float
+    examples: Mapping[Section, Example] = field(default_factory=dict)
     _chosen: dict[Choice, list[Value]] = field(default_factory=dict, compare=False, repr=False)
 
     def chosen(self, choice: Choice, section: Section | None = None) -> list[Value]:

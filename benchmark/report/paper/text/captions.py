@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmark.protocol import SanityProtocol
+from benchmark.report.figures.marks import Key
+from benchmark.report.figures.sides import describe_sides
 from benchmark.report.paper.bands.rows import columns_of
 from benchmark.report.paper.bands.scatter import associations
 from benchmark.report.paper.bands.view import View, signed
@@ -15,6 +17,7 @@ from benchmark.report.paper.figures import PaperFigure
 from benchmark.report.paper.specification import (
     Band,
     Curves,
+    Images,
     Matrix,
     Rows,
     Scatter,
@@ -32,6 +35,7 @@ def default_of(function: Callable[..., Any], name: str) -> int:
     return int(inspect.signature(function).parameters[name].default)
 
 
+_NO_IMAGES = "No image is shown, since maps, model or cohort were not at hand beside the records."
 RESAMPLES = default_of(SubjectBootstrap, "resamples")
 PERMUTATIONS = default_of(sign_flip_p, "permutations")
 
@@ -43,6 +47,8 @@ def caption_of(evidence: Evidence, figure: PaperFigure) -> str:
     for index, band in enumerate(figure.bands):
         letter = f"({'abcdefgh'[index]}) " if len(figure.bands) > 1 else ""
         sentences.append(letter + _describe(evidence, view, band))
+    if Images() in specification.bands and Images() not in figure.bands:
+        sentences.append(_NO_IMAGES)
     sentences += [
         _lines(view, figure.bands),
         _models(view),
@@ -75,6 +81,8 @@ def _describe(evidence: Evidence, view: View, band: Band) -> str:
             )
         case Scatter():
             return _scatter(view, band)
+        case Images():
+            return _images(view)
 
 
 def _describe_series(evidence: Evidence, view: View, series: Sequence[Series]) -> list[str]:
@@ -133,6 +141,24 @@ def _scatter(view: View, band: Scatter) -> str:
         f"Each point is a method, without controls: {band.x_label} (Spearman, corrected for that "
         f"of different subjects) against {band.y_label}. {'; '.join(parts)}; two-sided, by "
         f"{PERMUTATIONS:,} permutations of the methods and after Holm over the models"
+    )
+
+
+def _images(view: View) -> str:
+    """Return who is shown, under which maps, and what lines and letters mean."""
+    examples = [view.examples[own] for own in view.sections if own in view.examples]
+    people = " and ".join(
+        f"one of group {own.group}, of which the model gives it a probability of "
+        f"{own.probability:.2f}"
+        for own in examples
+    )
+    methods = list(dict.fromkeys(name for own in examples for name in own.methods))
+    letters = [tile.letters for own in examples for _, tile in own.tiles]
+    return (
+        f"Test subject, {people}, chosen by this probability alone: the image, and the maps of "
+        f"{', '.join(methods)} over it, each with a colour scale of its own, from 0 to the "
+        f"{Key.highest}. Solid lines enclose the regions that the disease changes, dashed lines "
+        f"the control regions. {describe_sides(letters)}"
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from exhibits import build_explained_model
 from runs import PROVENANCE, RESOURCES, build_record
 
 from benchmark.plugins.catalogue import Catalogue
@@ -13,6 +16,7 @@ from benchmark.reading import Reading, Sample
 from benchmark.records.record import Outcome, Record
 from benchmark.report.paper.bands.view import MARKERS
 from benchmark.report.paper.evidence import gather
+from benchmark.report.paper.examples import find_examples
 from benchmark.report.paper.figures import draw, make_figures
 from benchmark.report.paper.specification import FIGURES
 from benchmark.report.paper.text.captions import caption_of
@@ -77,3 +81,68 @@ def test_a_mark_is_open_only_where_a_test_found_nothing() -> None:
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["gradcam", "saliency", "random"]  # the control last, though it is as high
     assert [faces[row] == "white" for row in range(3)] == [False, True, False]
+
+
+def test_an_example_shows_a_subject_under_maps_with_sides_and_scales() -> None:
+    """If it fails, a paper shows a map that nobody can place: no side, no scale, no region."""
+    protocols = {"roi_pointing": Catalogue().protocols.find("roi_pointing").plugin}
+    names, score = ("gradcam", "saliency", "random"), protocols["roi_pointing"].primary
+    means = (reading("ap_above_null", 0.3), reading(score, 0.3))
+    records = [record("roi_pointing", means, name) for name in names]
+    bare = gather(records, protocols)
+    (without,) = make_figures(bare, FIGURES[6])
+    assert "No image is shown" in caption_of(bare, without)
+    (section,) = bare.sections
+    explained = build_explained_model(names)
+    other = replace(explained, model="other_model")
+    assert find_examples([section], [other], bare.highlighted) == {}
+    examples = find_examples([section], [explained], bare.highlighted)
+    assert examples[section].methods == ("gradcam", "saliency")
+    assert examples[section].group == explained.cohort.group_names[1]
+    evidence = replace(bare, examples=examples)
+    (figure,) = make_figures(evidence, FIGURES[6])
+    drawn = draw(figure).figure
+    texts = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    assert {"image", "gradcam", "saliency", "control regions"} <= set(texts)
+    assert "random" not in texts, "a control is no method"
+    assert any(text.endswith(" mm") for text in texts)
+    assert any(text.startswith("regions that") for text in texts)
+    caption = caption_of(evidence, figure)
+    assert "No image is shown" not in caption
+    assert f"of group {explained.cohort.group_names[1]}" in caption
+    assert "ides" in caption, "nothing is said of the sides"
+
+
+def test_no_two_numbers_of_a_square_touch() -> None:
+    """If it fails, the numbers of a large panel run into each other and cannot be read."""
+    protocols = {"agreement": Catalogue().protocols.find("agreement").plugin}
+    members = [f"method_{number}" for number in range(11)]
+    readings = [reading("spearman_corrected", -0.2, other=name) for name in members]
+    (figure,) = make_figures(gather([record("agreement", readings)], protocols), FIGURES[4])
+    drawn = draw(figure).figure
+    drawn.draw_without_rendering()
+    texts = [text for axes in drawn.axes for text in axes.texts if text.get_text() == "−0.20"]
+    boxes = sorted((text.get_window_extent() for text in texts), key=lambda box: box.x0)
+    assert len(boxes) == len(members)
+    assert all(first.x1 < second.x0 for first, second in pairwise(boxes))
+
+
+def test_numbers_of_narrow_panels_do_not_touch() -> None:
+    """If it fails, the ticks of a panel read as one long number, or a title is cut."""
+    protocols = {
+        name: Catalogue().protocols.find(name).plugin for name in ("roi_pointing", "biomarker")
+    }
+    statistics = ("ap_above_null", "own_ap", "specificity")
+    records = [record("roi_pointing", [reading(name, -0.31) for name in statistics])]
+    records.append(record("biomarker", [reading("tracks_volume", -0.31)]))
+    (figure,) = make_figures(gather(records, protocols), FIGURES[6])
+    drawn = draw(figure).figure
+    drawn.draw_without_rendering()
+    panels = [axes for axes in drawn.axes if axes.get_xticks().size]
+    assert len(panels) == 4
+    for axes in panels:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(first.x1 < second.x0 for first, second in pairwise(boxes))
+        assert 0.0 in axes.get_xticks()
+    titles = [text.get_text() for text in drawn.texts]
+    assert titles.count(figure.view.sections[0].title) == 1
