@@ -17,7 +17,7 @@ from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.lookup import Protocols
 from benchmark.results.result import Result
 from benchmark.results.summary import summarise_records
-from benchmark.results.table import to_csv
+from benchmark.results.table import statistics_csv, to_csv
 
 
 def write_report(
@@ -26,7 +26,7 @@ def write_report(
     explained_models: Sequence[ExplainedModel],
     protocols: Protocols,
 ) -> Path:
-    """Write index.html, summary.csv, figures and maps; nothing is done if they are there already.
+    """Write index.html, tables, figures and maps; nothing is done if they are there already.
 
     Everything is made in a temporary folder beside ``folder``, which then takes its place.
 
@@ -77,6 +77,7 @@ def _render(
 ) -> None:
     results = summarise_records(records, protocols)
     (folder / "summary.csv").write_text(to_csv(results), encoding="utf-8")
+    (folder / "statistics.csv").write_text(statistics_csv(results), encoding="utf-8")
     for name in ("figures", "maps"):
         (folder / name).mkdir()
     groups: dict[tuple[str, ...], list[tuple[FinishedCell, Result]]] = {}

@@ -30,6 +30,22 @@ def to_csv(results: Sequence[Result]) -> str:
     return write_table(columns, map(_row, results))
 
 
+def statistics_csv(results: Sequence[Result]) -> str:
+    """Return one row for each statistic of each result under each of its conditions."""
+    columns = (*_CELL[:4], "statistic", "conditions", "estimate", "low", "high", "n_subjects")
+    rows = (
+        (
+            *attrgetter(*_CELL[:4])(result),
+            own.statistic,
+            "; ".join(f"{name}={condition}" for name, condition in own.conditions.items()),
+            *(own.estimate, own.low, own.high, own.n_subjects),
+        )
+        for result in results
+        for own in result.statistics
+    )
+    return write_table(columns, rows)
+
+
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     """Return a table as CSV that no spreadsheet runs a cell of; None is an empty cell."""
     text = io.StringIO()

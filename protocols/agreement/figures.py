@@ -12,6 +12,7 @@ from benchmark.arrays import FloatArray
 from benchmark.protocol import Drawing, Exhibit
 from benchmark.reading import Reading, interval, summarise
 from benchmark.report.figures.style import COLOURS, INK, MUTED, WIDTH, styled
+from benchmark.statistics.wording import typographic
 from protocols.agreement.measures import classes
 from protocols.agreement.statistics import SAME, AgreementStatistics
 
@@ -62,7 +63,8 @@ def draw_agreement(
         value = table[row, column]
         if np.isfinite(value):
             ink = "white" if abs(value) > 0.6 else INK
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7)
+            text = typographic(f"{value:.2f}")
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7)
     number = {name: row for row, name in enumerate(names)}
     for first, second in same:
         for row, column in ((number[first], number[second]), (number[second], number[first])):

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
@@ -32,6 +33,24 @@ _SCALE, _MOST_PIXELS = 2.0, 2.4e6
 _POINTS = 72 / DPI  # SVG's unit is a point
 _SAFE = " !'()*+,-./:;=?@_~{}|[]^`$&"
 _DIGITS = re.compile(r"(\.\d\d)\d+")
+_PLACES = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*|translate\([^)]*\)')
+_GLYPH = re.compile(r'(<use href="#[^"]*") transform="translate\(([-\d.]+) ([-\d.]+)\)"/>')
+_NAME = re.compile(r' id="([^"]*)"')
+_REFERENCE = re.compile(r'(?:(?<=href="#)|(?<=url\(#))[^)"]+')
+_SPACED = re.compile(r'(?<= d=")[^"]*|(?<= style=")[^"]*')
+_SPACE = re.compile(r" ?([A-Za-z]) (?=[-\d])| (?=z)|(?<=[:;]) | $")
+_CORNER = re.compile(r' x="([^"]*)" y="([^"]*)"')
+_GROUP = re.compile(r"</g>|<g/>|<g(?:>| [^>]*[^>/]>)")
+# Opaque lines of one style, which look alike drawn as one.
+_LINES = re.compile(
+    r'<path d="[^"]*"(?P<style> (?:clip-path="[^"]*" )?'
+    r'style="fill:none;(?![^"]*(?:opacity|marker))[^"]*")/>'
+    r'(?:<path d="[^"]*"(?P=style)/>)+'
+)
+_MARKS = re.compile(
+    r'<use href="#([^"]*)" x="[^"]*" y="[^"]*" style="([^"]*)"/>'
+    r'(?:<use href="#\1" x="[^"]*" y="[^"]*" style="\2"/>)+'
+)
 
 
 def embed_drawing(figure: Figure) -> bytes:
@@ -70,33 +89,90 @@ def embed_file(svg: bytes) -> bytes:
     return _compact(svg)
 
 
-def address_of(svg: bytes) -> str:
-    """Return an SVG as a data URI, a quarter shorter than in base64."""
+def address_of(svg: bytes) -> Markup:
+    """Return an SVG as a data URI for an attribute in double quotes, shorter than in base64."""
     text = svg.decode("utf-8").replace('"', "'")
-    return f"data:image/svg+xml,{quote(text, safe=_SAFE)}"
+    # What could end the attribute is quoted; to escape each ' would make a page a tenth larger.
+    return Markup(f"data:image/svg+xml,{quote(text, safe=_SAFE)}")
 
 
 def _compact(svg: bytes, behind: str = "") -> bytes:
     """Return an SVG that follows the reader's screen, with an image behind what it holds.
 
-    Its comments, which repeat labels, and digits beyond a hundredth of a point are left out.
+    Left out are its comments, which repeat labels, digits beyond a hundredth of a point, names that
+    nothing refers to, and what marks and lines of one look repeat.
     """
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg.decode("utf-8"), flags=re.DOTALL)
     text = text[text.index("<svg") :]
-    text = re.sub(r'(?<= d=")[^"]*', lambda match: _DIGITS.sub(r"\1", match[0]), text)
-    text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")
+    text = _PLACES.sub(lambda match: _DIGITS.sub(r"\1", match[0]), text)
+    text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><").replace(" />", "/>")
     text = text.replace("xlink:href", "href").replace("DejaVuSans-", "d")
+    text = _SPACED.sub(lambda match: _SPACE.sub(r"\1", match[0]), text)
+    text = _GLYPH.sub(r'\1 x="\2" y="\3"/>', text).replace(' y="0"/>', "/>")
+    text = _string_marks(text)
+    text = _LINES.sub(_join_lines, _drop_groups(_shorten_names(text)))
     end = text.index(">") + 1
     return f"{text[:end]}<style>{_dark_rules(text)}</style>{behind}{text[end:]}".encode()
+
+
+def _string_marks(svg: str) -> str:
+    """Return an SVG in which a row of marks of one look is a line without a colour of its own.
+
+    The mark stands at each of its corners, which takes a quarter of the bytes.
+    """
+    looks: dict[tuple[str, str], str] = {}
+
+    def string(row: re.Match[str]) -> str:
+        shape, style = row[1], row[2]
+        is_new = (shape, style) not in looks
+        name = looks.setdefault((shape, style), f"look-{len(looks)}")
+        look = (
+            f'<marker id="{name}" overflow="visible" markerUnits="userSpaceOnUse" style="{style}">'
+            f'<use href="#{shape}"/></marker>'
+        )
+        corners = " ".join(f"{x} {y}" for x, y in _CORNER.findall(row[0]))
+        line = f'<path d="M{corners}" style="fill:none;stroke:none;marker:url(#{name})"/>'
+        return f"{look}{line}" if is_new else line
+
+    return _MARKS.sub(string, svg)
+
+
+def _join_lines(lines: re.Match[str]) -> str:
+    """Return one line that runs along all of several."""
+    courses = "".join(re.findall(r' d="([^"]*)"', lines[0]))
+    return f'<path d="{courses}"{lines["style"]}/>'
+
+
+def _drop_groups(svg: str) -> str:
+    """Return an SVG without those groups that give their parts nothing."""
+    kept: list[bool] = []  # of the groups that are open
+
+    def keep(tag: re.Match[str]) -> str:
+        if tag[0] == "<g/>":
+            return ""
+        if tag[0] == "</g>":
+            return tag[0] if kept.pop() else ""
+        kept.append(tag[0] != "<g>")
+        return tag[0] if kept[-1] else ""
+
+    return _GROUP.sub(keep, svg)
+
+
+def _shorten_names(svg: str) -> str:
+    """Return an SVG whose parts have short names, and only those that are referred to."""
+    used = dict.fromkeys(_REFERENCE.findall(svg))
+    short = {name: f"i{number}" for number, name in enumerate(used)}
+    svg = _NAME.sub(lambda match: f' id="{short[match[1]]}"' if match[1] in short else "", svg)
+    return _REFERENCE.sub(lambda match: short[match[0]], svg)
 
 
 def _dark_rules(svg: str) -> str:
     """Return the rules that turn the greys of a figure on a dark screen, and not on paper."""
     rules = "".join(
-        f"[style*='{kind}: {light}']{{{kind}:{dark}!important}}"
+        f"[style*='{kind}:{light}']{{{kind}:{dark}!important}}"
         for light, dark in DARK.items()
         for kind in ("fill", "stroke")
-        if f"{kind}: {light}" in svg
+        if f"{kind}:{light}" in svg
     )
     return f"@media screen and (prefers-color-scheme: dark){{{rules}}}"
 

@@ -19,6 +19,9 @@ Values = Mapping[str, Estimate | Number]
 
 _CALIBRATED_LIMITS = (-1.0, 2.5)
 _NARROW = 4.4  # inches, of a figure for a phone
+# Inches that scores and calibrated scores need, so that neither names nor ticks meet the next.
+_LEAST, _LEAST_CALIBRATED = 1.2, 0.5
+_ABOVE, _BELOW = 0.35, 0.62  # inches around the panels of a band
 
 
 @dataclass(frozen=True)
@@ -129,22 +132,35 @@ def draw_forest(figure: Figure, results: Sequence[Result], protocols: Protocols)
     """Draw every score with its interval, and beside it the calibrated score.
 
     The dashed line is the score of a map of noise; on the calibrated axis noise is 0 and, where it
-    stands clear of noise, the truth 1. Results are those of one model and cohort, from ``arrange``.
+    stands clear of noise, the truth 1. Protocols that do not fit side by side stand in bands below
+    each other. Results are those of one model and cohort, from ``arrange``.
     """
     rows = {result.explainer: result.explainer for result in results}
-    panels = [panel for row in _panels(results, protocols) for panel in row]
-    height = 1.22 + 0.24 * len(rows)
-    figure.set_size_inches(style.WIDTH, height)
-    ratios = [3 if panel.title else 2 for panel in panels]
-    grid = figure.subplots(
-        1, len(panels), sharey=True, squeeze=False, gridspec_kw={"width_ratios": ratios}
-    )[0]
+    stack = _panels(results, protocols)
     left = min(0.3, (0.2 + style.CHARACTER * max(map(len, rows))) / style.WIDTH)
-    figure.subplots_adjust(left, 0.62 / height, 0.985, 1 - 0.35 / height, 0.13)
-    for axes, panel in zip(grid, panels, strict=True):
-        draw_panel(axes, panel, list(rows), set(CONTROLS))
-        axes.spines["left"].set_visible(False)
-    name_rows(grid[0], rows, set(CONTROLS))
+    bands = _count_bands(stack, (0.985 - left) * style.WIDTH)
+    across = -(-len(stack) // bands)
+    step = 1.22 + 0.24 * len(rows)
+    height = step * bands
+    figure.set_size_inches(style.WIDTH, height)
+    for band in range(bands):
+        own = stack[band * across : (band + 1) * across]
+        panels = [panel for protocol in own for panel in protocol]
+        grid = figure.add_gridspec(
+            1,
+            len(panels),
+            left=left,
+            right=0.985,
+            bottom=1 - (step * (band + 1) - _BELOW) / height,
+            top=1 - (step * band + _ABOVE) / height,
+            wspace=0.13,
+            width_ratios=[3 if panel.title else 2 for panel in panels],
+        )
+        for column, panel in enumerate(panels):
+            axes = figure.add_subplot(grid[0, column])
+            draw_panel(axes, panel, list(rows), set(CONTROLS))
+            axes.spines["left"].set_visible(False)
+            name_rows(axes, dict.fromkeys(rows, "") if column else rows, set(CONTROLS))
 
 
 @style.styled
@@ -187,6 +203,17 @@ def _panels(results: Sequence[Result], protocols: Protocols) -> list[list[Panel]
         if calibrated and not protocols[name].owes_to_network:
             stack[-1].append(calibrated_panel("", calibrated, truth_is_one(calibrated)))
     return stack
+
+
+def _count_bands(stack: Sequence[Sequence[Panel]], width: float) -> int:
+    """Return in how many bands of that width in inches the panels of all protocols fit."""
+    bands, taken = 1, 0.0
+    for panels in stack:
+        needed = _LEAST + _LEAST_CALIBRATED * (len(panels) - 1)
+        if taken and taken + needed > width:
+            bands, taken = bands + 1, 0.0
+        taken += needed
+    return bands
 
 
 def _used(results: Sequence[Result], protocols: Protocols) -> list[str]:

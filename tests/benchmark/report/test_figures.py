@@ -122,6 +122,14 @@ def test_the_forest_is_legible(results: Sequence[Result]) -> None:
     assert "calibrated\n(0 noise, 1 truth)" in texts(figure)
 
 
+def test_many_protocols_stand_in_bands(results: Sequence[Result]) -> None:
+    """If it fails, the names of nine protocols run into each other, and so do their numbers."""
+    names = [f"long_protocol_{number}" for number in range(9)]
+    protocols = {name: type("Other", (Shape,), {"name": name}) for name in names}
+    many = [own.model_copy(update={"protocol": name}) for name in names for own in results]
+    assert_legible(draw_forest(many, protocols))
+
+
 def test_the_forest_marks_chance_where_noise_was_scored(results: Sequence[Result]) -> None:
     """If it fails, scores stand without what a map of noise gets."""
     with_noise, without = (

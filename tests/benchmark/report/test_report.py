@@ -197,6 +197,16 @@ def test_a_cell_without_a_score_has_no_number_in_the_table(folder: Path) -> None
     assert {estimates[name] for name in ("picky", "raising", "blank", "idle")} == {""}
 
 
+def test_what_controls_show_is_beside_the_page(folder: Path, page: str) -> None:
+    """If it fails, statistics of controls make the page too large, or are nowhere."""
+    rows = list(csv.DictReader(io.StringIO((folder / "statistics.csv").read_text("utf-8"))))
+    assert {"oracle", "gradcam"} <= {row["explainer"] for row in rows}
+    assert all(row["statistic"] and row["conditions"] is not None for row in rows)
+    summaries = re.findall(r"<summary>([^<]*) ·", page)
+    assert "gradcam" in summaries
+    assert "oracle" not in summaries
+
+
 def test_files_stay_in_their_folder_whatever_a_method_is_called(folder: Path) -> None:
     """If it fails, a method named ../up writes outside the report."""
     files = set(contents(folder))
@@ -204,6 +214,7 @@ def test_files_stay_in_their_folder_whatever_a_method_is_called(folder: Path) ->
         "figures",
         "maps",
         "index.html",
+        "statistics.csv",
         "summary.csv",
         MARKER,
     }

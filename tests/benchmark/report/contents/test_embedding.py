@@ -27,6 +27,16 @@ def draw_lines(figure: Figure) -> None:
 
 
 @styled
+def draw_cloud(figure: Figure, points: int) -> None:
+    """Draw points along the diagonal of a figure that is an inch wide and high."""
+    figure.set_size_inches(1, 1)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(0, 1))
+    axes.set_axis_off()
+    places = np.linspace(0, 1, points)
+    axes.plot(places, places, "o", color=COLOURS[0], clip_on=False)
+
+
+@styled
 def draw_pixels(figure: Figure) -> None:
     """Draw two images that lie side by side, a letter over one, and a name."""
     figure.set_size_inches(4, 2)
@@ -67,12 +77,23 @@ def test_what_a_plugin_calls_itself_stays_out_of_the_page() -> None:
     parse(unquote(address).removeprefix("data:image/svg+xml,").encode())
 
 
+def test_each_mark_of_a_row_is_drawn() -> None:
+    """If it fails, a scatter on the page lacks points, or holds a mark for each in full."""
+    figure = draw_cloud(300)
+    svg = embed_drawing(figure).decode()
+    (line,) = re.findall(r'<path d="M([^"L]*)" style="fill:none;stroke:none;marker:', svg)
+    corners = np.array(line.split(), dtype=float).reshape(-1, 2)
+    ys = 72 - np.linspace(0, 72, 300)
+    assert corners[:, 1] == pytest.approx(ys, abs=0.01)
+    assert len(svg) < 300 * 20
+
+
 def test_greys_turn_on_a_dark_screen_and_not_on_paper() -> None:
     """If it fails, dark texts stand on a dark page, or pale ones are printed."""
     for figure, embed in ((draw_lines(), embed_drawing), (draw_pixels(), embed_images)):
         style = embed(figure).decode().split("<style>")[1].split("</style>")[0]
         assert style.startswith("@media screen and (prefers-color-scheme: dark){")
-        assert f"[style*='fill: {INK}']{{fill:{DARK[INK]}!important}}" in style
+        assert f"[style*='fill:{INK}']{{fill:{DARK[INK]}!important}}" in style
     assert COLOURS[0].lower() in embed_drawing(draw_lines()).decode().split("</style>")[0]
 
 
@@ -83,5 +104,5 @@ def test_pixels_are_there_once_and_texts_beside_them() -> None:
     assert len(images) == 1
     assert images[0].attrib["href"].startswith("data:image/webp;base64,")
     # The letter has a casing, and belongs to the pixels.
-    assert not re.search(r"stroke: #222222; stroke-width", svg.decode())
+    assert not re.search(r"stroke:#222222;stroke-width", svg.decode())
     assert len(parse(svg).findall(".//svg:use", NAMES)) >= len("aname")
