@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmark.explainer import NO_EXPLAINER
 from benchmark.reading import SCORED
 from benchmark.report.contents.section import Section
 from benchmark.results.conclusions.bottom_line import BottomLine
@@ -111,6 +112,13 @@ def _trust(section: Section) -> str:
 def _unmeasured(section: Section) -> str:
     """Say which methods have no score, and under what."""
     absent: dict[str, list[str]] = {}
+    others = (*CONTROLS, NO_EXPLAINER)
+    methods = [result for result in section.results if result.explainer not in others]
+    measured = {(result.explainer, result.protocol) for result in methods}
+    for name in dict.fromkeys(result.explainer for result in methods):
+        for protocol in dict.fromkeys(result.protocol for result in methods):
+            if (name, protocol) not in measured:
+                absent.setdefault(f"{name} (not run)", []).append(protocol)
     for result in section.results:
         if result.state != SCORED and result.explainer not in CONTROLS:
             absent.setdefault(f"{result.explainer} ({result.state})", []).append(result.protocol)

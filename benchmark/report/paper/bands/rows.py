@@ -170,7 +170,9 @@ def _ticks(ends: tuple[float, float], width: float) -> list[float]:
     step, every = ticks[1] - ticks[0], 1
     while (len(within) // every) * (longest + 1) * CHARACTER > width and every < len(within):
         every += 1
-    return [tick for tick in within if round(tick / step) % every == 0]
+    kept = [tick for tick in within if round(tick / step) % every == 0]
+    # One number alone makes no scale.
+    return kept if len(kept) > 1 else sorted(within, key=abs)[:: max(1, len(within) - 1)]
 
 
 def _name_rows(axes: Axes, methods: Sequence[str]) -> None:

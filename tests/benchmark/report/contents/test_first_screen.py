@@ -146,3 +146,14 @@ def test_ten_questions_are_answered_on_the_first_screen(tmp_path: Path) -> None:
     for label in places.values():
         assert label in text
     assert "picky (unsupported): shape. That is neither a pass nor a fail." in text
+
+
+def test_a_method_that_was_not_run_in_a_test_is_named(tmp_path: Path) -> None:
+    """If it fails, a method of which one test was run looks as though it had all of them."""
+    records = [
+        build_record(name, protocol=protocol, statistics=("score",))
+        for name, protocol in (("whole", "north"), ("whole", "east"), ("half", "north"))
+    ]
+    page = write_report(tmp_path / "report", records, [], FOUR).read_text("utf-8")
+    text = " ".join(Reader(page.split("</style>")[1]).text.split())
+    assert "half (not run): east. That is neither a pass nor a fail." in text
