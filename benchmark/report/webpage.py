@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
 
@@ -24,6 +25,7 @@ from benchmark.statistics.wording import typographic
 
 NO_NUMBER = "no value"
 _MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "failed": "!"}
+_INTERVAL = re.compile(r"\[[^\[\] ]+ [^\[\] ]+\]")
 _AT_CHANCE = "≈"  # in the place of the tick of a pass that is near chance
 _TICKS = {True: "✓", False: "✗", None: "?"}
 
@@ -67,6 +69,7 @@ def page_environment() -> Environment:
         "tick": _TICKS.get,
         "terms": terms_in,
         "text_columns": text_columns,
+        "whole": keep_intervals,
     }
     return environment
 
@@ -95,6 +98,11 @@ def format_range(low: float | None, high: float | None) -> str:
     if low is None or high is None or not math.isfinite(low + high):
         return ""
     return f"[{format_number(low, high)}, {format_number(high, low)}]"
+
+
+def keep_intervals(text: str) -> str:
+    """Return a text in which no line ends between the limits of an interval."""
+    return _INTERVAL.sub(lambda match: match[0].replace(" ", "\u00a0"), text)
 
 
 def text_columns(table: Table) -> set[int]:
