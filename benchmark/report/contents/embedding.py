@@ -32,8 +32,13 @@ _QUALITY = 50
 _SCALE, _MOST_PIXELS = 2.0, 2.4e6
 _POINTS = 72 / DPI  # SVG's unit is a point
 _SAFE = " !'()*+,-./:;=?@_~{}|[]^`$&"
-_DIGITS = re.compile(r"(\.\d\d)\d+")
+_DIGITS = re.compile(r"-?\d+\.\d\d+")
 _PLACES = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*|translate\([^)]*\)')
+# Matplotlib draws a letter in 64ths of a hundredth of its size; a half of a hundredth is as sharp.
+_LETTER = re.compile(r'(?<= )d="([^"]*)" transform="scale\(0\.015625\)"')
+_STEP = re.compile(r"[A-Za-z]|-?[\d.]+")
+_FINENESS = 2
+_POINTS_OF = {"m": 1, "l": 1, "q": 2, "c": 3}
 _GLYPH = re.compile(r'(<use href="#[^"]*") transform="translate\(([-\d.]+) ([-\d.]+)\)"/>')
 _NAME = re.compile(r' id="([^"]*)"')
 _REFERENCE = re.compile(r'(?:(?<=href="#)|(?<=url\(#))[^)"]+')
@@ -99,20 +104,53 @@ def address_of(svg: bytes) -> Markup:
 def _compact(svg: bytes, behind: str = "") -> bytes:
     """Return an SVG that follows the reader's screen, with an image behind what it holds.
 
-    Left out are its comments, which repeat labels, digits beyond a hundredth of a point, names that
-    nothing refers to, and what marks and lines of one look repeat.
+    Left out are its comments, which repeat labels, digits beyond a tenth of a point, names that
+    nothing refers to, what marks and lines of one look repeat, and what of letters nobody sees.
     """
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg.decode("utf-8"), flags=re.DOTALL)
     text = text[text.index("<svg") :]
-    text = _PLACES.sub(lambda match: _DIGITS.sub(r"\1", match[0]), text)
+    text = _PLACES.sub(lambda match: _DIGITS.sub(_round, match[0]), text)
     text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><").replace(" />", "/>")
     text = text.replace("xlink:href", "href").replace("DejaVuSans-", "d")
     text = _SPACED.sub(lambda match: _SPACE.sub(r"\1", match[0]), text)
+    text = _LETTER.sub(_coarsen, text)
     text = _GLYPH.sub(r'\1 x="\2" y="\3"/>', text).replace(' y="0"/>', "/>")
     text = _string_marks(text)
     text = _LINES.sub(_join_lines, _drop_groups(_shorten_names(text)))
     end = text.index(">") + 1
     return f"{text[:end]}<style>{_dark_rules(text)}</style>{behind}{text[end:]}".encode()
+
+
+def _round(number: re.Match[str]) -> str:
+    """Return a number with one digit behind the point at most."""
+    return f"{round(float(number[0]), 1):g}"
+
+
+def _coarsen(letter: re.Match[str]) -> str:
+    """Return the outline of a letter in steps from point to point, on a coarser grid.
+
+    Points and not steps are rounded, so that errors do not add up.
+    """
+    outline, last, at, start = [], "", (0, 0), (0, 0)
+    steps = _STEP.findall(letter[1])
+    while steps:
+        if steps[0].isalpha():
+            command = steps.pop(0).lower()
+            if command == "z":
+                outline.append(command)
+                at, last = start, ""
+                continue
+        count = 2 * _POINTS_OF[command]
+        values = [round(float(step) * _FINENESS / 64) for step in steps[:count]]
+        del steps[:count]
+        points = list(zip(values[::2], values[1::2], strict=True))
+        numbers = [axis for x, y in points for axis in (x - at[0], y - at[1])]
+        text = " ".join(map(str, numbers)).replace(" -", "-")
+        joint = " " if command == last and text[0] != "-" else ""
+        outline.append(f"{joint if command == last else command}{text}")
+        at, last = points[-1], command
+        start = at if command == "m" else start
+    return f'd="{"".join(outline)}" transform="scale({1 / _FINENESS:g})"'
 
 
 def _string_marks(svg: str) -> str:
