@@ -29,7 +29,7 @@ from benchmark.report.figures.style import DARK, DPI, write_svg
 # Lossy, since the files beside the page have every pixel. Many pixels of less quality show thin
 # rims better than few of more, in as many bytes.
 _QUALITY = 50
-_SCALE, _MOST_PIXELS = 2.0, 2.4e6
+_SCALE, _MOST_PIXELS = 2.0, 1.4e6
 _POINTS = 72 / DPI  # SVG's unit is a point
 _SAFE = " !'()*+,-./:;=?@_~{}|[]^`$&"
 _DIGITS = re.compile(r"-?\d+\.\d\d+")
