@@ -48,7 +48,7 @@ def init(
             with errors.status(f"reading the images of {folder}"):
                 overview = overviews.describe_cohort(*_load(str(written.toml_path)))
         except InputError as error:
-            terminal.print_lines(console, ["", f"It cannot be read yet. {error}"])
+            tables.print_sentences(console, ["", f"It cannot be read yet. {error}"])
             return
         cohort_tables.print_overview(console, overview)
 

@@ -101,7 +101,7 @@ def run(
         judged = health.protocol_health(finished.records, protocols)
         terminal.print_bottom_lines(console, results, judged, protocols)
         terminal.print_conclusions(notes, finished.records, judged, finished.explained, protocols)
-        terminal.print_lines(notes, _cost_lines(plan, finished, cells))
+        tables.print_sentences(notes, _cost_lines(plan, finished, cells))
         if json_file is not None:
             write_text(json_file, result.to_json(chosen.version, results))
         if folder is not None and finished.records:

@@ -67,8 +67,9 @@ class CellRunner:
         }
         explainer = self._explainers[cells[0].explainer]
         self.trial = Trial(explainer, classifier, cohort, runtime, peers=peers)
-        # Passes that a finished cell took, by protocol and by the declared cost of a map.
-        self._finished_passes: dict[str, dict[int, int]] = {}
+        # Passes that a finished cell took, by protocol, by whether its explainer is a control, and
+        # by the declared cost of a map.
+        self._finished_passes: dict[tuple[str, bool], dict[int, int]] = {}
         self._map_costs: dict[str, int] = {}
         self._announce: Callable[[str], None] | None = None
         self._store_faults: list[errors.StoreError] = []
@@ -242,11 +243,12 @@ class CellRunner:
         return errors.short_message(error) + (f", at {line}" if line else "")
 
     def expected_passes(self, cell: Cell) -> int:
-        """Return how many passes a cell may take, or 0 where none of its protocol is finished.
+        """Return how many passes a cell may take, or 0 where none like it is finished.
 
-        It is foretold from the cell whose explainer declares the most similar cost of a map.
+        It is foretold from the cell whose explainer declares the most similar cost of a map, and
+        from those of controls for controls alone, since protocols ask less of them.
         """
-        finished = self._finished_passes.get(cell.protocol)
+        finished = self._finished_passes.get(self._kind_of(cell))
         if not finished:
             return 0
         cost = self.map_cost(cell)
@@ -257,7 +259,7 @@ class CellRunner:
         """Note what a cell took, from which others are foretold."""
         if record.state == SCORED:
             passes = record.resources.forward + record.resources.backward
-            self._finished_passes.setdefault(cell.protocol, {})[self.map_cost(cell)] = passes
+            self._finished_passes.setdefault(self._kind_of(cell), {})[self.map_cost(cell)] = passes
 
     def map_cost(self, cell: Cell) -> int:
         """Return the passes of one map as its explainer declares them, at least one."""
@@ -270,6 +272,9 @@ class CellRunner:
                 otherwise=1,
             )
         return self._map_costs[cell.explainer]
+
+    def _kind_of(self, cell: Cell) -> tuple[str, bool]:
+        return cell.protocol, isinstance(self._explainers[cell.explainer], Control)
 
     def _identity(self, cell: Cell) -> Identity:
         plan, explainer = self._plan, self._explainers[cell.explainer]

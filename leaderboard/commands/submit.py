@@ -96,7 +96,7 @@ def submit(
         published = _published(finished, plan, board, card)
         bundle.make_bundle(out, card, published, content)
         line = f"bundle: {out} with {len(published)} records; next: verify {out}"
-        terminal.print_lines(notes, [line])
+        tables.print_sentences(notes, [line])
 
 
 def _why_not_isolated(wanted: bool, device: str) -> str | None:

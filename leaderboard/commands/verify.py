@@ -94,7 +94,7 @@ def verify(
                     problems += again_faults
                     if fresh is not None and not problems:
                         line = f"{len(fresh.cells)} cells are scored on new subjects"
-                        terminal.print_lines(notes, [f"{line} (--draw {seed_of_draw})"])
+                        tables.print_sentences(notes, [f"{line} (--draw {seed_of_draw})"])
                         with notes.status("scoring new subjects"):
                             judgement = fresh.judge(opened, sampling.limits)
                         _print_differences(console, judgement)
@@ -104,7 +104,7 @@ def verify(
         submitted = () if opened is None else opened.records
         again = bool(confirmed.rerun)
         line = _faults(problems, rerun, again) if problems else confirmed.conclude(submitted)
-        terminal.print_lines(console, [*map(str, problems), line])
+        tables.print_sentences(console, [*map(str, problems), line])
         if json_file is not None:
             tier = "self-reported" if problems else confirmed.tier(submitted)
             seed_of_rerun = drawn if again else None
@@ -114,7 +114,7 @@ def verify(
         if into is not None and again:
             _add(notes, opened, confirmed, into)
         elif into is not None:
-            terminal.print_lines(notes, ["nothing was added, since nothing was run again"])
+            tables.print_sentences(notes, ["nothing was added, since nothing was run again"])
 
 
 def _run_again(
@@ -126,7 +126,7 @@ def _run_again(
     again = reruns.Rerun(bundle, *settings, homes)
     counts = f"{len(again.chosen)} of {len(bundle.records)}"
     line = f"{counts} cells are run again (--seed {settings[-1].seed})"
-    terminal.print_lines(console, [line])
+    tables.print_sentences(console, [line])
     with console.status("") as status:
         problems = again.run(lambda step: status.update(f"running again: {step}"))
     paths = frozenset(record.path for record in again.chosen)
