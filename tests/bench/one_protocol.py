@@ -27,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.models import resnet18
@@ -146,6 +147,8 @@ def _build_trial(plan: Plan, protocol: SanityProtocol[Any], options: argparse.Na
     else:
         # Half of the generated subjects are in the test split.
         cohort = with_volumes(build_cohort((options.side,) * 2, subjects=2 * options.subjects))
+        # What a subject looks like at normal volume decides no cost; another subject stands for it.
+        cohort = replace(cohort, normals=np.roll(cohort.images, 1, axis=0))
     if options.network == "resnet18":
         classifier = fit_probe(_resnet18(cohort), cohort)
     elif is_plain:

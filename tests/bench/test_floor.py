@@ -23,8 +23,10 @@ V1 = ("positive_control", "randomization", "roi_pointing", "delta_t", "agreement
 BESIDE = ("group_maps", "biomarker", "edit_reach", "complexity")
 V2 = (*V1, "known_source", *BESIDE)
 PROTOCOLS = [("v1", name) for name in V1] + [("v2", name) for name in V2]
-# Protocols that are asked about as many images as there are.
-GROWING = [("v1", name) for name in V1] + [("v2", name) for name in V2 if name != "known_source"]
+# Protocols that are asked about as many images as there are, and about a few: `edit_reach` needs
+# more training images than the smaller cohort has.
+GROWING = [("v1", name) for name in V1]
+GROWING += [("v2", name) for name in V2 if name not in ("known_source", "edit_reach")]
 FEW, MANY = 64, 128
 SMALL, LARGE = 64, 128
 
@@ -86,7 +88,7 @@ def test_growth_with_subjects(benchmark: BenchmarkFixture, suite: str, protocol:
 @pytest.mark.parametrize(("suite", "protocol"), GROWING)
 def test_growth_with_the_side(benchmark: BenchmarkFixture, suite: str, protocol: str) -> None:
     """Report the seconds over the floor on images of four times the pixels."""
-    options = ("--suite", suite, "--protocol", protocol, "--subjects", "32", "--side")
+    options = ("--suite", suite, "--protocol", protocol, "--subjects", str(FEW), "--side")
     small, large = benchmark.pedantic(
         lambda: [_measure(*options, str(side)) for side in (SMALL, LARGE)], rounds=1
     )
