@@ -70,7 +70,11 @@ def render_visit(design: StudyDesign, participant: Participant, visit: int) -> V
 
 
 def generate_arrays(design: StudyDesign) -> CommittedArrays:
-    """Return a study's arrays, in ten seconds; a pixel is the same within a grey level anywhere."""
+    """Return a study's arrays, in ten seconds.
+
+    A pixel is the same within a grey level on every processor, but for single ones where a voxel of
+    a rim is rounded to the other side.
+    """
     load_template()  # read before there are several threads to read it
     people, participants = draw_participants(design)
     numbers = range(1, len(VISITS) + 1)
