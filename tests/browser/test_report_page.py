@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
 import pytest
-from exhibits import PROTOCOLS, build_explained_model, ended, scored
+from exhibits import PROTOCOLS, Shape, build_explained_model, ended, scored
 from visits import Visitor
 
+from benchmark.protocol import Table
+from benchmark.reading import Reading
 from benchmark.records.record import Outcome
 from benchmark.report.writer import write_report
 
@@ -14,6 +19,9 @@ BOTTOMS = """() => [...document.querySelectorAll('.first [id]')].map(
     (place) => [place.id, place.getBoundingClientRect().bottom])"""
 BROKEN = "() => [...document.images].filter((image) => !image.naturalWidth).length"
 PHONE, DESK = 390, 1280
+PAPER = 680  # pixels between the margins of A4
+TOO_BROAD = """() => [...document.querySelectorAll('table, td, th')].filter(
+    (part) => part.offsetWidth && part.getBoundingClientRect().right > innerWidth + 1).length"""
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +79,20 @@ def test_without_a_script_everything_is_there(visit: Visitor, page: str) -> None
     assert opened.locator("#bottom-line").is_visible()
     assert opened.locator("table.scores tbody tr").count() == 5
     assert opened.locator("script").count() == 0
+
+
+def test_paper_cuts_no_column(visit: Visitor, tmp_path: Path) -> None:
+    """If it fails, who prints a report misses the last numbers of a broad table."""
+
+    class Broad(Shape):
+        @classmethod
+        def tables(cls, readings: Mapping[str, Sequence[Reading]]) -> Iterator[Table]:
+            columns = ("method", *(f"a long heading, {number}" for number in range(18)))
+            rows = [(name, *range(10**9, 10**9 + 18)) for name in readings]
+            yield Table("broad", "How broad?", "Numbers.", columns, rows)
+
+    index = write_report(tmp_path / "report", [scored("cam")], [], {"shape": Broad})
+    opened = visit(index.resolve().as_uri(), width=PAPER).page
+    opened.emulate_media(media="print")
+    assert opened.locator(".broad td").count() == 18
+    assert opened.evaluate(TOO_BROAD) == 0
