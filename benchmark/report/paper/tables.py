@@ -18,7 +18,7 @@ from benchmark.results.scores import CONTROLS
 NOTHING, FAILED_MARK = "–", "†"
 # In mm: the width of a page, of a character of LaTeX's scriptsize, between two columns, of a number
 # with its interval, and of a column at most.
-_PAGE, _CHARACTER, _SPACE, _NUMBER, _WIDEST = 172.0, 1.2, 1.6, 24.0, 40.0
+_PAGE, _CHARACTER, _SPACE, _NUMBER, _WIDEST = 172.0, 1.2, 1.4, 24.9, 40.0
 
 Entry = str | int | Value | None
 
