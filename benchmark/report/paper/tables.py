@@ -16,9 +16,12 @@ from benchmark.results import table as tables
 from benchmark.results.scores import CONTROLS
 
 NOTHING, FAILED_MARK = "–", "†"
-# In mm: the width of a page, of a character of LaTeX's scriptsize, between two columns, of a number
-# with its interval, and of a column at most.
-_PAGE, _CHARACTER, _SPACE, _NUMBER, _WIDEST = 172.0, 1.2, 1.4, 24.9, 40.0
+# In mm: the width of a page, of an em of LaTeX's scriptsize, between two columns, of a number with
+# its interval, and of a column at most.
+_PAGE, _EM, _SPACE, _NUMBER, _WIDEST = 173.0, 2.8, 1.4, 24.9, 40.0
+# Widths of Computer Modern's letters in em; a letter that is not here has that of a digit.
+_LETTERS = dict.fromkeys("il.,:;", 0.28) | dict.fromkeys("frstj_-", 0.39)
+_LETTERS |= {"m": 0.83, "w": 0.72} | dict.fromkeys("ABCDEFGHKLMNOPQRSTUVWXYZ", 0.75)
 
 Entry = str | int | Value | None
 
@@ -264,7 +267,8 @@ def _filled(table: PaperTable) -> list[int]:
 def _width(table: PaperTable, column: int) -> float:
     """Return the width of a column of text in mm."""
     texts = [table.columns[column], *(str(row[column]) for row in table.rows)]
-    return _CHARACTER * max(map(len, texts)) + _SPACE
+    widths = (sum(_LETTERS.get(letter, 0.53) for letter in text) for text in texts)
+    return _EM * max(widths) + _SPACE
 
 
 def _is_number(table: PaperTable, column: int) -> bool:
