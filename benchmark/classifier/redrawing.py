@@ -21,6 +21,7 @@ import math
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import nan
 from typing import cast
 
 import torch
@@ -205,7 +206,11 @@ def _initial_value(part: nn.Module, name: str, seed: int) -> Tensor | None:
     if isinstance(part, torch.jit.ScriptModule):
         return _initial_scripted(part, name, seed)
     fresh = _unfilled(part) if _fills_all(part) else copy.deepcopy(part).cpu()
-    return getattr(fresh, name) if _reset_all(fresh, seed) else None
+    if not _reset_all(fresh, seed):
+        return None
+    drawn: Tensor = getattr(fresh, name)
+    # A parameter that was added to a layer of torch's is none that its initialiser knows.
+    return None if drawn.isnan().any() else drawn
 
 
 def _fills_all(part: nn.Module) -> bool:
@@ -215,14 +220,20 @@ def _fills_all(part: nn.Module) -> bool:
     shared by a shallow copy.
     """
     is_plain = type(part).__module__.startswith("torch.nn.modules.") and not part._modules
+    is_plain &= all(
+        value is None or value.is_floating_point() for value in part._parameters.values()
+    )
     return is_plain and not any(isinstance(value, Tensor) for value in vars(part).values())
 
 
 def _unfilled(part: nn.Module) -> nn.Module:
-    """Return a copy of a plain layer with tensors of its own, in the same order of memory."""
+    """Return a copy of a plain layer with tensors of its own, in the same order of memory.
+
+    Parameters are NaN, by which those are known that its initialiser leaves as they are.
+    """
     fresh = copy.copy(part)
     fresh._parameters = {
-        name: None if values is None else nn.Parameter(_empty(values), requires_grad=False)
+        name: None if values is None else nn.Parameter(_empty(values).fill_(nan), False)
         for name, values in part._parameters.items()
     }
     fresh._buffers = {

@@ -565,3 +565,16 @@ def test_a_layer_of_torchs_is_drawn_as_its_initialiser_does(order: torch.memory_
             seed_torch(seed_of("redraw", 5, f"0.{name}"))
             fresh.reset_parameters()
         assert torch.equal(getattr(fresh, name), drawn)
+
+
+def test_a_parameter_added_to_a_layer_of_torchs_is_drawn_too() -> None:
+    """If it fails, what the layer's initialiser does not know is filled with what memory held."""
+    trained, drawn = torch.arange(4.0), []
+    for _ in range(2):
+        layer = nn.Linear(3, 2).requires_grad_(False)
+        layer.register_parameter("scale", nn.Parameter(trained.clone(), requires_grad=False))
+        redraw(layer, 5)
+        drawn.append(layer.scale)
+    assert torch.equal(*drawn)
+    assert 0.1 < drawn[0].abs().mean() / trained.mean() < 10
+    assert not torch.equal(drawn[0], trained)
