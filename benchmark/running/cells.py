@@ -67,8 +67,7 @@ class CellRunner:
         }
         explainer = self._explainers[cells[0].explainer]
         self.trial = Trial(explainer, classifier, cohort, runtime, peers=peers)
-        # Passes that a finished cell took, by protocol, by whether its explainer is a control, and
-        # by the declared cost of a map.
+        # Passes of finished cells: by protocol, whether of a control, and a map's declared cost.
         self._finished_passes: dict[tuple[str, bool], dict[int, int]] = {}
         self._map_costs: dict[str, int] = {}
         self._announce: Callable[[str], None] | None = None
@@ -245,8 +244,8 @@ class CellRunner:
     def expected_passes(self, cell: Cell) -> int:
         """Return how many passes a cell may take, or 0 where none like it is finished.
 
-        It is foretold from the cell whose explainer declares the most similar cost of a map, and
-        from those of controls for controls alone, since protocols ask less of them.
+        It is foretold from the cell whose explainer declares the most similar cost of a map.
+        Protocols ask less of controls, from which controls alone are foretold.
         """
         finished = self._finished_passes.get(self._kind_of(cell))
         if not finished:
