@@ -86,12 +86,12 @@ def corrupt(
             {"--radius": radius, "--top": top},
             {"--mean-map": mean_map or None, "--store": store, "--model": model},
         )
-        corruption = catalogues.cohort_corruption()
+        corruption, files = catalogues.cohort_corruption(), catalogues.corruption_files()
         strengths: list[float | None] = [*strength] if strength else [None]
         kinds = [corruption.Corruption(str(kind), each, soft_edge) for each in strengths]
         if len({each.name for each in kinds}) < len(kinds):
             raise InputError("Expected strengths that differ, got one twice.")
-        corruption.check_target(out)
+        files.check_target(out)
         catalogue = catalogues.Catalogue()
         entry = catalogue.cohorts.find(name)
         whole = cohort_checks.load_cohort(entry)
@@ -109,7 +109,7 @@ def corrupt(
                 sites = corruption.at_random(base, random_sites, radius, seed)
         origin = {"only_group": only_group, "maps": maps}
         made = (corruption.corrupt(base, sites, each, seed) for each in kinds)
-        records = corruption.write_corrupted(made, out, whole, origin)
+        records = files.write_corrupted(made, out, whole, origin)
         trained = default_models.default_model(entry, whole)
         terminal.print_lines(terminal.make_console(quiet=quiet), _summary(records, trained))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
+import scipy
 
 from benchmark.arrays import BoolArray, FloatArray
 
@@ -26,13 +26,13 @@ def cut(
     """
     pixels = np.argwhere(foreground) * np.asarray(spacing)
     centres = pixels[generator.choice(len(pixels), min(count, len(pixels)), replace=False)]
-    owners = cKDTree(centres).query(pixels)[1]
+    owners = scipy.spatial.cKDTree(centres).query(pixels)[1]
     for _ in range(_LLOYD_STEPS):
         sizes = np.bincount(owners, minlength=len(centres))
         sums = [np.bincount(owners, weights=axis, minlength=len(centres)) for axis in pixels.T]
         moved = np.stack(sums, axis=1) / np.maximum(sizes, 1)[:, None]
         centres = np.where((sizes > 0)[:, None], moved, centres)
-        owners = cKDTree(centres).query(pixels)[1]
+        owners = scipy.spatial.cKDTree(centres).query(pixels)[1]
     regions = np.full(foreground.shape, OUTSIDE, dtype=np.int64)
     regions[foreground] = np.unique(owners, return_inverse=True)[1]
     return regions

@@ -346,6 +346,11 @@ def cohort_corruption() -> ModuleType:
     return import_neighbour("baselines.cohorts.corruption")
 
 
+def corruption_files() -> ModuleType:
+    """Return the module that writes corrupted cohorts as files."""
+    return import_neighbour("baselines.cohorts.corruption.files")
+
+
 def cohort_proposal() -> ModuleType:
     """Return the module that proposes a ``cohort.toml`` for a folder of images."""
     return import_neighbour("baselines.cohorts.files.proposal.writing")

@@ -10,8 +10,8 @@ from typing import Any
 from benchmark.cohort import SPLITS
 from benchmark.records.experiment import ExperimentCard, without_missing
 from benchmark.records.registry import Registry
-from benchmark.report.webpage import format_number, format_range
 from benchmark.results.table import Value, write_table
+from benchmark.statistics.wording import format_number, format_range
 from benchmark.training.findings import Comparison, Metric
 
 SCHEMA_VERSION = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
@@ -21,9 +20,8 @@ from benchmark.results.conclusions.sizes import Tone, describe_steps, tone_of
 from benchmark.results.lookup import Protocols
 from benchmark.results.result import Result
 from benchmark.results.scores import CONTROLS
-from benchmark.statistics.wording import typographic
+from benchmark.statistics.wording import NO_NUMBER, format_number, format_range
 
-NO_NUMBER = "no value"
 _MARKS = {"pass": "✓", "fail": "✗", "not assessable": "–", "unsupported": "∅", "failed": "!"}
 _INTERVAL = re.compile(r"\[[^\[\] ]+ [^\[\] ]+\]")
 _AT_CHANCE = "≈"  # in the place of the tick of a pass that is near chance
@@ -78,26 +76,6 @@ def page_style() -> Markup:
     """Return the style sheet that every page carries inside."""
     page = resources.files("benchmark.report") / "page"
     return Markup((page / "report.css").read_text("utf-8"))
-
-
-def format_number(value: float | None, *beside: float | None) -> str:
-    """Return a number with three decimals, or three digits where those say little; or words.
-
-    The largest of the number and those that it stands beside, such as limits, decides the form.
-    """
-    if value is None or not math.isfinite(value):
-        return NO_NUMBER
-    numbers = [abs(number) for number in (value, *beside) if number is not None]
-    largest = max(filter(math.isfinite, numbers))
-    text = f"{value:.3f}" if largest == 0 or 0.01 <= largest < 1000 else f"{value:.3g}"
-    return typographic(text)
-
-
-def format_range(low: float | None, high: float | None) -> str:
-    """Return ``[low, high]``, or nothing where there is no interval."""
-    if low is None or high is None or not math.isfinite(low + high):
-        return ""
-    return f"[{format_number(low, high)}, {format_number(high, low)}]"
 
 
 def keep_intervals(text: str) -> str:

@@ -19,7 +19,7 @@ from benchmark.seeding import stream
 
 Integers = npt.NDArray[np.integer]
 
-_BLOCK_ELEMENTS = 2**22
+_BLOCK_ELEMENTS = 2**20
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
 _DRAWN_AT_ONCE = 1024  # resamples whose wins are counted at once
 _EXACT_HALVES = 2**23  # below, halves are exact in single precision

@@ -6,6 +6,8 @@ import math
 
 from benchmark.statistics.bootstrap import Interval
 
+NO_NUMBER = "no value"
+
 
 def typographic(text: str) -> str:
     """Return a number with a typographic minus sign; what rounds to zero has no sign."""
@@ -28,3 +30,23 @@ def format_interval(limits: Interval | None, digits: int = 2) -> str | None:
         typographic(f"{value:.{digits}f}") for value in (limits.estimate, limits.low, limits.high)
     )
     return estimate if math.isnan(limits.low) else f"{estimate} [{low}, {high}]"
+
+
+def format_number(value: float | None, *beside: float | None) -> str:
+    """Return a number with three decimals, or three digits where those say little; or words.
+
+    The largest of the number and those that it stands beside, such as limits, decides the form.
+    """
+    if value is None or not math.isfinite(value):
+        return NO_NUMBER
+    numbers = [abs(number) for number in (value, *beside) if number is not None]
+    largest = max(filter(math.isfinite, numbers))
+    text = f"{value:.3f}" if largest == 0 or 0.01 <= largest < 1000 else f"{value:.3g}"
+    return typographic(text)
+
+
+def format_range(low: float | None, high: float | None) -> str:
+    """Return ``[low, high]``, or nothing where there is no interval."""
+    if low is None or high is None or not math.isfinite(low + high):
+        return ""
+    return f"[{format_number(low, high)}, {format_number(high, low)}]"

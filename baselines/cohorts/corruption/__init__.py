@@ -1,7 +1,6 @@
 """Corruption of a cohort in known places, as a positive control of one's own."""
 
 from baselines.cohorts.corruption.corrupted import Corrupted, corrupt, draw_corrupted, only_group
-from baselines.cohorts.corruption.files import check_target, write_corrupted
 from baselines.cohorts.corruption.kinds import KINDS, Corruption
 from baselines.cohorts.corruption.map_tops import at_mean_top, at_own_tops, with_maps
 from baselines.cohorts.corruption.sites import Sites, at_points, at_random, in_regions
@@ -15,11 +14,9 @@ __all__ = [
     "at_own_tops",
     "at_points",
     "at_random",
-    "check_target",
     "corrupt",
     "draw_corrupted",
     "in_regions",
     "only_group",
     "with_maps",
-    "write_corrupted",
 ]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import warnings
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -50,7 +49,8 @@ def enhanced_test(
     Raises:
         InputError: If ``inside`` is no volume of V voxels.
     """
-    # nilearn loads for seconds, and few ask for it.
+    # These load for seconds, and few ask for them.
+    from nibabel import Nifti1Image
     from nilearn.maskers import NiftiMasker
     from nilearn.mass_univariate import permuted_ols
 
@@ -69,7 +69,7 @@ def enhanced_test(
     tested[inside] = varies
     # What lies around the voxels takes part in no cluster and costs as much.
     tested = tested[ndimage.find_objects(tested)[0]]
-    masker = NiftiMasker(mask_img=nib.Nifti1Image(tested, np.eye(4)), reports=False).fit()
+    masker = NiftiMasker(mask_img=Nifti1Image(tested, np.eye(4)), reports=False).fit()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=_OLD_DEFAULT)
         answer = permuted_ols(

@@ -24,9 +24,9 @@ from baselines.cohorts.corruption import (
     in_regions,
     only_group,
     with_maps,
-    write_corrupted,
 )
 from baselines.cohorts.corruption.corrupted import Corrupted, draw_corrupted
+from baselines.cohorts.corruption.files import write_corrupted
 from baselines.cohorts.corruption.sites import ball, point_of
 from baselines.cohorts.nifti import read_cohort
 from baselines.cohorts.phantom import Phantom

@@ -74,6 +74,19 @@ def test_listing_one_kind_imports_no_other() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=120)
 
 
+def test_catalogue_and_terminal_leave_out_what_few_runs_need() -> None:
+    """If it fails, each command loads what draws figures or reads medical images: 40 MB, 1 s."""
+    code = (
+        "import sys\nfrom benchmark.commands import terminal\n"
+        "from benchmark.plugins.catalogue import Catalogue\n"
+        "kinds = Catalogue()\n"
+        "assert kinds.cohorts.entries and kinds.models.entries and kinds.protocols.entries\n"
+        "heavy = {'nibabel', 'pydicom', 'matplotlib', 'nilearn', 'captum', 'scipy.spatial'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'phantom'") as caught:
         Catalogue().cohorts.find("fantom")

@@ -15,10 +15,11 @@ from nibabel.affines import apply_affine
 
 from benchmark.cohort import Anatomy, Geometry
 from benchmark.plugins.examples import SHAPE_2D, SHAPE_3D, build_cohort
-from benchmark.report import map_files, webpage
+from benchmark.report import map_files
 from benchmark.report.file_names import FileNames
 from benchmark.results.explained_model import ExplainedModel
 from benchmark.results.table import plain_text
+from benchmark.statistics.wording import format_number
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@sum", "\tx", "\rx", "-", "+1+cmd"])
@@ -192,4 +193,4 @@ def test_numbers_are_written_with_what_they_stand_beside(
     value: float | None, beside: tuple[float, ...], text: str
 ) -> None:
     """If it fails, a score reads as another, or as more precise than its interval."""
-    assert webpage.format_number(value, *beside) == text
+    assert format_number(value, *beside) == text
