@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from benchmark.arrays import FloatArray
+from benchmark.maps.masks import Masks, PackedMasks
 from benchmark.protocol import ProtocolConfig, RisingShares, SanityProtocol
 from benchmark.reading import Direction, Plot, Reading, Statistic, Verdict, interval, statistic
 from benchmark.statistics.bootstrap import jackknife_distance
@@ -106,7 +107,7 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
     def _remove(self, images: Study, ranked: Tensor) -> None:
         """Measure under every imputer; all secondary curves come from the default one."""
         quantiles = self.config.quantiles
-        tops = images.tops(ranked, quantiles)
+        tops = images.packed_tops(ranked, quantiles)
         random = images.shape_matched(tops, self.config.repeats)
         for number, imputer in enumerate(images.imputers()):
             answers = images.ask({"map": tops, "random": random}, imputer)
@@ -127,7 +128,7 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
                     drop = signs * drops[arm][:, column]
                     images.read(self.delta_t_w, drop, {"imputer": imputer, "arm": arm, "q": q})
 
-    def _scattered_drops(self, images: Study, tops: Tensor, imputer: str) -> FloatArray:
+    def _scattered_drops(self, images: Study, tops: Masks, imputer: str) -> FloatArray:
         """Return the drop of s·φ without as many scattered pixels as in tops, in T, [n, Q].
 
         They are the same for all explainers, since every top of a share has as many pixels.
@@ -167,13 +168,18 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
                 distance = np.mean(distances, axis=0) / evaluation.group_distance
                 images.read(self.group_distance, distance, {"arm": arm, "q": q})
 
-    def _insert(self, images: Study, tops: Tensor, random: Tensor, imputer: str) -> None:
+    def _insert(self, images: Study, tops: Masks, random: Masks, imputer: str) -> None:
         """Keep only the top of the map; everything else in the foreground is imputed."""
-        inside = images.foreground[:, :, None]
-        arms = {"map": tops, "random": random[:, :, : self.config.secondary_repeats]}
-        removed = {arm: inside & ~kept for arm, kept in arms.items()}
+        inside, repeats = images.foreground[:, :, None], self.config.secondary_repeats
+
+        def remove_others(kept: Masks) -> PackedMasks:
+            return PackedMasks(
+                len(images.rows), lambda few: inside[few] & ~kept[few][:, :, :repeats]
+            )
+
+        removed = {arm: remove_others(kept) for arm, kept in (("map", tops), ("random", random))}
         answers = images.ask({"none": inside, **removed}, imputer)
-        for arm in arms:
+        for arm in removed:
             gain = (answers[arm].projections - answers["none"].projections).mean(2)
             area = images.curve(self.insertion, self.config.quantiles, gain, {"arm": arm})
             images.read(self.insertion_area, area, {"arm": arm})

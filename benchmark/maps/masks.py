@@ -9,7 +9,7 @@ on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -21,6 +21,36 @@ from benchmark.errors import InputError
 from benchmark.maps.ranking import a_few_each, is_many, sort_stably
 
 _CHUNK_PIXELS = 2**21
+_PACKED_AT_ONCE = 4
+
+
+class PackedMasks:
+    """Masks that are held as one bit a pixel, an eighth of a bool tensor.
+
+    ``masks[start:end]`` are the bool masks [k, ...] of some of the images.
+
+    Args:
+        images: Number n of images.
+        make: Function from a slice of the images to their masks [k, ...] bool on the host; it is
+            called for a few images at a time, in order.
+    """
+
+    def __init__(self, images: int, make: Callable[[slice], Tensor]) -> None:
+        packed = []
+        for start in range(0, max(1, images), _PACKED_AT_ONCE):
+            masks = make(slice(start, min(images, start + _PACKED_AT_ONCE)))
+            self.shape = (images, *masks.shape[1:])
+            packed.append(np.packbits(masks.flatten(1).numpy(), axis=1))
+        self._bits = np.concatenate(packed)
+
+    def __getitem__(self, chunk: slice) -> Tensor:
+        """Return the masks of a slice of the images, [k, ...] bool."""
+        bits, shape = self._bits[chunk], self.shape[1:]
+        pixels = np.unpackbits(bits, axis=1, count=math.prod(shape))
+        return torch.from_numpy(pixels.view(np.bool_).reshape(len(bits), *shape))
+
+
+Masks = Tensor | PackedMasks
 
 
 def descending_order(

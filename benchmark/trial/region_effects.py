@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
-from benchmark.maps.masks import shape_matched
+from benchmark.maps.masks import PackedMasks, shape_matched
 from benchmark.seeding import stream
 from benchmark.trial.memory import Keeping, remembered
 from benchmark.trial.removal import imputers, respond
@@ -46,7 +46,11 @@ def region_effects(trial: Trial, rows: Rows, repeats: int) -> Mapping[str, Regio
     foreground = torch.from_numpy(test.anatomy.foreground[rows])
     regions, declared = _regions(trial, rows)
     generators = [stream(suite, "region effects", test.keys[row]) for row in rows]
-    moved = shape_matched(regions, foreground, generators, repeats)[:, 0]
+
+    def move(few: slice) -> Tensor:
+        return shape_matched(regions[few], foreground[few], generators[few], repeats)[:, 0]
+
+    moved = PackedMasks(len(rows), move)
     common = foreground.all(0, keepdim=True)
     first = int(np.argmin([test.keys[row] for row in rows]))
     common_region = regions[first : first + 1] & common

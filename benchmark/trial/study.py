@@ -13,7 +13,14 @@ from torch import Tensor
 
 from benchmark.arrays import BoolArray, FloatArray, Rows
 from benchmark.explainer import importance
-from benchmark.maps.masks import descending_order, iid_masks, shape_matched, top_masks
+from benchmark.maps.masks import (
+    Masks,
+    PackedMasks,
+    descending_order,
+    iid_masks,
+    shape_matched,
+    top_masks,
+)
 from benchmark.maps.ranking import reason_unrankable
 from benchmark.maps.rings import permute, ring_permutations
 from benchmark.reading import Condition, Reading, Sample, Statistic
@@ -108,18 +115,36 @@ class Study:
         return [stream(suite, self.protocol, *names, key, *after) for key in self.keys]
 
     def tops(self, ranked: Tensor, quantiles: Sequence[float]) -> Tensor:
-        """Return masks of the top of maps at each share of the foreground, [n, Q, 1, *S]."""
-        order = descending_order(ranked, self.foreground, self.streams("ties"))
-        return top_masks(order, self.foreground, quantiles)[:, :, None]
+        """Return masks of the top of maps at each share of the foreground, [n, Q, 1, *S] bool."""
+        return self.packed_tops(ranked, quantiles)[:]
 
-    def shape_matched(self, tops: Tensor, repeats: int) -> Tensor:
+    def packed_tops(self, ranked: Tensor, quantiles: Sequence[float]) -> PackedMasks:
+        """Return the same masks in an eighth of the memory, for as long as they are asked about."""
+        foreground, streams = self.foreground, self.streams("ties")
+
+        def make(few: slice) -> Tensor:
+            order = descending_order(ranked[few], foreground[few], streams[few])
+            return top_masks(order, foreground[few], quantiles)[:, :, None]
+
+        return PackedMasks(len(self.rows), make)
+
+    def shape_matched(self, tops: Masks, repeats: int) -> PackedMasks:
         """Return masks of the same shapes at random places, [n, Q, R, *S]."""
-        streams = self.streams("shape-matched")
-        return shape_matched(tops[:, :, 0], self.foreground, streams, repeats)
+        foreground, streams = self.foreground, self.streams("shape-matched")
 
-    def scattered(self, tops: Tensor, repeats: int) -> Tensor:
+        def make(few: slice) -> Tensor:
+            return shape_matched(tops[few][:, :, 0], foreground[few], streams[few], repeats)
+
+        return PackedMasks(len(self.rows), make)
+
+    def scattered(self, tops: Masks, repeats: int) -> PackedMasks:
         """Return masks of as many independent pixels, [n, Q, R, *S]."""
-        return iid_masks(tops[:, :, 0], self.foreground, self.streams("independent"), repeats)
+        foreground, streams = self.foreground, self.streams("independent")
+
+        def make(few: slice) -> Tensor:
+            return iid_masks(tops[few][:, :, 0], foreground[few], streams[few], repeats)
+
+        return PackedMasks(len(self.rows), make)
 
     def with_rings(self, masks: Tensor, repeats: int, chunk: slice) -> Tensor:
         """Return masks [n, Q, *S] of a chunk of rows, each before its R ring permutations.
@@ -163,7 +188,7 @@ class Study:
         """Return the names of the imputers that apply to the cohort, the default one first."""
         return list(imputers(self.trial))
 
-    def ask(self, arms: Mapping[str, Tensor], imputer: str) -> dict[str, Response]:
+    def ask(self, arms: Mapping[str, Masks], imputer: str) -> dict[str, Response]:
         """Remove every mask of every arm from every image, in one call."""
 
         def masks_of(chunk: slice) -> Tensor:

@@ -49,7 +49,7 @@ def answers_of(images: Study, network: Classifier, config: TrainingRegimeConfig)
     delta_t = np.full(len(known), np.nan)
     if known.any():
         some, ranked = own.only(own.rows[known]), importance[torch.from_numpy(known)]
-        tops = some.tops(ranked, config.quantiles)
+        tops = some.packed_tops(ranked, config.quantiles)
         arms = {"map": tops, "random": some.shape_matched(tops, config.repeats)}
         responses = some.ask(arms, some.imputers()[0])
         drops = {arm: response.drops.mean(2) for arm, response in responses.items()}

@@ -127,11 +127,12 @@ def drops_of(
     drops = np.full((len(images.rows), count, 1 + repeats), np.nan)
     if not is_sound.any():
         return drops[..., 0], drops[..., 1:]
-    known = images.only(images.rows[is_sound])
-    tops = known.tops(ranked[torch.from_numpy(is_sound)], alteration.quantiles)[:, :, 0]
+    known, sound = images.only(images.rows[is_sound]), ranked[torch.from_numpy(is_sound)]
 
     def masks(chunk: slice) -> Tensor:
-        return known.with_rings(tops, repeats, chunk) if repeats else tops[chunk]
+        few = known.only(known.rows[chunk])
+        tops = few.tops(sound[chunk], alteration.quantiles)[:, :, 0]
+        return few.with_rings(tops, repeats, slice(None)) if repeats else tops
 
     response = respond(images.trial, known.rows, masks, alteration.imputer)
     drops[is_sound] = response.drops.reshape(len(known.rows), count, 1 + repeats)

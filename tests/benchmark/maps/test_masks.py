@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmark.errors import InputError
 from benchmark.maps.masks import (
+    PackedMasks,
     descending_order,
     dilate_box,
     dilate_cross,
@@ -251,3 +252,21 @@ def test_misuse_is_refused() -> None:
     maps[foreground] = float("nan")
     with pytest.raises(InputError, match="finite in the foreground"):
         descending_order(maps, foreground, generators(1))
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3, 4, 5)])
+def test_packed_masks_are_the_masks(shape: tuple[int, ...]) -> None:
+    """If it fails, other pixels are removed than were drawn, or masks of other images."""
+    masks = torch.rand(9, 2, 3, *shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    asked: list[slice] = []
+
+    def make(few: slice) -> Tensor:
+        asked.append(few)
+        return masks[few]
+
+    packed = PackedMasks(len(masks), make)
+    assert packed.shape == masks.shape
+    assert sum(few.stop - few.start for few in asked) == len(masks)
+    for chunk in (slice(None), slice(0, 4), slice(3, 9), slice(8, 20), slice(4, 4)):
+        assert torch.equal(packed[chunk], masks[chunk])
+    assert PackedMasks(0, lambda few: masks[:0])[:].shape == (0, *masks.shape[1:])
