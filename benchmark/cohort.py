@@ -299,9 +299,10 @@ class Cohort:
 
     def batch(self, rows: Rows, device: torch.device | str = "cpu") -> Batch:
         """Return these rows on ``device``."""
-        truth = None if self.truth is None else torch.from_numpy(self.truth[rows]).to(device)
-        regions = None if self.regions is None else self.regions[rows]
         # Of these rows alone: most batches are of methods that never see them.
+        rois = {name: mask[rows] for name, mask in self.anatomy.rois.items()}
+        truth = _union([rois[name] for name in self.anatomy.truth])
+        regions = _union(list(rois.values()))
         change = None if self.partners is None else np.abs(self.images[rows] - self.partners[rows])
         deviation = None if self.normals is None else self.images[rows] - self.normals[rows]
         return Batch(
@@ -309,7 +310,7 @@ class Cohort:
             keys=tuple(self.keys[row] for row in rows),
             images=torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device),
             foreground=torch.from_numpy(self.anatomy.foreground[rows]).to(device),
-            truth=truth,
+            truth=None if truth is None else torch.from_numpy(truth).to(device),
             change=None if change is None else torch.from_numpy(change).to(device),
             regions=None if regions is None else torch.from_numpy(regions).to(device),
             deviation=None if deviation is None else torch.from_numpy(deviation).to(device),

@@ -112,13 +112,16 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
         """Read the average precision of each network's map on each mark, NaN where it abstains."""
         precisions, regions = {}, self._regions(images)
         for network, ranked in maps.items():
-            order = ranking.rank_pixels(ranked, images.foreground)
             of_network = images.of(images.rows)
             of_network.note_unrankable(ranked)
-            for mark, region in regions.items():
-                ap = localisation.average_precision(ranked, region, images.foreground, order)
-                precisions[network, mark] = ap.numpy()
-                of_network.read(self.mark_ap, ap.numpy(), {"network": network, "mark": mark})
+            # A few images at a time, since the order of pixels takes several times their memory.
+            parts = [
+                _average_precisions(*few)
+                for few in ranking.a_few_each(ranked, images.foreground, *regions.values())
+            ]
+            for mark, ap in zip(regions, np.concatenate(parts, axis=1), strict=True):
+                precisions[network, mark] = ap
+                of_network.read(self.mark_ap, ap, {"network": network, "mark": mark})
         return precisions
 
     def _read_found(self, images: Study, precisions: Precisions) -> None:
@@ -204,3 +207,14 @@ class PositiveControl(PositiveControlStatistics, SanityProtocol[PositiveControlC
         single = {name: as_single(some) for name, some in readings.items()}
         if any(map(strengths_of, single.values())):
             yield from planted_drawings(exhibits, single)
+
+
+def _average_precisions(ranked: Tensor, foreground: Tensor, *regions: Tensor) -> FloatArray:
+    """Return the average precision of maps [n, 1, *S] on each of R regions, [R, n]."""
+    order = ranking.rank_pixels(ranked, foreground)
+    return np.stack(
+        [
+            localisation.average_precision(ranked, region, foreground, order).numpy()
+            for region in regions
+        ]
+    )

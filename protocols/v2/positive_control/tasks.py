@@ -92,12 +92,15 @@ def _marking(trial: Trial, marks: Marks) -> Marking:
 def _marked(trial: Trial, marks: Marks) -> MarkedImages:
     """Return the 4N images: the N test images with each of ``PRESENCES`` in turn."""
     draw = partial(_marking(trial, marks).draw, "test", trial.runtime.suite)
-    parts = [draw(present=present) for present in PRESENCES]
-    return MarkedImages(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.present for part in parts]),
-        np.concatenate([part.sites for part in parts]),
-    )
+    count = len(trial.test)
+    images = np.empty((len(PRESENCES) * count, *trial.test.images.shape[1:]), dtype=np.float32)
+    presences, sites = [], []
+    for number, present in enumerate(PRESENCES):
+        part = draw(present=present)
+        images[number * count : (number + 1) * count] = part.images
+        presences.append(part.present)
+        sites.append(part.sites)
+    return MarkedImages(images, np.concatenate(presences), np.concatenate(sites))
 
 
 @remembered()
