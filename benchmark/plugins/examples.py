@@ -142,9 +142,9 @@ def build_cohort(
             image = np.where(foreground, level + pattern, 0.05) + noise
             for mask in rois.values():
                 image[mask] -= _CONTRAST * group
-            images.append(np.clip(image, 0, 1)[None])
+            images.append(np.clip(image, 0, 1)[None].astype(np.float32))
             rows.append({"subject": f"s{index:03d}", "group": group, "split": split, **person})
-    stacked: ImageArray = np.stack(images).astype(np.float32)
+    stacked: ImageArray = np.stack(images)
 
     def of_all(mask: BoolArray) -> BoolArray:
         return np.broadcast_to(mask, stacked.shape).copy()
@@ -186,10 +186,10 @@ def with_volumes(cohort: Cohort) -> Cohort:
 
     So the volumes differ between the groups, and within them by as little as noise leaves.
     """
-    images = cohort.images.astype(np.float64)
     columns = {
         f"{name}_volume": [
-            1000 * image[mask].mean() for image, mask in zip(images, masks, strict=True)
+            1000 * image.astype(np.float64)[mask].mean()
+            for image, mask in zip(cohort.images, masks, strict=True)
         ]
         for name, masks in cohort.anatomy.rois.items()
     }

@@ -19,12 +19,14 @@ images, all of which are asked, and ``own`` gets a probe too.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ from benchmark.running.suite import Selection, load_suite
 from benchmark.target import own_margin
 from benchmark.training import Recipe, fit_probe
 from benchmark.trial import Peers, Runtime, Trial
+from benchmark.trial.memory import return_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NETWORKS = ("own", "resnet18")
@@ -66,6 +69,8 @@ def main() -> None:
         config = protocol.config.model_copy(update={"subjects": options.subjects})
         protocol = type(protocol)(config)
     trial = _build_trial(plan, protocol, options)
+    return_memory()
+    forget_peak()
     before, resting = trial.passes.snapshot(), peak_memory()
     start = _clock()
     readings = protocol.readings(trial)
@@ -120,8 +125,14 @@ def raw_pass(trial: Trial, backward: bool) -> float:
     return best
 
 
+def forget_peak() -> None:
+    """Let ``peak_memory`` begin anew with what the process holds now, where Linux can do that."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory() -> float:
-    """Return the most memory that this process has held, in megabytes."""
+    """Return the most memory that this process has held since ``forget_peak``, in megabytes."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
@@ -147,6 +158,8 @@ def _build_trial(plan: Plan, protocol: SanityProtocol[Any], options: argparse.Na
     else:
         # Half of the generated subjects are in the test split.
         cohort = with_volumes(build_cohort((options.side,) * 2, subjects=2 * options.subjects))
+        # As in the suites' cohorts, a split lies in a run, so that it shares the cohort's arrays.
+        cohort = cohort.take(np.argsort(cohort.participants["split"].to_numpy(), kind="stable"))
         # What a subject looks like at normal volume decides no cost; another subject stands for it.
         cohort = replace(cohort, normals=np.roll(cohort.images, 1, axis=0))
     if options.network == "resnet18":
