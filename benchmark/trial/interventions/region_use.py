@@ -138,7 +138,12 @@ def region_use(
 
         drops = respond(trial, rows, removed, imputers(trial)[REMOVAL]).drops
         drops = drops.reshape(len(rows), len(masks), 1 + repeats)
-        shares = common.flatten(2).sum(2) / foreground.flatten(2).sum(2)
+        # NumPy counts a few pixels at a time, where torch makes whole numbers of all.
+        counts = [
+            torch.from_numpy(np.count_nonzero(mask.flatten(2).numpy(), axis=2))
+            for mask in (common, foreground)
+        ]
+        shares = counts[0] / counts[1]
         uses = {}
         for k, name in enumerate(masks):
             share = shares[:, k].double().numpy()
