@@ -210,7 +210,7 @@ def _initial_value(part: nn.Module, name: str, seed: int) -> Tensor | None:
         return None
     drawn: Tensor = getattr(fresh, name)
     # A parameter that was added to a layer of torch's is none that its initialiser knows.
-    return None if drawn.isnan().any() else drawn
+    return None if drawn.sum().isnan() else drawn
 
 
 def _fills_all(part: nn.Module) -> bool:

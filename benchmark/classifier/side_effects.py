@@ -75,6 +75,7 @@ def _fingerprint(classifier: Classifier) -> dict[str, object]:
     # Read off each module, since torch's own lists build the name of every tensor on the way.
     held = [{**part._parameters, **part._buffers} for part in parts]
     tensors = [tensor for own in held for tensor in own.values() if tensor is not None]
+    forwards = {kind: _own_forward(kind) for kind in set(map(type, parts))}
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
         "torch's gradient mode": torch.is_grad_enabled(),
@@ -91,7 +92,7 @@ def _fingerprint(classifier: Classifier) -> dict[str, object]:
         "the network's train or eval mode": [part.training for part in parts],
         # What stands in an instance, or was set on its class, runs instead of the layer's own code.
         "the network's own code": [
-            (type(part), _own_forward(type(part)), *(vars(part).get(name) for name in _RUN))
+            (type(part), forwards[type(part)], *(vars(part).get(name) for name in _RUN))
             for part in parts
         ],
         "the network's hooks": [

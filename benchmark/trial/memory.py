@@ -32,9 +32,14 @@ __all__ = [
 
 
 class Memory:
-    """Values by key, each computed once; shared by all trials of one cohort."""
+    """Values by key, each computed once; shared by all trials of one cohort.
 
-    def __init__(self) -> None:
+    Attributes:
+        common: Memory of what no cohort decides, which those of altered cohorts share.
+    """
+
+    def __init__(self, common: Memory | None = None) -> None:
+        self.common = self if common is None else common
         self._values: dict[Hashable, object] = {}
         self._altered: dict[str, Memory] = {}
 
@@ -67,7 +72,7 @@ class Memory:
 
     def of_altered(self, fingerprint: str) -> Memory:
         """Return the memory of an altered cohort, such as one with a planted signal."""
-        return self._altered.setdefault(fingerprint, Memory())
+        return self._altered.setdefault(fingerprint, Memory(self.common))
 
     def copy(self) -> Memory:
         """Return a memory of the same values, which keeps what is added to it to itself."""

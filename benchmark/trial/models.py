@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.arrays import FloatArray, ImageArray, Rows
 from benchmark.classifier import Classifier
+from benchmark.classifier.architecture import network_sha256
 from benchmark.classifier.exchange import Statistics
 from benchmark.cohort import Cohort
 from benchmark.seeding import seed_of
@@ -54,14 +55,18 @@ class Models:
         model = self.classifier
         # The model is kept beside its hash: the id of one that is gone may be given to another.
         key = ("identity", id(model))
-        _, sha256 = self.memory.once(key, lambda: (model, model.identity_sha256))
+
+        def name() -> tuple[Classifier, str]:
+            return model, network_sha256(self.weights_sha256, model.architecture_sha256)
+
+        _, sha256 = self.memory.common.once(key, name)
         return sha256
 
     @property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights alone, computed once per model object."""
-        model = self.classifier
-        _, sha256 = self.memory.once(("weights", id(model)), lambda: (model, model.weights_sha256))
+        model, common = self.classifier, self.memory.common
+        _, sha256 = common.once(("weights", id(model)), lambda: (model, model.weights_sha256))
         return sha256
 
     @property
@@ -117,7 +122,7 @@ class Models:
         has_train = (self.cohort.participants["split"] == "train").any()
         known = self.cohort.select("train" if has_train else "test")
         order = np.argsort(np.array(known.keys))[:REESTIMATION_IMAGES]
-        return known.batch(order, self.runtime.device).images
+        return torch.from_numpy(known.images[order]).to(self.runtime.device)
 
     def related(self, relative: Relative, peers: Peers) -> Classifier:
         """Return a network that was trained beside this one.

@@ -72,10 +72,11 @@ def _describe_code(definitions: Iterable[object]) -> list[str]:
         if root in _OWN:
             if isinstance(definition, type) and issubclass(definition, nn.Module):
                 entries.add(_class_sha256(definition))
-        elif (package := _installed_package(module)) is not None:
-            entries.add(package)
         elif id(module) not in visited:
             visited.add(id(module))
+            if (package := _installed_package(module)) is not None:
+                entries.add(package)
+                continue
             entries.add(_file_sha256(module))
             pending.extend([*vars(module).values(), *_imported(module)])
     return sorted(entries)

@@ -51,6 +51,14 @@ def test_an_altered_cohort_has_a_memory_of_its_own() -> None:
     assert not altered.holds(("maps", "cam"))
 
 
+def test_what_no_cohort_decides_is_known_on_every_altered_cohort() -> None:
+    """If it fails, each planted cohort hashes the network and tries the method anew."""
+    memory = Memory()
+    altered = memory.of_altered("other").of_altered("a third")
+    assert altered.common is memory
+    assert memory.copy().common is not memory
+
+
 def test_exhibits_of_other_settings_are_kept_apart() -> None:
     """If it fails, a run with other settings draws the picture of the first."""
 
