@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -251,9 +251,8 @@ class Cohort:
         """Return the cohort of these rows, in this order; rows in a run share its arrays."""
         in_a_run = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         chosen = slice(int(rows[0]), int(rows[-1]) + 1) if in_a_run else rows
-        part = object.__new__(type(self))  # of what was checked, so that it is not checked again
-        vars(part).update({each.name: getattr(self, each.name) for each in fields(self)})
-        vars(part).update(
+        return replace(
+            self,
             images=self.images[chosen],
             participants=self.participants.iloc[chosen].reset_index(drop=True),
             anatomy=self.anatomy.take(chosen),
@@ -262,7 +261,6 @@ class Cohort:
             sources={name: source.take(chosen) for name, source in self.sources.items()},
             normals=None if self.normals is None else self.normals[chosen],
         )
-        return part
 
     def labelled_by(self, source: str) -> Cohort:
         """Return the cohort whose groups, truth and partners are those of one of its sources.

@@ -108,7 +108,7 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
         """Measure under every imputer; all secondary curves come from the default one."""
         quantiles = self.config.quantiles
         tops = images.packed_tops(ranked, quantiles)
-        random = images.shape_matched(tops, self.config.repeats)
+        random = images.packed_shape_matched(tops, self.config.repeats)
         for number, imputer in enumerate(images.imputers()):
             answers = images.ask({"map": tops, "random": random}, imputer)
             drops = {arm: answer.drops.mean(2) for arm, answer in answers.items()}
@@ -133,7 +133,7 @@ class DeltaT(ImputerHealth, SanityProtocol[DeltaTConfig]):
 
         They are the same for all explainers, since every top of a share has as many pixels.
         """
-        scattered = images.scattered(tops, self.config.secondary_repeats)
+        scattered = images.packed_scattered(tops, self.config.secondary_repeats)
         drops: FloatArray = images.ask({"iid": scattered}, imputer)["iid"].drops.mean(2)
         return drops
 

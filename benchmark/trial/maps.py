@@ -63,8 +63,8 @@ def draw_maps(
     reason = why_unsupported(explainer, classifier, bool(test.anatomy.rois))
     if reason is not None:
         raise UnsupportedError(reason)
-    is_checked = kept or not trial.memory.common.holds(_first_batch_key(trial))
-    before = trial.models.weights_sha256 if is_checked else ""
+    is_checked = kept or not trial.memory.holds(_first_batch_key(trial))
+    before = classifier.weights_sha256 if is_checked else ""
     if targets is None:
         targets = [_OWN_MARGINS[group] for group in test.groups[rows]]
     maps = torch.empty((len(rows), *test.images.shape[1:]), dtype=torch.float32)
@@ -153,7 +153,7 @@ def _check_once(trial: Trial, batch: Batch, target: Target, made: Tensor) -> Non
     def check_or_know() -> None:
         kept_for(trial, (*key, trial.model_identity), Keeping("1"), check)
 
-    trial.memory.common.once(key, check_or_know)
+    trial.once(key, check_or_know)
 
 
 def _first_batch_key(trial: Trial) -> tuple[Hashable, ...]:

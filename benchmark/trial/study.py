@@ -119,7 +119,7 @@ class Study:
         return self.packed_tops(ranked, quantiles)[:]
 
     def packed_tops(self, ranked: Tensor, quantiles: Sequence[float]) -> PackedMasks:
-        """Return the same masks in an eighth of the memory, for as long as they are asked about."""
+        """Return the same masks in an eighth of the memory."""
         foreground, streams = self.foreground, self.streams("ties")
 
         def make(few: slice) -> Tensor:
@@ -128,8 +128,12 @@ class Study:
 
         return PackedMasks(len(self.rows), make)
 
-    def shape_matched(self, tops: Masks, repeats: int) -> PackedMasks:
-        """Return masks of the same shapes at random places, [n, Q, R, *S]."""
+    def shape_matched(self, tops: Masks, repeats: int) -> Tensor:
+        """Return masks of the same shapes at random places, [n, Q, R, *S] bool."""
+        return self.packed_shape_matched(tops, repeats)[:]
+
+    def packed_shape_matched(self, tops: Masks, repeats: int) -> PackedMasks:
+        """Return the same masks in an eighth of the memory."""
         foreground, streams = self.foreground, self.streams("shape-matched")
 
         def make(few: slice) -> Tensor:
@@ -137,8 +141,12 @@ class Study:
 
         return PackedMasks(len(self.rows), make)
 
-    def scattered(self, tops: Masks, repeats: int) -> PackedMasks:
-        """Return masks of as many independent pixels, [n, Q, R, *S]."""
+    def scattered(self, tops: Masks, repeats: int) -> Tensor:
+        """Return masks of as many independent pixels, [n, Q, R, *S] bool."""
+        return self.packed_scattered(tops, repeats)[:]
+
+    def packed_scattered(self, tops: Masks, repeats: int) -> PackedMasks:
+        """Return the same masks in an eighth of the memory."""
         foreground, streams = self.foreground, self.streams("independent")
 
         def make(few: slice) -> Tensor:

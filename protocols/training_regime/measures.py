@@ -50,7 +50,7 @@ def answers_of(images: Study, network: Classifier, config: TrainingRegimeConfig)
     if known.any():
         some, ranked = own.only(own.rows[known]), importance[torch.from_numpy(known)]
         tops = some.packed_tops(ranked, config.quantiles)
-        arms = {"map": tops, "random": some.shape_matched(tops, config.repeats)}
+        arms = {"map": tops, "random": some.packed_shape_matched(tops, config.repeats)}
         responses = some.ask(arms, some.imputers()[0])
         drops = {arm: response.drops.mean(2) for arm, response in responses.items()}
         delta_t[known] = (drops["map"] - drops["random"]).mean(1)
