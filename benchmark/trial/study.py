@@ -31,6 +31,8 @@ from benchmark.trial.trial import Trial
 
 T = TypeVar("T")
 Conditions = Mapping[str, Condition]
+# Random masks [n, Q, R, *S] of masks [n, Q, *S], foreground [n, 1, *S], generators and R.
+Draw = Callable[[Tensor, Tensor, Sequence[np.random.Generator], int], Tensor]
 
 
 class Study:
@@ -134,12 +136,7 @@ class Study:
 
     def packed_shape_matched(self, tops: Masks, repeats: int) -> PackedMasks:
         """Return the same masks in an eighth of the memory."""
-        foreground, streams = self.foreground, self.streams("shape-matched")
-
-        def make(few: slice) -> Tensor:
-            return shape_matched(tops[few][:, :, 0], foreground[few], streams[few], repeats)
-
-        return PackedMasks(len(self.rows), make)
+        return self._packed(shape_matched, self.streams("shape-matched"), tops, repeats)
 
     def scattered(self, tops: Masks, repeats: int) -> Tensor:
         """Return masks of as many independent pixels, [n, Q, R, *S] bool."""
@@ -147,12 +144,7 @@ class Study:
 
     def packed_scattered(self, tops: Masks, repeats: int) -> PackedMasks:
         """Return the same masks in an eighth of the memory."""
-        foreground, streams = self.foreground, self.streams("independent")
-
-        def make(few: slice) -> Tensor:
-            return iid_masks(tops[few][:, :, 0], foreground[few], streams[few], repeats)
-
-        return PackedMasks(len(self.rows), make)
+        return self._packed(iid_masks, self.streams("independent"), tops, repeats)
 
     def with_rings(self, masks: Tensor, repeats: int, chunk: slice) -> Tensor:
         """Return masks [n, Q, *S] of a chunk of rows, each before its R ring permutations.
@@ -285,6 +277,16 @@ class Study:
         say where the patient's left is in cohorts whose images lie differently in the world.
         """
         self.trial.exhibit(self._purpose, arrays)
+
+    def _packed(
+        self, draw: Draw, streams: Sequence[np.random.Generator], tops: Masks, repeats: int
+    ) -> PackedMasks:
+        """Return random masks [n, Q, R, *S] for tops [n, Q, 1, *S], a few images at a time."""
+        foreground = self.foreground
+        return PackedMasks(
+            len(self.rows),
+            lambda few: draw(tops[few][:, :, 0], foreground[few], streams[few], repeats),
+        )
 
     def _for_all(self, values: FloatArray) -> FloatArray:
         """Return values [n] of the rows for all rows that readings are about, NaN elsewhere."""

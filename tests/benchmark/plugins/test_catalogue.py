@@ -75,7 +75,7 @@ def test_listing_one_kind_imports_no_other() -> None:
 
 
 def test_catalogue_and_terminal_leave_out_what_few_runs_need() -> None:
-    """If it fails, each command loads what draws figures or reads medical images: 40 MB, 1 s."""
+    """If it fails, each command loads what draws figures or reads medical images."""
     code = (
         "import sys\nfrom benchmark.commands import terminal\n"
         "from benchmark.plugins.catalogue import Catalogue\n"

@@ -52,7 +52,7 @@ def test_an_altered_cohort_has_a_memory_of_its_own() -> None:
 
 
 def test_what_no_cohort_decides_is_known_on_every_altered_cohort() -> None:
-    """If it fails, each planted cohort hashes the network and tries the method anew."""
+    """If it fails, the network is hashed anew for each planted cohort."""
     memory = Memory()
     altered = memory.of_altered("other").of_altered("a third")
     assert altered.common is memory
