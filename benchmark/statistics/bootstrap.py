@@ -19,7 +19,7 @@ from benchmark.seeding import stream
 
 Integers = npt.NDArray[np.integer]
 
-_BLOCK_ELEMENTS = 2**20
+_BLOCK_ELEMENTS = 2**16
 _PAIR_ROWS = 1024  # positives compared with all negatives at once
 _DRAWN_AT_ONCE = 1024  # resamples whose wins are counted at once
 _EXACT_HALVES = 2**23  # below, halves are exact in single precision
@@ -283,7 +283,22 @@ def _ranks(scores: FloatArray, slack: float) -> FloatArray:
 
 def _multiplicities(count: int, resamples: int) -> Integers:
     """Return how often each subject is drawn in each resample, [resamples, count]."""
-    generator = stream("bootstrap", 0, count, resamples)
+    return _drawn(stream("bootstrap", 0, count, resamples), count, resamples)
+
+
+def _stratified_multiplicities(levels: Integers, resamples: int) -> Integers:
+    """Return how often each subject is drawn where as many are drawn of each level, [R, U]."""
+    dtype = np.min_scalar_type(len(levels))
+    multiplicities: Integers = np.zeros((resamples, len(levels)), dtype=dtype)
+    for level in np.unique(levels).tolist():
+        members = np.flatnonzero(levels == level)
+        generator = stream("bootstrap", "stratum", int(level), len(members), resamples)
+        multiplicities[:, members] = _drawn(generator, len(members), resamples)
+    return multiplicities
+
+
+def _drawn(generator: np.random.Generator, count: int, resamples: int) -> Integers:
+    """Return how often each of so many is drawn in each resample, [resamples, count]."""
     multiplicities: Integers = np.empty((resamples, count), dtype=np.min_scalar_type(count))
     for start in range(0, resamples, _DRAW_ROWS):
         rows = min(_DRAW_ROWS, resamples - start)
@@ -291,17 +306,6 @@ def _multiplicities(count: int, resamples: int) -> Integers:
         picks += count * np.arange(rows)[:, None]
         counts = np.bincount(picks.ravel(), minlength=rows * count)
         multiplicities[start : start + rows] = counts.reshape(rows, count)
-    return multiplicities
-
-
-def _stratified_multiplicities(levels: Integers, resamples: int) -> Integers:
-    """Return how often each subject is drawn where as many are drawn of each level, [R, U]."""
-    multiplicities: Integers = np.zeros((resamples, len(levels)), dtype=np.int64)
-    for level in np.unique(levels).tolist():
-        members = np.flatnonzero(levels == level)
-        generator = stream("bootstrap", "stratum", int(level), len(members), resamples)
-        picks = members[generator.integers(0, len(members), size=(resamples, len(members)))]
-        np.add.at(multiplicities, (np.arange(resamples)[:, None], picks), 1)
     return multiplicities
 
 

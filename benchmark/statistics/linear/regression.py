@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import orth
+import scipy
 
 from benchmark.arrays import FloatArray
 from benchmark.errors import InputError
@@ -70,7 +70,7 @@ def regress(outcome: npt.ArrayLike, predictor: npt.ArrayLike, design: Design) ->
     from statsmodels.regression.linear_model import OLS
 
     kept = 1 - design.leverages > _FITTED_ALONE
-    matrix = design.matrix if kept.all() else orth(design.matrix[kept])
+    matrix = design.matrix if kept.all() else scipy.linalg.orth(design.matrix[kept])
     y, x = (values[kept] for values in _standardised(outcome, predictor, design))
     if not np.any(design.residuals(predictor)) or not np.any(design.residuals(outcome)):
         return Regression("OLS", 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, len(y))
