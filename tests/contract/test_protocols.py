@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -73,6 +74,12 @@ def _readings(
     return trial, PROTOCOLS[name].readings(trial)
 
 
+@cache
+def _plain(name: str, kind: str, dimensions: int) -> tuple[Trial, list[Reading]]:
+    """Return what a plain method reads, which several tests compare with."""
+    return _readings(name, kind, dimensions, Saliency())
+
+
 # Sums and means of signed maps are on the scale of the map by definition.
 _SCALED = {"roi_pointing": {"mean"}, "group_maps": {"share_of_t", "departure", "region_mean"}}
 
@@ -92,7 +99,7 @@ def test_batches_order_and_scale_change_nothing(name: str, kind: str, dimensions
     """If it fails, a score depends on how it was computed, or on the unit of the map."""
     order = np.random.default_rng(2).permutation(len(cohort_of(dimensions)))
     tolerance = max(PROTOCOLS[name].tolerance, 1e-5)
-    first = _readings(name, kind, dimensions, Saliency())[1]
+    _, first = _plain(name, kind, dimensions)
     other = _readings(name, kind, dimensions, Saliency(), order, batch_size=5)[1]
     assert_same_values([values_by_key(first), values_by_key(other)], tolerance)
     if name != EDITS:  # an edit that is eight times as large is another edit
@@ -129,7 +136,7 @@ def test_a_map_that_says_nothing_gets_no_number(
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_a_gpu_gives_the_same_scores(name: str) -> None:
     """If it fails, scores do not compare between machines with a GPU and without."""
-    trial, readings = _readings(name, "conv", 2, Saliency())
+    trial, readings = _plain(name, "conv", 2)
     moved = with_relatives(_moved(trial, torch.device("cuda")), name, "conv", 2)
     np.testing.assert_allclose(_score(name, moved), _score_of(name, readings), atol=1e-2)
 
@@ -138,7 +145,7 @@ def test_a_gpu_gives_the_same_scores(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != "training_regime"])
 def test_a_score_is_computed_on_the_device_of_the_network(name: str) -> None:
     """If it fails, a protocol stops on a GPU: it mixes devices, or forgets ``.cpu()``."""
-    trial, readings = _readings(name, "conv", 2, Saliency())
+    trial, readings = _plain(name, "conv", 2)
     with AbsentGpu():
         moved = with_relatives(_moved(trial, DEVICE), name, "conv", 2)
         score = _score(name, moved)

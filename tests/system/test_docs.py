@@ -194,9 +194,12 @@ def _smaller(words: list[str]) -> list[str]:
     suited = ("run", "relatives", "publish", "submit", "verify", "gate")
     if words[0] in suited and "--suite" not in words:
         words = [*words, "--suite", "small.toml"]
-    # Suite v2 would be measured for minutes; tests/protocols/v2 asks few subjects.
-    small = "small" if words[0] == "report" else "small.toml"  # by its version, or its file
-    words = [small if word == "v2" else word for word in words]
+    # Suite v2, and every control of v1, would be measured for minutes.
+    is_of_records = words[0] in ("report", "paper")  # and names the version that these hold
+    built_in = ("v1", "v2") if words[0] in ("controls", "paper") else ("v2",)
+    words = [
+        ("small" if is_of_records else "small.toml") if word in built_in else word for word in words
+    ]
     if words[0] == "verify":
         # Each cell is a process that imports everything; the last of an option twice holds.
         words = [*words, "--cells", "1"]
