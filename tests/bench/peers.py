@@ -100,6 +100,20 @@ class PeersJob:
         return [self.network.randomised(stages, copy, few) for copy in range(COPIES)]
 
     @cached_property
+    def walks(self) -> list[Network]:
+        """Copies of which some stages are randomised, for each step of a walk and each seed."""
+        networks = []
+        for stages in {step.stages for step in self._steps}:
+            names = [_path(self.network.stages[number]) for number in sorted(stages)]
+            for copy in range(RandomizationConfig().seeds):
+                other = self.copies[copy]
+                if len(names) < len(self.network.stages):
+                    few = self.training[:REESTIMATION]
+                    other = self.network.randomised(names, copy, few)
+                networks.append(other)
+        return networks
+
+    @cached_property
     def planted(self) -> list[tuple[Maps, Maps]]:
         """Test images, clean and planted, and planted training images, by strength; zero last."""
         return [
@@ -109,6 +123,32 @@ class PeersJob:
             )
             for strength in (*PositiveControlConfig().strengths, None)
         ]
+
+    @cached_property
+    def planted_embeddings(self) -> list[Values]:
+        """Embeddings of each strength's test images, after what is asked of signals themselves."""
+        config, found = PositiveControlConfig(), []
+        count, some = len(self.images), self.rows
+        clean = tools.outputs_of(self.network, self.training)[1]
+        truth = truths(self._sites, self.images.shape[1:])[:, 0]
+        for number, (images, training) in enumerate(self.planted):
+            networks = [self.network, *self._tuned[number : number + 1]]
+            outputs = [tools.outputs_of(network, images) for network in networks]
+            altered = tools.outputs_of(self.network, training[len(clean) :])[1]
+            labels = np.repeat([0, 1], len(clean))
+            probe = LogisticRegression(max_iter=1000).fit(np.concatenate([clean, altered]), labels)
+            margins = [
+                probe.decision_function(outputs[0][1]),
+                *(one[0][:, 1] for one in outputs[1:]),
+            ]
+            for (_, embeddings), margin in zip(outputs, margins, strict=True):
+                roc_auc_score(np.repeat([0, 1], count), margin)
+                tools.swapped(embeddings[:count] - embeddings[count:], config.permutations)
+            sites = truth[some][:, None]
+            edge_artefact(images[some, None], images[count + some, None], sites, sites)
+            found.append(outputs[0][1])
+        tools.null_distances(self.outputs[1], config.splits, config.null_permutations)
+        return found
 
     @cached_property
     def outputs(self) -> tuple[Values, ...]:
@@ -223,14 +263,8 @@ class PeersJob:
         half = len(rows) // 2
         per_group = config.walk_subjects // 2
         walked = np.r_[:per_group, half : half + per_group]
-        for stages in {step.stages for step in self._steps}:
-            names = [_path(self.network.stages[number]) for number in sorted(stages)]
-            for copy in range(config.seeds):
-                other = self.copies[copy]
-                if len(names) < len(self.network.stages):
-                    few = self.training[:REESTIMATION]
-                    other = self.network.randomised(names, copy, few)
-                alike(other, walked)
+        for other in self.walks:
+            alike(other, walked)
         for copy in self.copies:
             margins, _ = tools.outputs_of(copy, self.images[rows[walked]])
             maps = tools.explain(copy, self.images[rows[walked]], margins.argmax(1), method)
@@ -242,30 +276,11 @@ class PeersJob:
     def positive_control(self, method: str) -> Scores:
         """Score maps of planted images against the sites, on tuned networks and by a probe."""
         config, found = PositiveControlConfig(), []
-        count = len(self.images)
-        clean = tools.outputs_of(self.network, self.training)[1]
         truth = truths(self._sites, self.images.shape[1:])[:, 0]
-        for number, (images, training) in enumerate(self.planted):
-            networks = [self.network, *self._tuned[number : number + 1]]
-            outputs = [tools.outputs_of(network, images) for network in networks]
-            altered = tools.outputs_of(self.network, training[len(clean) :])[1]
-            labels = np.repeat([0, 1], len(clean))
-            probe = LogisticRegression(max_iter=1000).fit(np.concatenate([clean, altered]), labels)
-            margins = [
-                probe.decision_function(outputs[0][1]),
-                *(one[0][:, 1] for one in outputs[1:]),
-            ]
-            for (_, embeddings), margin in zip(outputs, margins, strict=True):
-                roc_auc_score(np.repeat([0, 1], count), margin)
-                tools.swapped(embeddings[:count] - embeddings[count:], config.permutations)
-            some = self.rows
-            sites = truth[some][:, None]
-            edge_artefact(images[some, None], images[count + some, None], sites, sites)
-            if number == len(self._tuned):
-                continue
+        for number in range(len(self._tuned)):
+            images, embeddings = self.planted[number][0], self.planted_embeddings[number]
             found.append(self._tuned_maps(method, images, number, truth, config))
-            self._frozen_maps(method, images, outputs[0][1], truth, config)
-        tools.null_distances(self.outputs[1], config.splits, config.null_permutations)
+            self._frozen_maps(method, images, embeddings, truth, config)
         return {"found": float(np.mean(found))}
 
     def _localised(self, maps: Maps, rows: Rows, regions: dict[str, Masks]) -> dict[str, Scores]:
