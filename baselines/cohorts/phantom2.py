@@ -91,8 +91,8 @@ def make_subject(number: int, group: int, motion: FloatArray, seed: int = SEED) 
     return PosedSubject(person, view.affine, image, {OTHER_GROUP: partner}, masks)
 
 
-def generate_arrays(counts: Mapping[str, int] = COUNTS, seed: int = SEED) -> CommittedArrays:
-    """Return the cohort made anew, in five seconds; each pixel within a grey level of the file."""
+def generate_arrays(counts: Mapping[str, int], seed: int) -> CommittedArrays:
+    """Return subjects made anew, 600 in five seconds; pixels within a grey level of the file."""
     people = draw_groups(counts, seed)
     groups = people["group"].tolist()
 
@@ -123,4 +123,4 @@ def build_cohort(name: str, content: CommittedArrays, normals: ImageArray | None
 
 def write_phantom2(path: Path) -> None:
     """Generate the cohort and write it as a compressed npz, all of it or nothing."""
-    write_arrays(path, generate_arrays(), zipfile.ZIP_LZMA)
+    write_arrays(path, generate_arrays(COUNTS, SEED), zipfile.ZIP_LZMA)
