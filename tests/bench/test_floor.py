@@ -75,7 +75,7 @@ def test_growth_with_subjects(benchmark: BenchmarkFixture, suite: str, protocol:
         for moment in ("peak", "resting")
     )
     growth = many["seconds"] / few["seconds"]
-    # A test image brings its like in another split, its masks, and what is kept of them.
+    # A test image brings its masks and its image at normal volume, and what is kept of them.
     benchmark.extra_info.update(few=few, many=many, megabytes_per_subject=whole)
     benchmark.extra_info["megabytes_of_cohort_per_subject"] = cohort
     benchmark.extra_info["ratios"] = {"seconds of three times as many subjects": growth}

@@ -67,7 +67,10 @@ def _floors(runs: Sequence[dict[str, Numbers]]) -> list[str]:
 def _growth(runs: Sequence[dict[str, Numbers]]) -> list[str]:
     """Return a row for each protocol: what subjects and pixels add."""
     heads = ("protocol", "MB a further subject", "of which cohort")
-    lines = [_line(*heads, "twice the subjects", "four times the pixels"), _line(*["---"] * 5)]
+    lines = [
+        _line(*heads, "three times the subjects", "four times the pixels"),
+        _line(*["---"] * 5),
+    ]
     for name, numbers in runs[-1].items():
         if "megabytes_per_subject" not in numbers:
             continue
