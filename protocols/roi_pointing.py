@@ -145,14 +145,14 @@ class RoiPointing(RegionEffectStatistics, SanityProtocol[RoiPointingConfig]):
     def _scores_of_few(self, images: Study, maps: Tensor, regions: Regions) -> Scores:
         ranked, foreground = images.ranked(maps), images.foreground
         order = ranking.rank_pixels(ranked, foreground)
-        magnitudes = maps.abs().double()
+        signed, magnitudes = maps.double(), maps.abs().double()
         whole = (magnitudes * foreground).flatten(1).sum(1)
         spacing, near = images.trial.cohort.geometry.spacing, self.config.tolerance_mm
         scores: Scores = {}
         for (roi, kind), masks in regions.items():
             mask = torch.from_numpy(masks[images.rows])
             inside = mask & foreground
-            in_region = (maps.double() * inside).flatten(1).sum(1)
+            in_region = (signed * inside).flatten(1).sum(1)
             values = {
                 self.ap: localisation.average_precision(ranked, mask, foreground, order),
                 self.lift: localisation.lift(ranked, mask, foreground),

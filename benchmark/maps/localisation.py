@@ -46,7 +46,7 @@ def average_precision(
     precision = is_true.cumsum(1).gather(1, ranking.last).double() / (ranking.last + 1)
     # Each true pixel is worth the precision at the threshold that lets it pass.
     area = torch.where(is_true, precision, 0.0).sum(1) / is_true.sum(1)
-    return where_rankable(area, importance, foreground)
+    return ranking.where_rankable(area)
 
 
 def mass(importance: Tensor, truth: Tensor, foreground: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def hits(
     above, tied = sums.gather(1, first), sums.gather(1, end) - sums.gather(1, first)
     expected = above + tied * ((n_taken - first).double() / (end - first))
     expected = torch.where(sums[:, -1:] > 0, expected, math.nan)
-    return where_rankable(expected[:, 0], importance, foreground)
+    return ranking.where_rankable(expected[:, 0])
 
 
 def top_overlap(

@@ -31,11 +31,17 @@ class Ranking:
         order: [B, P] flat indices, the foreground first.
         first: [B, P] first position of the run of ties that each position belongs to.
         last: [B, P] last position of that run.
+        is_rankable: [B] whether a map is finite and varies in a foreground that is not empty.
     """
 
     order: Tensor
     first: Tensor
     last: Tensor
+    is_rankable: Tensor
+
+    def where_rankable(self, scores: Tensor) -> Tensor:
+        """Return scores [B] float64 with NaN for images whose map cannot be ranked."""
+        return torch.where(self.is_rankable, scores, math.nan)
 
 
 def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
@@ -47,11 +53,12 @@ def rank_pixels(importance: Tensor, foreground: Tensor) -> Ranking:
             torch.cat([part.order for part in parts]),
             torch.cat([part.first for part in parts]),
             torch.cat([part.last for part in parts]),
+            torch.cat([part.is_rankable for part in parts]),
         )
     values, inside = importance.flatten(1), foreground.flatten(1)
     ordered, order = sort_stably(torch.where(inside, values, -math.inf), descending=True)
     first, last = _tie_runs(ordered)
-    return Ranking(order, first.long(), last.long())
+    return Ranking(order, first.long(), last.long(), _is_rankable(values, inside))
 
 
 def ranks(values: Tensor, foreground: Tensor) -> Tensor:
@@ -108,8 +115,8 @@ def reason_unrankable(importance: Tensor, foreground: Tensor) -> list[str | None
 
 def where_rankable(scores: Tensor, importance: Tensor, foreground: Tensor) -> Tensor:
     """Return scores [B] float64 with NaN for images whose map cannot be ranked."""
-    values, inside = flatten(importance, foreground)
-    is_rankable = _is_finite(values, inside) & _is_varied(values, inside)
+    _check_fit(importance, foreground)
+    is_rankable = _is_rankable(importance.flatten(1), foreground.flatten(1))
     return torch.where(is_rankable, scores, math.nan)
 
 
@@ -163,6 +170,10 @@ def _tie_runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
     ends = torch.where(torch.cat([changes, edge], 1), positions, ordered.shape[1])
     last = ends.flip(1).cummin(1).values.flip(1)
     return first, last
+
+
+def _is_rankable(values: Tensor, inside: Tensor) -> Tensor:
+    return _is_finite(values, inside) & _is_varied(values, inside)
 
 
 def _is_finite(values: Tensor, inside: Tensor) -> Tensor:
