@@ -156,6 +156,18 @@ class PeersJob:
         return tools.outputs_of(self.network, self.images)
 
     @cached_property
+    def cells(self) -> tuple[Masks, Values]:
+        """The cells of each foreground, and what removing each does, [n, count]."""
+        count = AgreementConfig().regions
+        masks = np.zeros((len(self.rows), count, *self.images.shape[1:]), dtype=bool)
+        for row, organ in enumerate(self.foreground[self.rows]):
+            image = self.images[self.rows[row]]
+            cells = slic(image, count, compactness=1, mask=organ, channel_axis=None)
+            for number in range(count):
+                masks[row, number] = cells == number + 1
+        return masks, self._drop(masks, "mean")
+
+    @cached_property
     def region_effects(self) -> dict[str, Values]:
         """Outputs without the regions, without moved ones, and without common ones."""
         repeats, generator = RoiPointingConfig().repeats, np.random.default_rng(0)
@@ -240,7 +252,13 @@ class PeersJob:
                     tools.overlaps(np.array(tops[first]), np.array(tops[second])[order])
         for row, organ in enumerate(organs):
             tools.concordance([rankdata(maps[name][row][organ]) for name in names])
-        masses, effects = self._cells(maps[method], config.regions)
+        cells, effects = self.cells
+        masses = np.array(
+            [
+                [map_[cell].sum() for cell in of]
+                for map_, of in zip(maps[method], cells, strict=True)
+            ]
+        )
         found = tools.rank_correlations(masses, effects)
         for partner in partners:
             tools.rank_correlations(masses[partner], effects)
@@ -315,19 +333,6 @@ class PeersJob:
         signs = 1 - 2 * self.groups[self.rows][:, None]
         drop: Values = signs * (before - self._without(masks, imputer)[1])
         return drop
-
-    def _cells(self, maps: Maps, count: int) -> tuple[Values, Values]:
-        """Return each map's mass on each cell, and what removing the cell does, [n, count]."""
-        masks = np.zeros((len(maps), count, *maps.shape[1:]), dtype=bool)
-        for row, organ in enumerate(self.foreground[self.rows]):
-            image = self.images[self.rows[row]]
-            cells = slic(image, count, compactness=1, mask=organ, channel_axis=None)
-            for number in range(count):
-                masks[row, number] = cells == number + 1
-        masses = np.array(
-            [[map_[cell].sum() for cell in of] for map_, of in zip(maps, masks, strict=True)]
-        )
-        return masses, self._drop(masks, "mean")
 
     def _smoothed(self, method: str, rows: Rows, config: RandomizationConfig) -> list[float]:
         noises, generator = config.smooth_noises, np.random.default_rng(2)
