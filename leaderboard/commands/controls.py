@@ -27,7 +27,7 @@ def controls(
         list[str] | None, typer.Option(help="Repeatable. Default: the board's, or the suite's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. Default: that of the suite.")
+        Path | None, typer.Option(help="Folder to write. Default: that of a built-in suite.")
     ] = None,
     store: Annotated[Path, typer.Option(help="Where finished cells are kept.")] = options.STORE,
     device: options.Device = "auto",
@@ -49,7 +49,10 @@ def controls(
         models = tuple(model or of_board or chosen.models)
         selection = suites.Selection(chosen.health, models=models)
         plan = plans.make_plan(catalogues.Catalogue(), chosen, selection).with_maps()
-        folder = suites.published_controls(chosen.version).folder if out is None else out
+        # A suite of one's own may call itself v1, and the package is nobody's folder.
+        is_shipped = not suite.endswith(".toml")
+        folder = suites.published_controls(chosen.version).folder if is_shipped else None
+        folder = folder if out is None else out
         if folder is None:
             raise InputError(f"Name a folder with --out for the controls of suite {suite!r}.")
         check_folder(folder)

@@ -200,6 +200,8 @@ def _smaller(words: list[str]) -> list[str]:
     words = [
         ("small" if is_of_records else "small.toml") if word in built_in else word for word in words
     ]
+    if words[0] == "controls":
+        words = [*words, "--out", "controls"]
     if words[0] == "verify":
         # Each cell is a process that imports everything; the last of an option twice holds.
         words = [*words, "--cells", "1"]
