@@ -30,46 +30,60 @@ _MOST_INT16 = 2**15
 class RankedMaps:
     """One method's maps of some images, ranked once for all that they are compared with.
 
-    Twice the ranks are whole numbers, and masks are bits: a fifth of the memory.
+    Twice the ranks are whole numbers, those of the foreground alone are held, and masks are bits:
+    an eighth of the memory.
 
     Attributes:
-        doubled: [n, P] twice the ranks minus their mean, as whole numbers; 0 outside.
+        doubled: Twice the ranks minus their mean, as whole numbers, of the pixels of all
+            foregrounds end to end.
+        starts: [n + 1] where the ranks of each image start, and where all end.
         packed: [n, Q, B] masks of the tops, eight pixels a byte.
         unrankable: [n] whether each map ranks nothing.
         shape: Shape of an image.
     """
 
     doubled: Tensor
+    starts: Rows
     packed: npt.NDArray[np.uint8]
     unrankable: BoolArray
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, images: Study, importance: Tensor, quantiles: Sequence[float]) -> RankedMaps:
+    def of(cls, images: Study, maps: Tensor, quantiles: Sequence[float]) -> RankedMaps:
         """Return the maps [n, 1, *S] of a study's images, ranked.
 
         Args:
             images: Study of the images, by the method.
-            importance: [n, 1, *S] maps of the images.
+            maps: [n, 1, *S] signed maps of the images.
             quantiles: Shares of the foreground that are compared as the tops of two maps.
         """
         foreground, ties = images.foreground, images.streams("ties")
-        reasons = reason_unrankable(importance, foreground)
-        shape = tuple(foreground.shape[2:])
+        shape, counts = tuple(foreground.shape[2:]), foreground.flatten(1).sum(1).numpy()
         small = torch.int16 if math.prod(shape) < _MOST_INT16 else torch.int32
-        doubled, tops = [], []
-        for start in range(0, len(importance), _SLICES_AT_ONCE):
+        doubled, tops, reasons = [], [], []
+        for start in range(0, len(maps), _SLICES_AT_ONCE):
             rows = slice(start, start + _SLICES_AT_ONCE)
-            values, inside = importance[rows], foreground[rows]
-            doubled.append((2 * centred_ranks(values, inside)).nan_to_num(0.0).to(small))
+            values, inside = images.ranked(maps[rows]), foreground[rows]
+            reasons += reason_unrankable(values, inside)
+            ranks = centred_ranks(values, inside)[inside.flatten(1)]
+            doubled.append((2 * ranks).nan_to_num(0.0).to(small))
             order = descending_order(values.nan_to_num(0.0, 0.0, 0.0), inside, ties[rows])
             tops.append(np.packbits(top_masks(order, inside, quantiles).flatten(2).numpy(), axis=2))
+        starts = np.concatenate([[0], counts.cumsum()])
         unrankable = np.array([reason is not None for reason in reasons])
-        return cls(torch.cat(doubled), np.concatenate(tops), unrankable, shape)
+        return cls(torch.cat(doubled), starts, np.concatenate(tops), unrankable, shape)
 
-    def ranks(self, rows: slice | Rows) -> Tensor:
-        """Return the ranks minus their mean in some images, [k, P] float64; 0 outside."""
-        ranks = self.doubled[rows].double() / 2
+    def ranks(self, rows: slice | Rows, foreground: Tensor) -> Tensor:
+        """Return the ranks minus their mean in some images, [k, P] float64; 0 outside.
+
+        Args:
+            rows: Rows of the images.
+            foreground: [k, P] bool foreground of these images.
+        """
+        spans = zip(self.starts[:-1][rows], self.starts[1:][rows], strict=True)
+        doubled = torch.cat([self.doubled[start:end] for start, end in spans])
+        ranks = torch.zeros(foreground.shape, dtype=torch.float64)
+        ranks.masked_scatter_(foreground, doubled.double() / 2)
         ranks[torch.from_numpy(self.unrankable[rows])] = float("nan")
         return ranks
 
@@ -99,15 +113,17 @@ def compare(
 def _compare(
     first: RankedMaps, second: RankedMaps, partners: Sequence[Rows], inside: Tensor, rows: slice
 ) -> tuple[FloatArray, FloatArray]:
-    own, nulls = first.ranks(rows), []
+    own, nulls = first.ranks(rows, inside[rows]), []
     for partner in partners:
-        both, pair = inside[rows] & inside[partner[rows]], []
-        for ranks in (own, second.ranks(partner[rows])):
+        of_partner = inside[partner[rows]]
+        both, pair = inside[rows] & of_partner, []
+        for ranks in (own, second.ranks(partner[rows], of_partner)):
             common = torch.where(both, ranks, 0.0)
             middle = common.sum(1, keepdim=True) / both.sum(1, keepdim=True)
             pair.append(torch.where(both, ranks - middle, 0.0))
         nulls.append(rank_correlation(*pair).numpy())
-    return rank_correlation(own, second.ranks(rows)).numpy(), np.mean(nulls, axis=0)
+    other = second.ranks(rows, inside[rows])
+    return rank_correlation(own, other).numpy(), np.mean(nulls, axis=0)
 
 
 def compare_tops(
@@ -134,14 +150,14 @@ def panel_maps(images: Study, quantiles: tuple[float, ...]) -> dict[str, RankedM
     return {name: maps for name, maps in members.items() if name != trial.explainer.name}
 
 
-@remembered(by_model=True, by_explainer=True, keeping=Keeping("1", (RankedMaps,)))
+@remembered(by_model=True, by_explainer=True, keeping=Keeping("2", (RankedMaps,)))
 def _ranked_maps(
     trial: Trial, protocol: str, rows: Rows, quantiles: tuple[float, ...]
 ) -> RankedMaps:
     images = Study(trial, protocol).of(rows)
     # Not by ``Trial.maps``: once they are ranked, nobody asks for the maps of the panel again.
     maps = draw_maps(trial, rows, None, trial.lane, kept=True)
-    return RankedMaps.of(images, images.ranked(maps), quantiles)
+    return RankedMaps.of(images, maps, quantiles)
 
 
 def partner_of(images: Study, number: int) -> Rows:
@@ -183,14 +199,15 @@ def concordance_of(
     members: Mapping[str, RankedMaps], groups: Sequence[Sequence[str]], foreground: Tensor
 ) -> FloatArray:
     """Return the concordance of groups of methods, each by its mean rank, on each image, [n]."""
-    inside, values = foreground.flatten(1).numpy(), []
-    for row in range(len(inside)):
+    values = []
+    for row in range(len(foreground)):
         rows = slice(row, row + 1)  # one by one, since the ranks of volumes are large
+        inside = foreground[rows].flatten(1)
         merged = [
-            np.mean([members[name].ranks(rows).numpy() for name in group], axis=0)
+            np.mean([members[name].ranks(rows, inside).numpy() for name in group], axis=0)
             for group in groups
         ]
-        values.append(concordance(merged, inside[rows]))
+        values.append(concordance(merged, inside.numpy()))
     return np.concatenate(values)
 
 

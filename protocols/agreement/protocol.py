@@ -13,7 +13,6 @@ from functools import partial
 from itertools import combinations
 
 import numpy as np
-from torch import Tensor
 
 from benchmark.arrays import FloatArray, Rows
 from benchmark.maps.ranking import reason_unrankable
@@ -49,15 +48,14 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         images = study.balanced(self.config.subjects)
+        partners = [measures.partner_of(images, number) for number in range(self.config.partners)]
+        self._foretell(images, partners)
+        self._agree(images, partners)
+
+    def _foretell(self, images: Study, partners: Sequence[Rows]) -> None:
+        """Compare the map's mass on regions with what removing them does."""
         ranked = images.ranked(images.maps())
         images.note_unrankable(ranked)
-        own = measures.RankedMaps.of(images, ranked, self.config.quantiles)
-        partners = [measures.partner_of(images, number) for number in range(self.config.partners)]
-        self._foretell(images, ranked, partners)
-        self._agree(images, own, partners)
-
-    def _foretell(self, images: Study, ranked: Tensor, partners: Sequence[Rows]) -> None:
-        """Compare the map's mass on regions with what removing them does."""
         count = self.config.regions
         effects = effects_of(images.trial, images.rows, count)
         regions = regions_of(images.trial, images.rows, count)
@@ -76,9 +74,10 @@ class Agreement(AgreementStatistics, SanityProtocol[AgreementConfig]):
         images.read(self.region_effect, np.nanmax(effects, axis=1))
         images.exhibit({"masses": mass, "effects": effects})
 
-    def _agree(self, images: Study, own: measures.RankedMaps, partners: Sequence[Rows]) -> None:
+    def _agree(self, images: Study, partners: Sequence[Rows]) -> None:
         """Compare with every member of the panel, and all with each other."""
         trial, inside = images.trial, images.foreground
+        own = measures.RankedMaps.of(images, images.maps(), self.config.quantiles)
         panel = measures.panel_maps(images, self.config.quantiles)
         members = {trial.explainer.name: own, **panel}
         correlations: dict[tuple[str, str], FloatArray] = {}

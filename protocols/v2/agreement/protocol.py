@@ -58,15 +58,15 @@ class Agreement(CaptureStatistics, AgreementStatistics, SanityProtocol[Agreement
     def measure(self, study: Study) -> None:
         """Measure; see the base class."""
         images = study.balanced(self.config.subjects)
-        ranked = images.ranked(study.trial.attributions[torch.from_numpy(images.rows)])
-        count_abstentions(images, ranked)
-        self._capture(images, ranked)
+        self._capture(images)
         # Version 1 measures what stands beside the score, of the same images.
         PairwiseAgreement(self.config).measure(study)
 
-    def _capture(self, images: Study, ranked: Tensor) -> None:
+    def _capture(self, images: Study) -> None:
         """Read what the map captures, what its nulls do, and what it owes to the network."""
         trial, config = images.trial, self.config
+        ranked = images.ranked(trial.attributions[torch.from_numpy(images.rows)])
+        count_abstentions(images, ranked)
         substitute = scored_substitute(trial)
         effects = np.abs(effects_of(trial, images.rows, config.regions, substitute))
         cells = regions_of(trial, images.rows, config.regions)
