@@ -23,10 +23,10 @@ from benchmark.errors import InputError
 from benchmark.seeding import stream
 from benchmark.statistics.linear.design import Design
 
-Permutations = npt.NDArray[np.intp]
+Permutations = npt.NDArray[np.signedinteger]
 Alternative = Literal["greater", "two-sided"]
 
-_BLOCK_ELEMENTS = 2**22
+_BLOCK_ELEMENTS = 2**20
 # Statistics of the same numbers in another order may differ in the last bits and are still ties.
 _ROUNDING = 1e-10
 
@@ -84,7 +84,9 @@ def draw_permutations(
     if permutations < 1:
         raise InputError(f"Expected at least one permutation but got {permutations}.")
     generator = stream("permutations", *name, subjects, permutations)
-    orders: Permutations = np.tile(np.arange(subjects), (permutations, 1))
+    # In few bytes, since all orders are held as long as tests are made.
+    unmoved = np.arange(subjects, dtype=np.min_scalar_type(-subjects))
+    orders: Permutations = np.tile(unmoved, (permutations, 1))
     levels = np.zeros(subjects) if within is None else np.asarray(within)
     for level in np.unique(levels):
         members = np.flatnonzero(levels == level)
