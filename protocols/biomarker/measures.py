@@ -46,6 +46,7 @@ class Marks:
         parts: [n, J] S of the parts of regions.
         parts_absolute: [n, J] S̃ of the same.
         by_image: [N, K] S of the regions of each image.
+        left_out: Reason why a copy has no maps, by its number.
     """
 
     own: FloatArray
@@ -55,6 +56,7 @@ class Marks:
     parts: FloatArray
     parts_absolute: FloatArray
     by_image: FloatArray
+    left_out: Mapping[int, str]
 
 
 def measure_marks(
@@ -80,6 +82,7 @@ def measure_marks(
         parts=relative[:, 2 * count :],
         parts_absolute=absolute[:, 2 * count :],
         by_image=own.relative[:, :count],
+        left_out=maps.left_out,
     )
 
 

@@ -17,7 +17,7 @@ from benchmark.maps.masks import descending_order, iid_masks, top_masks
 from benchmark.reading import Condition
 from benchmark.seeding import seed_of
 from benchmark.trial import Study
-from benchmark.trial.projection import GroupAxis
+from benchmark.trial.projection import GroupAxis, signed_maps
 from protocols.biomarker.people import People
 from protocols.biomarker.regions import Regions
 from protocols.biomarker.statistics import BiomarkerConfig, BiomarkerStatistics
@@ -41,12 +41,7 @@ def removed_positions(study: Study, people: People, count: int) -> Rows:
 
 
 def read_occlusion(
-    study: Study,
-    people: People,
-    regions: Regions,
-    maps: Tensor,
-    axis: GroupAxis,
-    config: BiomarkerConfig,
+    study: Study, people: People, regions: Regions, axis: GroupAxis, config: BiomarkerConfig
 ) -> None:
     """Read what removing parts of the regions does, in units of T and in logits.
 
@@ -54,7 +49,6 @@ def read_occlusion(
         study: Notebook on the assessed subjects.
         people: Subjects whose images are occluded.
         regions: Regions of the subjects.
-        maps: [N, 1, *S] signed maps of their images.
         axis: Direction between the groups.
         config: Settings.
     """
@@ -65,7 +59,7 @@ def read_occlusion(
         return
     positions = removed_positions(study, people, config.removed)
     images = study.of(people.rows[positions])
-    top = maps[torch.from_numpy(positions)].abs()
+    top = signed_maps(trial, images.rows).own.abs()
     region = _union(regions.rois, positions)
     arms = {
         MAP: _tops(images, top, region, config)[:, :, None],

@@ -59,11 +59,11 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         people = find_people(trial, config.minimum, config.subjects)
         _ = own_regions(trial.test, people)  # refused before anything is drawn
         axis, foreground = group_axis(trial), trial.test.anatomy.foreground
-        maps = signed_maps(trial, people.rows)
-        people = people.only(finite_maps(maps.own, foreground[people.rows], trial.explainer.name))
+        own_maps = signed_maps(trial, people.rows).own
+        people = people.only(finite_maps(own_maps, foreground[people.rows], trial.explainer.name))
         if len(people) < config.minimum:
             raise NotAssessableError(f"fewer than {config.minimum} subjects with a map")
-        maps, regions = signed_maps(trial, people.rows), own_regions(trial.test, people)
+        regions = own_regions(trial.test, people)
         orders = draw_permutations(
             len(people),
             config.permutations,
@@ -75,7 +75,10 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         setting = associations.make_setting(people, volumes, axis.values[people.rows], orders)
         notes = study.of(people.rows[people.first])
         regions = self._settled(notes, setting, regions)
+        del own_maps  # a copy, which would be held while volumes are permuted
+        maps = signed_maps(trial, people.rows)
         marks = measure_marks(maps, people, regions, foreground[people.rows])
+        del maps
         self._read_model(study, notes, setting)
         associations.read_score(notes, setting, marks)
         associations.read_tracking(notes, setting, marks)
@@ -85,8 +88,8 @@ class Biomarker(BiomarkerStatistics, SanityProtocol[BiomarkerConfig]):
         read_subfields(notes, setting, marks, regions)
         read_regressions(notes, setting, marks)
         read_mediation(notes, setting, marks, config.resamples)
-        read_occlusion(notes, people, regions, maps.own, axis, config)
-        checklist.read_facts(notes, setting, regions, config, maps.left_out)
+        read_occlusion(notes, people, regions, axis, config)
+        checklist.read_facts(notes, setting, regions, config, marks.left_out)
 
     def _settled(self, notes: Study, setting: associations.Setting, regions: Regions) -> Regions:
         """Return the regions as they are, or those of the reference group where they shrink."""

@@ -28,11 +28,12 @@ def exhibit_of(findings: Findings) -> dict[str, npt.NDArray[np.generic]]:
     """
     people, test = findings.setting.people, findings.tests["adjusted"]
     groups, geometry, unit = people.groups, people.cohort.geometry, findings.separation
+    adjusted = findings.adjusted
     values = {
         "D": findings.own.recovery.difference / unit,
         "t": test.t,
-        "mean_A": findings.adjusted[groups == 0].mean(0) / unit,
-        "mean_B": findings.adjusted[groups == 1].mean(0) / unit,
+        "mean_A": adjusted[groups == 0].mean(0) / unit,
+        "mean_B": adjusted[groups == 1].mean(0) / unit,
         "change": people.change.astype(np.float64),
     }
     copies = [arm for name, arm in findings.arms.items() if name.startswith("copy")]

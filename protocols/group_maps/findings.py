@@ -74,7 +74,6 @@ class Findings:
         left_out: Reason why a copy has no maps, by its number.
         separation: T.
         smoothed: [n, V] smoothed maps on the network on trial as they are.
-        adjusted: [n, V] the same without what covariates explain.
     """
 
     setting: Setting
@@ -84,12 +83,16 @@ class Findings:
     left_out: Mapping[int, str]
     separation: float
     smoothed: FloatArray
-    adjusted: FloatArray
 
     @property
     def own(self) -> Arm:
         """The primary set of maps."""
         return self.arms["own"]
+
+    @property
+    def adjusted(self) -> FloatArray:
+        """Smoothed maps without what covariates explain, [n, V]."""
+        return self.setting.adjusted.adjusted(self.smoothed)
 
     @cached_property
     def split_half(self) -> float:
@@ -160,8 +163,7 @@ def find_difference(setting: Setting, maps: SignedMaps, separation: float) -> Fi
         # Where nothing differs, the ratio is one of noise to noise.
         differs = arm.p <= LEVEL
         nulls.append(arm.recovery.values if differs else np.zeros(len(people.rows)))
-    adjusted = setting.adjusted.adjusted(smoothed)
-    return Findings(setting, maps.own, arms, nulls, maps.left_out, separation, smoothed, adjusted)
+    return Findings(setting, maps.own, arms, nulls, maps.left_out, separation, smoothed)
 
 
 def count_voxels(test: VoxelTest, near: BoolArray) -> tuple[float, float, float]:

@@ -142,7 +142,10 @@ class Population:
     def of_subjects(self, values: FloatArray) -> FloatArray:
         """Return the means over each subject's images of values [m, ...] of ``all_rows``."""
         ends = np.cumsum([len(rows) for rows in self.rows])[:-1]
-        return np.stack([part.mean(0) for part in np.split(values, ends)])
+        means = np.empty((len(self.rows), *values.shape[1:]))
+        for subject, part in enumerate(np.split(values, ends)):
+            means[subject] = part.mean(0)
+        return means
 
     def smooth(self, maps: Tensor) -> FloatArray:
         """Return each subject's map in the common space, smoothed in the foreground, [n, V].

@@ -123,9 +123,11 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
             images.read_missing(self.own_recovery, reason)
             return
         people = everyone.only(kept)
-        rows = np.flatnonzero(np.isin(everyone.all_rows, people.all_rows))
+        if people is not everyone:
+            maps = _take(maps, np.flatnonzero(np.isin(everyone.all_rows, people.all_rows)))
         setting = self._setting(people, trial.runtime.suite)
-        findings = find_difference(setting, _take(maps, rows), group_axis(trial).separation)
+        findings = find_difference(setting, maps, group_axis(trial).separation)
+        del maps  # copies, which would be held while voxels are tested
         self._read_scores(images.only(people.first_rows), findings)
         self._read_places(images.only(people.first_rows), findings)
         self._read_yardsticks(images, everyone)
@@ -214,9 +216,10 @@ class GroupMaps(GroupMapsStatistics, SanityProtocol[GroupMapsConfig]):
         for name, sums in parts.sums.items():
             images.read(self.share_of_t, sums / parts.separation, {"region": name})
         images.read(self.departure, parts.departures)
+        adjusted = findings.adjusted
         for name, mask in people.regions.items():
             if mask.any():
-                means = findings.adjusted[:, mask].mean(1)
+                means = adjusted[:, mask].mean(1)
                 images.read(self.region_mean, means / axis.separation, {"region": name})
 
     def _read_yardsticks(self, images: Study, everyone: Population) -> None:

@@ -86,4 +86,6 @@ def _maps_of(model: Trial, axis: GroupAxis, rows: Rows, keeper: Trial | None = N
             (keeper or model).runtime.archive,
         )
         drawn.update(zip(missing.tolist(), maps, strict=True))
+        if len(missing) == len(rows):
+            return maps  # those in memory, since a copy of volumes is large
     return torch.stack([drawn[row] for row in rows.tolist()])
