@@ -58,20 +58,21 @@ class RankedMaps:
             quantiles: Shares of the foreground that are compared as the tops of two maps.
         """
         foreground, ties = images.foreground, images.streams("ties")
-        shape, counts = tuple(foreground.shape[2:]), foreground.flatten(1).sum(1).numpy()
+        shape = tuple(foreground.shape[2:])
         small = torch.int16 if math.prod(shape) < _MOST_INT16 else torch.int32
-        doubled, tops, reasons = [], [], []
+        doubled, counts, tops, reasons = [], [0], [], []
         for start in range(0, len(maps), _SLICES_AT_ONCE):
             rows = slice(start, start + _SLICES_AT_ONCE)
             values, inside = images.ranked(maps[rows]), foreground[rows]
             reasons += reason_unrankable(values, inside)
             ranks = centred_ranks(values, inside)[inside.flatten(1)]
+            counts += inside.flatten(1).sum(1).tolist()
             doubled.append((2 * ranks).nan_to_num(0.0).to(small))
             order = descending_order(values.nan_to_num(0.0, 0.0, 0.0), inside, ties[rows])
             tops.append(np.packbits(top_masks(order, inside, quantiles).flatten(2).numpy(), axis=2))
-        starts = np.concatenate([[0], counts.cumsum()])
+        starts, packed = np.cumsum(counts), np.concatenate(tops)
         unrankable = np.array([reason is not None for reason in reasons])
-        return cls(torch.cat(doubled), starts, np.concatenate(tops), unrankable, shape)
+        return cls(torch.cat(doubled), starts, packed, unrankable, shape)
 
     def ranks(self, rows: slice | Rows, foreground: Tensor) -> Tensor:
         """Return the ranks minus their mean in some images, [k, P] float64; 0 outside.
