@@ -26,6 +26,7 @@ from benchmark.maps.ranking import (
     a_few_each,
     are_many_slices,
     flatten,
+    is_many,
     rank_pixels,
     where_rankable,
 )
@@ -127,6 +128,9 @@ def expected_average_precision(truth: Tensor, foreground: Tensor) -> Tensor:
     It lies above the prevalence: with k true of n pixels the pixel at rank i is true with
     probability k/n, and then the precision there is (1 + (i − 1)(k − 1)/(n − 1))/i on average.
     """
+    if is_many(truth):  # counts of bools go through whole numbers of eight bytes
+        parts = a_few_each(truth, foreground)
+        return torch.cat([expected_average_precision(*few) for few in parts])
     pixels = foreground.flatten(1).sum(1).tolist()
     positives = (truth & foreground).flatten(1).sum(1).tolist()
     return torch.tensor(list(map(_expected_ap, positives, pixels)), dtype=torch.float64)

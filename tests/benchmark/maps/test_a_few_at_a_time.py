@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.maps.localisation import expected_average_precision
 from benchmark.maps.masks import descending_order
 from benchmark.maps.ranking import rank_pixels, reason_unrankable
 from benchmark.maps.similarity import centred_ranks, entropy, hog_features, iou, ssim
@@ -25,7 +26,7 @@ def test_an_image_is_the_same_alone_and_among_others(shape: tuple[int, ...]) -> 
         reason_unrankable(first, foreground),
     )
     alike, overlap = ssim(first, second, foreground), iou(first > 5, second > 5)
-    bits = entropy(first, foreground)
+    bits, chance = entropy(first, foreground), expected_average_precision(first > 5, foreground)
     for row in (0, 1, len(first) - 1):
         image, other, organ = (batch[row : row + 1] for batch in (first, second, foreground))
         own = np.random.default_rng(row)
@@ -38,6 +39,7 @@ def test_an_image_is_the_same_alone_and_among_others(shape: tuple[int, ...]) -> 
         _same(alike[row], ssim(image, other, organ)[0])
         _same(overlap[row], iou(image > 5, other > 5)[0])
         _same(bits[row], entropy(image, organ)[0])
+        _same(chance[row], expected_average_precision(image > 5, organ)[0])
         if len(shape) == 4:
             features = hog_features(first, foreground)
             _same(features[row], hog_features(image, organ)[0])
