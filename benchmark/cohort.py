@@ -329,8 +329,10 @@ class Cohort:
         arrays = [np.asarray(mean[None], dtype=np.float32), np.array(self.images[reference_rows])]
         sha256 = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
         regions = None
-        if self.regions is not None:
-            counts = sum(self.regions[row].astype(np.int64) for row in rows)
+        if masks := self.anatomy.rois.values():
+            # Of an image at a time, since a union of all splits would stay in memory.
+            unions = (np.logical_or.reduce([mask[row] for mask in masks]) for row in rows)
+            counts = sum(union.astype(np.int64) for union in unions)
             regions = torch.from_numpy(np.asarray(counts / len(rows), dtype=np.float32)[None])
         return References(torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), sha256, regions)
 
