@@ -50,9 +50,8 @@ def controls(
         selection = suites.Selection(chosen.health, models=models)
         plan = plans.make_plan(catalogues.Catalogue(), chosen, selection).with_maps()
         # A suite of one's own may call itself v1, and the package is nobody's folder.
-        is_shipped = not suite.endswith(".toml")
-        folder = suites.published_controls(chosen.version).folder if is_shipped else None
-        folder = folder if out is None else out
+        is_own = suite.endswith(".toml")
+        folder = out or (None if is_own else suites.published_controls(chosen.version).folder)
         if folder is None:
             raise InputError(f"Name a folder with --out for the controls of suite {suite!r}.")
         check_folder(folder)

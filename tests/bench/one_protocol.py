@@ -39,6 +39,7 @@ from torchvision.models import resnet18
 from baselines.models.torchvision_network import cut_torchvision
 from benchmark.classifier import Classifier, PassCounter
 from benchmark.cohort import Cohort
+from benchmark.errors import InputError
 from benchmark.explainer import NoExplainer
 from benchmark.plugins.catalogue import Catalogue
 from benchmark.plugins.examples import build_cohort, with_volumes
@@ -67,7 +68,10 @@ def main() -> None:
     suite = load_suite(options.suite)
     is_of_suite = options.protocol in {name.partition("@")[0] for name in suite.protocols}
     asked = () if is_of_suite else (options.protocol,)
-    plan = make_plan(Catalogue(), suite, Selection((options.explainer,), protocols=asked))
+    try:
+        plan = make_plan(Catalogue(), suite, Selection((options.explainer,), protocols=asked))
+    except InputError as error:
+        sys.exit(str(error))
     protocol = plan.protocol(options.protocol)
     if options.subjects is not None and "subjects" in type(protocol.config).model_fields:
         config = protocol.config.model_copy(update={"subjects": options.subjects})
@@ -192,8 +196,8 @@ def _build_trial(plan: Plan, protocol: SanityProtocol[Any], options: argparse.Na
     panel = {name: entry.create() for name, entry in plan.panel.items()}
     peers = Peers(panel, source.recipe or Recipe(), source.relatives if is_plain else None)
     runtime = Runtime(DEVICE, suite=plan.suite.stream_name)
-    is_mapped = protocol.explains
-    explainer = plan.explainers[options.explainer].create() if is_mapped else NoExplainer()
+    asked = plan.explainers[options.explainer] if protocol.explains else None
+    explainer = NoExplainer() if asked is None else asked.create()
     trial = Trial(explainer, classifier, cohort, runtime, peers)
     if not is_plain:
         _stand_in_for_relatives(trial, protocol)

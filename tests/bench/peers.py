@@ -102,15 +102,13 @@ class PeersJob:
     @cached_property
     def walks(self) -> list[Network]:
         """Copies of which some stages are randomised, for each step of a walk and each seed."""
-        networks = []
+        few, networks = self.training[:REESTIMATION], []
         for stages in {step.stages for step in self._steps}:
             names = [_path(self.network.stages[number]) for number in sorted(stages)]
+            is_whole = len(names) == len(self.network.stages)
             for copy in range(RandomizationConfig().seeds):
-                other = self.copies[copy]
-                if len(names) < len(self.network.stages):
-                    few = self.training[:REESTIMATION]
-                    other = self.network.randomised(names, copy, few)
-                networks.append(other)
+                whole = self.copies[copy]
+                networks.append(whole if is_whole else self.network.randomised(names, copy, few))
         return networks
 
     @cached_property
@@ -127,7 +125,7 @@ class PeersJob:
     @cached_property
     def planted_embeddings(self) -> list[Values]:
         """Embeddings of each strength's test images, after what is asked of signals themselves."""
-        config, found = PositiveControlConfig(), []
+        config, kept = PositiveControlConfig(), []
         count, some = len(self.images), self.rows
         clean = tools.outputs_of(self.network, self.training)[1]
         truth = truths(self._sites, self.images.shape[1:])[:, 0]
@@ -137,18 +135,16 @@ class PeersJob:
             altered = tools.outputs_of(self.network, training[len(clean) :])[1]
             labels = np.repeat([0, 1], len(clean))
             probe = LogisticRegression(max_iter=1000).fit(np.concatenate([clean, altered]), labels)
-            margins = [
-                probe.decision_function(outputs[0][1]),
-                *(one[0][:, 1] for one in outputs[1:]),
-            ]
+            of_probe = probe.decision_function(outputs[0][1])
+            margins = [of_probe, *(own[:, 1] for own, _ in outputs[1:])]
             for (_, embeddings), margin in zip(outputs, margins, strict=True):
                 roc_auc_score(np.repeat([0, 1], count), margin)
                 tools.swapped(embeddings[:count] - embeddings[count:], config.permutations)
             sites = truth[some][:, None]
             edge_artefact(images[some, None], images[count + some, None], sites, sites)
-            found.append(outputs[0][1])
+            kept.append(outputs[0][1])
         tools.null_distances(self.outputs[1], config.splits, config.null_permutations)
-        return found
+        return kept
 
     @cached_property
     def outputs(self) -> tuple[Values, ...]:
@@ -253,12 +249,8 @@ class PeersJob:
         for row, organ in enumerate(organs):
             tools.concordance([rankdata(maps[name][row][organ]) for name in names])
         cells, effects = self.cells
-        masses = np.array(
-            [
-                [map_[cell].sum() for cell in of]
-                for map_, of in zip(maps[method], cells, strict=True)
-            ]
-        )
+        pairs = zip(maps[method], cells, strict=True)
+        masses = np.array([[map_[cell].sum() for cell in of] for map_, of in pairs])
         found = tools.rank_correlations(masses, effects)
         for partner in partners:
             tools.rank_correlations(masses[partner], effects)
