@@ -6,6 +6,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from benchmark.arrays import Arrays
 from benchmark.records.files import write_atomically
+from benchmark.records.storage.turns import taken_turn
 
 _CHECKSUM, _IDENTITY = "__sha256__", "__identity__"
 
@@ -59,6 +61,18 @@ class ArrayFolder:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
         write_atomically(self._path(identity), buffer.getbuffer())
+
+    def turn(
+        self, identity: str, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context in which no other process makes these arrays, where that can be told.
+
+        Args:
+            identity: Text that identifies them.
+            announce: Function that is told where another process is waited for.
+        """
+        path = self._path(identity)
+        return taken_turn(path.with_name(f".{path.stem}.turn.tmp"), announce)
 
     def _path(self, identity: str) -> Path:
         return self._folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.npz"

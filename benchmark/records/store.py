@@ -1,4 +1,4 @@
-"""The store of finished cells: content-addressed, atomic, without locks.
+"""The store of finished cells: content-addressed and atomic; nothing in it depends on a lock.
 
 ::
 
@@ -10,7 +10,8 @@
 A file appears under its name only when all of it is on disk. So a process that is killed at any
 moment leaves whole files behind, and temporary ones that the next run sweeps up. What else lies in
 the folders, such as the hidden files of systems and the backups of editors, is passed over. A
-record that another version of medsanity wrote is neither read nor replaced.
+record that another version of medsanity wrote is neither read nor replaced. Processes that need the
+same array at the same time take turns, so that it is made once; see ``turns``.
 """
 
 from __future__ import annotations

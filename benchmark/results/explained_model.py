@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -79,6 +79,12 @@ class _Sealed:
 
     def save(self, identity: str, arrays: Arrays) -> None:
         """Keep nothing."""
+
+    def turn(
+        self, identity: str, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context in which nothing is made."""
+        return nullcontext()
 
 
 def explained_model(

@@ -6,9 +6,9 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from benchmark.model_source import load_fitted
 from benchmark.plain_text import printable
 from benchmark.plugins.blame import file_of, short_author_line
 from benchmark.plugins.catalogue import BUILT_IN
-from benchmark.plugins.foreign.asking import ask, ask_why_unsupported
+from benchmark.plugins.foreign.asking import ask
 from benchmark.plugins.kinds import AnyProtocol
 from benchmark.reading import FAILED, SCORED, Reading, find
 from benchmark.records.identity import Identity, Names, PluginIdentity, canonical_json, first_fault
@@ -90,17 +90,6 @@ class CellRunner:
     def cells(self) -> tuple[Cell, ...]:
         """Cells in the order of the plan."""
         return tuple(self._cells)
-
-    @cached_property
-    def followers(self) -> frozenset[str]:
-        """Names of the explainers that follow this model: neither controls nor unsupported."""
-        has_truth = bool(self.trial.cohort.anatomy.rois)
-        names = set()
-        for name, explainer in self._explainers.items():
-            refusal = ask_why_unsupported(explainer, self.trial.classifier, has_truth)
-            if refusal is None and not isinstance(explainer, Control | NoExplainer):
-                names.add(name)
-        return frozenset(names)
 
     def recall(self, cell: Cell, store: Store) -> Record | None:
         """Return the record of a cell that a store or the suite's published ones hold, or None."""
@@ -227,7 +216,9 @@ class CellRunner:
     def _trial_of(self, explainer: str) -> Trial:
         archive = self._runtime.archive
         if archive is not None:
-            archive = _WatchedArchive(archive, self.trial.classifier, explainer, self._store_faults)
+            archive = _WatchedArchive(
+                archive, self.trial.classifier, explainer, self._store_faults, self._announce
+            )
         runtime = replace(self._runtime, announce=self._announce, archive=archive)
         return replace(self.trial, explainer=self._explainers[explainer], runtime=runtime)
 
@@ -331,6 +322,7 @@ class _WatchedArchive:
         classifier: Network on trial.
         explainer: Name of the explainer on trial, which is blamed.
         faults: List that is extended by what the archive itself raises.
+        announce: Function that is told where another process is waited for.
     """
 
     def __init__(
@@ -339,9 +331,10 @@ class _WatchedArchive:
         classifier: Classifier,
         explainer: str,
         faults: list[errors.StoreError],
+        announce: Callable[[str], None] | None,
     ) -> None:
         self._archive, self._classifier, self._explainer = archive, classifier, explainer
-        self._faults = faults
+        self._faults, self._announce = faults, announce
         self._weights_sha256 = classifier.weights_sha256
 
     def load(self, identity: str) -> dict[str, npt.NDArray[np.generic]] | None:
@@ -359,6 +352,12 @@ class _WatchedArchive:
             raise errors.AttributionError(_changed_weights(self._explainer))
         with self._noting_faults():
             self._archive.save(identity, arrays)
+
+    def turn(
+        self, identity: str, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context in which no other process makes these arrays."""
+        return self._archive.turn(identity, announce or self._announce)
 
     @contextmanager
     def _noting_faults(self) -> Iterator[None]:

@@ -6,10 +6,9 @@ are measured in this process, or by an ``Executor`` in others; their records are
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.classifier import PassCounter
@@ -33,7 +32,7 @@ from benchmark.running.workers.messages import (
     Preparing,
     Refused,
 )
-from benchmark.running.workers.task import PREPARED, Agenda, Task, tasks_of
+from benchmark.running.workers.task import Agenda, Task, tasks_of
 from benchmark.training import recipe_card, save_weights
 from benchmark.training.relatives import relation
 
@@ -144,15 +143,12 @@ class _Course:
                 runner.forget_maps(task.explainer)
 
     def tasks(self) -> list[Task]:
-        """Return what is left as tasks, with what each may cost and which prepares its model."""
-        tasks: list[Task] = []
-        for runner in self._runners:
-            own = tasks_of(self._left(runner))
-            costs = [len(task.cells) * runner.map_cost(task.cells[0]) for task in own]
-            first = None if self._is_prepared(runner) else _choose_preparing(runner, own, costs)
-            for task, cost in zip(own, costs, strict=True):
-                tasks += task.prepare() if task is first else [Task(task.cells, cost, PREPARED)]
-        return tasks
+        """Return what is left as tasks, with what each may cost."""
+        return [
+            replace(task, cost=len(task.cells) * runner.map_cost(task.cells[0]))
+            for runner in self._runners
+            for task in tasks_of(self._left(runner))
+        ]
 
     def measure_elsewhere(
         self, executor: Executor, request: Request, tasks: Sequence[Task]
@@ -222,25 +218,3 @@ class _Course:
 
     def _left(self, runner: CellRunner) -> list[Cell]:
         return [cell for cell in runner.cells if cell not in self._records]
-
-    def _is_prepared(self, runner: CellRunner) -> bool:
-        """Return whether a method that follows the model is finished, so that all is kept."""
-        left = Counter(cell.explainer for cell in self._left(runner))
-        return any(not left[name] for name in runner.followers)
-
-
-def _choose_preparing(
-    runner: CellRunner, tasks: Sequence[Task], costs: Sequence[int]
-) -> Task | None:
-    """Return the task that the others of a model wait for: its cheapest method that is no control.
-
-    Controls leave out what follows the model, such as copies with other weights.
-    """
-    followers = [
-        (cost, number)
-        for number, (task, cost) in enumerate(zip(tasks, costs, strict=True))
-        if task.explainer in runner.followers
-    ]
-    if len(tasks) < 2 or not followers:
-        return None
-    return tasks[min(followers)[1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -31,6 +32,12 @@ class ArrayArchive(Protocol):
         """Keep ``arrays`` under ``identity``."""
         ...
 
+    def turn(
+        self, identity: str, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context in which no other process makes what ``identity`` names."""
+        ...
+
 
 @dataclass(frozen=True)
 class Keeping:
@@ -51,12 +58,17 @@ def kept_or(
     identity: str,
     compute: Callable[[], dict[str, npt.NDArray[np.generic]]],
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the arrays that an earlier run kept under ``identity``, or make and keep them."""
-    arrays = None if archive is None else archive.load(identity)
-    if arrays is None:
-        arrays = compute()
-        if archive is not None:
-            archive.save(identity, arrays)
+    """Return the arrays that another process kept under ``identity``, or make and keep them.
+
+    Where one is at making them, its are waited for.
+    """
+    if archive is None:
+        return compute()
+    if (arrays := archive.load(identity)) is None:
+        with archive.turn(identity):
+            if (arrays := archive.load(identity)) is None:
+                arrays = compute()
+                archive.save(identity, arrays)
     return arrays
 
 
@@ -64,8 +76,6 @@ def kept_value_or(
     archive: ArrayArchive | None, identity: str, keeping: Keeping, compute: Callable[[], T]
 ) -> T:
     """Return the value that an earlier run kept under ``identity``, or make and keep it.
-
-    Runs that make it at the same time keep the same content, so either may be the last to write.
 
     Raises:
         TypeError: If it holds something that ``Keeping`` does not tell how to keep.

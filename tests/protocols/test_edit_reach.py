@@ -12,9 +12,9 @@ import torch
 from contract_settings import trial_of, with_relatives
 from matplotlib.figure import Figure
 from torch import Tensor
+from trials import MemoryArchive
 
 from baselines.explainers.gradient import Saliency
-from benchmark.arrays import Arrays
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch
 from benchmark.errors import NotAssessableError
@@ -50,21 +50,6 @@ class GroupDifference(Control):
         return batch.regions + 0.01 * batch.images
 
 
-class Kept:
-    """An archive in memory."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, Arrays] = {}
-
-    def load(self, identity: str) -> Arrays | None:
-        """Return what was kept."""
-        return self.arrays.get(identity)
-
-    def save(self, identity: str, arrays: Arrays) -> None:
-        """Keep arrays."""
-        self.arrays[identity] = arrays
-
-
 @pytest.fixture(autouse=True)
 def _memorised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an untrained network count as one that knows its labels, since training takes long."""
@@ -75,7 +60,7 @@ def _memorised(monkeypatch: pytest.MonkeyPatch) -> None:
 def shared() -> Trial:
     """Return a trial whose memory and archive the tests share."""
     trial = trial_of(Saliency(), "conv", 2)
-    trial = replace(trial, runtime=replace(trial.runtime, archive=Kept()))
+    trial = replace(trial, runtime=replace(trial.runtime, archive=MemoryArchive()))
     return with_relatives(trial, "edit_reach", "conv", 2)
 
 

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from experiments import build_card
 from pydantic import ValidationError
-from trials import build_trial, cohort_of
+from trials import MemoryArchive, build_trial, cohort_of
 
 from baselines.explainers.controls import Sobel
 from baselines.explainers.gradient import Saliency
@@ -81,25 +81,9 @@ def test_a_refit_has_the_weights_of_the_epoch_that_it_names(regime: str) -> None
     assert is_same_trunk == (regime == "probe")
 
 
-class Archive:
-    """An archive in memory that counts what is kept."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, dict[str, np.ndarray]] = {}
-
-    def load(self, identity: str) -> dict[str, np.ndarray] | None:
-        """Return what was kept."""
-        return self.kept.get(identity)
-
-    def save(self, identity: str, arrays: dict[str, np.ndarray]) -> None:
-        """Keep arrays."""
-        assert identity not in self.kept
-        self.kept[identity] = dict(arrays)
-
-
 def test_a_refit_is_trained_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails, every run and every method trains all networks again."""
-    archive, recipe = Archive(), RegimeRecipe("probe", epochs=2, refit=1)
+    archive, recipe = MemoryArchive(), RegimeRecipe("probe", epochs=2, refit=1)
     first = refit(build_trial(Saliency(), archive=archive), recipe)
     monkeypatch.setattr("benchmark.trial.refits.train", None)
     again = refit(build_trial(Saliency(), archive=archive), recipe)

@@ -33,10 +33,9 @@ from benchmark.running.workers.cluster.executor import RayExecutor
 
 MANY = ("Dark", "Bright", "Powered", "Compared", "Flat", "Sloped", "Picky", "Raising")
 METHODS, PROTOCOLS = ("Dark", "Bright", "Raising"), ("Loading", "Second")
-# What has happened, and how often, when a node is killed. The first method prepares the model by
-# its two cells; then the others go on side by side.
+# What has happened, and how often, when a node is killed. Methods go on side by side.
 MOMENTS = {
-    "while a model is prepared": ("begun", 1),
+    "in the first cell": ("begun", 1),
     "in the first cell of a task": ("begun", 3),
     "between two cells": ("done", 3),
     "in a later cell": ("begun", 5),

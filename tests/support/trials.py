@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import numpy as np
@@ -51,6 +52,12 @@ class MemoryArchive:
     def save(self, identity: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Keep it."""
         self.kept[identity] = dict(arrays)
+
+    def turn(
+        self, identity: str, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context; no other process knows of this dictionary."""
+        return nullcontext()
 
 
 def build_trial(

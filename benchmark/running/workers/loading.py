@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -133,6 +134,12 @@ class FreshArrays:
         """Keep the arrays, and replace those of earlier runs."""
         self._arrays.save(identity, arrays)
         self._made.add(identity)
+
+    def turn(
+        self, identity: str, announce: Callable[[str], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Return a context in which no other process makes these arrays."""
+        return self._arrays.turn(identity, announce)
 
 
 def load_cohorts(plan: Plan, names: Iterable[str], progress: Progress) -> dict[str, Cohort]:

@@ -1,22 +1,17 @@
-"""Tasks of a run, and the agenda that says which of them can be carried out next.
+"""Tasks of a run, and the agenda that says which of them is carried out next.
 
-A task holds cells of one explainer on one model and cohort. First, one method prepares each model:
-what depends on model and cohort alone is made for it and kept in the store's archive. Then every
-other task finds it there, so that processes side by side make nothing twice. The preparation has
-two steps: what its first protocol makes, such as null maps, the others need too; these then make
-what is their own side by side.
+A task holds cells of one explainer on one model and cohort. What depends on model and cohort alone
+is made by the process that first needs it, and kept in the store's archive; others that need it
+meanwhile wait for that alone. So processes side by side make nothing twice.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.explainer import NO_EXPLAINER
 from benchmark.running.suite import Cell
-
-FIRST, SECOND, PREPARED = range(3)
 
 
 @dataclass(frozen=True)
@@ -26,17 +21,10 @@ class Task:
     Attributes:
         cells: Cells in the order of the plan, at least one.
         cost: Expected cost in relation to other tasks.
-        step: Number of its step; it waits for all tasks of the same model with a lower one.
     """
 
     cells: tuple[Cell, ...]
     cost: int = 1
-    step: int = 0
-
-    def prepare(self) -> tuple[Task, ...]:
-        """Return the task cut into those of the two steps in which it prepares its model."""
-        first, *others = (replace(self, cells=(cell,)) for cell in self.cells)
-        return (replace(first, step=FIRST), *(replace(task, step=SECOND) for task in others))
 
     @property
     def explainer(self) -> str:
@@ -60,8 +48,8 @@ def tasks_of(cells: Iterable[Cell]) -> tuple[Task, ...]:
 class Agenda:
     """Tasks that are left, in the order in which they are best begun.
 
-    Those that prepare a model come first, then what is asked about a model alone, since networks
-    may be trained for it, then the most costly methods.
+    What is asked about a model alone comes first, since networks may be trained for it, then the
+    most costly methods.
 
     Args:
         tasks: All tasks of a run.
@@ -70,7 +58,6 @@ class Agenda:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._waiting = sorted(tasks, key=_rank)
         self._in_hand = 0
-        self._unfinished = Counter((task.pair, task.step) for task in tasks)
 
     def __len__(self) -> int:
         """Return the number of tasks that nobody has taken yet."""
@@ -82,17 +69,14 @@ class Agenda:
         return not self._waiting and not self._in_hand
 
     def take(self, pair: tuple[str, str] | None = None) -> Task | None:
-        """Return the next task, or None where all that are left wait for a model's preparation.
-
-        What is asked about a model alone waits for nothing.
+        """Return the next task, or None where nobody has to take one.
 
         Args:
             pair: Cohort and model that whoever takes the task has loaded, whose tasks come first.
         """
-        ready = [task for task in self._waiting if self._is_ready(task)]
-        if not ready:
+        if not self._waiting:
             return None
-        chosen = next((task for task in ready if task.pair == pair), ready[0])
+        chosen = next((task for task in self._waiting if task.pair == pair), self._waiting[0])
         self._waiting.remove(chosen)
         self._in_hand += 1
         return chosen
@@ -116,13 +100,7 @@ class Agenda:
         self._in_hand -= 1
         if left:
             self._waiting.insert(0, replace(task, cells=tuple(left)))
-        else:
-            self._unfinished[task.pair, task.step] -= 1
-
-    def _is_ready(self, task: Task) -> bool:
-        is_alone = task.explainer == NO_EXPLAINER
-        return is_alone or not any(self._unfinished[task.pair, step] for step in range(task.step))
 
 
-def _rank(task: Task) -> tuple[int, bool, int]:
-    return task.step, task.explainer != NO_EXPLAINER, -task.cost
+def _rank(task: Task) -> tuple[bool, int]:
+    return task.explainer != NO_EXPLAINER, -task.cost

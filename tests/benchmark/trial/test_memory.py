@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from trials import build_trial, cohort_of
+from trials import MemoryArchive, build_trial, cohort_of
 
 from baselines.explainers.gradient import Saliency
 from benchmark.seeding import stream
@@ -61,15 +61,7 @@ def test_what_no_cohort_decides_is_known_on_every_altered_cohort() -> None:
 
 def test_exhibits_of_other_settings_are_kept_apart() -> None:
     """If it fails, a run with other settings draws the picture of the first."""
-
-    class Archive(dict[str, dict[str, np.ndarray]]):
-        def load(self, identity: str) -> dict[str, np.ndarray] | None:
-            return self.get(identity)
-
-        def save(self, identity: str, arrays: dict[str, np.ndarray]) -> None:
-            self[identity] = dict(arrays)
-
-    trial = build_trial(Saliency(), archive=Archive())  # type: ignore[arg-type]
+    trial = build_trial(Saliency(), archive=MemoryArchive())
     noise = stream("exhibit").normal(size=(len(cohort_of()),))
     trial.exhibit("delta_t with q = 0.1", {"curve": noise})
     assert trial.exhibited("delta_t with q = 0.1") is not None

@@ -44,8 +44,7 @@ def passes(*runs: Finished) -> tuple[int, int]:
 def test_processes_and_shards_of_one_store_pass_as_often_as_one(tmp_path: Path) -> None:
     """If it fails, each further process makes again what belongs to suite, cohort and model.
 
-    ``gradcam`` prepares the model for workers, and ``saliency``, the first of the plan, is of the
-    panel.
+    ``saliency`` is also of the panel, of which ``gradcam`` needs the maps too.
     """
     settings, selection = Settings(CPU), Selection(("saliency", "gradcam"))
     plan = make_plan(Catalogue(), SUITE, selection)

@@ -30,14 +30,12 @@ class Course(Silence):
     """Progress that is written down, and that Ctrl-C may interrupt."""
 
     def __init__(self, interrupted_by: str = "") -> None:
-        self.begun: list[str] = []
         self.done: list[str] = []
         self.passes = 0
         self._interrupted_by = interrupted_by
 
     def cell_started(self, cell: Cell, passes: int) -> None:
-        """Note the method, or press Ctrl-C."""
-        self.begun.append(cell.explainer)
+        """Press Ctrl-C in a cell of that protocol."""
         if cell.protocol == self._interrupted_by:
             raise KeyboardInterrupt
 
@@ -82,8 +80,6 @@ def test_processes_give_the_records_of_one_whatever_happens_to_them(
     course = Course()
     finished = measure(tmp_path / "two", course, count=2)
     assert multiprocessing.active_children() == []
-    # Both methods cost the same: the first of the plan prepares the model, alone.
-    assert course.begun[:3] == ["dark"] * 3
     named = [f"{record.names.explainer} {record.names.protocol}" for record in finished.records]
     assert sorted(course.done) == sorted(named)
     assert finished.measured == 9

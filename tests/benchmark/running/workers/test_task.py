@@ -8,7 +8,7 @@ from benchmark.explainer import NO_EXPLAINER
 from benchmark.running.suite import Cell
 from benchmark.running.workers.assignment import Assignment
 from benchmark.running.workers.messages import CellDone, CellLost, CellStarted, TaskDone
-from benchmark.running.workers.task import PREPARED, Agenda, Task, tasks_of
+from benchmark.running.workers.task import Agenda, Task, tasks_of
 
 
 def cells(explainer: str, model: str = "m", protocols: str = "ab") -> tuple[Cell, ...]:
@@ -27,26 +27,16 @@ def test_a_task_holds_all_cells_of_a_method_on_a_model() -> None:
     assert sum((task.cells for task in tasks), ()) == plan
 
 
-def test_a_model_is_prepared_before_its_other_tasks_and_the_slowest_comes_first() -> None:
-    """If it fails, processes side by side each make what they could share, or wait at the end."""
-    cheap, dear = (Task(cells(str(cost)), cost, PREPARED) for cost in (2, 9))
-    first, *second = Task(cells("preparing", protocols="abc"), 1).prepare()
-    other, alone = Task(cells("other", "n"), 5, PREPARED), Task(cells(NO_EXPLAINER), 1, PREPARED)
-    agenda = Agenda([cheap, dear, other, alone, first, *second])
-    assert agenda.take() == first
-    assert agenda.take() == alone, "what is asked about a model alone waits for nothing"
-    assert agenda.take() == other, "another model needs no preparation of this one"
-    assert agenda.take() is None
-    agenda.finish(first)
-    assert [agenda.take(), agenda.take(), agenda.take()] == [*second, None]
-    agenda.finish(second[1])
-    assert agenda.take() is None
-    agenda.finish(second[0])
-    assert agenda.take() == dear
-    for task in (alone, other, dear):
+def test_the_slowest_task_comes_first() -> None:
+    """If it fails, processes wait at the end for one that began the slowest method last."""
+    cheap, dear = (Task(cells(str(cost)), cost) for cost in (2, 9))
+    alone = Task(cells(NO_EXPLAINER))
+    agenda = Agenda([cheap, dear, alone])
+    assert agenda.take() == alone, "networks may be trained for what is asked about a model alone"
+    assert [agenda.take(), agenda.take(), agenda.take()] == [dear, cheap, None]
+    for task in (alone, dear, cheap):
+        assert not agenda.is_done
         agenda.finish(task)
-    assert not agenda.is_done
-    agenda.finish(agenda.take() or dear)
     assert agenda.is_done
 
 
@@ -57,15 +47,13 @@ def test_tasks_of_a_model_that_is_loaded_come_first() -> None:
     assert Agenda(tasks).take(("c", "other")) == tasks[0]
 
 
-def test_what_a_lost_process_left_is_taken_up_before_others_go_on() -> None:
-    """If it fails, a process that dies while it prepares a model takes its other cells along."""
-    first, later = Task(cells("first")), Task(cells("later"), step=PREPARED)
-    agenda = Agenda([first, later])
-    assert agenda.take() == first
-    agenda.finish(first, first.cells[1:])
-    assert agenda.take() == Task(first.cells[1:])
-    assert agenda.take() is None
-    agenda.finish(Task(first.cells[1:]))
+def test_what_a_lost_process_left_is_taken_up_first() -> None:
+    """If it fails, a process that dies takes its other cells along."""
+    lost, later = Task(cells("lost"), cost=2), Task(cells("later"))
+    agenda = Agenda([lost, later])
+    assert agenda.take() == lost
+    agenda.finish(lost, lost.cells[1:])
+    assert agenda.take() == Task(lost.cells[1:], cost=2)
     assert agenda.take() == later
 
 
