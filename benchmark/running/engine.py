@@ -110,7 +110,7 @@ def fit_relatives(plan: Plan, folder: Path, settings: Settings) -> Iterator[Path
                     if related in fitted_relations:  # several protocols may need the same one
                         continue
                     fitted_relations.add(related)
-                    fitted = relative.fit()
+                    fitted = relative.train()
                     fitted.name = f"{trial.classifier.name}-{relative.name}"
                     card = recipe_card(trial.peers.recipe, trial.cohort, plan.suite.seed)
                     card |= {"settings": dict(relative.settings), "relation": related}

@@ -20,6 +20,7 @@ import torch
 from benchmark.arrays import Arrays
 from benchmark.classifier import Classifier
 from benchmark.cohort import Cohort
+from benchmark.training.threads import torch_threads
 from benchmark.training.weights import load_weights
 
 
@@ -38,6 +39,11 @@ class Relative:
     settings: Mapping[str, object]
     fit: Callable[[], Classifier] = field(repr=False, compare=False)
     description: str = field(default="", compare=False)
+
+    def train(self) -> Classifier:
+        """Return the trained model, which is the same however many threads there are."""
+        with torch_threads(1):
+            return self.fit()
 
 
 def relation(relative: Relative, cohort: Cohort, weights_sha256: str) -> str:

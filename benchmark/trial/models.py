@@ -133,7 +133,7 @@ class Models:
 
         def fit() -> Classifier:
             self.runtime.say(f"training {relative.description or relative.name}")
-            return relative.fit()
+            return relative.train()
 
         def find() -> Classifier:
             related = relation(relative, self.cohort, self.identity)

@@ -18,6 +18,7 @@ from benchmark.errors import ClassifierError, CohortError, NotAssessableError, U
 from benchmark.training.probe import with_head
 from benchmark.training.regimes import Epoch, RegimeRecipe
 from benchmark.training.relatives import Relative, relation, to_arrays
+from benchmark.training.threads import torch_threads
 from benchmark.training.trainer import TrainingState, train
 from benchmark.training.trainer.material import draw_rows
 from benchmark.trial.memory import kept_or
@@ -102,7 +103,8 @@ def _train(
     steps = recipe if epoch is None else replace(recipe, epochs=epoch)
     try:
         draw = draw_rows(trial.cohort, steps if resampled else replace(steps, refit=0))
-        trained = train(base, trial.cohort, steps, listener=listen, draw=draw)
+        with torch_threads(1):  # so that a refit is the same on every machine
+            trained = train(base, trial.cohort, steps, listener=listen, draw=draw)
     except CohortError as error:
         raise NotAssessableError(f"the model cannot be trained again: {error}") from error
     except ClassifierError as error:

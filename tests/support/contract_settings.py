@@ -191,7 +191,7 @@ def _fitted(kind: str, dimensions: int, protocol: str) -> dict[str, Classifier]:
         # Protocols that need the same relative share it.
         key = relation(one, trial.cohort, trial.model_identity)
         if key not in _NETWORKS:
-            _NETWORKS[key] = one.fit()
+            _NETWORKS[key] = one.train()
         fitted[one.name] = _NETWORKS[key]
     return fitted
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from benchmark.errors import ClassifierError
 from benchmark.seeding import seed_of
 from benchmark.training.probe import probe_margins
 from benchmark.training.regimes import Epoch, RegimeRecipe, best_epoch, has_stopped
+from benchmark.training.threads import torch_threads
 from benchmark.training.trainer.course import Course, auroc
 from benchmark.training.trainer.freezing import hashes_of, last_stage_of, parts_of, set_free
 from benchmark.training.trainer.material import (
@@ -100,7 +100,9 @@ def train(
     material = prepare(student, free[-1], cohort, draw, recipe)
     watched = torch.from_numpy(cohort.groups[draw.validation])
     course.check_finite(material)
-    with _threads(1 if recipe.regime == "probe" else torch.get_num_threads()):
+    # A head alone takes 40 ms an epoch on one thread. More wait for each other, up to seconds on a
+    # busy machine.
+    with torch_threads(1 if recipe.regime == "probe" else torch.get_num_threads()):
         while len(course.epochs) < recipe.most_epochs and not has_stopped(course.epochs, recipe):
             course.advance(material, watched)
             if listener is not None:
@@ -117,21 +119,6 @@ def train(
         tuple(part.removeprefix("trunk.") for part in free),
         tuple(part.removeprefix("trunk.") for part in parts if part not in free),
     )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with so many threads.
-
-    A head alone takes 40 ms an epoch on one thread. More wait for each other, up to seconds on a
-    busy machine, and the order of their sums would show in the weights.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _student(classifier: Classifier, recipe: RegimeRecipe) -> Classifier:

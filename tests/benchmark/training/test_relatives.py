@@ -18,8 +18,12 @@ from benchmark.plugins.examples import build_classifier
 from benchmark.records.arrays import ArrayFolder
 from benchmark.records.store import Store
 from benchmark.training import save_weights
+from benchmark.training.regimes import RegimeRecipe
 from benchmark.training.relatives import Relative, relation
+from benchmark.training.threads import torch_threads
+from benchmark.training.trainer import Trained, train
 from benchmark.trial import Peers, Trial
+from benchmark.trial.refits import refit
 
 
 class Fitting:
@@ -41,6 +45,30 @@ def _relative(fit: Fitting, name: str = "twin", seed: int = 1) -> Relative:
 def _trial(peers: Peers | None = None, archive: ArrayFolder | None = None) -> Trial:
     trial = build_trial(GradCAM(), classifier=build_classifier(), archive=archive)
     return trial if peers is None else replace(trial, peers=peers)
+
+
+def test_networks_of_a_run_are_trained_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, workers of one thread give other scores than one process of many.
+
+    With two threads, gradients of a ResNet's weights are other sums than with one.
+    """
+    threads: list[int] = []
+
+    def fit() -> Classifier:
+        threads.append(torch.get_num_threads())
+        return build_classifier(seed=7)
+
+    def refitted(*arguments: object, **others: object) -> Trained:
+        threads.append(torch.get_num_threads())
+        return train(*arguments, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("benchmark.trial.refits.train", refitted)
+    trial = _trial()
+    with torch_threads(3):
+        trial.relative(Relative("twin", {}, fit))
+        refit(trial, RegimeRecipe("full", epochs=1, refit=1))
+        assert torch.get_num_threads() == 3
+    assert threads == [1, 1]
 
 
 def test_a_relative_is_fitted_once_and_counts_into_the_same_passes() -> None:
