@@ -118,7 +118,7 @@ def test_a_cluster_that_cannot_measure_says_so(
         RayExecutor(nodes.address, None, "cuda:1")
     with pytest.raises(DeviceError, match="has no GPU"):
         run(plan, store, Settings(CPU), None, RayExecutor(nodes.address, None, "cuda"))
-    monkeypatch.setattr(Code, "here", lambda: Code("0.0.1", ""))
+    monkeypatch.setattr(Code, "of_process", lambda: Code("0.0.1", ""))
     with pytest.raises(InputError, match=r"has medsanity .*, where 0\.0\.1 is installed here"):
         run(plan, store, Settings(CPU), None, RayExecutor(nodes.address, None))
     assert list(tmp_path.rglob("*.tmp")) == []
