@@ -101,7 +101,7 @@ def train(
     watched = torch.from_numpy(cohort.groups[draw.validation])
     course.check_finite(material)
     # A head alone takes 40 ms an epoch on one thread. More wait for each other, up to seconds on a
-    # busy machine.
+    # busy machine, and the order of their sums would show in the weights.
     with torch_threads(1 if recipe.regime == "probe" else torch.get_num_threads()):
         while len(course.epochs) < recipe.most_epochs and not has_stopped(course.epochs, recipe):
             course.advance(material, watched)
