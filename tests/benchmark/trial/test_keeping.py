@@ -15,6 +15,7 @@ from trials import build_trial, cohort_of
 from baselines.explainers.gradient import Saliency
 from benchmark.errors import StoreError
 from benchmark.records.arrays import ArrayFolder
+from benchmark.records.storage import turns
 from benchmark.trial import Keeping, Study, Trial, remembered
 from benchmark.trial.keeping import from_arrays, kept_value_or, to_arrays
 from benchmark.trial.needs import Memorised
@@ -112,8 +113,11 @@ def test_a_kept_value_is_told_apart_by_all_that_decides_it(tmp_path: Path, chang
     assert len(calls) == 2
 
 
-def test_processes_that_make_the_same_value_at_once_both_end_right(tmp_path: Path) -> None:
-    """If it fails, two workers that start together tear each other's archive."""
+def test_processes_that_make_the_same_value_at_once_both_end_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, two workers tear each other's archive where neither waits for its turn."""
+    monkeypatch.setattr(turns, "_PATIENCE", 0.0)
     archive, barrier, values = archive_in(tmp_path), threading.Barrier(4), []
 
     def compute() -> np.ndarray:
