@@ -1,4 +1,4 @@
-"""How many threads torch trains with: the order in which they add up shows in the weights."""
+"""How many threads torch computes with: the order in which they add up shows in the last bit."""
 
 from __future__ import annotations
 

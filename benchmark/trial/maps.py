@@ -22,6 +22,7 @@ from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, UnsupportedError
 from benchmark.explainer import Control, check_independence, why_unsupported
 from benchmark.target import Target, own_margin
+from benchmark.training.threads import torch_threads
 from benchmark.trial.memory import ArrayArchive, Keeping, kept_for, kept_or
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ def draw_maps(
     if targets is None:
         targets = [_OWN_MARGINS[group] for group in test.groups[rows]]
     maps = torch.empty((len(rows), *test.images.shape[1:]), dtype=torch.float32)
-    for target, places in _lanes(targets, lane):
-        filled = np.concatenate([places, np.repeat(places[-1:], lane - len(places))])
-        batch = _batch(trial, rows[filled])
-        made = explainer(classifier, batch, target)
-        maps[places] = made[: len(places)].cpu()
-        _check_once(trial, batch, target, made)
+    with torch_threads(_threads_of(lane, trial.lane)):
+        for target, places in _lanes(targets, lane):
+            filled = np.concatenate([places, np.repeat(places[-1:], lane - len(places))])
+            batch = _batch(trial, rows[filled])
+            made = explainer(classifier, batch, target)
+            maps[places] = made[: len(places)].cpu()
+            _check_once(trial, batch, target, made)
     if is_checked and classifier.weights_sha256 != before:
         raise AttributionError(f"Explainer {explainer.name!r} changed the network's weights.")
     return maps
@@ -154,6 +156,12 @@ def _check_once(trial: Trial, batch: Batch, target: Target, made: Tensor) -> Non
         kept_for(trial, (*key, trial.model_identity), Keeping("1"), check)
 
     trial.once(key, check_or_know)
+
+
+def _threads_of(lane: int, full: int) -> int:
+    """Return the number of threads by which a lane has the bits that one thread gives it."""
+    usable = min(torch.get_num_threads(), full) if lane == full else 1
+    return 1 << (usable.bit_length() - 1)
 
 
 def _first_batch_key(trial: Trial) -> tuple[Hashable, ...]:

@@ -14,6 +14,7 @@ from trials import MemoryArchive, build_trial, cohort_of, trained
 from baselines.explainers.class_activation import GradCAM
 from baselines.explainers.controls import Oracle, Random
 from baselines.explainers.gradient import Saliency
+from baselines.models.smallresnet import SmallResNet
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch
 from benchmark.errors import AttributionError, NotAssessableError, UnsupportedError
@@ -21,6 +22,7 @@ from benchmark.explainer import Explainer
 from benchmark.plugins.examples import build_cohort
 from benchmark.running.device import reproducible
 from benchmark.target import Margin, Target
+from benchmark.training.threads import torch_threads
 from benchmark.trial import Memory
 from benchmark.trial.outputs import Evaluation
 
@@ -70,6 +72,19 @@ def test_archived_arrays_find_their_subject_in_another_order() -> None:
     for key, made in zip(second.test.keys, second.attributions, strict=True):
         assert torch.equal(made, of_first[key])
     assert second.passes.forward == 0
+
+
+@pytest.mark.parametrize("lane", [8, 16])
+def test_the_number_of_threads_shows_in_no_map(lane: int) -> None:
+    """If it fails, one process and several workers measure other scores."""
+    cohort = build_cohort((96, 96), subjects=64)
+    trial = build_trial(Saliency(), cohort, SmallResNet().load(cohort.shape))
+    drawn: list[Tensor] = []
+    for threads in (1, 2, 3):
+        with torch_threads(threads):
+            drawn.append(trial.draw(np.arange(16), lane=lane))
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize("explainer", [GradCAM(), Saliency(), Random()], ids=lambda one: one.name)
