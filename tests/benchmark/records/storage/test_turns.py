@@ -99,7 +99,7 @@ def test_nobody_waits_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_who_waits_is_told_and_makes_it_when_it_takes_too_long(
+def test_who_waits_is_told_and_makes_it_where_nobody_shows_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails, a run that was suspended stops every other one of its store for ever."""
@@ -110,6 +110,30 @@ def test_who_waits_is_told_and_makes_it_when_it_takes_too_long(
     with taken_turn(path), taken_turn(path, told.append):
         assert path.exists()
     assert told == ["waiting for another process that makes the same"]
+
+
+def test_who_takes_long_and_lives_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails, what takes longest, such as training a large copy, is made by every worker."""
+    monkeypatch.setattr(turns, "_PULSE", 0.05)
+    monkeypatch.setattr(turns, "_PATIENCE", 0.5)
+    path, ends = tmp_path / "turn", []
+    is_begun = threading.Event()
+
+    def take_long() -> None:
+        with taken_turn(path):
+            is_begun.set()
+            time.sleep(1.5)
+            ends.append("long")
+
+    thread = threading.Thread(target=take_long)
+    thread.start()
+    assert is_begun.wait(_SOON)
+    with taken_turn(path):
+        ends.append("waited")
+    thread.join(_SOON)
+    assert ends == ["long", "waited"]
 
 
 def _hold(path: Path, said: Connection) -> None:
