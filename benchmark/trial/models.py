@@ -215,11 +215,11 @@ def side_by_side(work: Callable[[A], T], items: Sequence[A], device: torch.devic
     """Return ``work(item)`` of each item, in order; on a CPU with one thread for each core.
 
     A convolution uses every core by itself, but what stands between convolutions, such as imputing,
-    does not. Whole pieces of work side by side keep all cores busy throughout; the values are the
-    same to the bit. No piece may touch what another changes.
+    does not. Whole pieces of work side by side keep all cores busy throughout; the values are those
+    of one thread to the bit, also of a piece by itself. No piece may touch what another changes.
     """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(items) < 2:
+    if device.type != "cpu" or threads == 1:
         return [work(item) for item in items]
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:

@@ -31,6 +31,14 @@ def test_results_come_in_order_and_threads_are_left_as_they_were() -> None:
 
 
 @pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_each_piece_is_computed_by_one_thread(pieces: int) -> None:
+    """If it fails, a cohort of few subjects has other values on another number of threads."""
+    threads = side_by_side(lambda _: torch.get_num_threads(), range(pieces), CPU)
+    assert threads == [1] * pieces
+
+
+@pytest.mark.usefixtures("_two_threads")
 def test_an_error_comes_out_as_it_is() -> None:
     """If it fails, a plugin's error is lost in a thread."""
 
