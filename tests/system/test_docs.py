@@ -211,6 +211,9 @@ def _smaller(words: list[str]) -> list[str]:
     if words[0] == "run" and "--report" not in words:
         words = [*words, "--report", "none"]
     model = words[words.index("--model") + 1] if words[0] == "run" and "--model" in words else ""
+    if model and not model.startswith("small") and "--store" not in words:
+        # A report draws every model of its store, and two pages have one written.
+        words = [*words, "--store", "store of others"]
     if ".py" in model:
         # The others train copies of an encoder for minutes.
         words += [one for name in ENCODER for one in ("--protocol", name)]
