@@ -48,8 +48,8 @@ def draw_maps(
 
     Torch counts writes into a network's tensors, and each call of an explainer compares the counts.
     What is written past them, through ``.data`` or NumPy, is found by the content of the weights,
-    whose hash of a large network takes as long as some maps. So it is compared where maps are kept
-    for others, and the first time that an explainer draws.
+    whose hash of a large network takes as long as some maps. So it is compared with the hash that
+    names the network where maps are kept for others, and the first time that an explainer draws.
 
     Args:
         trial: Explainer, model and cohort.
@@ -70,7 +70,7 @@ def draw_maps(
     if reason is not None:
         raise UnsupportedError(reason)
     is_checked = kept or not trial.memory.holds(_first_batch_key(trial))
-    before = classifier.weights_sha256 if is_checked else ""
+    known = trial.models.weights_sha256 if is_checked else ""
     if targets is None:
         targets = [_OWN_MARGINS[group] for group in test.groups[rows]]
     maps = torch.empty((len(rows), *test.images.shape[1:]), dtype=torch.float32)
@@ -81,7 +81,7 @@ def draw_maps(
             made = explainer(classifier, batch, target)
             maps[places] = made[: len(places)].cpu()
             _check_once(trial, batch, target, made)
-    if is_checked and classifier.weights_sha256 != before:
+    if is_checked and classifier.weights_sha256 != known:
         raise AttributionError(f"Explainer {explainer.name!r} changed the network's weights.")
     return maps
 

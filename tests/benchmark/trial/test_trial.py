@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import fakes
 import numpy as np
@@ -103,6 +104,33 @@ def test_writes_behind_autograds_back_are_found() -> None:
     """If it fails, a method can retrain the model it is asked to explain."""
     with pytest.raises(AttributionError, match="changed the network's weights"):
         _ = build_trial(WritesThroughData()).attributions
+
+
+def test_a_write_that_one_draw_hides_is_found_by_the_next_that_is_kept() -> None:
+    """If it fails, maps of another network are kept under the name of the one on trial."""
+    trial = build_trial(GradCAM())
+    _ = trial.maps(np.arange(2))
+    trial.classifier.head.weight.data.add_(1e-3)
+    with pytest.raises(AttributionError, match="changed the network's weights"):
+        _ = trial.maps(np.arange(2, 4))
+
+
+def test_maps_that_are_kept_cost_one_hash_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, a draw hashes anew what names the network."""
+    hashed: list[Classifier] = []
+
+    def count(classifier: Classifier) -> str:
+        hashed.append(classifier)
+        sha256: str = original.fget(classifier)
+        return sha256
+
+    original = cast("Any", Classifier.weights_sha256)
+    monkeypatch.setattr(Classifier, "weights_sha256", property(count))
+    trial = build_trial(GradCAM())
+    _ = trial.maps(np.arange(2))
+    hashed.clear()
+    _ = trial.maps(np.arange(2, 4))
+    assert len(hashed) == 1
 
 
 def test_a_control_without_truth_is_unsupported() -> None:
