@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from benchmark.classifier.batch_norm import has_hooks
 from benchmark.classifier.parts import HALVES
@@ -102,6 +102,8 @@ def rounding_of(classifier: Classifier) -> float:
 def fold_batch_norm(trunk: nn.Module) -> nn.Module:
     """Return a trunk whose convolutions have taken in the batch norm that follows them.
 
+    The convolutions are those of the given trunk, which is worth nothing afterwards.
+
     A pair is left as it is where folding would be wrong: a convolution that is called more than
     once, whose output or weight is used elsewhere, or whose weights are in half precision. So is a
     trunk with hooks, which may see what lies between the two, one that torch.fx cannot trace, and
@@ -126,9 +128,7 @@ def fold_batch_norm(trunk: nn.Module) -> nn.Module:
         is_alone = calls[name] == 1 and len(before.users) == 1
         is_read = any(other.startswith(f"{name}.") for other in read)
         if is_alone and not is_read and _is_pair(convolution, norm):
-            parent, _, child = name.rpartition(".")
-            modules[name] = fuse_conv_bn_eval(cast("nn.Conv2d", convolution), norm)
-            setattr(modules[parent], child, modules[name])
+            _take_in(cast("nn.Conv2d", convolution), norm)
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
             is_folded = True
@@ -141,6 +141,19 @@ def _is_pair(convolution: nn.Module, norm: nn.Module) -> TypeGuard[_BatchNorm]:
         return False
     has_statistics = norm.running_mean is not None and norm.running_var is not None
     return has_statistics and not norm.training and convolution.weight.dtype not in HALVES
+
+
+def _take_in(convolution: nn.Conv2d, norm: _BatchNorm) -> None:
+    """Give a convolution the weights of both; torch's own ``fuse_conv_bn_eval`` copies it first."""
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight,
+        convolution.bias,
+        cast("Tensor", norm.running_mean),
+        cast("Tensor", norm.running_var),
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
 
 
 def _fold(classifier: Classifier) -> None:

@@ -247,6 +247,14 @@ def test_norms_are_still_folded_where_it_is_right() -> None:
     assert norms(build_odd(trunk).streamlined()) == 2
 
 
+def test_folding_leaves_the_network_as_it_is() -> None:
+    """If it fails, the network on trial is another one once its fast copy was made."""
+    classifier = build_classifier()
+    before = classifier.weights_sha256
+    classifier.streamlined()
+    assert classifier.weights_sha256 == before
+
+
 def test_the_proof_of_a_copy_follows_its_weights() -> None:
     """If it fails, a copy that was right for old weights is used for new ones, unproven."""
     classifier = build_odd(nn.Sequential(nn.Conv2d(1, WIDTH, 3), norm_of()))
