@@ -22,6 +22,7 @@ from functools import lru_cache
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import cast
 
 from torch import nn
 
@@ -71,7 +72,7 @@ def _describe_code(definitions: Iterable[object]) -> list[str]:
             continue
         if root in _OWN:
             if isinstance(definition, type) and issubclass(definition, nn.Module):
-                entries.add(_class_sha256(definition))
+                entries.add(_class_sha256(cast("type", definition)))
         elif id(module) not in visited:
             visited.add(id(module))
             if (package := _installed_package(module)) is not None:
@@ -110,7 +111,9 @@ def _imported(module: ModuleType) -> Iterator[ModuleType]:
                 yield imported
 
 
+@lru_cache
 def _class_sha256(definition: type) -> str:
+    """Return name and hash of a class, whose lines Python searches the whole of its file for."""
     with suppress(OSError, TypeError):
         source = inspect.getsource(definition)
         return f"{definition.__qualname__} {hashlib.sha256(source.encode()).hexdigest()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,7 @@ from benchmark.classifier import Classifier
 from benchmark.classifier.architecture import architecture_sha256
 from benchmark.model_source import load_fitted
 from benchmark.plugins.catalogue import Catalogue
-from benchmark.plugins.examples import build_cohort
+from benchmark.plugins.examples import build_classifier, build_cohort
 
 PLUGIN = """
 import torch
@@ -205,6 +206,17 @@ def test_a_setting_counts_in_whatever_form_a_layer_keeps_it(form: str) -> None:
 
     assert hash_of(0.5) == hash_of(0.5)
     assert hash_of(0.5) != hash_of(2.0)
+
+
+def test_a_class_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it fails, every copy of a network costs the reading of the files of its layers."""
+
+    def refuse(definition: type) -> str:
+        raise OSError(definition)
+
+    first = architecture_sha256(build_classifier())
+    monkeypatch.setattr(inspect, "getsource", refuse)
+    assert architecture_sha256(build_classifier()) == first
 
 
 def test_settings_of_layers_and_versions_of_packages_count(monkeypatch: pytest.MonkeyPatch) -> None:
