@@ -93,6 +93,10 @@ BROKEN: dict[str, tuple[Callable[[Cohort], Cohort], str]] = {
     "too dark": (lambda c: _with_pixels(c, -0.5), r"'s003' must lie in \[0, 1\]"),
     "not finite": (lambda c: _with_pixels(c, np.nan), "'s003' must lie in .* spans .nan"),
     "constant": (lambda c: replace(c, images=np.zeros_like(c.images)), "'s000' is constant"),
+    "constant inside": (
+        lambda c: replace(c, images=np.where(c.anatomy.foreground, np.float32(0.5), c.images)),
+        "'s000' is constant on its foreground",
+    ),
     "registered poses": (
         lambda c: _with_poses(c, np.tile(np.eye(4), (len(c), 1, 1)), registered=True),
         "called registered, but its images have poses",
