@@ -119,10 +119,10 @@ class Models:
 
         Training images; test images where the cohort has no others.
         """
-        has_train = (self.cohort.participants["split"] == "train").any()
-        known = self.cohort.select("train" if has_train else "test")
-        order = np.argsort(np.array(known.keys))[:REESTIMATION_IMAGES]
-        return torch.from_numpy(known.images[order]).to(self.runtime.device)
+        splits = self.cohort.participants["split"].to_numpy()
+        rows = np.flatnonzero(splits == ("train" if "train" in splits else "test"))
+        rows = rows[np.argsort(np.array(self.cohort.keys)[rows])][:REESTIMATION_IMAGES]
+        return torch.from_numpy(self.cohort.images[rows]).to(self.runtime.device)
 
     def related(self, relative: Relative, peers: Peers) -> Classifier:
         """Return a network that was trained beside this one.
