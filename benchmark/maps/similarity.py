@@ -23,6 +23,7 @@ from benchmark.maps.ranking import (
     is_many,
     ranks,
     reason_unrankable,
+    sort_stably,
     where_rankable,
 )
 
@@ -178,7 +179,8 @@ def gini_of_shares(shares: Tensor) -> Tensor:
 
 def rising_shares(importance: Tensor, foreground: Tensor) -> Tensor:
     """Return the share of the sum that each pixel of the foreground holds, rising, [n]."""
-    inside = importance[foreground].sort().values.double()  # doubles sort slowly
+    ordered, _ = sort_stably(importance[foreground][None])  # as they are: doubles sort slowly
+    inside = ordered[0].double()
     # By the largest first, so that no sum overflows and tiny maps keep their digits.
     inside = inside / inside[-1]
     return inside / inside.sum()
