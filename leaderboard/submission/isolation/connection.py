@@ -83,12 +83,9 @@ class Connection:
         bounds = Bounds(
             allowance.gib, int(allowance.total_seconds * cores + _SECONDS_TO_START), walled
         )
-        switches = {
-            "threads": torch.get_num_threads(),
-            "deterministic": torch.are_deterministic_algorithms_enabled(),
-        }
+        deterministic = torch.are_deterministic_algorithms_enabled()
         try:
-            self._exchange((bounds, switches), 0, time.monotonic() + _SECONDS_TO_START)
+            self._exchange((bounds, deterministic), 0, time.monotonic() + _SECONDS_TO_START)
         except WorkerError as error:
             detail = f"the worker did not start: {error.detail}"
             self._fault = WorkerError("isolation-failed", detail)

@@ -207,6 +207,7 @@ class Host:
             images=shuffled.numpy(),
             target=pickle.dumps(question.target),
             references=question.references,
+            threads=torch.get_num_threads(),
         )
         counted = facts.checked(facts.Counted, header, self.source.class_name)
         if len(content) != 4 * images.numel():

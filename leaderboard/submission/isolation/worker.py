@@ -121,9 +121,20 @@ class Worker:
         return {"passes": _plain(self._explainers[explainer].passes_on(self._networks[network]))}
 
     def explain(
-        self, explainer: int, network: int, images: object, target: bytes, references: int | None
+        self,
+        explainer: int,
+        network: int,
+        images: object,
+        target: bytes,
+        references: int | None,
+        threads: int,
     ) -> tuple[Header, memoryview]:
-        """Return the passes that were counted, and the maps of some images as bytes."""
+        """Return the passes that were counted, and the maps of some images as bytes.
+
+        They are drawn by as many threads as whoever asks would draw them by, so that they have the
+        same bits.
+        """
+        torch.set_num_threads(threads)
         classifier = self._networks[network]
         classifier.passes = PassCounter()
         known = None if references is None else self._references[references]
@@ -189,10 +200,9 @@ def _plain(value: object) -> object:
     return f"{type(value).__name__}"
 
 
-def _configure(switches: dict[str, object]) -> None:
+def _configure(deterministic: bool) -> None:
     """Compute as the process does that asks, so that a map is the same to the bit."""
-    torch.set_num_threads(int(str(switches["threads"])))
-    if switches["deterministic"]:  # to set it imports a compiler, and takes seconds
+    if deterministic:  # to set it imports a compiler, and takes seconds
         torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
 
@@ -206,9 +216,9 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     (length,) = wire.REQUEST.unpack(requests.read(wire.REQUEST.size))
-    bounds, switches = pickle.loads(requests.read(length))
+    bounds, deterministic = pickle.loads(requests.read(length))
     confinement.confine(bounds)
-    _configure(switches)
+    _configure(deterministic)
     replies.write(wire.pack_reply({"ready": True}))
     replies.flush()
     with contextlib.suppress(BrokenPipeError):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.models.smallresnet import SmallResNet
 from benchmark.classifier import Classifier
 from benchmark.cohort import Batch
 from benchmark.errors import AttributionError
@@ -20,6 +21,7 @@ from benchmark.explainer import Explainer
 from benchmark.maps import ranking
 from benchmark.plugins.examples import build_classifier, build_transformer
 from benchmark.target import own_margin
+from benchmark.training.threads import torch_threads
 from leaderboard.submission.isolation import sandbox
 from leaderboard.submission.isolation.availability import available
 from leaderboard.submission.isolation.connection import Allowance, Connection, WorkerError
@@ -292,6 +294,15 @@ def test_maps_are_those_of_a_plain_run_to_the_bit(build: type, dimensions: int, 
     assert torch.equal(proxy(classifier, batch, target), Plain()(classifier, batch, target))
     host.ask_again(8)
     assert host.fault is None
+
+
+def test_maps_are_drawn_by_as_many_threads_as_in_a_plain_run(host: Host) -> None:
+    """If it fails, half a lane, which runs on one thread, has other maps in verify than in run."""
+    classifier = SmallResNet().load((96, 96))
+    batch, target, proxy = batch_of(8, classifier), own_margin(1), proxy_of(host)()
+    for threads in (1, 2):
+        with torch_threads(threads):
+            assert torch.equal(proxy(classifier, batch, target), Plain()(classifier, batch, target))
 
 
 def children() -> set[int]:
